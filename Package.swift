@@ -1,0 +1,65 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// One Swift target of this package; every one is built with the same language settings.
+func module(_ name: String, imports dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+/// The tests of one target. Goldens lie in `Goldens/` beside the tests and are read by path.
+func tests(of name: String, imports dependencies: [Target.Dependency] = []) -> Target {
+  .testTarget(
+    name: name + "Tests", dependencies: [.target(name: name)] + dependencies,
+    exclude: [], swiftSettings: swiftSettings)
+}
+
+let package = Package(
+  name: "swift-minference",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "MInference", targets: ["MInference"]),
+    .executable(name: "minference", targets: ["minference"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+  ],
+  targets: [
+    .target(name: "CSystem"),
+    .target(name: "CKernels"),
+    module("Checkpoints", imports: ["CSystem"]),
+    module("Tokenizers"),
+    module("Compute"),
+    module("ComputeCPU", imports: ["Compute", "CKernels"]),
+    module("SparseAttention", imports: ["Compute"]),
+    module("Transformers", imports: ["Checkpoints", "Compute", "SparseAttention"]),
+    module(
+      "MInference",
+      imports: [
+        "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "SparseAttention", "Transformers",
+      ]),
+    module("MInferenceEvaluation", imports: ["MInference"]),
+    .executableTarget(
+      name: "minference",
+      dependencies: [
+        "MInference", "MInferenceEvaluation", "CSystem",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: swiftSettings),
+    tests(of: "Checkpoints"),
+    tests(of: "Tokenizers"),
+    tests(of: "Compute"),
+    tests(of: "ComputeCPU", imports: ["Compute"]),
+    tests(of: "SparseAttention", imports: ["Compute"]),
+    tests(
+      of: "Transformers", imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention"]),
+    tests(of: "MInference"),
+    tests(of: "MInferenceEvaluation", imports: ["MInference"]),
+  ]
+)
