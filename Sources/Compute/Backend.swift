@@ -1,0 +1,105 @@
+/// A device that models and estimators run on.
+///
+/// Everything in which devices differ begins here. Operations take and fill tensors that the same
+/// backend made; they check shapes and throw ``ComputeError``, and run in the order given.
+/// Activations are float32, row-major, one token a row.
+public protocol Backend: AnyObject, Sendable {
+  /// What the user calls it: "cpu", "cuda", "reference".
+  var name: String { get }
+
+  /// The tile that this backend's attention kernel computes as a unit, for heads of `headDim`.
+  func tileShape(headDim: Int) -> TileShape
+
+  // MARK: Memory
+
+  /// An uninitialised tensor. Throws ``ComputeError/outOfMemory(wantedBytes:purpose:)``.
+  func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor
+
+  /// A tensor over existing host memory (a mapped weight file). `owner` keeps it alive; a backend
+  /// with memory of its own copies.
+  func makeTensor(
+    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
+    owner: any AnyObject & Sendable
+  ) throws -> Tensor
+
+  /// All elements as float32, in order. Waits for earlier operations.
+  func read(_ tensor: Tensor) throws -> [Float]
+
+  /// Fills a float32 tensor from `values`, of the same count.
+  func write(_ values: [Float], to tensor: Tensor) throws
+
+  // MARK: Layers
+
+  /// x[r] = table[ids[r]]. ids: rows, each in 0 ..< vocabulary; table: [vocabulary, hidden].
+  func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws
+
+  /// y[r] = x[r] / sqrt(mean(x[r]^2) + epsilon) * weight. x, y: [rows, hidden]; may be the same.
+  func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws
+
+  /// y = x * transpose(weight) + bias, added to what y holds if `accumulate`.
+  /// x: [rows, in]; weight: [out, in] in any type; bias: [out]; y: [rows, out].
+  func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool) throws
+
+  /// Turns x in place. x: [rows, heads, headDim]; row r stands at position firstPosition + r.
+  func rotate(_ x: Tensor, _ rotary: RotaryEmbedding, firstPosition: Int) throws
+
+  /// gate = silu(gate) * up. Both [rows, intermediate].
+  func swiGLU(gate: Tensor, up: Tensor) throws
+
+  // MARK: Attention
+
+  /// Stores rows of keys and values at positions firstPosition ..< firstPosition + rows.
+  /// k, v: [rows, keyValueHeads, headDim].
+  func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws
+
+  /// Sparse causal attention of consecutive rows: o = softmax(scale * q k^T over the index) v.
+  ///
+  /// - q, o: [rows, queryHeads, headDim]; they may be the same tensor. Row r stands at position
+  ///   firstPosition + r; the positions must lie inside the index's.
+  /// - logSumExp: [rows, queryHeads] float32, natural logarithm, or nil.
+  /// - A row without keys gives o = 0 and log-sum-exp = -infinity.
+  func attention(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,
+    index: SparseIndex, into o: Tensor, logSumExp: Tensor?) throws
+
+  /// Dense causal attention of a few rows at any positions (decode, recall).
+  ///
+  /// q, o: [rows, queryHeads, headDim]; row r sees keys j <= positions[r] (and the window);
+  /// logSumExp: [rows, queryHeads] or nil. positions are below layer.count.
+  func rowAttention(
+    q: Tensor, positions: [Int], layer: KeyValueLayer, shape: AttentionShape, into o: Tensor,
+    logSumExp: Tensor?) throws
+
+  // MARK: Estimation primitives
+
+  /// Softmax mass that the given last rows put on every column and on every offset.
+  ///
+  /// q: [rows, queryHeads, headDim], rows <= 64, row r at position firstPosition + r, the last one
+  /// at keys - 1 where keys = firstPosition + rows <= layer.count. `heads` are the query heads
+  /// wanted. For each: P = softmax(scale * q k^T) over j <= i, then
+  /// vertical[j] = sum over rows of P[i, j], slash[o] = sum over rows of P[i, i - o]; both have
+  /// `keys` entries. Source: MInference, section 3.2 and algorithm 2.
+  func lastRowSums(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
+  ) throws -> [LastRowSums]
+
+  /// Mean of each block of `blockSize` rows, for every head; the last block may be short (its mean
+  /// is over the rows it has). x: [rows, heads, headDim]; result: [heads][blocks * headDim].
+  func meanPooled(_ x: Tensor, blockSize: Int) throws -> [[Float]]
+
+  /// The same over the keys 0 ..< count of a layer; result: [keyValueHeads][blocks * headDim].
+  func meanPooledKeys(_ layer: KeyValueLayer, count: Int, blockSize: Int) throws -> [[Float]]
+}
+
+/// Column sums and offset sums of the attention of a prompt's last rows, for one query head.
+public struct LastRowSums: Sendable {
+  /// Mass on key column j; `keys` entries.
+  public var vertical: [Float]
+  /// Mass on offset o = i - j; `keys` entries.
+  public var slash: [Float]
+
+  public init(vertical: [Float], slash: [Float]) {
+    self.vertical = vertical
+    self.slash = slash
+  }
+}
