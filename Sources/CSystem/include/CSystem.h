@@ -1,1 +1,58 @@
 #pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// Memory, processors and time, as the operating system and the container see them.
+
+/// The largest resident set this process has had, in bytes; 0 where the system does not say.
+/// Mapped files count as far as their pages are resident.
+uint64_t csystem_peak_memory_bytes(void);
+
+/// Bytes that can still be allocated without swapping: what the kernel calls available, or what the
+/// memory limits of the control groups (version 1 or 2) leave, whichever is less. 0 where the
+/// system does not say.
+uint64_t csystem_available_memory_bytes(void);
+
+/// The same, reading `root`/proc and `root`/sys/fs/cgroup. For tests; Linux alone.
+uint64_t csystem_available_memory_bytes_under(const char *root);
+
+/// Processors this process may use: its affinity mask, cut to the control groups' quota, rounded up.
+/// At least 1.
+int csystem_cpu_count(void);
+
+/// `count` cut to the processor quota of the control groups that `root`/proc/self/cgroup names,
+/// rounded up, at least 1. For tests; Linux alone.
+int csystem_cpu_count_under(const char *root, int count);
+
+/// Seconds on a clock that never goes back. Only differences mean something.
+double csystem_monotonic_seconds(void);
+
+// Mapped files. A mapping reads as SIGBUS where its file has become shorter.
+
+/// Remembers that `length` bytes at `address` are a mapping of the file at `path`, so that the
+/// SIGBUS handler can name the file. Safe on any thread. False when the table is full: the mapping
+/// works all the same, and only the message would be missing.
+bool csystem_guard_mapping(const void *address, size_t length, const char *path);
+
+/// Forgets the mapping that begins at `address`. Call it before munmap.
+void csystem_unguard_mapping(const void *address);
+
+/// From now on a SIGBUS inside a guarded mapping ends the process with code 74 (EX_IOERR) and one
+/// line on standard error that names the file. Other SIGBUS go to the handler there was before.
+/// For programs, not for libraries. Returns false when the handler could not be installed.
+bool csystem_install_sigbus_handler(void);
+
+/// Reads every page of the given range in a forked child that has the SIGBUS handler installed.
+/// Puts what the child wrote to standard error into `message`, ended by 0, and returns the status
+/// of waitpid, or -1 when there is no child. For tests.
+int csystem_testing_read_in_child(const void *address, size_t length, char *message, size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
