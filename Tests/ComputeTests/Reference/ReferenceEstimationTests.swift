@@ -47,7 +47,9 @@ import Testing
   @Test func `a short last block is the mean of the rows it has`() {
     // x[row][head][d] = 100 head + 10 d + row.
     let x: [Float] = (0..<5).flatMap { row -> [Float] in
-      (0..<2).flatMap { head -> [Float] in (0..<2).map { d -> Float in Float(100 * head + 10 * d + row) } }
+      (0..<2).flatMap { head -> [Float] in
+        (0..<2).map { d -> Float in Float(100 * head + 10 * d + row) }
+      }
     }
     let means = ReferenceEstimation.meanPooled(x, rows: 5, heads: 2, headDim: 2, blockSize: 2)
     #expect(means == [[0.5, 10.5, 2.5, 12.5, 4, 14], [100.5, 110.5, 102.5, 112.5, 104, 114]])
