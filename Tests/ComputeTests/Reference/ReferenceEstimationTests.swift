@@ -46,8 +46,11 @@ import Testing
 
   @Test func `a short last block is the mean of the rows it has`() {
     // x[row][head][d] = 100 head + 10 d + row.
-    let x = (0..<5).flatMap { row in
-      (0..<2).flatMap { head in (0..<2).map { d in Float(100 * head + 10 * d + row) } }
+    var x: [Float] = []
+    for row in 0..<5 {
+      for head in 0..<2 {
+        for d in 0..<2 { x.append(Float(100 * head + 10 * d + row)) }
+      }
     }
     let means = ReferenceEstimation.meanPooled(x, rows: 5, heads: 2, headDim: 2, blockSize: 2)
     #expect(means == [[0.5, 10.5, 2.5, 12.5, 4, 14], [100.5, 110.5, 102.5, 112.5, 104, 114]])
