@@ -46,9 +46,10 @@ import Testing
 
   @Test func `a short last block is the mean of the rows it has`() {
     // x[row][head][d] = 100 head + 10 d + row.
-    let x: [Float] = (0..<5).flatMap { row -> [Float] in
-      (0..<2).flatMap { head -> [Float] in
-        (0..<2).map { d -> Float in Float(100 * head + 10 * d + row) }
+    var x: [Float] = []
+    for row in 0..<5 {
+      for head in 0..<2 {
+        for d in 0..<2 { x.append(Float(100 * head + 10 * d + row)) }
       }
     }
     let means = ReferenceEstimation.meanPooled(x, rows: 5, heads: 2, headDim: 2, blockSize: 2)
