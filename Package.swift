@@ -36,7 +36,7 @@ let package = Package(
     module("Checkpoints", imports: ["CSystem"]),
     module("Tokenizers"),
     module("Compute"),
-    module("ComputeCPU", imports: ["Compute", "CKernels"]),
+    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem"]),
     module("SparseAttention", imports: ["Compute"]),
     module("Transformers", imports: ["Checkpoints", "Compute", "SparseAttention"]),
     module(

@@ -1,0 +1,26 @@
+// The table of one instruction set's kernels; the including file defines MI_TABLE and MI_NAME.
+
+#include "vector.h"
+#include "blocks.h"
+#include "attention.h"
+#include "rows.h"
+#include "estimation.h"
+#include "elementwise.h"
+#include "linear.h"
+
+const mi_kernels MI_TABLE = {
+  .name = MI_NAME,
+  .scratch_bytes = scratch_bytes,
+  .attention = attention,
+  .row_attention = row_attention,
+  .last_row_maximum = last_row_maximum,
+  .last_row_sums = last_row_sums,
+  .linear_rows = linear_rows,
+  .linear_block = linear_block,
+  .to_float32 = to_float32,
+  .to_bfloat16 = to_bfloat16,
+  .rms_norm = rms_norm,
+  .swiglu = swiglu,
+  .add_bias = add_bias,
+  .rotate = rotate,
+};

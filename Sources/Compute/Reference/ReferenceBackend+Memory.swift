@@ -1,0 +1,96 @@
+extension ReferenceBackend {
+  public func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
+    try require(shape.allSatisfy { $0 >= 0 }, "makeTensor", "shape \(shape) for \(purpose)")
+    let byteCount = shape.reduce(type.byteCount, *)
+    return Tensor(buffer: HostBuffer(byteCount: byteCount), type: type, shape: shape)
+  }
+
+  public func makeTensor(
+    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
+    owner: any AnyObject & Sendable
+  ) throws -> Tensor {
+    try require(
+      bytes.count == shape.reduce(type.byteCount, *), "makeTensor",
+      "\(bytes.count) bytes for \(type) \(shape)")
+    return Tensor(buffer: HostBuffer(borrowing: bytes, owner: owner), type: type, shape: shape)
+  }
+
+  public func read(_ tensor: Tensor) throws -> [Float] {
+    try doubles(tensor).map { Float($0) }
+  }
+
+  public func write(_ values: [Float], to tensor: Tensor) throws {
+    try require(
+      tensor.type == .float32 && values.count == tensor.count, "write",
+      "\(values.count) values for \(tensor.type) \(tensor.shape)")
+    try store(values.map { Double($0) }, in: tensor)
+  }
+
+  /// All elements, in order; exact, as Double holds every value of every ``DataType``.
+  func doubles(_ tensor: Tensor) throws -> [Double] {
+    let start = try hostStart(of: tensor)
+    return (0..<tensor.count).map { index in
+      let place = start + index * tensor.type.byteCount
+      switch tensor.type {
+      case .float32: return Double(place.loadUnaligned(as: Float.self))
+      case .int32: return Double(place.loadUnaligned(as: Int32.self))
+      case .bfloat16: return Double(bfloat16Bits: place.loadUnaligned(as: UInt16.self))
+      case .float16: return Double(float16Bits: place.loadUnaligned(as: UInt16.self))
+      }
+    }
+  }
+
+  /// Writes all elements of a float32 or bfloat16 tensor, each rounded once, to nearest or even.
+  func store(_ values: [Double], in tensor: Tensor) throws {
+    try require(values.count == tensor.count, "store", "\(values.count) values, \(tensor.shape)")
+    let start = try hostStart(of: tensor)
+    for (index, value) in values.enumerated() {
+      let place = start + index * tensor.type.byteCount
+      switch tensor.type {
+      case .float32: place.storeBytes(of: Float(value), as: Float.self)
+      case .bfloat16: place.storeBytes(of: Float(value).bfloat16Bits, as: UInt16.self)
+      case .float16, .int32:
+        throw ComputeError.shapeMismatch(
+          operation: "store", detail: "\(tensor.type) is read but not written")
+      }
+    }
+  }
+
+  private func hostStart(of tensor: Tensor) throws -> UnsafeMutableRawPointer {
+    guard let buffer = tensor.buffer as? HostBuffer else {
+      throw ComputeError.shapeMismatch(
+        operation: "reference backend", detail: "the tensor belongs to another backend")
+    }
+    return buffer.start + tensor.byteOffset
+  }
+}
+
+extension Double {
+  /// The value of a bfloat16: the upper half of a float32.
+  init(bfloat16Bits bits: UInt16) {
+    self = Double(Float(bitPattern: UInt32(bits) << 16))
+  }
+
+  /// The value of an IEEE 754 binary16: 1 sign, 5 exponent and 10 fraction bits.
+  init(float16Bits bits: UInt16) {
+    let sign: Double = bits >> 15 == 0 ? 1 : -1
+    let exponent = Int(bits >> 10 & 0x1F)
+    let fraction = Double(bits & 0x3FF)
+    switch exponent {
+    case 0: self = sign * fraction * 0x1p-24
+    case 31: self = fraction == 0 ? sign * .infinity : .nan
+    default:
+      self =
+        sign * (1 + fraction / 1024) * Double(sign: .plus, exponent: exponent - 15, significand: 1)
+    }
+  }
+}
+
+extension Float {
+  /// The nearest bfloat16, ties to even; a NaN stays a NaN.
+  var bfloat16Bits: UInt16 {
+    if isNaN { return 0x7FC0 }
+    let lastKeptBit = bitPattern >> 16 & 1
+    return UInt16(truncatingIfNeeded: (UInt64(bitPattern) + 0x7FFF + UInt64(lastKeptBit)) >> 16)
+  }
+}

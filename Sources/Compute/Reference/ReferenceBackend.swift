@@ -1,0 +1,26 @@
+/// The reference backend: every operation of ``Backend`` as its definition reads, on host memory.
+///
+/// It is what the other backends are tested against, so it is kept so plain that reading it is
+/// enough to believe it. It deliberately does not
+/// - run in parallel, use SIMD, tiles of work, blocking or fused operations;
+/// - avoid work: attention asks of every pair (i, j) whether the index computes it;
+/// - use an online softmax: the largest score is found first, then the exponentials are summed;
+/// - round on the way: all arithmetic is in Double, and a result is rounded once, to the type of the
+///   tensor that it is stored in;
+/// - keep anything between two calls, or write into a tensor before the whole result is known.
+public final class ReferenceBackend: Backend {
+  public let name = "reference"
+  private let tile: TileShape
+
+  /// - Parameter tile: what ``tileShape(headDim:)`` answers; any shape gives the same dense results.
+  public init(tile: TileShape = TileShape(rows: 64, columns: 64)) {
+    self.tile = tile
+  }
+
+  public func tileShape(headDim: Int) -> TileShape { tile }
+}
+
+/// Throws ``ComputeError/shapeMismatch(operation:detail:)`` unless `condition` holds.
+func require(_ condition: Bool, _ operation: String, _ detail: @autoclosure () -> String) throws {
+  if !condition { throw ComputeError.shapeMismatch(operation: operation, detail: detail()) }
+}

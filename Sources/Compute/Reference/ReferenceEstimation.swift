@@ -1,0 +1,105 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// The estimation primitives of ``Backend`` written down as they are defined: plain arrays, one
+/// loop for each symbol of the formula, Double inside. Every backend is tested against these.
+public enum ReferenceEstimation {
+  /// Softmax of one query row over the keys that it may see.
+  ///
+  /// - q: [headDim] of the row at `position`; keys: [>= position + 1, headDim] of its key-value
+  ///   head, position 0 first.
+  /// - Returns: position + 1 probabilities; zero for keys before the model's own window.
+  public static func attentionRow(
+    q: ArraySlice<Float>, position: Int, keys: ArraySlice<Float>, shape: AttentionShape
+  ) -> [Double] {
+    let first = shape.firstKey(visibleFrom: position)
+    var scores = [Double](repeating: -.infinity, count: position + 1)
+    for j in first...position {
+      let key = keys.startIndex + j * shape.headDim
+      var dot = 0.0
+      for d in 0..<shape.headDim {
+        dot += Double(q[q.startIndex + d]) * Double(keys[key + d])
+      }
+      scores[j] = dot * Double(shape.scale)
+    }
+    let largest = scores.max() ?? 0
+    let weights = scores.map { exp($0 - largest) }
+    let sum = weights.reduce(0, +)
+    return weights.map { $0 / sum }
+  }
+
+  /// Column sums and offset sums of the attention of the last rows; see
+  /// ``Backend/lastRowSums(q:firstPosition:layer:shape:heads:)``.
+  ///
+  /// - q: [rows, queryHeads, headDim], row r at position firstPosition + r.
+  /// - keys: [keyValueHeads, capacity, headDim].
+  /// - Returns: one entry for each of `heads`, in that order; firstPosition + rows sums each.
+  ///
+  /// O(heads * rows * keys * headDim).
+  public static func lastRowSums(
+    q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int,
+    shape: AttentionShape, heads: [Int]
+  ) -> [LastRowSums] {
+    let keyCount = firstPosition + rows
+    return heads.map { head in
+      let keyHead = (head / shape.groupSize) * capacity * shape.headDim
+      var vertical = [Double](repeating: 0, count: keyCount)
+      var slash = [Double](repeating: 0, count: keyCount)
+      for row in 0..<rows {
+        let position = firstPosition + row
+        let start = (row * shape.queryHeads + head) * shape.headDim
+        let probabilities = attentionRow(
+          q: q[start..<start + shape.headDim], position: position,
+          keys: keys[keyHead..<keyHead + keyCount * shape.headDim], shape: shape)
+        for (j, probability) in probabilities.enumerated() {
+          vertical[j] += probability
+          slash[position - j] += probability
+        }
+      }
+      return LastRowSums(vertical: vertical.map(Float.init), slash: slash.map(Float.init))
+    }
+  }
+
+  /// Mean of each block of `blockSize` rows for every head; the last block may be short.
+  ///
+  /// x: [rows, heads, headDim]; result: [heads][blocks * headDim].
+  public static func meanPooled(
+    _ x: [Float], rows: Int, heads: Int, headDim: Int, blockSize: Int
+  ) -> [[Float]] {
+    (0..<heads).map { head in
+      blockMeans(rows: rows, headDim: headDim, blockSize: blockSize) { row, d in
+        x[(row * heads + head) * headDim + d]
+      }
+    }
+  }
+
+  /// The same over the keys 0 ..< count; keys: [keyValueHeads, capacity, headDim].
+  public static func meanPooledKeys(
+    _ keys: [Float], capacity: Int, count: Int, keyValueHeads: Int, headDim: Int, blockSize: Int
+  ) -> [[Float]] {
+    (0..<keyValueHeads).map { head in
+      blockMeans(rows: count, headDim: headDim, blockSize: blockSize) { row, d in
+        keys[(head * capacity + row) * headDim + d]
+      }
+    }
+  }
+
+  private static func blockMeans(
+    rows: Int, headDim: Int, blockSize: Int, element: (_ row: Int, _ d: Int) -> Float
+  ) -> [Float] {
+    var means: [Float] = []
+    for start in stride(from: 0, to: rows, by: blockSize) {
+      let block = start..<min(start + blockSize, rows)
+      for d in 0..<headDim {
+        let sum = block.reduce(0.0) { $0 + Double(element($1, d)) }
+        means.append(Float(sum / Double(block.count)))
+      }
+    }
+    return means
+  }
+}

@@ -1,0 +1,123 @@
+internal import CKernels
+public import Compute
+
+/// Linear layers: a BLAS for many rows, kernels that read the stored weights for few.
+extension CPUBackend {
+  /// Up to this many rows, reading the weights is the cost and they are used as they are stored.
+  static let fewRows = 8
+  /// Weights are widened to float32 in panels of at most this many elements.
+  static let panelElements = 4 << 20
+
+  public func linear(
+    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+  ) throws {
+    guard weight.shape.count == 2, x.rowCount == weight.shape[1], y.rowCount == weight.shape[0],
+      x.rows == y.rows, bias.map({ $0.count == weight.shape[0] }) ?? true,
+      let type = weight.type.storage
+    else {
+      throw ComputeError.shapeMismatch(
+        operation: "linear", detail: "x \(x.shape), weight \(weight.shape), y \(y.shape)")
+    }
+    let source = try x.floats("linear")
+    let target = try y.floats("linear")
+    let weights = try weight.hostAddress
+    if x.rows <= Self.fewRows {
+      try fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
+    } else {
+      try manyRowsLinear(x, source, weights, type, weight, target, accumulate)
+      if let bias {
+        try withFloats(of: bias) { bias in
+          let out = weight.shape[0]
+          pool.split(x.rows, minimum: 16) { rows in
+            kernels.add_bias(
+              bias, target + rows.lowerBound * out, Int64(rows.count), Int64(out))
+          }
+        }
+      }
+    }
+  }
+
+  private func fewRowsLinear(
+    _ x: Tensor, _ source: UnsafePointer<Float>, _ weights: UnsafeMutableRawPointer,
+    _ type: mi_type, _ weight: Tensor, _ bias: Tensor?, _ target: UnsafeMutablePointer<Float>,
+    _ accumulate: Bool
+  ) throws {
+    let (out, width) = (weight.shape[0], weight.shape[1])
+    let biasValues = try bias.map(read)
+    func run(_ bias: UnsafePointer<Float>?) {
+      pool.split(out, minimum: max(1, (1 << 15) / width)) { columns in
+        kernels.linear_rows(
+          source, Int64(x.rows), Int64(width), weights, type, bias, Int64(columns.lowerBound),
+          Int64(columns.upperBound), Int64(out), target, accumulate)
+      }
+    }
+    if let biasValues {
+      biasValues.withUnsafeBufferPointer { run($0.baseAddress) }
+    } else {
+      run(nil)
+    }
+  }
+
+  private func manyRowsLinear(
+    _ x: Tensor, _ source: UnsafePointer<Float>, _ weights: UnsafeMutableRawPointer,
+    _ type: mi_type, _ weight: Tensor, _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool
+  ) throws {
+    let (out, width) = (weight.shape[0], weight.shape[1])
+    let isWide = weight.type == .float32
+    let columnsAtOnce = isWide ? out : min(out, max(1, Self.panelElements / width))
+    guard let panel = isWide ? nil : HostBuffer(byteCount: columnsAtOnce * width * 4) else {
+      if isWide {
+        multiply(
+          source, rows: x.rows, width, weights.assumingMemoryBound(to: Float.self), columns: out,
+          target, out: out, accumulate)
+        return
+      }
+      throw ComputeError.outOfMemory(
+        wantedBytes: columnsAtOnce * width * 4, purpose: "a panel of weights")
+    }
+    let wide = panel.base.assumingMemoryBound(to: Float.self)
+    for first in stride(from: 0, to: out, by: columnsAtOnce) {
+      let columns = min(columnsAtOnce, out - first)
+      pool.split(columns * width, minimum: 1 << 14) { range in
+        kernels.to_float32(
+          weights + (first * width + range.lowerBound) * weight.type.byteCount, type,
+          wide + range.lowerBound, Int64(range.count))
+      }
+      multiply(
+        source, rows: x.rows, width, wide, columns: columns, target + first, out: out, accumulate)
+    }
+  }
+
+  /// Divides the longer of rows and columns over the threads.
+  private func multiply(
+    _ x: UnsafePointer<Float>, rows: Int, _ width: Int, _ weight: UnsafePointer<Float>,
+    columns: Int, _ y: UnsafeMutablePointer<Float>, out: Int, _ accumulate: Bool
+  ) {
+    guard let blas else {
+      // The built-in product has no row stride of its own for y: it needs whole rows.
+      let scratchBytes = (width * 32 + (Int(MI_KEY_BLOCK) + 64) * 32) * 4 + 4096
+      let blocks = (rows + 31) / 32
+      pool.run(blocks) { block, thread in
+        guard let memory = scratch.memory(thread: thread, bytes: scratchBytes) else { return }
+        kernels.linear_block(
+          x, Int64(block * 32), Int64(min(rows, block * 32 + 32)), Int64(width), weight,
+          Int64(columns), Int64(out), y, accumulate, memory)
+      }
+      return
+    }
+    if rows >= columns {
+      pool.split(rows, minimum: 32) { range in
+        blas.multiply(
+          m: range.count, n: columns, k: width, a: x + range.lowerBound * width, lda: width,
+          b: weight, ldb: width, c: y + range.lowerBound * out, ldc: out, accumulate: accumulate)
+      }
+    } else {
+      pool.split(columns, minimum: 32) { range in
+        blas.multiply(
+          m: rows, n: range.count, k: width, a: x, lda: width,
+          b: weight + range.lowerBound * width, ldb: width, c: y + range.lowerBound, ldc: out,
+          accumulate: accumulate)
+      }
+    }
+  }
+}

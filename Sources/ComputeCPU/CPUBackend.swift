@@ -1,0 +1,134 @@
+internal import CKernels
+public import Compute
+
+/// The backend for processors: SIMD kernels chosen at run time, on threads of its own.
+///
+/// Float32 arithmetic throughout. Weights stay in their stored type and are widened as they are
+/// used; keys and values are float32 or bfloat16.
+public final class CPUBackend: Backend {
+  public let name = "cpu"
+  public let instructionSet: InstructionSet
+  /// What the user should know about this machine, one line each (for example: no BLAS was found).
+  public let notices: [String]
+  /// The BLAS kernels in use, or nil for the built-in product.
+  public var blasKernelName: String? { blas?.kernelName }
+  public var threads: Int { pool.threads }
+
+  nonisolated(unsafe) let kernels: mi_kernels
+  let pool: ThreadPool
+  let blas: OpenBLAS?
+  let scratch: ScratchMemory
+  let rotationTables = RotationTables()
+
+  /// - Parameters:
+  ///   - threads: threads that kernels run on; nil for one on every processor that may be used.
+  ///   - instructionSet: nil for the fastest that the processor runs.
+  ///   - useBLAS: false for the built-in product in linear layers (tests).
+  /// Throws ``ComputeError/unavailable(what:remedy:)`` for an instruction set that is not there.
+  public init(
+    threads: Int? = nil, instructionSet: InstructionSet? = nil, useBLAS: Bool = true
+  ) throws {
+    guard let set = instructionSet ?? InstructionSet.available.last, let kernels = set.kernels
+    else {
+      throw ComputeError.unavailable(
+        what: "instruction set \(instructionSet?.rawValue ?? "")",
+        remedy: "use one of "
+          + InstructionSet.available.map(\.rawValue).joined(separator: ", "))
+    }
+    guard let pool = ThreadPool(threads: threads ?? processorCount()) else {
+      throw ComputeError.unavailable(
+        what: "a thread pool", remedy: "free memory or use --threads 1")
+    }
+    self.instructionSet = set
+    self.kernels = kernels.pointee
+    self.pool = pool
+    scratch = ScratchMemory(threads: pool.threads)
+    var notices: [String] = []
+    do {
+      blas = useBLAS ? try OpenBLAS.load(avx512: set == .avx512) : nil
+    } catch {
+      blas = nil
+      notices.append("\(error)")
+    }
+    self.notices = notices
+  }
+
+  public func tileShape(headDim: Int) -> TileShape {
+    // Queries lie along the lanes and keys are read one by one, so narrow key tiles cost nothing;
+    // 16 keeps the index small and rounds a lone slash from 32 to at most 48 columns.
+    TileShape(rows: Int(MI_TILE_ROWS), columns: 16)
+  }
+
+  // MARK: Memory
+
+  public func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
+    let byteCount = try Self.byteCount(type, shape, purpose: purpose)
+    // Linux grants more than there is and kills later; large requests are checked first.
+    if byteCount > 64 << 20, let available = availableMemory(), byteCount > available {
+      throw ComputeError.outOfMemory(wantedBytes: byteCount, purpose: purpose)
+    }
+    guard let buffer = HostBuffer(byteCount: byteCount) else {
+      throw ComputeError.outOfMemory(wantedBytes: byteCount, purpose: purpose)
+    }
+    return Tensor(buffer: buffer, type: type, shape: shape)
+  }
+
+  private static func byteCount(_ type: DataType, _ shape: [Int], purpose: String) throws -> Int {
+    var bytes = type.byteCount
+    for extent in shape {
+      let (product, overflow) = bytes.multipliedReportingOverflow(by: extent)
+      guard extent >= 0, !overflow else {
+        throw ComputeError.outOfMemory(wantedBytes: Int.max, purpose: purpose)
+      }
+      bytes = product
+    }
+    return bytes
+  }
+
+  public func makeTensor(
+    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
+    owner: any AnyObject & Sendable
+  ) throws -> Tensor {
+    guard shape.reduce(type.byteCount, *) <= bytes.count else {
+      throw ComputeError.shapeMismatch(
+        operation: "makeTensor", detail: "\(bytes.count) bytes for \(type) \(shape)")
+    }
+    return Tensor(buffer: HostBuffer(borrowing: bytes, owner: owner), type: type, shape: shape)
+  }
+
+  public func read(_ tensor: Tensor) throws -> [Float] {
+    let source = try tensor.hostAddress
+    guard let type = tensor.type.storage else {
+      throw ComputeError.shapeMismatch(operation: "read", detail: "\(tensor.type) is not a float")
+    }
+    return [Float](unsafeUninitializedCapacity: tensor.count) { target, count in
+      count = tensor.count
+      if let target = target.baseAddress {
+        kernels.to_float32(source, type, target, Int64(count))
+      }
+    }
+  }
+
+  public func write(_ values: [Float], to tensor: Tensor) throws {
+    guard values.count == tensor.count else {
+      throw ComputeError.shapeMismatch(
+        operation: "write", detail: "\(values.count) values for \(tensor.shape)")
+    }
+    let target = try tensor.floats("write")
+    values.withUnsafeBufferPointer { source in
+      if let source = source.baseAddress { target.update(from: source, count: values.count) }
+    }
+  }
+}
+
+extension DataType {
+  /// The kernels' word for a float type.
+  var storage: mi_type? {
+    switch self {
+    case .float32: MI_FLOAT32
+    case .float16: MI_FLOAT16
+    case .bfloat16: MI_BFLOAT16
+    case .int32: nil
+    }
+  }
+}
