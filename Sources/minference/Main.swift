@@ -1,1 +1,26 @@
-@main struct Main { static func main() {} }
+import ArgumentParser
+
+/// The command `minference`.
+struct Minference: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "minference",
+    abstract: "Answers questions about very long prompts, with dynamic sparse attention.",
+    version: "0.1.0",
+    subcommands: [TokenizeCommand.self])
+}
+
+@main enum Main {
+  static func main() async {
+    do {
+      try ProcessSetup.perform()
+      var command = try Minference.parseAsRoot()
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      FailureReport.exit(with: error)
+    }
+  }
+}

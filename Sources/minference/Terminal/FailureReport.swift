@@ -1,0 +1,50 @@
+import ArgumentParser
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// Ends the command after an error: one line on standard error and a code that says what kind.
+enum FailureReport {
+  static func exit(with error: any Error) -> Never {
+    if error is StandardOutput.ReaderGone { terminate(ExitStatus.inputOutput.rawValue) }
+    if Minference.exitCode(for: error) == .success { showHelp(error) }
+    let (status, message) = describe(error)
+    if !message.isEmpty { StandardError.note(oneLine(message)) }
+    terminate(status)
+  }
+
+  /// --help, --version and completion scripts arrive as errors too.
+  private static func showHelp(_ error: any Error) -> Never {
+    do {
+      try StandardOutput.write(Minference.fullMessage(for: error) + "\n")
+      terminate(0)
+    } catch {
+      let (status, message) = describe(error)
+      if !(error is StandardOutput.ReaderGone) { StandardError.note(message) }
+      terminate(status)
+    }
+  }
+
+  private static func describe(_ error: any Error) -> (status: Int32, message: String) {
+    switch error {
+    case let failure as CommandFailure: (failure.status.rawValue, failure.description)
+    case let code as ExitCode: (code.rawValue, "")
+    default:
+      // What remains are the parser's own errors.
+      (ExitStatus.usage.rawValue, Minference.message(for: error))
+    }
+  }
+
+  private static func oneLine(_ message: String) -> String {
+    message.split(whereSeparator: \.isNewline).joined(separator: " ")
+  }
+
+  private static func terminate(_ status: Int32) -> Never {
+    // Without running exit handlers: other threads may still be computing.
+    _exit(status)
+  }
+}

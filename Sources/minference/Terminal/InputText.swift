@@ -1,0 +1,73 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// Text that the user gives in a file or on standard input.
+enum InputText {
+  /// The file's text. Throws a ``CommandFailure`` that names the file if it cannot be read or is
+  /// not UTF-8. A byte order mark at its beginning is left out.
+  static func read(path: String) throws -> String {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw CommandFailure(
+        .inputMissing, "\(path): cannot be opened (\(systemMessage(errno))); name a readable file")
+    }
+    defer { close(descriptor) }
+    return try text(of: readAll(descriptor, name: path), name: path)
+  }
+
+  /// All of standard input.
+  static func readStandardInput() throws -> String {
+    try text(of: readAll(STDIN_FILENO, name: "standard input"), name: "standard input")
+  }
+
+  private static func readAll(_ descriptor: Int32, name: String) throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 20)
+    while true {
+      let count = systemRead(descriptor, &buffer, buffer.count)
+      if count > 0 {
+        bytes += buffer[..<count]
+      } else if count == 0 {
+        return bytes
+      } else if errno != EINTR {
+        throw CommandFailure(
+          .inputMissing, "\(name): cannot be read (\(systemMessage(errno))); name a readable file")
+      }
+    }
+  }
+
+  private static func text(of bytes: [UInt8], name: String) throws -> String {
+    let bytes = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
+    if let text = String(validating: bytes, as: UTF8.self) { return text }
+    throw CommandFailure(
+      .inputData,
+      "\(name): is not UTF-8 text (byte \(firstInvalidByte(in: bytes))); convert it to UTF-8 first")
+  }
+
+  /// The offset at which UTF-8 decoding fails first.
+  private static func firstInvalidByte(in bytes: ArraySlice<UInt8>) -> Int {
+    var decoder = UTF8()
+    var iterator = bytes.makeIterator()
+    var offset = bytes.startIndex
+    while case .scalarValue(let scalar) = decoder.decode(&iterator) {
+      offset += UTF8.width(scalar)
+    }
+    return offset
+  }
+}
+
+private func systemRead(_ descriptor: Int32, _ buffer: UnsafeMutableRawPointer, _ count: Int) -> Int
+{
+  #if canImport(Glibc)
+    Glibc.read(descriptor, buffer, count)
+  #elseif canImport(Musl)
+    Musl.read(descriptor, buffer, count)
+  #else
+    Darwin.read(descriptor, buffer, count)
+  #endif
+}

@@ -1,0 +1,61 @@
+import MInferenceEvaluation
+import Synchronization
+
+/// Progress on standard error: one line that is written over on a terminal, and a plain line now
+/// and then where it is not.
+final class ProgressLine: Sendable {
+  private struct State {
+    var start: ContinuousClock.Instant
+    var lastShown: ContinuousClock.Instant?
+    var isShowing = false
+  }
+
+  private let label: String
+  private let isTerminal: Bool
+  private let isQuiet: Bool
+  private let state: Mutex<State>
+
+  /// Nothing is written if `isQuiet`.
+  init(label: String, isQuiet: Bool = false) {
+    self.label = label
+    self.isQuiet = isQuiet
+    isTerminal = StandardError.isTerminal
+    state = Mutex(State(start: .now))
+  }
+
+  /// Called from the thread that computes; cheap when there is nothing to show yet.
+  func update(fraction: Double, totalTokens: Int) {
+    guard !isQuiet else { return }
+    state.withLock { state in
+      let now = ContinuousClock.Instant.now
+      // A terminal is refreshed ten times a second; a log gets a line every 15 seconds.
+      let interval: Duration = isTerminal ? .milliseconds(100) : .seconds(15)
+      guard now - (state.lastShown ?? state.start) >= interval else { return }
+      state.lastShown = now
+      let text = ProgressText(
+        label: label, fraction: fraction, totalTokens: totalTokens,
+        elapsed: (now - state.start).inSeconds)
+      if isTerminal {
+        state.isShowing = true
+        StandardError.write("\r\(text.line(columns: StandardError.columns - 1))\u{1B}[K")
+      } else {
+        StandardError.write(text.line(columns: 100) + "\n")
+      }
+    }
+  }
+
+  /// Removes the line from the terminal. Safe to call more than once.
+  func finish() {
+    state.withLock { state in
+      if state.isShowing { StandardError.write("\r\u{1B}[K") }
+      state.isShowing = false
+    }
+  }
+}
+
+extension Duration {
+  /// The duration as a number of seconds.
+  var inSeconds: Double {
+    Double(components.seconds) + Double(components.attoseconds) * 1e-18
+  }
+}
