@@ -52,7 +52,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
-    tests(of: "Checkpoints"),
+    tests(of: "Checkpoints", imports: ["CSystem"]),
     tests(of: "Tokenizers"),
     tests(of: "Compute"),
     tests(of: "ComputeCPU", imports: ["Compute"]),

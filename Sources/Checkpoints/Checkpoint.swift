@@ -1,0 +1,98 @@
+/// A Hugging Face checkpoint directory: its configuration and its weights, mapped.
+///
+/// Every `*.safetensors` of the directory is opened, those that `model.safetensors.index.json`
+/// leaves out too. The index decides which file counts where two hold a tensor of one name. All
+/// headers are checked here; the data are read when they are used.
+public final class Checkpoint: Sendable {
+  /// As given to `init`.
+  public let directory: String
+  public let configuration: ModelConfiguration
+  /// Of `generation_config.json`; of `config.json` alone when there is none.
+  public let generation: GenerationConfiguration
+  /// In the order of their names.
+  public let files: [SafetensorsFile]
+  private let fileIndices: [String: Int]
+
+  /// Opens the directory.
+  ///
+  /// - Throws: the first thing found wrong with the directory, its JSON files or the headers of its
+  ///   weights.
+  public init(directory: String) throws(CheckpointError) {
+    let listing = try CheckpointDirectory(path: directory)
+    self.directory = directory
+    configuration = try ModelConfiguration(file: listing.configurationPath)
+    generation = try GenerationConfiguration(
+      file: listing.generationConfigurationPath, defaults: configuration)
+    var files: [SafetensorsFile] = []
+    for path in listing.weightPaths { files.append(try SafetensorsFile(path: path)) }
+    self.files = files
+    fileIndices = try Self.assignTensors(
+      of: files, index: try ShardIndex(directory: listing))
+  }
+
+  /// Names of all tensors, in ascending order.
+  public var tensorNames: [String] { fileIndices.keys.sorted() }
+
+  /// Bytes of all weight files.
+  public var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
+
+  /// Whether the checkpoint holds a tensor of this name.
+  public func contains(_ name: String) -> Bool { fileIndices[name] != nil }
+
+  /// The tensor of this name in whatever shape it has.
+  ///
+  /// - Throws: `.missingTensor`, `.unsupportedElementType`.
+  public func tensor(named name: String) throws(CheckpointError) -> TensorView {
+    guard let index = fileIndices[name], let tensor = try files[index].tensor(named: name) else {
+      throw .missingTensor(
+        name: name, directory: directory, similar: similarNames(to: name, in: fileIndices.keys))
+    }
+    return tensor
+  }
+
+  /// The tensor of this name, which must have this shape.
+  ///
+  /// - Throws: `.missingTensor`, `.unsupportedElementType`, `.misshapenTensor`.
+  public func tensor(named name: String, shape: [Int]) throws(CheckpointError) -> TensorView {
+    let tensor = try tensor(named: name)
+    guard tensor.shape == shape else {
+      throw .misshapenTensor(file: tensor.file, name: name, expected: shape, found: tensor.shape)
+    }
+    return tensor
+  }
+
+  /// Throws `.changedWhileMapped` when a weight file was shortened or lengthened in place since it
+  /// was opened. Worth a call after loading: the lost end of a page reads as zeros without a signal.
+  public func verifyUnchanged() throws(CheckpointError) {
+    for file in files { try file.mapping.verifyUnchanged() }
+  }
+
+  /// For each tensor name the index of the file that counts.
+  private static func assignTensors(
+    of files: [SafetensorsFile], index: ShardIndex?
+  ) throws(CheckpointError) -> [String: Int] {
+    var fileIndices: [String: Int] = [:]
+    for (fileIndex, file) in files.enumerated() {
+      for name in file.tensorNames {
+        guard let other = fileIndices.updateValue(fileIndex, forKey: name) else { continue }
+        switch index?.files[name] {
+        case pathComponent(file.path): break
+        case pathComponent(files[other].path): fileIndices[name] = other
+        default:
+          throw .duplicateTensor(name: name, files: [files[other].path, file.path])
+        }
+      }
+    }
+    return fileIndices
+  }
+}
+
+/// Up to three of `names` that `name` may have meant: those with the same last components, or that
+/// differ in a prefix.
+private func similarNames(to name: String, in names: some Collection<String>) -> [String] {
+  let candidates = names.filter { $0.hasSuffix("." + name) || name.hasSuffix("." + $0) }
+  if !candidates.isEmpty { return Array(candidates.sorted().prefix(3)) }
+  let parts = name.split(separator: ".")
+  let ends = names.filter { $0.split(separator: ".").suffix(2) == parts.suffix(2) }
+  return Array(ends.sorted().prefix(3))
+}

@@ -1,0 +1,103 @@
+/// Which files of a directory make up its checkpoint.
+package struct CheckpointDirectory {
+  package let path: String
+  package let configurationPath: String
+  /// Nil when there is none.
+  package let generationConfigurationPath: String?
+  /// Every `*.safetensors`, in ascending order.
+  package let weightPaths: [String]
+  /// `model.safetensors.index.json`; nil when there is none.
+  package let indexPath: String?
+
+  /// Looks at the names in the directory; opens nothing.
+  ///
+  /// - Throws: `.notFound`, `.notADirectory`, `.unreadable`, `.missingConfiguration`,
+  ///   `.missingWeights`.
+  package init(path: String) throws(CheckpointError) {
+    switch try pathKind(path) {
+    case .nothing: throw .notFound(path: path)
+    case .other: throw .notADirectory(path: path)
+    case .directory: break
+    }
+    let names = try directoryEntries(path)
+    func existing(_ name: String) -> String? {
+      names.contains(name) ? joined(path, name) : nil
+    }
+    guard let configurationPath = existing("config.json") else {
+      throw .missingConfiguration(directory: path, contents: Self.summary(of: names))
+    }
+    let weights = names.filter { $0.hasSuffix(".safetensors") && !$0.hasPrefix(".") }
+    guard !weights.isEmpty else {
+      throw .missingWeights(directory: path, contents: Self.summary(of: names))
+    }
+    self.path = path
+    self.configurationPath = configurationPath
+    generationConfigurationPath = existing("generation_config.json")
+    weightPaths = weights.map { joined(path, $0) }
+    indexPath = existing("model.safetensors.index.json")
+  }
+
+  /// The first few names, weights of other formats first.
+  private static func summary(of names: [String]) -> String {
+    guard !names.isEmpty else { return "nothing" }
+    let otherWeights = [".bin", ".gguf", ".pt", ".pth", ".safetensors"]
+    func isWeight(_ name: String) -> Bool { otherWeights.contains { name.hasSuffix($0) } }
+    let ordered = names.filter(isWeight) + names.filter { !isWeight($0) }
+    let shown = ordered.prefix(4).map { quoted($0) }.joined(separator: ", ")
+    return ordered.count > 4 ? "\(shown) and \(ordered.count - 4) more" : shown
+  }
+}
+
+/// `model.safetensors.index.json`: which file holds which tensor.
+package struct ShardIndex {
+  /// File name for each tensor name.
+  package let files: [String: String]
+
+  /// Nil when the directory has no index.
+  ///
+  /// - Throws: when it cannot be read, or names a file that the directory lacks.
+  package init?(directory: CheckpointDirectory) throws(CheckpointError) {
+    guard let path = directory.indexPath else { return nil }
+    let value = try readJSON(at: path)
+    guard case .object(let members)? = value["weight_map"] else {
+      throw .invalidField(
+        file: path, field: "weight_map",
+        problem: "is \(value["weight_map"]?.kind ?? "missing"): it should name a file for each "
+          + "tensor: download the file again")
+    }
+    let present = Set(directory.weightPaths.map { pathComponent($0) })
+    var files: [String: String] = [:]
+    files.reserveCapacity(members.count)
+    for member in members {
+      guard case .string(let file) = member.value else {
+        throw .invalidField(
+          file: path, field: "weight_map",
+          problem: "gives \(member.value.kind) for tensor \(quoted(member.key)), not a file name: "
+            + "download the file again")
+      }
+      guard present.contains(file) else { throw .missingShard(index: path, shard: file) }
+      files[member.key] = file
+    }
+    self.files = files
+  }
+}
+
+/// `directory/name`, with one slash.
+func joined(_ directory: String, _ name: String) -> String {
+  directory.hasSuffix("/") ? directory + name : directory + "/" + name
+}
+
+/// What follows the last slash.
+func pathComponent(_ path: String) -> String {
+  path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+}
+
+/// The JSON value that the file holds.
+func readJSON(at path: String) throws(CheckpointError) -> JSONValue {
+  let bytes = try readFile(at: path)
+  do {
+    return try JSONScanner.parse(bytes)
+  } catch {
+    throw .malformedJSON(file: path, offset: error.offset, problem: error.problem)
+  }
+}

@@ -1,0 +1,105 @@
+/// Why a checkpoint cannot be used. `description` is always one line that names the file, what is
+/// wrong with its numbers, and what to do.
+public enum CheckpointError: Error, Equatable, Sendable {
+  /// There is nothing at this path.
+  case notFound(path: String)
+  /// There is something at this path, but not a directory.
+  case notADirectory(path: String)
+  /// The operating system refuses; `reason` is what it says.
+  case unreadable(path: String, reason: String)
+  /// The directory has no `config.json`; `contents` says what it has instead.
+  case missingConfiguration(directory: String, contents: String)
+  /// The directory has no `*.safetensors`; `contents` says what it has instead.
+  case missingWeights(directory: String, contents: String)
+  /// The index names a file that is not in the directory.
+  case missingShard(index: String, shard: String)
+  /// Not JSON, at this byte of the file.
+  case malformedJSON(file: String, offset: Int, problem: String)
+  /// A safetensors file whose header does not fit itself or the file.
+  case malformedFile(file: String, problem: String)
+  /// A tensor whose entry in the header does not fit itself or the file.
+  case malformedTensor(file: String, tensor: String, problem: String)
+  /// Two files hold the tensor and no index says which one counts.
+  case duplicateTensor(name: String, files: [String])
+  /// No file of the checkpoint holds the tensor. `similar` names tensors that there are.
+  case missingTensor(name: String, directory: String, similar: [String])
+  /// The tensor is there in another shape.
+  case misshapenTensor(file: String, name: String, expected: [Int], found: [Int])
+  /// The tensor is stored in an element type that weights do not have here.
+  case unsupportedElementType(file: String, name: String, found: String)
+  /// A field of a JSON file that is missing or holds what cannot be.
+  case invalidField(file: String, field: String, problem: String)
+  /// A file was changed in place while it was mapped.
+  case changedWhileMapped(file: String, expectedBytes: Int, foundBytes: Int)
+}
+
+extension CheckpointError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .notFound(let path):
+      return "\(printable(path)): no such directory: name a directory with config.json and "
+        + "*.safetensors"
+    case .notADirectory(let path):
+      return "\(printable(path)): is a file, not a directory: name the directory that holds it"
+    case .unreadable(let path, let reason):
+      return "\(printable(path)): cannot be read (\(reason)): check its permissions and its disk"
+    case .missingConfiguration(let directory, let contents):
+      return "\(printable(directory)): has no config.json, only \(contents): "
+        + "name the directory of a Hugging Face checkpoint"
+    case .missingWeights(let directory, let contents):
+      return "\(printable(directory)): has no *.safetensors, only \(contents): "
+        + "download or convert the weights to safetensors"
+    case .missingShard(let index, let shard):
+      return "\(printable(index)): names \(printable(shard)), which is not in the directory: "
+        + "download the missing shard"
+    case .malformedJSON(let file, let offset, let problem):
+      return "\(printable(file)): not valid JSON at byte \(offset): \(problem): "
+        + "download the file again"
+    case .malformedFile(let file, let problem):
+      return "\(printable(file)): \(problem): download the file again"
+    case .malformedTensor(let file, let tensor, let problem):
+      return "\(printable(file)): tensor \(quoted(tensor)): \(problem): download the file again"
+    case .duplicateTensor(let name, let files):
+      return
+        "tensor \(quoted(name)) is in \(files.map { printable($0) }.joined(separator: " and "))"
+        + ": remove one, or add the model.safetensors.index.json that says which counts"
+    case .missingTensor(let name, let directory, let similar):
+      let hint =
+        similar.isEmpty
+        ? "" : " (there is \(similar.map { quoted($0) }.joined(separator: ", ")))"
+      return "\(printable(directory)): no file holds tensor \(quoted(name))\(hint): "
+        + "check that every shard is there and that config.json belongs to it"
+    case .misshapenTensor(let file, let name, let expected, let found):
+      return "\(printable(file)): tensor \(quoted(name)) has shape \(found) where config.json asks "
+        + "for \(expected): check that both belong to the same model"
+    case .unsupportedElementType(let file, let name, let found):
+      return "\(printable(file)): tensor \(quoted(name)) is stored as \(printable(found)) where "
+        + "F32, F16 or BF16 is needed: convert the checkpoint"
+    case .invalidField(let file, let field, let problem):
+      return "\(printable(file)): \(printable(field)) \(problem)"
+    case .changedWhileMapped(let file, let expectedBytes, let foundBytes):
+      return "\(printable(file)): became \(foundBytes) bytes long while it was read "
+        + "(\(expectedBytes) before): restore the file and run again"
+    }
+  }
+}
+
+/// The text on one line: control characters as `\u{..}`, the middle of very long text left out.
+func printable(_ text: String, limit: Int = 400) -> String {
+  var result = ""
+  for scalar in text.unicodeScalars {
+    switch scalar.properties.generalCategory {
+    case .control, .lineSeparator, .paragraphSeparator:
+      result += scalar.escaped(asASCII: true)
+    default:
+      result.unicodeScalars.append(scalar)
+    }
+  }
+  guard result.unicodeScalars.count > limit else { return result }
+  let half = limit / 2
+  return String(result.unicodeScalars.prefix(half)) + "..."
+    + String(result.unicodeScalars.suffix(half))
+}
+
+/// `printable` in quotation marks.
+func quoted(_ text: String) -> String { "\"\(printable(text, limit: 120))\"" }

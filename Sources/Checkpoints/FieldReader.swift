@@ -1,0 +1,118 @@
+/// Reads the fields of one JSON object of a configuration file, with errors that name file and field.
+///
+/// A field that is null counts as absent, as transformers writes it.
+struct FieldReader {
+  let file: String
+  /// What stands before a field's name in messages: "" or "rope_scaling.".
+  let prefix: String
+  private let object: JSONValue
+
+  init(file: String, object: JSONValue, prefix: String = "") throws(CheckpointError) {
+    guard case .object = object else {
+      throw .invalidField(
+        file: file, field: prefix.isEmpty ? "the file" : String(prefix.dropLast()),
+        problem: "is \(object.kind), not an object")
+    }
+    self.file = file
+    self.prefix = prefix
+    self.object = object
+  }
+
+  func failure(_ field: String, _ problem: String) -> CheckpointError {
+    .invalidField(file: file, field: prefix + field, problem: problem)
+  }
+
+  func value(_ field: String) -> JSONValue? {
+    guard let value = object[field], value != .null else { return nil }
+    return value
+  }
+
+  func required<Value>(_ field: String, _ value: Value?) throws(CheckpointError) -> Value {
+    guard let value else { throw failure(field, "is missing: add it") }
+    return value
+  }
+
+  /// A whole number within `range`. Python's 4096.0 counts as whole.
+  func integer(_ field: String, in range: ClosedRange<Int>) throws(CheckpointError) -> Int? {
+    guard let value = value(field) else { return nil }
+    return try integer(value, field: field, in: range)
+  }
+
+  private func integer(
+    _ value: JSONValue, field: String, in range: ClosedRange<Int>
+  ) throws(CheckpointError) -> Int {
+    var whole: Int?
+    if case .integer(let number) = value { whole = number }
+    if case .number(let number) = value { whole = Int(exactly: number) }
+    guard let whole else { throw failure(field, "is \(value.kind): it should be a whole number") }
+    guard range.contains(whole) else {
+      throw failure(
+        field, "is \(whole): it should be from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return whole
+  }
+
+  /// A finite number within `range`.
+  func number(_ field: String, in range: ClosedRange<Double>) throws(CheckpointError) -> Double? {
+    guard let value = value(field) else { return nil }
+    let number: Double
+    switch value {
+    case .integer(let whole): number = Double(whole)
+    case .number(let real): number = real
+    default: throw failure(field, "is \(value.kind): it should be a number")
+    }
+    guard number.isFinite, range.contains(number) else {
+      throw failure(
+        field, "is \(number): it should be from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return number
+  }
+
+  func boolean(_ field: String) throws(CheckpointError) -> Bool? {
+    guard let value = value(field) else { return nil }
+    guard case .boolean(let boolean) = value else {
+      throw failure(field, "is \(value.kind): it should be true or false")
+    }
+    return boolean
+  }
+
+  func string(_ field: String) throws(CheckpointError) -> String? {
+    guard let value = value(field) else { return nil }
+    guard case .string(let string) = value else {
+      throw failure(field, "is \(value.kind): it should be a string")
+    }
+    return string
+  }
+
+  func strings(_ field: String) throws(CheckpointError) -> [String]? {
+    guard let value = value(field) else { return nil }
+    guard case .array(let values) = value else {
+      throw failure(field, "is \(value.kind): it should be a list of strings")
+    }
+    var strings: [String] = []
+    for value in values {
+      guard case .string(let string) = value else {
+        throw failure(field, "holds \(value.kind): it should be a list of strings")
+      }
+      strings.append(string)
+    }
+    return strings
+  }
+
+  /// Token ids: one whole number, or a list of them.
+  func tokenIDs(_ field: String) throws(CheckpointError) -> [Int]? {
+    guard let value = value(field) else { return nil }
+    var ids: [Int] = []
+    let values: [JSONValue]
+    if case .array(let list) = value { values = list } else { values = [value] }
+    for value in values {
+      ids.append(try integer(value, field: field, in: 0...Int(Int32.max)))
+    }
+    return ids
+  }
+
+  func object(_ field: String) throws(CheckpointError) -> FieldReader? {
+    guard let value = value(field) else { return nil }
+    return try FieldReader(file: file, object: value, prefix: prefix + field + ".")
+  }
+}

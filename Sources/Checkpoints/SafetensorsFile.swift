@@ -1,0 +1,46 @@
+/// One safetensors file, mapped for reading, with its header read and checked.
+///
+/// Opening looks at the header alone: a file of any size opens in milliseconds.
+public final class SafetensorsFile: Sendable {
+  /// As given to `init`.
+  public let path: String
+  package let mapping: MappedFile
+  package let header: SafetensorsHeader
+  private let entryIndices: [String: Int]
+
+  /// Opens and checks the file at `path`.
+  ///
+  /// - Throws: `.unreadable`, `.malformedFile`, `.malformedJSON` or `.malformedTensor`.
+  public init(path: String) throws(CheckpointError) {
+    self.path = path
+    mapping = try MappedFile(path: path)
+    header = try SafetensorsHeader(of: mapping.bytes, path: path)
+    var indices: [String: Int] = [:]
+    indices.reserveCapacity(header.entries.count)
+    for (index, entry) in header.entries.enumerated() { indices[entry.name] = index }
+    entryIndices = indices
+  }
+
+  /// Bytes of the file.
+  public var byteCount: Int { mapping.count }
+
+  /// In the order of the data.
+  public var tensorNames: [String] { header.entries.map(\.name) }
+
+  /// Whether the file holds a tensor of this name, of whatever type.
+  public func contains(_ name: String) -> Bool { entryIndices[name] != nil }
+
+  /// The tensor of this name; nil when the file has none.
+  ///
+  /// - Throws: `.unsupportedElementType` for types other than F32, F16 and BF16.
+  public func tensor(named name: String) throws(CheckpointError) -> TensorView? {
+    guard let index = entryIndices[name] else { return nil }
+    let entry = header.entries[index]
+    guard let elementType = ElementType(rawValue: entry.storedType) else {
+      throw .unsupportedElementType(file: path, name: name, found: entry.storedType)
+    }
+    return TensorView(
+      name: name, elementType: elementType, shape: entry.shape, mapping: mapping,
+      range: entry.range)
+  }
+}

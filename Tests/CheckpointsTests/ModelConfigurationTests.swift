@@ -1,0 +1,132 @@
+import Checkpoints
+import Testing
+
+@Suite struct ModelConfigurationTests {
+  @Test func `Absent fields take the defaults of transformers`() throws {
+    let configuration = try configuration()
+    #expect(configuration.modelType == "llama")
+    #expect(configuration.numKeyValueHeads == 4)
+    #expect(configuration.headDimension == 16)
+    #expect(configuration.ropeTheta == 10_000)
+    #expect(configuration.ropeScaling == .none)
+    #expect(configuration.partialRotaryFactor == 1)
+    #expect(configuration.rmsNormEpsilon == 1e-6)
+    #expect(configuration.activation == .silu)
+    #expect(!configuration.tieWordEmbeddings)
+    #expect(configuration.attentionBias == nil)
+    #expect(configuration.slidingWindow == nil)
+    #expect(configuration.layerTypes == nil)
+    #expect(configuration.endOfTextTokenIDs == [])
+  }
+
+  @Test func `Given fields are read`() throws {
+    let configuration = try configuration([
+      "architectures": "[\"Qwen2ForCausalLM\"]", "num_key_value_heads": "2", "head_dim": "96",
+      "rope_theta": "1000000", "rms_norm_eps": "1e-05", "hidden_act": "\"gelu_new\"",
+      "tie_word_embeddings": "true", "attention_bias": "true", "mlp_bias": "false",
+      "sliding_window": "4096", "use_sliding_window": "false", "max_window_layers": "28",
+      "layer_types": "[\"full_attention\", \"sliding_attention\"]", "torch_dtype": "\"bfloat16\"",
+      "bos_token_id": "1", "eos_token_id": "[2, 0]", "hidden_size": "64.0",
+      "some_new_field": "{\"x\": [Infinity]}",
+    ])
+    #expect(configuration.architectures == ["Qwen2ForCausalLM"])
+    #expect(configuration.hiddenSize == 64)
+    #expect(configuration.numKeyValueHeads == 2)
+    #expect(configuration.headDimension == 96)
+    #expect(configuration.ropeTheta == 1_000_000)
+    #expect(configuration.rmsNormEpsilon == 1e-5)
+    #expect(configuration.activation == .geluTanh)
+    #expect(configuration.tieWordEmbeddings)
+    #expect(configuration.attentionBias == true)
+    #expect(configuration.mlpBias == false)
+    #expect(configuration.slidingWindow == 4096)
+    #expect(configuration.useSlidingWindow == false)
+    #expect(configuration.maxWindowLayers == 28)
+    #expect(configuration.layerTypes == ["full_attention", "sliding_attention"])
+    #expect(configuration.storedType == "bfloat16")
+    #expect(configuration.beginOfTextTokenIDs == [1])
+    #expect(configuration.endOfTextTokenIDs == [2, 0])
+  }
+
+  @Test func `Null counts as absent`() throws {
+    let given = try configuration([
+      "head_dim": "null", "num_key_value_heads": "null", "rope_scaling": "null",
+      "rope_parameters": "null", "bos_token_id": "null", "sliding_window": "null",
+    ])
+    #expect(try given == configuration())
+  }
+
+  @Test(arguments: [
+    "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "vocab_size", "max_position_embeddings",
+  ])
+  func `A missing field is named`(field: String) {
+    for value in [nil, "null"] {
+      let error = failure { () throws(CheckpointError) in try configuration([field: value]) }
+      #expect(isOneLine(error, naming: "config.json", field, "missing"))
+    }
+  }
+
+  /// Field, value, and what the message must name.
+  static let refused: [(field: String, value: String, names: [String])] = [
+    ("hidden_size", "0", ["0", "from 1"]),
+    ("hidden_size", "-64", ["-64"]),
+    ("hidden_size", "64.5", ["64.5", "whole"]),
+    ("hidden_size", "\"64\"", ["\"64\"", "whole"]),
+    ("hidden_size", "1e30", ["1e+30"]),
+    ("hidden_size", "99999999999", ["99999999999", "262144"]),
+    ("hidden_size", "62", ["num_attention_heads", "4"]),
+    ("num_hidden_layers", "1000000", ["4096"]),
+    ("vocab_size", "9223372036854775807", ["16777216"]),
+    ("max_position_embeddings", "0", ["0"]),
+    ("num_key_value_heads", "3", ["3", "4", "divide"]),
+    ("num_key_value_heads", "8", ["8", "4", "divide"]),
+    ("num_key_value_heads", "0", ["0"]),
+    ("head_dim", "63", ["63", "even"]),
+    ("head_dim", "0", ["0"]),
+    ("rms_norm_eps", "-1", ["-1"]),
+    ("rms_norm_eps", "NaN", ["nan"]),
+    ("rope_theta", "0", ["0"]),
+    ("rope_theta", "Infinity", ["inf"]),
+    ("hidden_act", "\"mish\"", ["\"mish\"", "silu", "relu"]),
+    ("tie_word_embeddings", "1", ["true or false"]),
+    ("sliding_window", "-5", ["-5"]),
+    ("layer_types", "[\"full_attention\"]", ["1", "2", "num_hidden_layers"]),
+    ("architectures", "\"x\"", ["list"]),
+    ("eos_token_id", "-1", ["-1"]),
+    ("eos_token_id", "[2, \"x\"]", ["\"x\""]),
+    ("model_type", "7", ["7", "string"]),
+  ]
+
+  @Test(arguments: refused.indices)
+  func `A field that holds what cannot be is refused with its numbers`(index: Int) {
+    let example = Self.refused[index]
+    let error = failure { () throws(CheckpointError) in
+      try configuration([example.field: example.value])
+    }
+    #expect(isOneLine(error, naming: "config.json", example.field))
+    let text = error?.description ?? ""
+    for name in example.names { #expect(text.contains(name), "\(text)") }
+  }
+
+  @Test func `A head dimension that follows from odd sizes is refused`() {
+    let error = failure { () throws(CheckpointError) in try configuration(["hidden_size": "12"]) }
+    #expect(isOneLine(error, naming: "head_dim", "3", "even"))
+  }
+
+  @Test func `A file that is no JSON object is refused`() throws {
+    let directory = try TemporaryDirectory()
+    for text in ["", "[]", "{", "null", "\u{FEFF}{}"] {
+      try directory.write(text, to: "config.json")
+      let error = failure { () throws(CheckpointError) in
+        try ModelConfiguration(file: directory.path(of: "config.json"))
+      }
+      #expect(isOneLine(error, naming: "config.json"))
+    }
+  }
+
+  @Test func `An absent file is refused by name`() {
+    let error = failure { () throws(CheckpointError) in try ModelConfiguration(file: "/no/config") }
+    #expect(isOneLine(error, naming: "/no/config", "no such file"))
+  }
+}
