@@ -44,7 +44,7 @@ let package = Package(
       imports: [
         "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "SparseAttention", "Transformers",
       ]),
-    module("MInferenceEvaluation", imports: ["MInference"]),
+    module("MInferenceEvaluation", imports: ["MInference", "Compute"]),
     .executableTarget(
       name: "minference",
       dependencies: [

@@ -4,7 +4,7 @@ public import Compute
 /// Attention: pieces of work for the kernels, the longest first.
 extension CPUBackend {
   /// Query rows that a piece brings together, so that a key read into the cache serves many.
-  private static let pieceRows = 128
+  private static let pieceRows = 256
 
   public func attention(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,

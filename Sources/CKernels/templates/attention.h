@@ -29,9 +29,9 @@ static size_t scratch_bytes(int32_t head_dim, int32_t streams) {
   size_t rows = MI_TILE_ROWS;
   size_t stream = sizeof(mi_stream) + 1024 + (2 * (size_t)head_dim * rows + 2 * rows) * sizeof(float);
   size_t block = MI_KEY_BLOCK + MI_B * MI_NV;
-  size_t shared = (block * rows + 2 * (size_t)head_dim * block + rows) * sizeof(float)
-    + 2 * block * sizeof(float *) + block * sizeof(int32_t);
-  return (size_t)streams * stream + shared + 4096;
+  size_t keys = 2 * (size_t)head_dim * block * sizeof(float) + 2 * block * sizeof(float *)
+    + block * sizeof(int32_t);
+  return (size_t)streams * stream + 2 * keys + (block + 1) * rows * sizeof(float) + 4096;
 }
 
 typedef struct {
@@ -207,7 +207,7 @@ static void close_stream(const mi_stream *stream, const mi_attention *a) {
 static void attend_block(mi_stream *stream, int64_t dim, const mi_key_block *keys, float *sT, float *rescale) {
   const int rows = MI_TILE_ROWS;
   int64_t count = keys->count;
-  score_keys(stream->qT, dim, keys->k, count, sT, rows);
+  score_keys(stream->qT, dim, keys->k, keys->v, count, sT, rows);
   // Keys ascend, so the first and the last tell whether any row may not see one of them.
   if (keys->key[count - 1] > stream->fully_visible || keys->key[0] < stream->window_start) {
     hide_keys(sT, count, keys->key, (mi_visibility){stream->visible, stream->oldest}, rows);
@@ -216,12 +216,32 @@ static void attend_block(mi_stream *stream, int64_t dim, const mi_key_block *key
   add_values(sT, count, keys->v, dim, stream->oT, rescale, rows);
 }
 
+// Takes the next block of whichever stream has the earliest key; NULL when all have ended.
+static mi_stream *next_block(
+  const mi_attention *a, int32_t kv_head, mi_stream *streams, int32_t count, mi_key_block *keys
+) {
+  mi_stream *first = NULL;
+  int64_t first_key = INT64_MAX;
+  for (int32_t i = 0; i < count; i++) {
+    int64_t key = next_key(&streams[i]);
+    if (key < first_key) {
+      first_key = key;
+      first = &streams[i];
+    }
+  }
+  if (first == NULL) return NULL;
+  fill_block(first, a->tile_columns, keys);
+  if (first->position >= first->stop) open_run(first, a->tile_columns);
+  resolve_keys(keys, a->k, a->v, a->kv_type, kv_head * a->capacity, a->head_dim);
+  return first;
+}
+
 static void attention(
   const mi_attention *a, int32_t kv_head, int64_t tile_row, int32_t tile_rows, void *scratch
 ) {
   mi_arena arena = {scratch};
   int64_t dim = a->head_dim;
-  mi_key_block keys = make_key_block(&arena, dim);
+  mi_key_block blocks[2] = {make_key_block(&arena, dim), make_key_block(&arena, dim)};
   float *sT = take(&arena, (MI_KEY_BLOCK + MI_B * MI_NV) * MI_TILE_ROWS * sizeof(float));
   float *rescale = take(&arena, MI_TILE_ROWS * sizeof(float));
   int32_t count = a->group_size * tile_rows;
@@ -230,21 +250,18 @@ static void attention(
     int32_t head = kv_head * a->group_size + i % a->group_size;
     open_stream(&streams[i], a, head, tile_row + i / a->group_size, &arena);
   }
-  for (;;) {
-    mi_stream *first = NULL;
-    int64_t first_key = INT64_MAX;
-    for (int32_t i = 0; i < count; i++) {
-      int64_t key = next_key(&streams[i]);
-      if (key < first_key) {
-        first_key = key;
-        first = &streams[i];
-      }
+  // One block is chosen ahead, so that its first keys arrive while the block before it is computed.
+  int at = 0;
+  mi_stream *current = next_block(a, kv_head, streams, count, &blocks[at]);
+  while (current != NULL) {
+    mi_stream *next = next_block(a, kv_head, streams, count, &blocks[1 - at]);
+    if (next != NULL) {
+      int64_t first = blocks[1 - at].count < MI_B ? blocks[1 - at].count : MI_B;
+      prefetch_rows(blocks[1 - at].k, first, dim);
     }
-    if (first == NULL) break;
-    fill_block(first, a->tile_columns, &keys);
-    resolve_keys(&keys, a->k, a->v, a->kv_type, kv_head * a->capacity, dim);
-    attend_block(first, dim, &keys, sT, rescale);
-    if (first->position >= first->stop && first->run != NULL) open_run(first, a->tile_columns);
+    attend_block(current, dim, &blocks[at], sT, rescale);
+    current = next;
+    at = 1 - at;
   }
   for (int32_t i = 0; i < count; i++) close_stream(&streams[i], a);
 }

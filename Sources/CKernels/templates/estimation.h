@@ -39,7 +39,7 @@ MI_INLINE void score_last_rows(
   const mi_last_rows *a, const mi_last_tile *tile, int t, const mi_key_block *keys, float *sT
 ) {
   const int rows = MI_TILE_ROWS;
-  score_keys(tile->qT[t], a->head_dim, keys->k, keys->count, sT, rows);
+  score_keys(tile->qT[t], a->head_dim, keys->k, NULL, keys->count, sT, rows);
   bool all_see = keys->key[keys->count - 1] <= a->first_position && a->sliding_window == 0
     && a->rows == MI_LAST_ROWS;
   if (!all_see) {

@@ -85,7 +85,7 @@ static void linear_block(
       for (int64_t i = 0; i < MI_KEY_BLOCK + MI_B * MI_NV; i++) {
         row_of[i] = weight + (o + (i < count ? i : 0)) * in;
       }
-      score_keys(xT, in, row_of, count, sT, rows);
+      score_keys(xT, in, row_of, NULL, count, sT, rows);
       for (int64_t r = 0; r < present; r++) {
         float *target = y + (first + r) * out + o;
         for (int64_t i = 0; i < count; i++) {

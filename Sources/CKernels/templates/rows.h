@@ -45,7 +45,7 @@ static void row_attention(
     keys.count = limit - start < MI_KEY_BLOCK ? limit - start : MI_KEY_BLOCK;
     for (int64_t i = 0; i < keys.count; i++) keys.key[i] = (int32_t)(start + i);
     resolve_keys(&keys, a->k, a->v, a->kv_type, kv_head * a->capacity, dim);
-    score_keys(qT, dim, keys.k, keys.count, sT, rows);
+    score_keys(qT, dim, keys.k, keys.v, keys.count, sT, rows);
     if (start + keys.count - 1 > fully_visible || start < window_start) {
       hide_keys(sT, keys.count, keys.key, (mi_visibility){visible, oldest}, rows);
     }

@@ -1,0 +1,63 @@
+import Checkpoints
+import Testing
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// Checkpoints that transformers wrote: the goldens of the Transformers tests.
+@Suite struct OfficialFilesTests {
+  static let folder =
+    #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(2)
+    .joined(separator: "/") + "/TransformersTests/Goldens"
+
+  static let names =
+    ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
+    .filter { $0.hasSuffix(".golden.safetensors") }
+    .map { String($0.dropLast(".golden.safetensors".count)) }.sorted()
+
+  @Test func `There are goldens`() { #expect(Self.names.count > 20) }
+
+  @Test(arguments: names)
+  func `Every checkpoint opens with the sizes that its golden has`(name: String) throws {
+    let checkpoint = try Checkpoint(directory: Self.folder + "/" + name)
+    let configuration = checkpoint.configuration
+    let golden = try SafetensorsFile(path: Self.folder + "/" + name + ".golden.safetensors")
+    let logits = try #require(try golden.tensor(named: "logits"))
+    #expect(logits.shape.last == configuration.vocabularySize)
+    let frequencies = try #require(try golden.tensor(named: "inverse_frequencies"))
+    #expect(frequencies.count == configuration.headDimension / 2)
+    _ = try checkpoint.tensor(
+      named: "model.embed_tokens.weight",
+      shape: [configuration.vocabularySize, configuration.hiddenSize])
+    for layer in 0..<configuration.numHiddenLayers {
+      _ = try checkpoint.tensor(
+        named: "model.layers.\(layer).self_attn.k_proj.weight",
+        shape: [
+          configuration.numKeyValueHeads * configuration.headDimension, configuration.hiddenSize,
+        ])
+    }
+    #expect(checkpoint.contains("lm_head.weight") == !configuration.tieWordEmbeddings)
+    for tensorName in checkpoint.tensorNames {
+      #expect(try checkpoint.tensor(named: tensorName).firstNonFiniteIndex() == nil)
+    }
+  }
+
+  @Test func `A shard that the index leaves out is read like the others`() throws {
+    let whole = try Checkpoint(directory: Self.folder + "/llama-sharded")
+    let short = try Checkpoint(directory: Self.folder + "/llama-shard-outside-index")
+    #expect(whole.files.count > 2)
+    #expect(whole.tensorNames == short.tensorNames)
+  }
+
+  @Test func `The newer and the older layout of rotary settings are both read`() throws {
+    let newer = try Checkpoint(directory: Self.folder + "/rope-linear").configuration
+    #expect(newer.ropeScaling == .linear(factor: 4))
+    #expect(newer.ropeTheta == 10_000)
+    let older = try Checkpoint(directory: Self.folder + "/rope-linear-older-layout").configuration
+    #expect(older.ropeScaling == .linear(factor: 2.5))
+    #expect(older.ropeTheta == 500_000)
+  }
+}
