@@ -21,7 +21,7 @@ public final class LanguageModel: Sendable {
   /// What the checkpoint asks of sampling.
   public let generation: GenerationConfiguration
   /// The patterns of its heads, from a file; nil if there is none.
-  public let patterns: PatternConfiguration?
+  public let patterns: Int?
   /// What the user should know, one line each: a missing BLAS, or that there are no patterns.
   public let notices: [String]
 
