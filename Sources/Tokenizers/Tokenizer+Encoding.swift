@@ -76,7 +76,9 @@ extension Tokenizer {
     _ text: UnsafeBufferPointer<UInt8>, plain: [Range<Int>], addTemplate: Bool
   ) -> [Int32] {
     let session = EncodingSession(textLength: text.count)
-    if addTemplate { postProcessor.prefix.forEach { session.output.append(UInt32(bitPattern: $0)) } }
+    if addTemplate {
+      postProcessor.prefix.forEach { session.output.append(UInt32(bitPattern: $0)) }
+    }
     for segment in matcher.segments(of: text, plain: plain) {
       if let id = segment.id {
         session.output.append(id)
@@ -84,7 +86,9 @@ extension Tokenizer {
         encodeOrdinary(text, segment.range, plain: plain, session)
       }
     }
-    if addTemplate { postProcessor.suffix.forEach { session.output.append(UInt32(bitPattern: $0)) } }
+    if addTemplate {
+      postProcessor.suffix.forEach { session.output.append(UInt32(bitPattern: $0)) }
+    }
     return session.output.array
   }
 

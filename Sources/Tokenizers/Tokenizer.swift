@@ -17,6 +17,8 @@ public final class Tokenizer: Sendable {
   let postProcessor: PostProcessor
   let decoder: Decoder
   let addedTokens: [UInt32: AddedToken]
+  /// What the added tokens decode to: those defined on normalized text, to their normalized text.
+  let decodedAddedTokens: [UInt32: [UInt8]]
   let idsOfAddedTokens: [[UInt8]: UInt32]
   /// Looks for added tokens in the text as given.
   let matcher: AddedTokenMatcher
@@ -77,18 +79,21 @@ public final class Tokenizer: Sendable {
     matcher = AddedTokenMatcher(
       tokens.filter { !$0.normalized }.map { (token: $0, text: $0.content) })
     let normalizer = file.normalizer
-    normalizedMatcher = AddedTokenMatcher(
-      tokens.filter(\.normalized).map { token in
-        var text = token.content
-        normalizer?.apply(to: &text)
-        return (token: token, text: text)
-      })
+    let normalized = tokens.filter(\.normalized).map { token in
+      var text = token.content
+      normalizer?.apply(to: &text)
+      return (token: token, text: text)
+    }
+    normalizedMatcher = AddedTokenMatcher(normalized)
+    decodedAddedTokens = byID.mapValues(\.content).merging(
+      normalized.map { ($0.token.id, $0.text) }, uniquingKeysWith: { $1 })
     vocabularySize = max(
       file.model.vocabulary.identifierLimit, (byID.keys.max().map { Int($0) + 1 }) ?? 0)
 
     var postProcessor = file.postProcessor
     func configured(_ name: String, _ token: String?) throws(TokenizerError) -> [Int32] {
-      guard let token, let id = byText[Array(token.utf8)] ?? file.model.vocabulary.id(spelled: Array(token.utf8))
+      guard let token,
+        let id = byText[Array(token.utf8)] ?? file.model.vocabulary.id(spelled: Array(token.utf8))
       else {
         throw TokenizerError(
           .inconsistent, file.path,
@@ -98,7 +103,8 @@ public final class Tokenizer: Sendable {
     }
     if postProcessor == PostProcessor() {
       if configuration.addsBeginningOfText == true {
-        postProcessor.prefix = try configured("beginning-of-text", configuration.beginningOfTextToken)
+        postProcessor.prefix = try configured(
+          "beginning-of-text", configuration.beginningOfTextToken)
       }
       if configuration.addsEndOfText == true {
         postProcessor.suffix = try configured("end-of-text", configuration.endOfTextToken)
@@ -115,7 +121,10 @@ public final class Tokenizer: Sendable {
 
   /// A token as `tokenizer.json` spells it, or nil if there is none of this id.
   public func token(ofID id: Int32) -> String? {
-    piece(of: id, skipSpecialTokens: false).map { String(decoding: $0, as: UTF8.self) }
+    let text = addedTokens[UInt32(bitPattern: id)]?.content
+    return (text ?? model.vocabulary.text(of: UInt32(bitPattern: id))).map {
+      String(decoding: $0, as: UTF8.self)
+    }
   }
 
   /// Whether the id is a control token.
@@ -136,11 +145,11 @@ public final class Tokenizer: Sendable {
     configuration.beginningOfTextToken.flatMap(id(ofToken:))
   }
 
-  /// A piece as the vocabulary spells it; nil for unknown ids and for special ones that are to be skipped.
+  /// What the decoder gets for an id; nil for unknown ids and for special ones that are to be skipped.
   func piece(of id: Int32, skipSpecialTokens: Bool) -> [UInt8]? {
     let id = UInt32(bitPattern: id)
-    if let token = addedTokens[id] {
-      return skipSpecialTokens && token.special ? nil : token.content
+    if let text = decodedAddedTokens[id] {
+      return skipSpecialTokens && addedTokens[id]?.special == true ? nil : text
     }
     return model.vocabulary.text(of: id)
   }

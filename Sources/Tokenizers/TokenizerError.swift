@@ -26,7 +26,20 @@ public struct TokenizerError: Error, Equatable, Sendable, CustomStringConvertibl
   package init(_ kind: Kind, _ file: String, _ problem: String) {
     self.kind = kind
     self.file = file
-    self.problem = problem
+    self.problem = Self.singleLine(problem)
+  }
+
+  /// Control characters, which texts from a file may hold, in a visible form.
+  private static func singleLine(_ text: String) -> String {
+    var line = ""
+    for scalar in text.unicodeScalars {
+      switch scalar.properties.generalCategory {
+      case .control, .lineSeparator, .paragraphSeparator, .format:
+        line += scalar.escaped(asASCII: true)
+      default: line.unicodeScalars.append(scalar)
+      }
+    }
+    return line
   }
 
   public var description: String { "\(file): \(problem)" }

@@ -8,6 +8,9 @@
 
 /// Whole small files as bytes.
 enum FileContents {
+  /// The largest file that is read; the largest tokenizer.json known has some 35 MB.
+  private static let largestSize = 1 << 30
+
   /// Whether something that can be opened for reading lies at `path`.
   static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
@@ -36,6 +39,10 @@ enum FileContents {
 
     var information = stat()
     guard fstat(descriptor, &information) == 0 else { throw unreadable(path) }
+    guard Int(information.st_size) <= largestSize else {
+      throw TokenizerError(
+        .unsupported, path, "\(information.st_size) bytes, past the limit of \(largestSize)")
+    }
     var contents: [UInt8] = []
     contents.reserveCapacity(Int(information.st_size) + 1)
     var buffer = [UInt8](repeating: 0, count: 1 << 18)

@@ -56,7 +56,7 @@ struct PieceCache {
   @inline(__always)
   private func slot(_ key: Key) -> Int {
     let mixed = (key.low ^ key.high &* 0xFF51_AFD7_ED55_8CCD) &* 0x9E37_79B9_7F4A_7C15
-    return Int(truncatingIfNeeded: (mixed ^ mixed >> 29) &* 0xBF58_476D_1CE4_E5B9 >> shift)
+    return Int(truncatingIfNeeded: ((mixed ^ mixed >> 29) &* 0xBF58_476D_1CE4_E5B9) >> shift)
   }
 
   /// Appends the remembered ids of a piece to the output they stand in.

@@ -8,7 +8,8 @@ struct LiteralReplacement: Sendable {
     let pattern = node["pattern"]
     if pattern["Regex"].isPresent {
       let expression = try pattern["Regex"].string()
-      throw pattern.unsupported("is the regular expression \"\(expression)\"; only literals are known")
+      throw pattern.unsupported(
+        "is the regular expression \"\(expression)\"; only literals are known")
     }
     self.pattern = try pattern["String"].text()
     self.content = try node["content"].text()

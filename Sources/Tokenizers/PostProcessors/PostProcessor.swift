@@ -20,7 +20,8 @@ struct PostProcessor: Sendable, Equatable {
       }
     case let kind:
       throw node.unsupported(
-        "is a post-processor of kind \"\(kind)\"; known are TemplateProcessing, ByteLevel, Sequence")
+        "is a post-processor of kind \"\(kind)\"; known are TemplateProcessing, ByteLevel, Sequence"
+      )
     }
   }
 

@@ -1,7 +1,7 @@
 /// The `Split` pre-tokenizer: cuts at the matches of a literal or of one of the known patterns.
 struct SplitStage: Sendable {
   /// What becomes of the matches; the names are tokenizer.json's.
-  enum Behavior: String { 
+  enum Behavior: String {
     case removed = "Removed"
     case isolated = "Isolated"
     case mergedWithPrevious = "MergedWithPrevious"
@@ -28,11 +28,13 @@ struct SplitStage: Sendable {
       let expression = try pattern["Regex"].string()
       guard let known = SplitPattern(expression: expression) else {
         throw pattern.unsupported(
-          "is the split pattern \"\(expression)\", which is not one of the \(SplitPattern.known.count) known")
+          "is the split pattern \"\(expression)\", which is not one of the \(SplitPattern.known.count) known"
+        )
       }
       // These patterns leave no text between matches, so isolated matches are the pieces.
       guard behavior == .isolated || behavior == .removed && inverted else {
-        throw node.unsupported("splits by pattern with behaviour \(behaviorName), invert \(inverted)")
+        throw node.unsupported(
+          "splits by pattern with behaviour \(behaviorName), invert \(inverted)")
       }
       rule = .pattern(known)
     } else {
@@ -40,7 +42,8 @@ struct SplitStage: Sendable {
       if literal.isEmpty { throw pattern.unsupported("is empty") }
       // Removed text would shift what decoding can give back; no byte-pair tokenizer asks for it.
       guard !inverted, behavior != .removed else {
-        throw node.unsupported("splits by literal with behaviour \(behaviorName), invert \(inverted)")
+        throw node.unsupported(
+          "splits by literal with behaviour \(behaviorName), invert \(inverted)")
       }
       rule = .literal(literal, behavior)
     }

@@ -61,7 +61,9 @@ enum UTF8Bytes {
 
   /// The scalar at `position` and its length; the bytes must be well formed.
   @inline(__always)
-  static func scalar(_ bytes: UnsafePointer<UInt8>, at position: Int) -> (value: UInt32, length: Int) {
+  static func scalar(_ bytes: UnsafePointer<UInt8>, at position: Int) -> (
+    value: UInt32, length: Int
+  ) {
     let lead = UInt32(bytes[position])
     if lead < 0x80 { return (lead, 1) }
     let second = UInt32(bytes[position + 1] & 0x3F)
