@@ -7,8 +7,6 @@ public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equata
   case emptyPrompt
   /// The checkpoint's chat template has a form that is not known, or there is none.
   case noChatFormat(file: String)
-  /// A pattern file that is for a model of another shape, or budgets that make no sense.
-  case unusablePatterns(String)
   /// ``Session/generate(_:)`` was called before ``Session/prefill(_:progress:)``.
   case nothingPrefilled
   /// More tokens than the session was made for.
@@ -27,8 +25,6 @@ public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equata
       "the prompt is empty; give it some text"
     case .noChatFormat(let file):
       "\(file): has no chat template of a known form (ChatML); give the prompt as plain text (--raw)"
-    case .unusablePatterns(let detail):
-      detail
     case .nothingPrefilled:
       "there is nothing to continue; prefill a prompt first"
     case .sessionFull(let tokens, let capacity):

@@ -35,15 +35,16 @@ struct PromptArguments: ParsableArguments {
     }
   }
 
+  /// What messages call the prompt.
+  var name: String { promptFile ?? (prompt == nil ? "standard input" : "--prompt") }
+
   /// The prompt's text with the question.
   func text() throws -> String {
-    let (text, name): (String, String)
+    let text: String
     if let promptFile {
-      (text, name) = (try InputText.read(path: promptFile), promptFile)
-    } else if let prompt {
-      (text, name) = (prompt, "--prompt")
+      text = try InputText.read(path: promptFile)
     } else {
-      (text, name) = (try InputText.readStandardInput(), "standard input")
+      text = try prompt ?? InputText.readStandardInput()
     }
     guard !text.isEmpty else {
       throw CommandFailure(.inputData, "\(name): the prompt is empty; give it some text")
@@ -51,8 +52,13 @@ struct PromptArguments: ParsableArguments {
     return question.map { text + "\n\n" + $0 } ?? text
   }
 
-  /// The prompt in the form that was asked for.
-  func makePrompt() throws -> Prompt {
-    raw ? .raw(try text()) : .user(try text())
+  /// The ids of a prompt with this text, in the form that was asked for.
+  func encode(_ text: String, for model: LanguageModel) throws -> [Int32] {
+    do {
+      return try model.encode(raw ? .raw(text) : .user(text))
+    } catch let error as LanguageModelError {
+      // The file or flag is known here alone.
+      throw CommandFailure(ExitStatus(for: error) ?? .inputData, "\(name): \(error)")
+    }
   }
 }

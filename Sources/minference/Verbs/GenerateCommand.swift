@@ -23,9 +23,9 @@ struct GenerateCommand: AsyncParsableCommand {
 
   mutating func run() async throws {
     // What can be wrong with the prompt is found before the model is loaded.
-    let prompt = try self.prompt.makePrompt()
+    let text = try prompt.text()
     let model = try await attention.load(self.model)
-    let ids = try model.encode(prompt)
+    let ids = try prompt.encode(text, for: model)
     // What the context leaves for the answer may be less than what was asked for.
     let session = try model.makeSession(
       capacity: ids.count + min(maxTokens.value, model.contextLength),

@@ -22,8 +22,10 @@ struct ScoreCommand: AsyncParsableCommand {
     let text =
       tokens == "-"
       ? try InputText.readStandardInput() : try InputText.read(path: tokens)
-    let ids = try Self.parse(text, file: tokens == "-" ? "standard input" : tokens)
+    let file = tokens == "-" ? "standard input" : tokens
+    let ids = try Self.parse(text, file: file)
     let model = try await attention.load(self.model)
+    try Self.check(ids, file: file, model: model)
     let progress = ProgressLine(label: "score")
     let score = try await model.score(ids, options: attention.sessionOptions()) {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
@@ -52,6 +54,22 @@ struct ScoreCommand: AsyncParsableCommand {
         .inputData, "\(file): holds no token ids; give some, as tokenize prints them")
     }
     return ids
+  }
+
+  private static func check(_ ids: [Int32], file: String, model: LanguageModel) throws {
+    let vocabulary = model.transformer.vocabularySize
+    if let number = ids.firstIndex(where: { Int($0) >= vocabulary }) {
+      throw CommandFailure(
+        .inputData,
+        "\(file): word \(number + 1) is id \(ids[number]), but the model's vocabulary ends before "
+          + "\(vocabulary); tokenize with this model's tokenizer")
+    }
+    guard ids.count <= model.contextLength else {
+      throw CommandFailure(
+        .inputData,
+        "\(file): holds \(ids.count) tokens and the model's context is \(model.contextLength); "
+          + "give fewer")
+    }
   }
 
   private static func json(_ score: TextScore) -> JSONText {
