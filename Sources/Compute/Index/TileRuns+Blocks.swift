@@ -3,8 +3,8 @@ public struct SelectedBlocks: Sendable, Hashable {
   /// Query rows and keys in a block.
   public var blockSize: Int
   /// The key blocks of query block b are keyBlocks[blockOffsets[b] ..< blockOffsets[b + 1]].
-  /// Query block b begins at the chunk's first position + b * blockSize, key block m at
-  /// position m * blockSize.
+  /// Blocks lie at absolute multiples of the block size, key blocks from 0, query blocks from the
+  /// one that holds the chunk's first row (of which the chunk may have a part only).
   public var blockOffsets: [Int32]
   /// Ascending and distinct within a query block.
   public var keyBlocks: [Int32]
@@ -33,8 +33,8 @@ extension TileRuns {
     for tileRow in grid.tileRows {
       let positions = grid.positions(ofTileRow: tileRow)
       let visible = grid.visibleTiles(ofTileRow: tileRow)
-      let first = (positions.lowerBound - grid.firstPosition) / size
-      let last = (positions.upperBound - 1 - grid.firstPosition) / size
+      let first = positions.lowerBound / size - grid.firstPosition / size
+      let last = (positions.upperBound - 1) / size - grid.firstPosition / size
       var chosen = Array(blocks.keyBlocks(ofQueryBlock: first))
       for block in first..<last {
         chosen.append(contentsOf: blocks.keyBlocks(ofQueryBlock: block + 1))

@@ -93,18 +93,18 @@ import Testing
   func `blocks are covered whether the tile is finer or coarser`(blockSize: Int) throws {
     var random = SeededGenerator(seed: blockSize)
     for grid in Self.grids {
-      let queryBlocks = (grid.rows + blockSize - 1) / blockSize
+      let firstBlock = grid.firstPosition / blockSize
       let keyBlocks = (grid.keys + blockSize - 1) / blockSize
       var offsets: [Int32] = [0]
       var chosen: [Int32] = []
-      for _ in 0..<queryBlocks {
+      for _ in firstBlock..<keyBlocks {
         chosen += random.subset(below: keyBlocks, share: 0.3).map(Int32.init)
         offsets.append(Int32(chosen.count))
       }
       let blocks = SelectedBlocks(
         blockSize: blockSize, blockOffsets: offsets, keyBlocks: chosen)
       try check(TileRuns(blocks: blocks, on: grid), on: grid) { i, j in
-        blocks.keyBlocks(ofQueryBlock: (i - grid.firstPosition) / blockSize)
+        blocks.keyBlocks(ofQueryBlock: i / blockSize - firstBlock)
           .contains(Int32(j / blockSize))
       }
     }
