@@ -21,39 +21,64 @@ extension SparseIndex {
 
   /// Pairs that attention computes for `head`; diagonal tiles count by their unmasked pairs.
   ///
-  /// O(runs + tile rows * columns).
+  /// O(runs * log columns + tile rows * tile.rows).
   public func computedPairs(ofHead head: Int, slidingWindow: Int? = nil) -> Int {
     switch rowSet(ofHead: head) {
     case .all: causalPairs(slidingWindow: slidingWindow)
-    case .tiles(let tiles): computedPairs(tiles, slidingWindow: slidingWindow)
+    case .tiles(let tiles): grid(slidingWindow: slidingWindow).pairs(of: tiles).total
     }
   }
+}
 
-  private func computedPairs(_ tiles: TileRuns, slidingWindow: Int?) -> Int {
-    var pairs = 0
+/// The pairs of one row set, by how they are computed.
+public struct PairCounts: Sendable, Hashable {
+  /// Causal pairs in tiles.
+  public var tilePairs: Int
+  /// Causal pairs of single columns that no tile covers.
+  public var columnPairs: Int
+
+  public var total: Int { tilePairs + columnPairs }
+}
+
+extension TileGrid {
+  /// Causal pairs of the chunk's rows (within the window).
+  public var causalPairs: Int {
+    SparseIndex.causalPairs(
+      firstPosition: firstPosition, rows: rows, slidingWindow: slidingWindow)
+  }
+
+  /// The pairs that a row set computes, each once.
+  public func pairs(of tiles: TileRuns) -> PairCounts {
+    var counts = PairCounts(tilePairs: 0, columnPairs: 0)
     for (row, tileRow) in tileRows.enumerated() {
-      let first = max(tileRow * tile.rows, firstPosition)
-      let end = min((tileRow + 1) * tile.rows, keys)
-      let firstKey = slidingWindow.map { max(0, first - $0 + 1) } ?? 0
+      let positions = positions(ofTileRow: tileRow)
+      let firstKey = slidingWindow.map { max(0, positions.lowerBound - $0 + 1) } ?? 0
+      // The diagonal tiles end every row, so no uncovered column lies after a run.
       var column = tiles.columns.partitioningIndex { Int($0) >= firstKey }
       for run in tiles.runs(ofRow: row) {
         let start = Int(run.start) * tile.columns
         let stop = Int(run.end) * tile.columns
-        while column < tiles.columns.count, Int(tiles.columns[column]) < start {
-          pairs += Self.pairs(
-            rows: first..<end, keys: Int(tiles.columns[column])..<Int(tiles.columns[column]) + 1,
-            slidingWindow: slidingWindow)
-          column += 1
-        }
-        pairs += Self.pairs(rows: first..<end, keys: start..<stop, slidingWindow: slidingWindow)
-        while column < tiles.columns.count, Int(tiles.columns[column]) < stop { column += 1 }
+        counts.tilePairs += pairs(rows: positions, keys: start..<stop)
+        let rest = tiles.columns[column...]
+        let covered = rest.partitioningIndex { Int($0) >= start }
+        counts.columnPairs += pairs(rows: positions, columns: rest[..<covered])
+        column = rest.partitioningIndex { Int($0) >= stop }
       }
     }
-    return pairs
+    return counts
+  }
+
+  /// Pairs of single columns, ascending, all before the first of the rows.
+  private func pairs(rows: Range<Int>, columns: ArraySlice<Int32>) -> Int {
+    guard let slidingWindow else { return rows.count * columns.count }
+    let full = columns.partitioningIndex { Int($0) + slidingWindow >= rows.upperBound }
+    return columns[..<full].reduce(rows.count * (columns.endIndex - full)) { sum, column in
+      sum + max(0, min(rows.upperBound, Int(column) + slidingWindow) - rows.lowerBound)
+    }
   }
 
   /// Causal pairs of a rectangle.
-  static func pairs(rows: Range<Int>, keys: Range<Int>, slidingWindow: Int?) -> Int {
+  private func pairs(rows: Range<Int>, keys: Range<Int>) -> Int {
     if keys.upperBound <= rows.lowerBound + 1,
       slidingWindow.map({ keys.lowerBound > rows.upperBound - 1 - $0 }) ?? true
     {

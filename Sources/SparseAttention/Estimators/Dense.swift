@@ -1,0 +1,4 @@
+/// Dense causal attention: every pair. Needs no estimate.
+public enum Dense {
+  public static func selection() -> PairSelection { .all }
+}

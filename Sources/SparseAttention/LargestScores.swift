@@ -1,0 +1,81 @@
+/// Which of many scores are the largest: the top-k of the estimators.
+///
+/// Deterministic in the presence of rounding. Backends sum in different orders, so scores that
+/// differ by less than ``tieWidth`` must not decide; but "within 1e-5" is no equivalence, so it is
+/// defined at the one place where it matters, the cut. Let T be the k-th largest score. All scores
+/// above T + tieWidth / 2 are taken; those within tieWidth / 2 of T, which all tie with one another,
+/// fill the remaining places, lowest index first. Indices are columns, offsets or blocks, so a tie
+/// goes to the lower column and the nearer offset. Scores that are not numbers come last.
+public enum LargestScores {
+  /// Scores within this distance count as ties.
+  public static let tieWidth = 1e-5
+
+  /// The indices of the `count` largest of `scores`, ascending; all of them if there are fewer.
+  ///
+  /// - Parameter forced: the first `forced` indices are taken before any other, and count.
+  ///
+  /// O(scores): the k-th largest is found by radix selection.
+  public static func indices(of scores: [Float], count: Int, forced: Int = 0) -> [Int32] {
+    let count = min(max(count, 0), scores.count)
+    let first = min(forced, count)
+    var chosen = (0..<Int32(first)).map { $0 }
+    guard count > first else { return chosen }
+    guard count < scores.count else { return (0..<Int32(count)).map { $0 } }
+    chosen.reserveCapacity(count)
+    scores.withUnsafeBufferPointer { all in
+      let rest = UnsafeBufferPointer(rebasing: all[first...])
+      let wanted = count - first
+      let cut = Double(value(ofKey: kthLargestKey(rest, wanted)))
+      let above = cut + tieWidth / 2
+      let below = cut - tieWidth / 2
+      let clear = rest.reduce(0) { $0 + (Double(number($1)) > above ? 1 : 0) }
+      var places = wanted - clear
+      for (index, score) in rest.enumerated() {
+        let score = Double(number(score))
+        if score > above {
+          chosen.append(Int32(first + index))
+        } else if places > 0, score >= below {
+          chosen.append(Int32(first + index))
+          places -= 1
+        }
+      }
+    }
+    return chosen
+  }
+
+  private static func number(_ score: Float) -> Float { score.isNaN ? -.infinity : score }
+
+  /// Unsigned integers in the order of the floats.
+  private static func key(_ score: Float) -> UInt32 {
+    let bits = number(score).bitPattern
+    return bits >> 31 == 0 ? bits | 0x8000_0000 : ~bits
+  }
+
+  private static func value(ofKey key: UInt32) -> Float {
+    Float(bitPattern: key >> 31 == 1 ? key & 0x7FFF_FFFF : ~key)
+  }
+
+  /// The k-th largest key, k in 1 ... scores.count: digits from the top, 11, 11 and 10 bits.
+  private static func kthLargestKey(_ scores: UnsafeBufferPointer<Float>, _ k: Int) -> UInt32 {
+    var prefix: UInt32 = 0
+    var rank = k
+    var unresolved: UInt32 = 32
+    for digit: UInt32 in [11, 11, 10] {
+      let shift = unresolved - digit
+      var counts = [Int](repeating: 0, count: 1 << Int(digit))
+      for score in scores {
+        let key = key(score)
+        // The first digit has no prefix; a shift by the full width gives 0.
+        if key >> unresolved == prefix { counts[Int(key >> shift & (1 << digit - 1))] += 1 }
+      }
+      var bucket = counts.count - 1
+      while counts[bucket] < rank {
+        rank -= counts[bucket]
+        bucket -= 1
+      }
+      prefix = prefix << digit | UInt32(bucket)
+      unresolved = shift
+    }
+    return prefix
+  }
+}

@@ -1,0 +1,16 @@
+import Checkpoints
+
+/// Mistral 7B and what is published under `model_type` "mistral": no biases, and the sliding window
+/// of config.json in every layer. A window that is null or absent is none.
+///
+/// Source: transformers, `models/mistral`.
+extension DecoderFamily {
+  static let mistral = DecoderFamily(
+    modelType: "mistral",
+    configure: { checkpoint in
+      try DecoderConfiguration(
+        checkpoint, biases: .none,
+        slidingWindow: { _ in checkpoint.configuration.slidingWindow })
+    },
+    weights: WeightTable())
+}

@@ -1,0 +1,52 @@
+/// How a prompt is read.
+public struct PrefillOptions: Sendable {
+  /// Which pairs each head computes; nil: all of them (dense attention).
+  public var planner: AttentionPlanner?
+  /// Tokens a chunk; nil: the whole prompt is one chunk, as in MInference 1.0. Rounded up to a
+  /// multiple of the backend's tile rows; chunks are cut at absolute multiples of it.
+  public var chunk: Int?
+  /// Rows worked on at once within a layer, rounded up likewise. Bounds the memory of activations;
+  /// changes no result.
+  public var rowBlock: Int
+  /// Whether to compare sampled rows with dense attention. The time that this takes is in no figure.
+  public var measureRecall: Bool
+  /// In the last layer compute attention and MLP of the prompt's last row alone, densely: the other
+  /// rows' are never used when only the next token is wanted. No effect when scoring.
+  public var lastLayerLastRowOnly: Bool
+  /// Told after every block of rows in every layer; throwing ends the prefill.
+  public var progress: (@Sendable (PrefillProgress) throws -> Void)?
+  /// Asked before every block of rows; true ends the prefill with `CancellationError`.
+  public var isCancelled: @Sendable () -> Bool
+
+  public init(
+    planner: AttentionPlanner? = nil, chunk: Int? = nil, rowBlock: Int = 2048,
+    measureRecall: Bool = false, lastLayerLastRowOnly: Bool = false,
+    progress: (@Sendable (PrefillProgress) throws -> Void)? = nil,
+    isCancelled: @escaping @Sendable () -> Bool = { false }
+  ) {
+    self.planner = planner
+    self.chunk = chunk
+    self.rowBlock = rowBlock
+    self.measureRecall = measureRecall
+    self.lastLayerLastRowOnly = lastLayerLastRowOnly
+    self.progress = progress
+    self.isCancelled = isCancelled
+  }
+}
+
+/// How far a prefill has come.
+public struct PrefillProgress: Sendable, Equatable {
+  /// Share of the work, 0 to 1, attention weighted by what it costs; never goes back.
+  public let fraction: Double
+  /// Tokens of the prompt.
+  public let tokens: Int
+  /// Tokens that this share of the work amounts to.
+  public var tokensDone: Int { Int(fraction * Double(tokens)) }
+}
+
+/// What a prefill gives.
+public struct PrefillResult: Sendable {
+  /// Logits of the token after the prompt; one for each id of the vocabulary.
+  public let logits: [Float]
+  public let report: PrefillReport
+}

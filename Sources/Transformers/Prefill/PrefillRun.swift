@@ -1,0 +1,251 @@
+import Compute
+import SparseAttention
+
+/// One reading of a prompt: chunk by chunk, within a chunk layer by layer, within a layer block of
+/// rows by block of rows.
+///
+/// A layer takes two passes over the rows of its chunk, since estimation needs the chunk's last
+/// queries and all of its keys before the first row can be attended to: the first stores keys and
+/// values, the second computes attention and MLP and adds them to the hidden states. Beyond the cache
+/// only the hidden states grow with the chunk; all else is bounded by the block.
+struct PrefillRun {
+  let model: Transformer
+  let cache: KeyValueCache
+  let options: PrefillOptions
+  /// Whether hidden states are wanted in every row, for the logits of every position.
+  let wantsAllRows: Bool
+  let plan: ChunkPlan
+  private let rotary: RotaryEmbedding
+  private let workspace: RowWorkspace
+  private(set) var report: PrefillReport
+  private var meter: WorkMeter
+  private var recall: RecallProbe?
+  private let kernelWatch = Stopwatch()
+  private let indexWatch = Stopwatch()
+  private let recallWatch = Stopwatch()
+  private let positions: Range<Int>
+
+  /// Plans the reading of so many tokens behind those that the cache holds.
+  init(
+    _ model: Transformer, tokens: Int, cache: KeyValueCache, options: PrefillOptions,
+    wantsAllRows: Bool
+  ) throws {
+    self.model = model
+    self.cache = cache
+    self.options = options
+    self.wantsAllRows = wantsAllRows
+    let configuration = model.decoder
+    positions = cache.count..<cache.count + tokens
+    plan = try ChunkPlan(
+      positions: positions, chunk: options.chunk, rowBlock: options.rowBlock,
+      tileRows: model.backend.tileShape(headDim: configuration.headDim).rows)
+    rotary = model.rotaryEmbedding(of: cache, adding: tokens)
+    workspace = try RowWorkspace(
+      rows: min(plan.rowBlock, plan.chunks.map(\.count).max() ?? 1), configuration: configuration,
+      backend: model.backend)
+    report = PrefillReport(
+      layers: configuration.layers, heads: configuration.attention[0].queryHeads)
+    meter = WorkMeter(
+      plan: plan, configuration: configuration, isSparse: options.planner != nil)
+    if options.measureRecall {
+      recall = RecallProbe(positions: positions, configuration: configuration)
+    }
+  }
+
+  /// Reads the tokens; `finished` gets the hidden states of each chunk, [rows, hidden], and its
+  /// positions. Chunks that were finished stay in the cache when a later one is cancelled or fails.
+  mutating func read(
+    _ ids: [Int32], finished: (_ hidden: Tensor, _ chunk: Range<Int>) throws -> Void
+  ) throws {
+    let start = ContinuousClock.now
+    for chunk in plan.chunks {
+      let part = ids[
+        chunk.lowerBound - positions.lowerBound..<chunk.upperBound - positions.lowerBound]
+      let hidden = try model.backend.makeTensor(
+        .float32, [chunk.count, model.decoder.hiddenSize],
+        purpose: "the hidden states of a chunk of \(chunk.count) tokens")
+      try model.backend.embed(Array(part), table: model.weights.embedding, into: hidden)
+      for layer in model.weights.layers.indices {
+        try read(chunk, hidden: hidden, layer: layer)
+      }
+      cache.count = chunk.upperBound
+      report.tokens += chunk.count
+      report.chunks += 1
+      try finished(hidden, chunk)
+    }
+    report.kernelSeconds = kernelWatch.seconds
+    report.indexSeconds = indexWatch.seconds
+    report.seconds = (ContinuousClock.now - start).inSeconds - recallWatch.seconds
+    report.recall = recall?.summary()
+  }
+}
+
+// MARK: One layer of one chunk
+
+extension PrefillRun {
+  private mutating func read(_ chunk: Range<Int>, hidden: Tensor, layer: Int) throws {
+    let keysAndValues = cache.layer(layer, count: chunk.upperBound)
+    let shape = model.decoder.attention[layer]
+    let causal = SparseIndex.causalPairs(
+      firstPosition: chunk.lowerBound, rows: chunk.count, slidingWindow: shape.slidingWindow)
+
+    let estimates =
+      layer < model.decoder.layers - 1 || wantsAllRows || !options.lastLayerLastRowOnly
+    let planner = estimates && chunk.count >= ChunkPlan.leastSparseRows ? options.planner : nil
+    let pooled = try storeKeysAndValues(
+      chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues,
+      pooling: planner?.needsPooledQueries(layer: layer) ?? false)
+    guard estimates else {
+      meter.skipped(rows: chunk.count, causal: causal * shape.queryHeads)
+      try addLastRow(of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues)
+      return
+    }
+    let (index, computed) = try makeIndex(
+      chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, planner: planner,
+      pooledQueries: pooled, causal: causal)
+    for head in computed.indices {
+      report.computedPairs[layer][head] += computed[head]
+      report.causalPairs[layer][head] += causal
+    }
+    let pairs = computed.reduce(0, +)
+    meter.planned(computed: pairs, causal: causal * shape.queryHeads)
+    for rows in plan.rowBlocks(of: chunk) {
+      try checkCancellation()
+      try addAttention(
+        rows, of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, index: index)
+      let share =
+        Double(
+          SparseIndex.causalPairs(
+            firstPosition: rows.lowerBound, rows: rows.count, slidingWindow: shape.slidingWindow))
+        / Double(causal)
+      meter.finishedRows(rows.count, pairs: share * Double(pairs))
+      try reportProgress()
+    }
+  }
+
+  /// The first pass. Returns mean-pooled queries, [head][blocks * headDim], if asked for.
+  private mutating func storeKeysAndValues(
+    _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer, pooling: Bool
+  ) throws -> [[Float]]? {
+    var pooled: [[Float]]?
+    for rows in plan.rowBlocks(of: chunk) {
+      try checkCancellation()
+      let step = step(layer: layer, rows: rows.count)
+      let block = slice(hidden, rows, of: chunk)
+      try step.storeKeysAndValues(of: block, in: keysAndValues, firstPosition: rows.lowerBound)
+      if pooling {
+        let means = try indexWatch.time {
+          try model.backend.meanPooled(
+            step.queries(of: block, firstPosition: rows.lowerBound),
+            blockSize: AttentionPlanner.poolingBlock)
+        }
+        pooled = pooled.map { zip($0, means).map { $0 + $1 } } ?? means
+      }
+      meter.storedRows(rows.count)
+      try reportProgress()
+    }
+    return pooled
+  }
+
+  /// The index of the chunk in a layer and, for each head, the pairs that it computes.
+  private mutating func makeIndex(
+    _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer,
+    planner: AttentionPlanner?, pooledQueries: [[Float]]?, causal: Int
+  ) throws -> (SparseIndex, computed: [Int]) {
+    let shape = model.decoder.attention[layer]
+    guard let planner else {
+      let index = try SparseIndex.dense(
+        firstPosition: chunk.lowerBound, rows: chunk.count, heads: shape.queryHeads,
+        tile: model.backend.tileShape(headDim: shape.headDim))
+      return (index, Array(repeating: causal, count: shape.queryHeads))
+    }
+    try checkCancellation()
+    let (index, indexReport) = try indexWatch.time {
+      let last = max(chunk.lowerBound, chunk.upperBound - 64)..<chunk.upperBound
+      let queries = try step(layer: layer, rows: last.count)
+        .queries(of: slice(hidden, last, of: chunk), firstPosition: last.lowerBound)
+      return try planner.makeIndex(
+        layer: layer,
+        ChunkInputs(
+          backend: model.backend, shape: shape, keyValueLayer: keysAndValues,
+          firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: queries,
+          pooledQueries: pooledQueries, memory: cache.selectionMemory))
+    }
+    report.denseFallbacks += indexReport.fallbacks.map {
+      DenseFallback(
+        layer: layer, head: $0.key, firstPosition: chunk.lowerBound, reason: $0.value)
+    }
+    return (index, indexReport.computedPairs)
+  }
+
+  /// The second pass over one block of rows.
+  private mutating func addAttention(
+    _ rows: Range<Int>, of chunk: Range<Int>, hidden: Tensor, layer: Int,
+    keysAndValues: KeyValueLayer, index: SparseIndex
+  ) throws {
+    let step = step(layer: layer, rows: rows.count)
+    let block = slice(hidden, rows, of: chunk)
+    let shape = model.decoder.attention[layer]
+    let q = try step.queries(of: block, firstPosition: rows.lowerBound)
+    let sample = try recallWatch.time {
+      try recall?.sample(
+        rows, q: q, layer: layer, shape: shape, keysAndValues: keysAndValues, index: index,
+        backend: model.backend)
+    }
+    try kernelWatch.time {
+      try model.backend.attention(
+        q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape, index: index,
+        into: q, logSumExp: sample?.logSumExp)
+    }
+    if let sample {
+      try recallWatch.time { try recall?.compare(sample, layer: layer, backend: model.backend) }
+    }
+    try step.addAttentionOutput(to: block)
+    try step.addFeedForward(to: block)
+  }
+
+  /// What is left of the last layer when only the prompt's last row is wanted: nothing, but for the
+  /// last chunk that row, attended to as decoding does.
+  private mutating func addLastRow(
+    of chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer
+  ) throws {
+    guard chunk.upperBound == positions.upperBound else { return }
+    let last = chunk.upperBound - 1
+    let step = step(layer: layer, rows: 1)
+    let row = slice(hidden, last..<last + 1, of: chunk)
+    let shape = model.decoder.attention[layer]
+    let q = try step.queries(of: row, firstPosition: last)
+    try kernelWatch.time {
+      try model.backend.rowAttention(
+        q: q, positions: [last], layer: keysAndValues, shape: shape, into: q, logSumExp: nil)
+    }
+    try step.addAttentionOutput(to: row)
+    try step.addFeedForward(to: row)
+    for head in 0..<shape.queryHeads {
+      let pairs = last + 1 - shape.firstKey(visibleFrom: last)
+      report.computedPairs[layer][head] += pairs
+      report.causalPairs[layer][head] += pairs
+    }
+  }
+
+  private func step(layer: Int, rows: Int) -> RowWorkspace.Step {
+    RowWorkspace.Step(
+      backend: model.backend, configuration: model.decoder, layer: model.weights.layers[layer],
+      rotary: rotary, workspace: workspace.prefix(rows))
+  }
+
+  private func slice(_ hidden: Tensor, _ rows: Range<Int>, of chunk: Range<Int>) -> Tensor {
+    hidden.slice(
+      rows: rows.lowerBound - chunk.lowerBound..<rows.upperBound - chunk.lowerBound)
+  }
+
+  private func checkCancellation() throws {
+    if options.isCancelled() { throw CancellationError() }
+  }
+
+  private mutating func reportProgress() throws {
+    guard let progress = options.progress else { return }
+    try progress(
+      PrefillProgress(fraction: meter.currentFraction(), tokens: positions.count))
+  }
+}

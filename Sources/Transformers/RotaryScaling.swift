@@ -1,0 +1,137 @@
+public import Checkpoints
+public import Compute
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// The rotary frequencies of a model, for a sequence of a given length.
+///
+/// The published models were trained and are run with frequencies in float32, so every step here is
+/// rounded to float32 where transformers' is. Source: transformers, `modeling_rope_utils.py`.
+public struct RotaryScaling: Sendable, Equatable {
+  public let headDim: Int
+  public let theta: Double
+  public let maxPositionEmbeddings: Int
+  public let scaling: RopeScaling
+
+  public init(headDim: Int, theta: Double, maxPositionEmbeddings: Int, scaling: RopeScaling) {
+    self.headDim = headDim
+    self.theta = theta
+    self.maxPositionEmbeddings = maxPositionEmbeddings
+    self.scaling = scaling
+  }
+
+  init(_ configuration: ModelConfiguration) {
+    self.init(
+      headDim: configuration.headDimension, theta: configuration.ropeTheta,
+      maxPositionEmbeddings: configuration.maxPositionEmbeddings,
+      scaling: configuration.ropeScaling)
+  }
+
+  /// Positions that the model has: `max_position_embeddings`, except that dynamic scaling reaches
+  /// `factor` times as far, and YaRN `factor` times its original length if that is more.
+  public var contextLength: Int {
+    switch scaling {
+    case .none, .linear, .llama3: maxPositionEmbeddings
+    case .dynamic(let factor): max(maxPositionEmbeddings, extended(maxPositionEmbeddings, factor))
+    case .yarn(let yarn):
+      max(maxPositionEmbeddings, extended(yarn.originalMaxPositionEmbeddings, yarn.factor))
+    }
+  }
+
+  private func extended(_ length: Int, _ factor: Double) -> Int {
+    Int(min(Double(length) * factor, 0x1p40))
+  }
+
+  /// The embedding for a sequence of `length` tokens.
+  ///
+  /// Only dynamic scaling looks at the length: past `max_position_embeddings` its base grows with
+  /// it. Every key of one sequence has to be turned alike, so the length is that of the whole prompt
+  /// when the sequence begins, not of the part that has been read; this is what transformers
+  /// computes on a prompt in a single forward pass.
+  public func embedding(forLength length: Int) -> RotaryEmbedding {
+    switch scaling {
+    case .none:
+      RotaryEmbedding(inverseFrequencies: frequencies(theta))
+    case .linear(let factor):
+      RotaryEmbedding(inverseFrequencies: frequencies(theta).map { $0 / Float(factor) })
+    case .dynamic(let factor):
+      RotaryEmbedding(
+        inverseFrequencies: frequencies(dynamicTheta(factor: factor, length: length)))
+    case .llama3(let llama3):
+      RotaryEmbedding(inverseFrequencies: frequencies(theta).map { scaled($0, llama3) })
+    case .yarn(let yarn):
+      RotaryEmbedding(
+        inverseFrequencies: scaledFrequencies(yarn), attentionScaling: attentionScaling(yarn))
+    }
+  }
+
+  /// base ^ (2p / headDim) for every pair p.
+  private func periods(_ base: Double) -> [Float] {
+    stride(from: 0, to: headDim, by: 2).map { element in
+      Float(pow(base, Double(Float(element) / Float(headDim))))
+    }
+  }
+
+  private func frequencies(_ base: Double) -> [Float] { periods(base).map { 1 / $0 } }
+
+  private func dynamicTheta(factor: Double, length: Int) -> Double {
+    let limit = Double(maxPositionEmbeddings)
+    let stretch = factor * max(Double(length), limit) / limit - (factor - 1)
+    return theta * pow(stretch, Double(headDim) / Double(headDim - 2))
+  }
+
+  /// Llama 3.1: wavelengths above original / low are stretched, those below original / high kept,
+  /// those between interpolated.
+  private func scaled(_ frequency: Float, _ llama3: RopeScaling.Llama3) -> Float {
+    let original = Float(llama3.originalMaxPositionEmbeddings)
+    let low = Float(llama3.lowFrequencyFactor)
+    let high = Float(llama3.highFrequencyFactor)
+    let factor = Float(llama3.factor)
+    // A number over a tensor is, in torch, the number times the rounded reciprocal.
+    let wavelength = Float(2 * Double.pi) * (1 / frequency)
+    if wavelength > original / low { return frequency / factor }
+    if wavelength < original / high { return frequency }
+    let smooth = (original * (1 / wavelength) - low) / (high - low)
+    return (1 - smooth) * frequency / factor + smooth * frequency
+  }
+
+  private func scaledFrequencies(_ yarn: RopeScaling.Yarn) -> [Float] {
+    var low = rampEnd(rotations: yarn.betaFast, yarn)
+    var high = rampEnd(rotations: yarn.betaSlow, yarn)
+    if yarn.truncate {
+      low.round(.down)
+      high.round(.up)
+    }
+    low = max(low, 0)
+    high = min(high, Double(headDim - 1))
+    if low == high { high += 0.001 }
+    return periods(theta).enumerated().map { pair, period in
+      let ramp = min(max((Float(pair) - Float(low)) / Float(high - low), 0), 1)
+      let kept = 1 - ramp
+      return 1 / (Float(yarn.factor) * period) * (1 - kept) + 1 / period * kept
+    }
+  }
+
+  /// The pair that turns so many times within the original length.
+  private func rampEnd(rotations: Double, _ yarn: RopeScaling.Yarn) -> Double {
+    let length = Double(yarn.originalMaxPositionEmbeddings)
+    return Double(headDim) * log(length / (rotations * 2 * .pi)) / (2 * log(theta))
+  }
+
+  private func attentionScaling(_ yarn: RopeScaling.Yarn) -> Float {
+    func magnitude(_ mscale: Double) -> Double {
+      yarn.factor <= 1 ? 1 : 0.1 * mscale * log(yarn.factor) + 1
+    }
+    if let given = yarn.attentionFactor { return Float(given) }
+    if let mscale = yarn.mscale, let all = yarn.mscaleAllDimensions, mscale != 0, all != 0 {
+      return Float(magnitude(mscale) / magnitude(all))
+    }
+    return Float(magnitude(1))
+  }
+}

@@ -1,0 +1,35 @@
+import Compute
+
+extension Transformer {
+  /// Reads one more token and returns the logits of the token after it; attention is dense.
+  ///
+  /// - Throws: ``TransformerError`` when the id, the context or the cache does not allow it; the cache
+  ///   is then as before.
+  public func decode(_ id: Int32, cache: KeyValueCache) throws -> [Float] {
+    try validate([id], for: cache)
+    let position = cache.count
+    let rotary = rotaryEmbedding(of: cache, adding: 1)
+    let workspace =
+      try cache.decodeWorkspace
+      ?? RowWorkspace(rows: 1, configuration: decoder, backend: backend)
+    cache.decodeWorkspace = workspace
+    let hidden = try backend.makeTensor(
+      .float32, [1, decoder.hiddenSize], purpose: "the hidden state of a token")
+    try backend.embed([id], table: weights.embedding, into: hidden)
+    for (layer, layerWeights) in weights.layers.enumerated() {
+      let step = RowWorkspace.Step(
+        backend: backend, configuration: decoder, layer: layerWeights, rotary: rotary,
+        workspace: workspace)
+      let keysAndValues = cache.layer(layer, count: position + 1)
+      try step.storeKeysAndValues(of: hidden, in: keysAndValues, firstPosition: position)
+      let q = try step.queries(of: hidden, firstPosition: position)
+      try backend.rowAttention(
+        q: q, positions: [position], layer: keysAndValues, shape: decoder.attention[layer],
+        into: q, logSumExp: nil)
+      try step.addAttentionOutput(to: hidden)
+      try step.addFeedForward(to: hidden)
+    }
+    cache.count = position + 1
+    return try logits(of: hidden)
+  }
+}

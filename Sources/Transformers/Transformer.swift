@@ -1,0 +1,108 @@
+public import Checkpoints
+public import Compute
+
+/// A decoder model on a backend: the weights and what can be done with them.
+///
+/// The model itself never changes, so any number of sequences may run on it at once; what belongs to
+/// a sequence is in its ``KeyValueCache``.
+public final class Transformer: Sendable {
+  /// The checkpoint's config.json.
+  public let configuration: ModelConfiguration
+  public let backend: any Backend
+  /// How positions turn queries and keys.
+  public let rotary: RotaryScaling
+  let decoder: DecoderConfiguration
+  let weights: DecoderWeights
+
+  /// Loads a checkpoint: looks up its family, finds and checks every tensor (missing, misshapen, NaN
+  /// or infinite), and hands them to the backend, which reads them where they are mapped.
+  ///
+  /// - Throws: ``TransformerError``, `CheckpointError` or `ComputeError`.
+  public init(checkpoint: Checkpoint, backend: any Backend) throws {
+    let family = try DecoderFamily.of(checkpoint)
+    configuration = checkpoint.configuration
+    self.backend = backend
+    decoder = try family.configure(checkpoint)
+    rotary = decoder.rotary
+    weights = try DecoderWeights(
+      checkpoint, table: family.weights, configuration: decoder, backend: backend)
+  }
+
+  /// The values of `model_type` that can be run.
+  public static var knownArchitectures: [String] { DecoderFamily.known.map(\.modelType) }
+
+  /// The most tokens, prompt and answer together, that a sequence may have.
+  public var contextLength: Int { rotary.contextLength }
+
+  public var layerCount: Int { decoder.layers }
+
+  public var vocabularySize: Int { decoder.vocabularySize }
+
+  /// The sizes of a layer's attention. Layers differ in the sliding window alone.
+  public func attentionShape(layer: Int) -> AttentionShape { decoder.attention[layer] }
+
+  /// An empty cache.
+  ///
+  /// - Parameters:
+  ///   - capacity: Prompt tokens and tokens to come.
+  ///   - type: float32, or bfloat16 for half the memory.
+  ///   - sequenceLength: The length that dynamic rotary scaling is to count with; nil for that of the
+  ///     first prompt. See ``RotaryScaling/embedding(forLength:)``.
+  /// - Throws: ``TransformerError/contextExceeded(tokens:contextLength:)``; out of memory.
+  public func makeCache(
+    capacity: Int, type: DataType = .float32, sequenceLength: Int? = nil
+  ) throws -> KeyValueCache {
+    guard capacity <= contextLength else {
+      throw TransformerError.contextExceeded(tokens: capacity, contextLength: contextLength)
+    }
+    return try KeyValueCache(
+      layers: decoder.layers, shape: decoder.attention[0], capacity: capacity, type: type,
+      sequenceLength: sequenceLength, backend: backend)
+  }
+
+  /// Checks what is about to be read, before anything is computed.
+  func validate(_ ids: [Int32], for cache: KeyValueCache) throws {
+    guard !ids.isEmpty else { throw TransformerError.emptyPrompt }
+    let tokens = cache.count + ids.count
+    guard tokens <= contextLength else {
+      throw TransformerError.contextExceeded(tokens: tokens, contextLength: contextLength)
+    }
+    guard tokens <= cache.capacity else {
+      throw TransformerError.cacheFull(tokens: tokens, capacity: cache.capacity)
+    }
+    if let index = ids.firstIndex(where: { $0 < 0 || Int($0) >= vocabularySize }) {
+      throw TransformerError.idOutOfRange(
+        index: index, id: ids[index], vocabularySize: vocabularySize)
+    }
+    let shape = decoder.attention[0]
+    let keys = cache.layer(0, count: 0).keys.shape
+    guard cache.layerCount == decoder.layers, keys[0] == shape.keyValueHeads,
+      keys[2] == shape.headDim
+    else {
+      throw TransformerError.foreignCache(
+        detail: "it has \(cache.layerCount) layers of \(keys[0]) x \(keys[2]), the model "
+          + "\(decoder.layers) of \(shape.keyValueHeads) x \(shape.headDim)")
+    }
+  }
+
+  /// The rotary embedding of a cache's sequence, decided by the first tokens that it gets.
+  func rotaryEmbedding(of cache: KeyValueCache, adding tokens: Int) -> RotaryEmbedding {
+    let length = cache.sequenceLength ?? cache.count + tokens
+    cache.sequenceLength = length
+    return rotary.embedding(forLength: length)
+  }
+
+  /// Logits of consecutive rows. hidden: [rows, hidden], unchanged; result: rows * vocabulary.
+  func logits(of hidden: Tensor) throws -> [Float] {
+    let purpose = "the logits of \(hidden.rows) rows"
+    let normed = try backend.makeTensor(.float32, hidden.shape, purpose: purpose)
+    try backend.rmsNorm(
+      hidden, weight: weights.norm, epsilon: decoder.normEpsilon, into: normed)
+    let logits = try backend.makeTensor(
+      .float32, [hidden.rows, vocabularySize], purpose: purpose)
+    try backend.linear(
+      normed, weight: weights.output.weight, bias: weights.output.bias, into: logits,
+      accumulate: false)
+    return try backend.read(logits)
+  }
+}

@@ -1,0 +1,54 @@
+/// What loading or running a model can fail with, beside ``Checkpoints`` and ``Compute`` errors; each
+/// description is one line that says what to do.
+public enum TransformerError: Error, Equatable, Sendable {
+  /// No family has this `model_type`.
+  case unknownArchitecture(directory: String, found: String, known: [String])
+  /// A field of config.json asks for something that the family does not have.
+  case unsupported(directory: String, field: String, problem: String)
+  /// A weight is NaN or infinite.
+  case nonFiniteWeight(file: String, tensor: String, index: Int, value: Float)
+  /// There are no tokens to work on.
+  case emptyPrompt
+  /// More tokens than the model has positions.
+  case contextExceeded(tokens: Int, contextLength: Int)
+  /// More tokens than the cache has room for.
+  case cacheFull(tokens: Int, capacity: Int)
+  /// A cache that was made for another model or backend.
+  case foreignCache(detail: String)
+  /// A token id that the model does not have.
+  case idOutOfRange(index: Int, id: Int32, vocabularySize: Int)
+  /// Logits that cannot be sampled from.
+  case invalidLogits(problem: String)
+  /// An option that is not a sensible number.
+  case invalidOption(name: String, value: String, allowed: String)
+}
+
+extension TransformerError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .unknownArchitecture(let directory, let found, let known):
+      "\(directory)/config.json: model_type is \"\(found)\": known are "
+        + known.joined(separator: ", ")
+    case .unsupported(let directory, let field, let problem):
+      "\(directory)/config.json: \(field) \(problem)"
+    case .nonFiniteWeight(let file, let tensor, let index, let value):
+      "\(file): tensor \"\(tensor)\" holds \(value) at element \(index): the weights are damaged, "
+        + "download or convert them again"
+    case .emptyPrompt:
+      "the prompt has no tokens: give it some text"
+    case .contextExceeded(let tokens, let contextLength):
+      "\(tokens) tokens are more than the model's context of \(contextLength): shorten the prompt "
+        + "or ask for fewer new tokens"
+    case .cacheFull(let tokens, let capacity):
+      "\(tokens) tokens do not fit the key-value cache of \(capacity): make it larger"
+    case .foreignCache(let detail):
+      "the key-value cache belongs to another model: \(detail)"
+    case .idOutOfRange(let index, let id, let vocabularySize):
+      "token \(index) is id \(id), outside 0 ..< \(vocabularySize): use this model's tokenizer"
+    case .invalidLogits(let problem):
+      "the logits \(problem): the weights or the prompt overflow this number format"
+    case .invalidOption(let name, let value, let allowed):
+      "\(name) is \(value): it should be \(allowed)"
+    }
+  }
+}
