@@ -2,17 +2,17 @@
 ///
 /// Cuts lie at absolute multiples, so that where a prompt's reading begins (a cache may hold its
 /// beginning already) changes no later chunk.
-struct ChunkPlan: Equatable {
+package struct ChunkPlan: Equatable {
   /// Consecutive ranges of positions.
-  let chunks: [Range<Int>]
+  package let chunks: [Range<Int>]
   /// Rows of a block; a multiple of the tile rows.
-  let rowBlock: Int
+  package let rowBlock: Int
 
   /// Chunks with fewer rows than this have too few last rows to estimate from, and are dense.
   static let leastSparseRows = 64
 
   /// - Throws: ``TransformerError/invalidOption`` for sizes below 1.
-  init(positions: Range<Int>, chunk: Int?, rowBlock: Int, tileRows: Int) throws {
+  package init(positions: Range<Int>, chunk: Int?, rowBlock: Int, tileRows: Int) throws {
     for (name, size) in [("the chunk", chunk ?? 1), ("the row block", rowBlock)] where size < 1 {
       throw TransformerError.invalidOption(name: name, value: "\(size)", allowed: "at least 1")
     }
@@ -23,7 +23,7 @@ struct ChunkPlan: Equatable {
   }
 
   /// The blocks of a chunk.
-  func rowBlocks(of chunk: Range<Int>) -> [Range<Int>] { Self.cut(chunk, every: rowBlock) }
+  package func rowBlocks(of chunk: Range<Int>) -> [Range<Int>] { Self.cut(chunk, every: rowBlock) }
 
   /// The parts of `range` between absolute multiples of `size`.
   private static func cut(_ range: Range<Int>, every size: Int) -> [Range<Int>] {
