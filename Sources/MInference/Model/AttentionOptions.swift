@@ -10,5 +10,7 @@ public struct AttentionOptions: Sendable, Hashable {
 }
 extension LanguageModel {
   func planner(for options: AttentionOptions) throws -> AttentionPlanner? { nil }
-  static func findPatterns(given: String?, directory: String, of t: Transformer) throws -> (patterns: Int?, notices: [String]) { (nil, []) }
+  static func findPatterns(given: String?, directory: String, of t: Transformer) throws -> (
+    patterns: Int?, notices: [String]
+  ) { (nil, []) }
 }

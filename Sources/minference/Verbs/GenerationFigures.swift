@@ -21,7 +21,9 @@ struct GenerationFigures {
       "prefill \(Quantity.grouped(Int(metrics.prefillTokensPerSecond))) tokens/s",
       "\(mode) density \(Quantity.percent(metrics.prefill?.density ?? 1))",
     ]
-    if let recall = metrics.prefill?.recall { parts.append("recall \(Quantity.fixed(recall.mean, 3))") }
+    if let recall = metrics.prefill?.recall {
+      parts.append("recall \(Quantity.fixed(recall.mean, 3))")
+    }
     if let rate = metrics.decodeTokensPerSecond {
       parts.append("decode \(Quantity.fixed(rate, 1)) tokens/s")
     }

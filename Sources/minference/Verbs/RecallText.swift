@@ -15,7 +15,8 @@ enum RecallText {
     }
     if worst.mean.isFinite {
       lines += "; worst: layer \(worst.layer) head \(worst.head) with "
-      lines += "\(Quantity.fixed(worst.mean, 4)) (10th percentile \(Quantity.fixed(worst.tenth, 4)))"
+      lines +=
+        "\(Quantity.fixed(worst.mean, 4)) (10th percentile \(Quantity.fixed(worst.tenth, 4)))"
     }
     lines += "\n"
     let fallbacks = Dictionary(grouping: report.denseFallbacks, by: \.reason)
