@@ -9,9 +9,7 @@ extension ExitStatus {
     case let error as TokenizerError: self = error.kind == .unreadable ? .inputMissing : .inputData
     case let error as TransformerError: self = Self.status(error)
     case let error as ComputeError: self = Self.status(error)
-#if PATTERNS
     case let error as PatternError: self = Self.status(error)
-#endif
     case let error as LanguageModelError: self = Self.status(error)
     case is DemoError: self = .usage
     default: return nil
@@ -47,7 +45,6 @@ extension ExitStatus {
     }
   }
 
-#if PATTERNS
   private static func status(_ error: PatternError) -> ExitStatus {
     switch error {
     case .unreadable: .inputMissing
@@ -56,7 +53,6 @@ extension ExitStatus {
     case .unwritable: .cannotCreate
     }
   }
-#endif
 
   private static func status(_ error: LanguageModelError) -> ExitStatus {
     switch error {

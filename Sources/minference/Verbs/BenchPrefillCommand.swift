@@ -44,8 +44,8 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     let model = try await attention.load(directory: directory, device: device)
     let text = try promptFile.map { try InputText.read(path: $0) }
     var dense = attention
-    dense.mode = .dense
-    let mode = attention.modeName(for: model)
+    dense.attention = .dense
+    let mode = attention.attention.rawValue
     var rows: [PrefillMeasurement] = []
     for length in lengths.map(\.value) {
       let prompt = try PrefillMeasurement.prompt(of: length, from: text, for: model)
@@ -54,7 +54,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
         rows.append(
           try await PrefillMeasurement.measure(
             name, prompt: prompt, model: model, options: arguments.sessionOptions(),
-            runs: self.repeat.value, measuresRecall: arguments.mode != .dense
+            runs: self.repeat.value, measuresRecall: arguments.attention != .dense
           ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
         progress.finish()
       }

@@ -35,8 +35,8 @@ struct DemoCommand: AsyncParsableCommand {
     try await warmUp(model)
 
     var dense = attention
-    dense.mode = .dense
-    let mode = attention.modeName(for: model)
+    dense.attention = .dense
+    let mode = attention.attention.rawValue
     try StandardOutput.write(introduction(document, model: model, mode: mode))
     let denseReading = try await read(document, with: model, dense, label: "dense")
     let sparseReading = try await read(document, with: model, attention, label: mode)
@@ -66,7 +66,7 @@ struct DemoCommand: AsyncParsableCommand {
     defer { progress.finish() }
     var options = attention.sessionOptions()
     // Sampled rows are compared with dense attention; the time that takes is in no figure.
-    options.measuresRecall = attention.mode != .dense
+    options.measuresRecall = attention.attention != .dense
     return try await DemoReading.read(document, with: model, options: options) {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }

@@ -44,7 +44,7 @@ struct GenerateCommand: AsyncParsableCommand {
     for try await piece in session.generate(options) {
       if json { answer += piece } else { try StandardOutput.write(piece) }
     }
-    let figures = GenerationFigures(session.metrics, attention: attention, model: model)
+    let figures = GenerationFigures(session.metrics, attention: attention)
     if json {
       try StandardOutput.write(figures.json(text: answer).text + "\n")
     } else {

@@ -8,9 +8,9 @@ struct GenerationFigures {
   let mode: String
   let peakMemory = Int(csystem_peak_memory_bytes())
 
-  init(_ metrics: GenerationMetrics, attention: AttentionArguments, model: LanguageModel) {
+  init(_ metrics: GenerationMetrics, attention: AttentionArguments) {
     self.metrics = metrics
-    mode = attention.modeName(for: model)
+    mode = attention.attention.rawValue
   }
 
   /// "32,768 prompt tokens, first token after 15.2 s (...)".
