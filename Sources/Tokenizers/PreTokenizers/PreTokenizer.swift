@@ -1,0 +1,73 @@
+/// The `pre_tokenizer` of tokenizer.json: where a stretch of text is cut before the model sees it.
+enum PreTokenizer: Sendable {
+  /// Cuts at the matches of a known pattern or of a literal.
+  case split(SplitStage)
+  /// The bytes become the model's alphabet; may cut by GPT-2's pattern first.
+  case byteLevel(addsPrefixSpace: Bool, splits: Bool)
+  /// Cuts digits off, each on its own or in runs.
+  case digits(individually: Bool)
+  /// SentencePiece's visible blank.
+  case metaspace(MetaspaceStage)
+  /// One after the other.
+  case sequence([PreTokenizer])
+
+  /// Reads the stage; nil for `null`.
+  init?(_ node: JSONNode) throws(TokenizerError) {
+    guard node.isPresent else { return nil }
+    switch try node["type"].string() {
+    case "Split": self = .split(try SplitStage(node))
+    case "ByteLevel":
+      self = .byteLevel(
+        addsPrefixSpace: try node["add_prefix_space"].bool(default: true),
+        splits: try node["use_regex"].bool(default: true))
+    case "Digits": self = .digits(individually: try node["individual_digits"].bool(default: false))
+    case "Metaspace": self = .metaspace(try MetaspaceStage(node))
+    case "Sequence":
+      var stages: [PreTokenizer] = []
+      for element in try node["pretokenizers"].elements() {
+        if case .byteLevel = stages.last {
+          throw element.unsupported("follows ByteLevel, which must be the last pre-tokenizer")
+        }
+        if let stage = try PreTokenizer(element) { stages.append(stage) }
+      }
+      self = .sequence(stages)
+    case let kind:
+      throw node.unsupported(
+        "is a pre-tokenizer of kind \"\(kind)\"; known are Split, ByteLevel, Digits, Metaspace, Sequence"
+      )
+    }
+  }
+
+  /// Whether the model works on bytes, written in the byte alphabet.
+  var isByteLevel: Bool {
+    switch self {
+    case .byteLevel: true
+    case .sequence(let stages): stages.contains(where: \.isByteLevel)
+    case .split, .digits, .metaspace: false
+    }
+  }
+
+  /// Cuts the pieces further. Byte-level pieces stay plain bytes: the alphabet is only how vocabularies are
+  /// written.
+  func apply(to pieces: inout Pieces) {
+    switch self {
+    case .split(let stage): stage.apply(to: &pieces)
+    case .byteLevel(let addsPrefixSpace, let splits):
+      if addsPrefixSpace {
+        pieces.rewrite { _, piece, output in
+          if piece.first != 0x20 { output.append(0x20) }
+          output += piece
+        }
+      }
+      if splits { SplitPattern.gpt2.split(&pieces) }
+    case .digits(let individually):
+      let behavior = individually ? SplitStage.Behavior.isolated : .contiguous
+      pieces.split { text, piece, ends in
+        DelimiterCuts(behavior).append(
+          MatchFinder.numbers(in: text, piece), within: piece, to: &ends)
+      }
+    case .metaspace(let stage): stage.apply(to: &pieces)
+    case .sequence(let stages): for stage in stages { stage.apply(to: &pieces) }
+    }
+  }
+}

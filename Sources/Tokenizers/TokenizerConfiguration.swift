@@ -1,0 +1,79 @@
+/// What `tokenizer_config.json` and `chat_template.jinja` say beside `tokenizer.json`.
+public struct TokenizerConfiguration: Sendable {
+  /// The text of the token that begins a text; nil where none is named.
+  public var beginningOfTextToken: String?
+  /// The text of the token that ends a text or a turn.
+  public var endOfTextToken: String?
+  /// The text of the token that pads batches.
+  public var paddingToken: String?
+  /// The text of the token for what is not in the vocabulary.
+  public var unknownToken: String?
+  /// `add_bos_token`; nil where the file does not say.
+  public var addsBeginningOfText: Bool?
+  /// `add_eos_token`; nil where the file does not say.
+  public var addsEndOfText: Bool?
+  /// `model_max_length`, where it is a sensible number of tokens.
+  public var maximumLength: Int?
+  /// The chat template: `chat_template.jinja`, else the template called `default`, else the only one.
+  public var chatTemplate: String?
+  /// All templates of `tokenizer_config.json` by name; one without a name is called `default`.
+  public var namedChatTemplates: [String: String] = [:]
+  /// The file that `chatTemplate` is from, for errors about it.
+  public var chatTemplateFile: String?
+
+  /// Says nothing.
+  public init() {}
+
+  /// Reads the two files of a directory, each of which may be missing.
+  ///
+  /// - Throws: `TokenizerError` when a file is there but cannot be read or is malformed.
+  public init(directory: String) throws(TokenizerError) {
+    let path = directory + "/tokenizer_config.json"
+    if FileContents.exists(path) {
+      try read(JSONNode(contentsOf: path))
+    }
+    let templatePath = directory + "/chat_template.jinja"
+    if FileContents.exists(templatePath) {
+      chatTemplate = String(decoding: try FileContents.utf8(of: templatePath), as: UTF8.self)
+      chatTemplateFile = templatePath
+    }
+  }
+
+  private mutating func read(_ node: JSONNode) throws(TokenizerError) {
+    beginningOfTextToken = try Self.token(node["bos_token"])
+    endOfTextToken = try Self.token(node["eos_token"])
+    paddingToken = try Self.token(node["pad_token"])
+    unknownToken = try Self.token(node["unk_token"])
+    addsBeginningOfText = try Self.optionalBool(node["add_bos_token"])
+    addsEndOfText = try Self.optionalBool(node["add_eos_token"])
+    // Files without a limit hold 1e30 here.
+    if case .number(let text) = node["model_max_length"].value { maximumLength = Int(text) }
+
+    let template = node["chat_template"]
+    switch template.value {
+    case .null: break
+    case .string(let text): namedChatTemplates["default"] = String(decoding: text, as: UTF8.self)
+    default:
+      for element in try template.elements() {
+        namedChatTemplates[try element["name"].string()] = try element["template"].string()
+      }
+    }
+    chatTemplate =
+      namedChatTemplates["default"]
+      ?? (namedChatTemplates.count == 1 ? namedChatTemplates.values.first : nil)
+    chatTemplateFile = node.file
+  }
+
+  /// A token's text: a string, or the `content` of an object.
+  private static func token(_ node: JSONNode) throws(TokenizerError) -> String? {
+    switch node.value {
+    case .null: nil
+    case .object: try node["content"].string()
+    default: try node.string()
+    }
+  }
+
+  private static func optionalBool(_ node: JSONNode) throws(TokenizerError) -> Bool? {
+    node.isPresent ? try node.bool(default: false) : nil
+  }
+}

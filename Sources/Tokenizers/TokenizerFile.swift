@@ -1,0 +1,58 @@
+/// The stages of one `tokenizer.json`, read and checked.
+struct TokenizerFile {
+  let path: String
+  let normalizer: Normalizer?
+  let preTokenizer: PreTokenizer?
+  let model: BytePairEncoding
+  let postProcessor: PostProcessor
+  let decoder: Decoder
+  let addedTokens: [AddedToken]
+
+  init(path: String) throws(TokenizerError) {
+    let bytes = try FileContents.utf8(of: path)
+    self = try bytes.withUnsafeBufferPointer { bytes throws(TokenizerError) in
+      try TokenizerFile(bytes, path: path)
+    }
+  }
+
+  /// - Parameter bytes: the whole file, well-formed UTF-8.
+  init(_ bytes: UnsafeBufferPointer<UInt8>, path: String) throws(TokenizerError) {
+    self.path = path
+    var scanner = JSONScanner(bytes, file: path)
+    var sections: [(key: [UInt8], value: JSONValue)] = []
+    var modelStart: Int?
+    var key: [UInt8] = []
+    var isFirst = true
+    try scanner.expect(UInt8(ascii: "{"))
+    while try scanner.next(until: UInt8(ascii: "}"), &isFirst) {
+      try scanner.readKey(into: &key)
+      if key.elementsEqual("model".utf8) {
+        modelStart = try scanner.skipValue().lowerBound
+      } else {
+        sections.append((key, try scanner.readValue()))
+      }
+    }
+    try scanner.expectEnd()
+
+    let file = JSONNode(value: .object(sections), path: "", file: path)
+    for limit in ["truncation", "padding"] where file[limit].isPresent {
+      // Hugging Face's files carry these from training; a text is never cut or filled here.
+      _ = try file[limit].members()
+    }
+    guard let modelStart else { throw file["model"].malformed("") }
+    normalizer = try Normalizer(file["normalizer"])
+    preTokenizer = try PreTokenizer(file["pre_tokenizer"])
+    postProcessor = try PostProcessor(file["post_processor"])
+    decoder = try Decoder(file["decoder"])
+    var addedTokens: [AddedToken] = []
+    if file["added_tokens"].isPresent {
+      for element in try file["added_tokens"].elements() {
+        addedTokens.append(try AddedToken(element))
+      }
+    }
+    self.addedTokens = addedTokens
+    scanner = JSONScanner(bytes, file: path, position: modelStart)
+    var reader = ModelReader(scanner, isByteLevel: preTokenizer?.isByteLevel ?? false)
+    model = try reader.read()
+  }
+}

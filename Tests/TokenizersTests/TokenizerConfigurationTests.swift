@@ -1,0 +1,96 @@
+import Testing
+import Tokenizers
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+@Suite struct TokenizerConfigurationTests {
+  /// A directory with the small tokenizer of the name and the given configuration.
+  private func withTokenizer(
+    _ name: String, configuration: String, template: String? = nil, _ body: (URL) throws -> Void
+  ) throws {
+    try withTemporaryDirectory { directory in
+      try Data(Files.bytes(Files.small(name))).write(
+        to: directory.appending(path: "tokenizer.json"))
+      try Data(configuration.utf8).write(to: directory.appending(path: "tokenizer_config.json"))
+      if let template {
+        try Data(template.utf8).write(to: directory.appending(path: "chat_template.jinja"))
+      }
+      try body(directory)
+    }
+  }
+
+  @Test func `Names of tokens are strings or objects`() throws {
+    let json =
+      #"{"bos_token":{"content":"<s>","lstrip":false},"eos_token":"</s>","pad_token":null}"#
+    try withTokenizer("words-nfc", configuration: json) { directory in
+      let tokenizer = try Tokenizer(directory: directory.path)
+      #expect(tokenizer.configuration.beginningOfTextToken == "<s>")
+      #expect(tokenizer.configuration.endOfTextToken == "</s>")
+      #expect(tokenizer.configuration.paddingToken == nil)
+      #expect(tokenizer.beginningOfTextID == tokenizer.id(ofToken: "<s>"))
+      #expect(tokenizer.endOfTextID == tokenizer.id(ofToken: "</s>"))
+    }
+  }
+
+  @Test func `add_bos_token counts where tokenizer.json itself adds nothing`() throws {
+    let json = #"{"bos_token":"<s>","add_bos_token":true,"eos_token":"</s>","add_eos_token":false}"#
+    try withTokenizer("words-nfc", configuration: json) { directory in
+      let tokenizer = try Tokenizer(directory: directory.path)
+      let begin = try #require(tokenizer.beginningOfTextID)
+      #expect(tokenizer.encode("") == [begin])
+      #expect(tokenizer.encode("", addTemplate: false) == [])
+    }
+    try withTokenizer("words-three-digits", configuration: json) { directory in
+      let tokenizer = try Tokenizer(directory: directory.path)
+      #expect(tokenizer.encode("") == [tokenizer.beginningOfTextID, tokenizer.endOfTextID])
+    }
+    let without = #"{"bos_token":"<s>","add_bos_token":false}"#
+    try withTokenizer("words-nfc", configuration: without) { directory in
+      let tokenizer = try Tokenizer(directory: directory.path)
+      #expect(tokenizer.encode("") == [])
+    }
+  }
+
+  @Test func `add_bos_token without a known token is an error`() throws {
+    let json = #"{"bos_token":"<none>","add_bos_token":true}"#
+    try withTokenizer("words-nfc", configuration: json) { directory in
+      let error = #expect(throws: TokenizerError.self) { try Tokenizer(directory: directory.path) }
+      #expect(error?.kind == .inconsistent)
+    }
+  }
+
+  @Test func `The chat template is a string, a list of named ones, or a file of its own`() throws {
+    let listed =
+      #"{"chat_template":[{"name":"tools","template":"T"},{"name":"default","template":"D"}]}"#
+    try withTokenizer("gpt2", configuration: listed) { directory in
+      let configuration = try TokenizerConfiguration(directory: directory.path)
+      #expect(configuration.chatTemplate == "D")
+      #expect(configuration.namedChatTemplates == ["tools": "T", "default": "D"])
+    }
+    try withTokenizer("gpt2", configuration: #"{"chat_template":"S"}"#) { directory in
+      let configuration = try TokenizerConfiguration(directory: directory.path)
+      #expect(configuration.chatTemplate == "S")
+    }
+    try withTokenizer("gpt2", configuration: #"{"chat_template":"S"}"#, template: "F") {
+      directory in
+      let configuration = try TokenizerConfiguration(directory: directory.path)
+      #expect(configuration.chatTemplate == "F")
+      #expect(configuration.chatTemplateFile?.hasSuffix("/chat_template.jinja") == true)
+    }
+    try withTokenizer("gpt2", configuration: #"{"chat_template":7}"#) { directory in
+      #expect(throws: TokenizerError.self) { try Tokenizer(directory: directory.path) }
+    }
+  }
+
+  @Test func `A directory without a configuration says nothing`() throws {
+    try withTemporaryDirectory { directory in
+      let configuration = try TokenizerConfiguration(directory: directory.path)
+      #expect(configuration.chatTemplate == nil)
+      #expect(configuration.endOfTextToken == nil)
+    }
+  }
+}
