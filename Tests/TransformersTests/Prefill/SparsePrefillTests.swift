@@ -37,16 +37,32 @@ struct SparsePrefillTests {
       fields: fields, layers: Self.layers, queryHeads: Self.heads, edit: edit)
   }
 
-  @Test(arguments: TestBackend.allCases)
-  func `chunk 64 equals its definition`(backend: TestBackend) throws {
-    // By definition every chunk estimates with its own last rows over all keys so far: as if each
-    // were the last of a prompt of its own.
+  @Test(arguments: TestBackend.allCases, [nil, 64, 128])
+  func `prefill in one chunk and in chunks, 64 too, equals its definition`(
+    backend: TestBackend, chunk: Int?
+  ) throws {
     let checkpoint = try checkpoint()
     let model = try checkpoint.load(backend)
     let ids = TemporaryCheckpoint.ids(300)
-    let options = PrefillOptions(planner: mixed, chunk: 64)
-    let chunked = try score(model, ids, options)
+    let size = chunk ?? 300
+    let chunks = stride(from: 0, to: 300, by: size).map { $0..<min($0 + size, 300) }
+    let plain = PlainForward(
+      checkpoint: try Checkpoint(directory: checkpoint.directory),
+      backend: ReferenceBackend(tile: model.backend.tileShape(headDim: 16)), planner: mixed)
+    let expected = try plain.logits(ids, chunks: chunks)
+    let values = try score(
+      model, ids, PrefillOptions(planner: mixed, chunk: chunk, rowBlock: 64))
+    #expect(distance(values, from: expected, width: model.vocabularySize) < 1e-4)
+  }
 
+  @Test(arguments: TestBackend.allCases)
+  func `every chunk estimates as if it were the last of a prompt of its own`(
+    backend: TestBackend
+  ) throws {
+    let checkpoint = try checkpoint()
+    let model = try checkpoint.load(backend)
+    let ids = TemporaryCheckpoint.ids(300)
+    let chunked = try score(model, ids, PrefillOptions(planner: mixed, chunk: 64))
     let cache = try model.makeCache(capacity: 300)
     var single: [Float] = []
     for start in stride(from: 0, to: 300, by: 64) {
@@ -75,22 +91,6 @@ struct SparsePrefillTests {
       #expect(distance(small.logits, from: large.logits, width: model.vocabularySize) < 2e-5)
       #expect(large.report.density < 0.95)
     }
-  }
-
-  @Test func `both backends compute the same sparse prefill where their tiles are the same`() throws
-  {
-    let checkpoint = try checkpoint()
-    let tile = try TestBackend.cpu.make().tileShape(headDim: 16)
-    let reference = try Transformer(
-      checkpoint: try Checkpoint(directory: checkpoint.directory),
-      backend: ReferenceBackend(tile: tile))
-    let model = try checkpoint.load(.cpu)
-    let ids = TemporaryCheckpoint.ids(200)
-    let options = PrefillOptions(planner: mixed)
-    let error = distance(
-      try score(model, ids, options), from: try score(reference, ids, options),
-      width: model.vocabularySize)
-    #expect(error < 1e-4)
   }
 
   @Test func `A-shape without a sink on tiles of one pair is a sliding window`() throws {
