@@ -58,7 +58,8 @@ extension LanguageModel {
     if !unused.isEmpty {
       notices.append(
         "\(unused.map { "--" + $0 }.joined(separator: ", ")): not used by --attention "
-          + "\(options.mode.rawValue)" + (options.mode == .minference ? " with a pattern file" : ""))
+          + "\(options.mode.rawValue)" + (options.mode == .minference ? " with a pattern file" : "")
+      )
     }
     return notices
   }

@@ -128,7 +128,7 @@ struct DemoCommand: AsyncParsableCommand {
     add("everything else") { Quantity.seconds($0.prefill?.otherSeconds ?? 0) }
     if let recall = sparse.prefill?.recall {
       table.append(["recall, mean over heads", "1", Quantity.fixed(recall.mean, 3)])
-      table.append(["recall, worst head", "1", Quantity.fixed(recall.worst, 3)])
+      table.append(["recall, worst head", "1", Quantity.fixed(recall.worst.mean, 3)])
     }
     let ratio = dense.timeToFirstToken / sparse.timeToFirstToken
     return table.text + "\n\(mode) gave the first token \(Quantity.fixed(ratio, 2)) times as fast\n"

@@ -57,7 +57,7 @@ struct GenerationFigures {
       ("dense_fallbacks", .integer(report?.denseFallbacks.count ?? 0)),
     ]
     if let recall = report?.recall {
-      members += [("recall", .number(recall.mean)), ("worst_recall", .number(recall.worst))]
+      members += [("recall", .number(recall.mean)), ("worst_recall", .number(recall.worst.mean))]
     }
     return .object(members)
   }
