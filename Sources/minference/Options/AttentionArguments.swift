@@ -87,13 +87,15 @@ struct AttentionArguments: ParsableArguments {
       measuresRecall: monitor)
   }
 
-  /// Loads the model, and says on standard error what the user should know.
   func load(directory: String, device: DeviceArguments) async throws -> LanguageModel {
-    let model = try await LanguageModel.load(
+    try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
       patterns: patterns)
-    (model.notices + model.notices(for: options)).forEach(StandardError.note)
-    return model
+  }
+
+  /// What the user should know about the model and these flags, one line each.
+  func notices(for model: LanguageModel) -> [String] {
+    model.notices + model.notices(for: options)
   }
 
   func load(_ model: ModelArguments) async throws -> LanguageModel {

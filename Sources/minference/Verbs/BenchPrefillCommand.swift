@@ -42,6 +42,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   mutating func run() async throws {
     let directory = try self.model ?? ModelDirectory.builtIn()
     let model = try await attention.load(directory: directory, device: device)
+    attention.notices(for: model).forEach(StandardError.note)
     let text = try promptFile.map { try InputText.read(path: $0) }
     var dense = attention
     dense.attention = .dense

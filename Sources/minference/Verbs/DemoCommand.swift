@@ -32,6 +32,7 @@ struct DemoCommand: AsyncParsableCommand {
     let model = try await attention.load(directory: directory, device: device)
     let document = try DemoDocument(
       promptTokens: length.value, for: model, seed: documentSeed)
+    attention.notices(for: model).forEach(StandardError.note)
     try await warmUp(model)
 
     var dense = attention

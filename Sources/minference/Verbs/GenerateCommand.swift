@@ -31,7 +31,7 @@ struct GenerateCommand: AsyncParsableCommand {
       capacity: ids.count + min(maxTokens.value, model.contextLength),
       options: attention.sessionOptions())
 
-    let progress = ProgressLine(label: "prefill")
+    let progress = ProgressLine(label: "prefill", notices: attention.notices(for: model))
     try await session.prefill(ids) {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }
