@@ -12,7 +12,11 @@ struct ChunkPlanTests {
   @Test func `chunks are cut at absolute multiples of whole tiles`() throws {
     let plan = try ChunkPlan(positions: 70..<200, chunk: 50, rowBlock: 1, tileRows: 32)
     #expect(plan.chunks == [70..<128, 128..<192, 192..<200])
-    #expect(plan.rowBlocks(of: 70..<128) == [70..<96, 96..<128])
+    // Blocks are whole tiles and whole blocks of pooled queries.
+    #expect(plan.rowBlock == 64)
+    #expect(plan.rowBlocks(of: 40..<140) == [40..<64, 64..<128, 128..<140])
+    let wide = try ChunkPlan(positions: 0..<400, chunk: 50, rowBlock: 1, tileRows: 96)
+    #expect(wide.rowBlock == 192 && wide.chunks.first == 0..<96)
   }
 
   @Test func `huge sizes mean the whole prompt`() throws {

@@ -53,8 +53,8 @@ struct PrefillTests {
       options: PrefillOptions(
         chunk: 96, rowBlock: 32, progress: { progress in seen.withLock { $0.append(progress) } }))
     let steps = seen.withLock { $0 }
-    // 200 rows in 7 blocks of at most 32, each twice (two passes) in two layers.
-    #expect(steps.count == 28)
+    // Cuts at 64, 96, 128 and 192 make 5 blocks; each is passed over twice in both layers.
+    #expect(steps.count == 20)
     #expect(zip(steps, steps.dropFirst()).allSatisfy { $0.fraction < $1.fraction })
     #expect(steps.allSatisfy { $0.tokens == 200 })
     #expect(abs((steps.last?.fraction ?? 0) - 1) < 1e-9)
@@ -66,18 +66,49 @@ struct PrefillTests {
     let ids = TemporaryCheckpoint.ids(200)
     let cache = try model.makeCache(capacity: 200)
     let asked = Atomic(0)
-    // A chunk of 64 rows in two blocks takes 8 questions, 4 a layer: 10 lets one chunk pass.
+    // A chunk of one block asks once in each pass of each layer: 6 lets one chunk pass.
     #expect(throws: CancellationError.self) {
       try model.prefill(
         ids, cache: cache,
         options: PrefillOptions(
           chunk: 64, rowBlock: 32,
-          isCancelled: { asked.add(1, ordering: .relaxed).newValue > 10 }))
+          isCancelled: { asked.add(1, ordering: .relaxed).newValue > 6 }))
     }
     #expect(cache.count == 64)
     let rest = try model.prefill(Array(ids[64...]), cache: cache)
     let whole = try model.prefill(ids, cache: try model.makeCache(capacity: 200))
     #expect(distance(rest.logits, from: whole.logits, width: model.vocabularySize) < 2e-5)
+  }
+
+  @Test
+  func `the first prompt of a cache decides its rotary frequencies, however often it is replaced`()
+    throws
+  {
+    let checkpoint = try TemporaryCheckpoint(fields: [
+      "max_position_embeddings": "32", "rope_scaling": #"{"type": "dynamic", "factor": 8.0}"#,
+    ])
+    let model = try checkpoint.load()
+    #expect(model.contextLength == 256)
+    let cache = try model.makeCache(capacity: 256)
+    #expect(throws: CancellationError.self) {
+      try model.prefill(
+        TemporaryCheckpoint.ids(250), cache: cache, options: PrefillOptions(isCancelled: { true }))
+    }
+    for tokens in [90, 40, 120] {
+      cache.truncate(to: 0)
+      let ids = TemporaryCheckpoint.ids(tokens)
+      let whole = try score(model, ids)
+      #expect(distance(try score(model, ids, cache: cache), from: whole, width: 40) < 2e-5)
+      #expect(cache.sequenceLength == tokens)
+      // Tokens that follow keep to the frequencies of the prompt.
+      _ = try model.decode(1, cache: cache)
+      #expect(cache.sequenceLength == tokens)
+    }
+    let short = try score(model, TemporaryCheckpoint.ids(40))
+    let other = try score(
+      model, TemporaryCheckpoint.ids(40),
+      cache: try model.makeCache(capacity: 40, sequenceLength: 120))
+    #expect(distance(other, from: short, width: 40) > 1e-3)
   }
 
   @Test func `what the progress callback throws ends the prefill`() throws {
