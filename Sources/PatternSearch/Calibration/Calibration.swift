@@ -5,7 +5,8 @@ import SparseAttention
 ///
 /// Seconds = launch + tilePair * pairs in tiles + columnPair * pairs of columns + run * runs
 /// + tileRow * tile rows. Repetitions take turns, so that a drift of the machine's speed falls on
-/// all cases alike, and the median of each counts. FLOP counts are no substitute: a pair of a
+/// all cases alike, and the median of each counts. A pair of a column takes the arithmetic of one in
+/// a tile, so it is fitted as that and something more, never less. FLOP counts are no substitute: a pair of a
 /// gathered column and a pair of a tile take different times, and only the device knows which.
 public struct Calibration: Sendable {
   public var shape: AttentionShape
@@ -82,7 +83,7 @@ public struct Calibration: Sendable {
           Sample(
             name: entry.name, keys: keys, seconds: seconds,
             features: [
-              1, heads * Double(work.tilePairs), heads * Double(work.columnPairs),
+              1, heads * Double(work.pairs), heads * Double(work.columnPairs),
               heads * Double(work.runs), heads * Double(work.tileRows),
             ]))
       }
@@ -106,7 +107,7 @@ public struct Calibration: Sendable {
     let estimate = Self.fit(estimates)
     let build = Self.fit(builds)
     let model = CostModel(
-      launch: kernel[0], tilePair: kernel[1], columnPair: kernel[2], run: kernel[3],
+      launch: kernel[0], tilePair: kernel[1], columnPair: kernel[1] + kernel[2], run: kernel[3],
       tileRow: kernel[4], estimate: estimate[0], estimateKey: estimate[1],
       poolRow: Self.fit(poolings)[0], blockPair: try blockPairSeconds(), buildRun: build[0],
       buildTileRow: build[1])

@@ -1,5 +1,5 @@
 /// Least squares with coefficients that may not be negative: costs are no gifts.
-enum LeastSquares {
+package enum LeastSquares {
   /// The coefficients c >= 0 that make sum over rows of (1 - features . c / target)^2 least, about.
   ///
   /// Errors are relative, so that a short measurement counts as much as a long one. Coefficients
@@ -8,7 +8,7 @@ enum LeastSquares {
   ///
   /// - features: one row for each target; targets are positive.
   /// - Returns: one coefficient for each feature; zero where the rows do not tell it apart.
-  static func nonNegative(features: [[Double]], targets: [Double]) -> [Double] {
+  package static func nonNegative(features: [[Double]], targets: [Double]) -> [Double] {
     let count = features.first?.count ?? 0
     let rows = zip(features, targets).map { row, target in row.map { $0 / target } }
     // Columns of like size: otherwise pairs (1e9) and launches (1) cannot share a matrix.

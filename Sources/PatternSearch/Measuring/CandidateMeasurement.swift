@@ -24,7 +24,16 @@ public struct CandidateMeasurement: Sendable, Hashable, Codable {
   init(rows: [Double], work: IndexWork) {
     self.init(
       recall: rows.isEmpty ? 1 : rows.reduce(0, +) / Double(rows.count),
-      tenthPercentile: rows.isEmpty ? 1 : rows.sorted()[(rows.count - 1) / 10], work: work)
+      tenthPercentile: Self.tenthPercentile(rows.sorted()), work: work)
+  }
+
+  /// The 10th percentile of ascending numbers, interpolated between neighbours as at run time.
+  private static func tenthPercentile(_ rows: [Double]) -> Double {
+    guard let last = rows.last else { return 1 }
+    let place = 0.1 * Double(rows.count - 1)
+    let low = rows[Int(place)]
+    let high = Int(place) + 1 < rows.count ? rows[Int(place) + 1] : last
+    return low + (place - place.rounded(.down)) * (high - low)
   }
 }
 

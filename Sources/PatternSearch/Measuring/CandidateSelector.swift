@@ -6,17 +6,21 @@ struct CandidateSelector {
   let grid: TileGrid
   let headDim: Int
   let columnsThatFillTile: Int
+  /// Whether the planner would compute the chunk densely, whatever the patterns.
+  private let isDense: Bool
   /// Row sets that depend on the lengths alone, made once for all heads and layers.
   private let fixed: [HeadPattern: RowSet]
 
   init(
-    patterns: [HeadPattern], grid: TileGrid, headDim: Int, columnsThatFillTile: Int
+    patterns: [HeadPattern], grid: TileGrid, headDim: Int, columnsThatFillTile: Int,
+    denseBelow: Int
   ) {
+    isDense = grid.rows < VerticalSlashRule.lastRows || grid.keys < denseBelow
     self.grid = grid
     self.headDim = headDim
     self.columnsThatFillTile = columnsThatFillTile
     var fixed: [HeadPattern: RowSet] = [:]
-    for pattern in patterns {
+    for pattern in patterns where !isDense {
       guard let selection = Self.fixedSelection(pattern, keys: grid.keys) else { continue }
       fixed[pattern] = selection.rowSet(on: grid, columnsThatFillTile: columnsThatFillTile)
     }
@@ -38,15 +42,13 @@ struct CandidateSelector {
     }
   }
 
-  /// Whether a row set needs no head's estimate.
-  func isFixed(_ pattern: HeadPattern) -> Bool { fixed[pattern] != nil }
-
   /// The row set of a pattern for one head.
   ///
   /// - pooledQueries, pooledKeys: the head's means, [blocks * headDim].
   func rowSet(
     _ pattern: HeadPattern, sums: LastRowSums, pooledQueries: [Float], pooledKeys: [Float]
   ) -> RowSet {
+    if isDense { return .all }
     if let rowSet = fixed[pattern] { return rowSet }
     let selection: PairSelection
     switch pattern {

@@ -1,9 +1,9 @@
-import Compute
-import SparseAttention
+package import Compute
+package import SparseAttention
 import Transformers
 
 /// Measures every candidate on every head of a layer from the queries of sampled rows.
-struct LayerMeasurer {
+package struct LayerMeasurer {
   let backend: any Backend
   let patterns: [HeadPattern]
   let rows: SampledRows
@@ -14,9 +14,10 @@ struct LayerMeasurer {
   let floor: RecallFloor
   private let finalistCount: Int
 
-  init(
+  package init(
     backend: any Backend, patterns: [HeadPattern], rows: SampledRows, shape: AttentionShape,
-    costs: CostModel, floor: RecallFloor, columnsThatFillTile: Int, finalists: Int = 3
+    costs: CostModel, floor: RecallFloor, columnsThatFillTile: Int, denseBelow: Int = 0,
+    finalists: Int = 3
   ) {
     self.backend = backend
     self.patterns = patterns
@@ -31,12 +32,13 @@ struct LayerMeasurer {
         grid: TileGrid(
           firstPosition: chunk.lowerBound, rows: chunk.count, tile: tile,
           slidingWindow: shape.slidingWindow),
-        headDim: shape.headDim, columnsThatFillTile: columnsThatFillTile)
+        headDim: shape.headDim, columnsThatFillTile: columnsThatFillTile,
+        denseBelow: denseBelow)
     }
   }
 
   /// [head][candidate].
-  func measure(
+  package func measure(
     _ sampler: LayerSampler, layer: KeyValueLayer, isCancelled: () -> Bool = { false }
   ) throws -> [[CandidateMeasurement]] {
     let shape = sampler.shape

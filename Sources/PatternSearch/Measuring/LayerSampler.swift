@@ -1,12 +1,12 @@
-import Compute
+package import Compute
 import SparseAttention
-import Transformers
+package import Transformers
 
 /// Keeps, of one layer's queries, what measuring needs: the sampled rows, each chunk's last rows, and
 /// the means of blocks.
-struct LayerSampler {
-  let rows: SampledRows
-  let shape: AttentionShape
+package struct LayerSampler {
+  package let rows: SampledRows
+  package let shape: AttentionShape
   private let backend: any Backend
   private let pools: Bool
   /// [sampled row, queryHeads, headDim]
@@ -16,7 +16,7 @@ struct LayerSampler {
   /// For each chunk [head][blocks * headDim]
   private(set) var pooled: [[[Float]]]
 
-  init(rows: SampledRows, shape: AttentionShape, backend: any Backend, pools: Bool) {
+  package init(rows: SampledRows, shape: AttentionShape, backend: any Backend, pools: Bool) {
     self.rows = rows
     self.shape = shape
     self.backend = backend
@@ -32,7 +32,7 @@ struct LayerSampler {
   }
 
   /// Takes what is wanted of the next block of rows; blocks come in order.
-  mutating func add(_ block: LayerWalk.Block) throws {
+  package mutating func add(_ block: LayerWalk.Block) throws {
     func read(_ range: Range<Int>) throws -> [Float] {
       let offset = block.positions.lowerBound
       return try backend.read(

@@ -1,12 +1,12 @@
-import Compute
+package import Compute
 
 /// The softmax mass of one head's sampled rows as running sums over the keys, so that the mass in any
 /// range of keys is one difference.
 ///
 /// O(sampled rows * keys) memory, four bytes each.
-struct RowMass {
-  let positions: [Int]
-  let keys: Int
+package struct RowMass {
+  package let positions: [Int]
+  package let keys: Int
   /// [row, keys + 1]: entry j is the unnormalised mass of the keys below j. Sums run in Double and
   /// are stored as Float: a share is off by 1e-7 for each range that is taken.
   private var running: [Float]
@@ -15,7 +15,7 @@ struct RowMass {
 
   /// Makes the sums of consecutive rows from their scores in units of log 2; `scores` is asked for a
   /// few rows at a time and gives [rows, keys].
-  init(
+  package init(
     positions: [Int], keys: Int, slidingWindow: Int?, rowsAtOnce: Int = 32,
     scores: (Range<Int>) throws -> [Float]
   ) rethrows {
@@ -95,7 +95,7 @@ struct RowMass {
   }
 
   /// Share of a row's mass on the keys of a range.
-  func share(row: Int, keys range: Range<Int>) -> Float {
+  package func share(row: Int, keys range: Range<Int>) -> Float {
     let base = row * (keys + 1)
     return (running[base + range.upperBound] - running[base + range.lowerBound]) * inverse[row]
   }
@@ -103,7 +103,7 @@ struct RowMass {
   /// Shares of the mass that a row set computes, for the rows `places`, which lie in the grid's chunk.
   ///
   /// O(rows * (runs of a tile row + columns)).
-  func kept(_ rowSet: RowSet, on grid: TileGrid, places: Range<Int>) -> [Double] {
+  package func kept(_ rowSet: RowSet, on grid: TileGrid, places: Range<Int>) -> [Double] {
     guard case .tiles(let tiles) = rowSet else { return places.map { _ in 1 } }
     var result: [Double] = []
     result.reserveCapacity(places.count)
@@ -153,7 +153,7 @@ struct RowMass {
   }
 
   /// Unnormalised masses of the rows `places` where the row set computes them, else 0: [places, keys].
-  func masked(_ rowSet: RowSet, on grid: TileGrid, places: Range<Int>) -> [Float] {
+  package func masked(_ rowSet: RowSet, on grid: TileGrid, places: Range<Int>) -> [Float] {
     var result = [Float](repeating: 0, count: places.count * keys)
     result.withUnsafeMutableBufferPointer { result in
       running.withUnsafeBufferPointer { running in

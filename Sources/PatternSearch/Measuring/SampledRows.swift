@@ -1,22 +1,22 @@
 import Compute
-import SparseAttention
+package import SparseAttention
 
 /// Which rows of a text recall is measured on, and in which chunks the text is estimated.
-struct SampledRows: Sendable, Hashable {
+package struct SampledRows: Sendable, Hashable {
   /// Rows that are spread along the whole text.
   static let spread = 256
   /// Rows at its end that are all taken.
   static let last = 64
 
   /// Ascending, distinct.
-  let positions: [Int]
+  package let positions: [Int]
   /// Consecutive ranges, cut at absolute multiples; each is estimated by its own last rows.
-  let chunks: [Range<Int>]
-  let tokens: Int
+  package let chunks: [Range<Int>]
+  package let tokens: Int
 
   /// - Parameter chunk: tokens of a chunk, a multiple of the backend's tile rows; nil: the text is
   ///   one chunk.
-  init(tokens: Int, chunk: Int?) {
+  package init(tokens: Int, chunk: Int?) {
     self.tokens = tokens
     let spread = (0..<Self.spread).map { $0 * tokens / Self.spread }
     positions = Set(spread + (max(0, tokens - Self.last)..<tokens)).sorted()
@@ -25,14 +25,14 @@ struct SampledRows: Sendable, Hashable {
   }
 
   /// Places in ``positions`` that lie in a range of positions.
-  func places(in range: Range<Int>) -> Range<Int> {
+  package func places(in range: Range<Int>) -> Range<Int> {
     positions.partitioningIndex {
       $0 >= range.lowerBound
     }..<positions.partitioningIndex { $0 >= range.upperBound }
   }
 
   /// Places whose rows count for a pattern: those beyond what it computes anyway, and the last ones.
-  func counted(for pattern: HeadPattern) -> Range<Int> {
+  package func counted(for pattern: HeadPattern) -> Range<Int> {
     let first = min(pattern.sinkAndWindow, max(0, tokens - Self.last))
     return positions.partitioningIndex { $0 >= first }..<positions.count
   }

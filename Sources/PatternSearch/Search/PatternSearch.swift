@@ -57,7 +57,7 @@ public struct PatternSearch: Sendable {
         return ids.text
       },
       chunk: options.chunk, keyValueType: options.keyValueType.rawValue,
-      columnsThatFillTile: options.columnsThatFillTile)
+      columnsThatFillTile: options.columnsThatFillTile, denseBelow: options.denseBelow)
   }
 
   private func calibrate(
@@ -123,7 +123,10 @@ public struct PatternSearch: Sendable {
           LayerMeasurer(
             backend: model.backend, patterns: options.space.patterns, rows: rows, shape: shape,
             costs: costs, floor: options.floor,
-            columnsThatFillTile: options.columnsThatFillTile ?? 11)
+            columnsThatFillTile: options.columnsThatFillTile
+              ?? SparseCostModel().columnsThatFillTile(
+                model.backend.tileShape(headDim: shape.headDim)),
+            denseBelow: options.denseBelow)
         )
       }
       let heads =

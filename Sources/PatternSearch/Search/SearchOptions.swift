@@ -1,5 +1,5 @@
 public import Compute
-import Transformers
+public import SparseAttention
 
 /// A text that the search measures on.
 public struct SearchSample: Sendable {
@@ -20,8 +20,11 @@ public struct SearchOptions: Sendable {
   /// Tokens of a chunk; nil: each text is one chunk. Rounded up to the backend's tile rows.
   public var chunk: Int?
   public var keyValueType: DataType
-  /// Single columns of one key tile from which on the tile is computed; nil: as calibrated.
+  /// Single columns of one key tile from which on the tile is computed; nil: as the
+  /// planner has it by default.
   public var columnsThatFillTile: Int?
+  /// Chunks that see fewer keys are dense, as the planner has it.
+  public var denseBelow: Int
   /// Lengths for the calibration.
   public var calibrationLengths: [Int]
   /// Where results are kept layer by layer, and found again; nil: nowhere.
@@ -34,6 +37,7 @@ public struct SearchOptions: Sendable {
   public init(
     space: CandidateSpace = .standard, objective: SearchObjective = .everyHead(RecallFloor()),
     chunk: Int? = nil, keyValueType: DataType = .float32, columnsThatFillTile: Int? = nil,
+    denseBelow: Int = SparseCostModel().denseBelow,
     calibrationLengths: [Int] = [2048, 4096, 8192], workFile: String? = nil,
     progress: @escaping @Sendable (SearchProgress) throws -> Void = { _ in },
     isCancelled: @escaping @Sendable () -> Bool = { false }
@@ -43,6 +47,7 @@ public struct SearchOptions: Sendable {
     self.chunk = chunk
     self.keyValueType = keyValueType
     self.columnsThatFillTile = columnsThatFillTile
+    self.denseBelow = denseBelow
     self.calibrationLengths = calibrationLengths
     self.workFile = workFile
     self.progress = progress

@@ -26,6 +26,7 @@ struct SearchIdentity: Codable, Equatable {
   var chunk: Int?
   var keyValueType: String
   var columnsThatFillTile: Int?
+  var denseBelow: Int
 
   /// The first thing in which two differ, in words; nil: nothing.
   func difference(from other: SearchIdentity) -> String? {

@@ -104,6 +104,12 @@ public struct LayerWalk {
     self.layer = layer
   }
 
+  /// Logits behind the last row, once every layer was walked through.
+  public func lastLogits() throws -> [Float] {
+    precondition(layer == model.decoder.layers)
+    return try model.logits(of: hidden.slice(rows: tokens - 1..<tokens))
+  }
+
   private var blocks: [Range<Int>] {
     stride(from: 0, to: tokens, by: rowBlock).map { $0..<min($0 + rowBlock, tokens) }
   }
