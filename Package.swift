@@ -14,10 +14,12 @@ func module(_ name: String, imports dependencies: [Target.Dependency] = []) -> T
 }
 
 /// The tests of one target. Goldens lie in `Goldens/` beside the tests and are read by path.
-func tests(of name: String, imports dependencies: [Target.Dependency] = []) -> Target {
+func tests(
+  of name: String, imports dependencies: [Target.Dependency] = [], goldens: Bool = false
+) -> Target {
   .testTarget(
     name: name + "Tests", dependencies: [.target(name: name)] + dependencies,
-    exclude: [], swiftSettings: swiftSettings)
+    exclude: goldens ? ["Goldens"] : [], swiftSettings: swiftSettings)
 }
 
 let package = Package(
@@ -53,12 +55,13 @@ let package = Package(
       ],
       swiftSettings: swiftSettings),
     tests(of: "Checkpoints", imports: ["CSystem"]),
-    tests(of: "Tokenizers"),
+    tests(of: "Tokenizers", goldens: true),
     tests(of: "Compute"),
     tests(of: "ComputeCPU", imports: ["Compute"]),
     tests(of: "SparseAttention", imports: ["Compute"]),
     tests(
-      of: "Transformers", imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention"]),
+      of: "Transformers", imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
+      goldens: true),
     tests(of: "MInference"),
     tests(of: "MInferenceEvaluation", imports: ["MInference"]),
   ]

@@ -27,6 +27,10 @@ extension HeadPattern {
   /// What the published pattern files mean for a head that they do not list.
   public static let unlisted = HeadPattern.verticalSlash(vertical: 1000, slash: 6096)
 
+  /// The names of all patterns, for messages.
+  static let knownNames =
+    "dense, a-shape, tri-shape, vertical-slash, static, block-sparse, dilated and strided"
+
   /// The name of the pattern, as the command and pattern files write it.
   public var name: String {
     switch self {

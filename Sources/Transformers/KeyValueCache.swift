@@ -13,7 +13,8 @@ public final class KeyValueCache {
   /// float32 or bfloat16.
   public let type: DataType
   /// The length that decided the rotary frequencies; nil before the first token.
-  public internal(set) var sequenceLength: Int?
+  public private(set) var sequenceLength: Int?
+  private let givenSequenceLength: Int?
   /// Indices that static patterns keep from their first estimation.
   let selectionMemory = SelectionMemory()
   /// What decoding writes its intermediate results to, kept from token to token.
@@ -35,6 +36,7 @@ public final class KeyValueCache {
     self.capacity = capacity
     self.type = type
     self.sequenceLength = sequenceLength
+    givenSequenceLength = sequenceLength
     let extents = [shape.keyValueHeads, capacity, shape.headDim]
     let purpose = "the keys and values of \(capacity) tokens"
     tensors = try (0..<layers).map { _ in
@@ -56,13 +58,20 @@ public final class KeyValueCache {
     KeyValueLayer(keys: tensors[layer].keys, values: tensors[layer].values, count: count)
   }
 
+  /// The sequence's length for the rotary frequencies, now that so many tokens are added. The first
+  /// tokens decide it; a first prefill that came to nothing leaves no trace.
+  func lengthOfSequence(adding tokens: Int) -> Int {
+    if count == 0 { selectionMemory.removeAll() }
+    let length =
+      count == 0 ? givenSequenceLength ?? tokens : sequenceLength ?? count + tokens
+    sequenceLength = length
+    return length
+  }
+
   /// Forgets all positions from `count` on, so that another continuation can be read. Rotary
   /// frequencies stay as they were decided, unless nothing is left.
   public func truncate(to count: Int) {
     precondition(count >= 0 && count <= self.count)
     self.count = count
-    if count == 0 {
-      sequenceLength = nil
-    }
   }
 }

@@ -26,14 +26,18 @@ extension Transformer {
 
   /// Reads tokens and shows the logits behind every one of them.
   ///
-  /// - Parameter visit: Gets each position, in order, with the logits of the token after it. The logits
-  ///   are made for ``scoredRows`` rows at a time, never for the whole text at once.
+  /// - Parameters:
+  ///   - cache: Gets the keys and values; nil for one that is thrown away.
+  ///   - visit: Gets each position, in order, with the logits of the token after it. The logits are
+  ///     made for ``scoredRows`` rows at a time, never for the whole text at once.
   /// - Throws: as ``prefill(_:cache:options:)``, and what `visit` throws.
   @discardableResult
   public func score(
-    _ ids: [Int32], cache: KeyValueCache, options: PrefillOptions = PrefillOptions(),
+    _ ids: [Int32], cache: KeyValueCache? = nil, options: PrefillOptions = PrefillOptions(),
     visit: (_ position: Int, _ logits: ArraySlice<Float>) throws -> Void
   ) throws -> PrefillReport {
+    guard !ids.isEmpty else { throw TransformerError.emptyPrompt }
+    let cache = try cache ?? makeCache(capacity: ids.count)
     try validate(ids, for: cache)
     var run = try PrefillRun(
       self, tokens: ids.count, cache: cache, options: options, wantsAllRows: true)

@@ -87,9 +87,7 @@ public final class Transformer: Sendable {
 
   /// The rotary embedding of a cache's sequence, decided by the first tokens that it gets.
   func rotaryEmbedding(of cache: KeyValueCache, adding tokens: Int) -> RotaryEmbedding {
-    let length = cache.sequenceLength ?? cache.count + tokens
-    cache.sequenceLength = length
-    return rotary.embedding(forLength: length)
+    rotary.embedding(forLength: cache.lengthOfSequence(adding: tokens))
   }
 
   /// Logits of consecutive rows. hidden: [rows, hidden], unchanged; result: rows * vocabulary.

@@ -21,8 +21,8 @@ public final class LanguageModel: Sendable {
   /// What the checkpoint asks of sampling.
   public let generation: GenerationConfiguration
   /// The patterns of its heads, from a file; nil if there is none.
-  public let patterns: Int?
-  /// What the user should know, one line each: a missing BLAS, or that there are no patterns.
+  public let patterns: PatternConfiguration?
+  /// What the user should know about the device, one line each: a missing BLAS, for example.
   public let notices: [String]
 
   /// Loads a checkpoint directory. Blocks the calling thread while weights are checked; from a task
@@ -44,9 +44,9 @@ public final class LanguageModel: Sendable {
     try checkpoint.verifyUnchanged()
     self.directory = directory
     generation = checkpoint.generation
-    let found = try Self.findPatterns(given: patterns, directory: directory, of: transformer)
-    self.patterns = found.patterns
-    notices = backend.notices + found.notices
+    self.patterns = try Self.findPatterns(
+      given: patterns, directory: directory, of: transformer)
+    notices = backend.notices
   }
 
   /// The same on a thread of its own.

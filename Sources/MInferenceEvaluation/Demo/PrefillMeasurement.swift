@@ -71,7 +71,7 @@ public struct PrefillMeasurement: Sendable {
         Quantity.grouped(row.tokens), row.mode, Quantity.seconds(row.timeToFirstToken),
         Quantity.fixed(ratio(row, in: rows), 2), Quantity.percent(row.report.density),
         row.report.recall.map { Quantity.fixed($0.mean, 3) } ?? "",
-        row.report.recall.map { Quantity.fixed($0.worst, 3) } ?? "",
+        row.report.recall.map { Quantity.fixed($0.worst.mean, 3) } ?? "",
         Quantity.seconds(row.report.indexSeconds), Quantity.seconds(row.report.kernelSeconds),
         Quantity.seconds(row.report.otherSeconds),
       ])
@@ -87,7 +87,7 @@ public struct PrefillMeasurement: Sendable {
         ("ratio_to_dense", .number(ratio(row, in: rows))),
         ("density", .number(row.report.density)),
         ("recall", row.report.recall.map { .number($0.mean) } ?? .null),
-        ("worst_recall", row.report.recall.map { .number($0.worst) } ?? .null),
+        ("worst_recall", row.report.recall.map { .number($0.worst.mean) } ?? .null),
         ("index_s", .number(row.report.indexSeconds)),
         ("kernel_s", .number(row.report.kernelSeconds)),
       ])

@@ -25,11 +25,10 @@ public struct KernelCheck: Sendable {
   }
 }
 
-/// How far results lie from what they should be.
-enum KernelError {
+extension KernelCheck {
   /// max |actual - expected| / max |expected|, in Double. Infinite if a value is NaN or infinite
   /// where it should not be, or if the counts differ; equal infinities agree.
-  static func relative(_ actual: [Float], _ expected: [Float]) -> Double {
+  package static func relativeError(_ actual: [Float], _ expected: [Float]) -> Double {
     guard actual.count == expected.count else { return .infinity }
     var largestError = 0.0
     var largest = Double.leastNormalMagnitude

@@ -10,14 +10,22 @@ public struct KernelVerifier {
   var random: SeededGenerator
   private(set) var checks: [KernelCheck] = []
 
-  private init(backend: any Backend, seed: UInt64) {
+  /// Only kernels whose names begin so; nil for all.
+  private let prefix: String?
+
+  private init(backend: any Backend, seed: UInt64, prefix: String?) {
     self.backend = backend
+    self.prefix = prefix
     random = SeededGenerator(seed: seed)
   }
 
   /// One entry for each kernel. Takes a few seconds: the reference is slow on purpose.
-  public static func verify(_ backend: any Backend, seed: UInt64 = 1) -> [KernelCheck] {
-    var verifier = KernelVerifier(backend: backend, seed: seed)
+  ///
+  /// - Parameter prefix: Only kernels whose names begin so; nil for all.
+  public static func verify(
+    _ backend: any Backend, seed: UInt64 = 1, prefix: String? = nil
+  ) -> [KernelCheck] {
+    var verifier = KernelVerifier(backend: backend, seed: seed, prefix: prefix)
     verifier.checkLayers()
     verifier.checkCache()
     verifier.checkAttention()
@@ -31,6 +39,7 @@ public struct KernelVerifier {
     _ kernel: String, _ name: String, tolerance: Double, tile: TileShape? = nil,
     body: (KernelSide) throws -> [[Float]]
   ) {
+    guard kernel.hasPrefix(prefix ?? "") else { return }
     let number = checks.firstIndex { $0.kernel == kernel } ?? checks.count
     if number == checks.count { checks.append(KernelCheck(kernel: kernel)) }
     let tile = tile ?? backend.tileShape(headDim: 64)
@@ -40,7 +49,7 @@ public struct KernelVerifier {
       let actual = try body(side)
       let error =
         actual.count == expected.count
-        ? zip(actual, expected).map { KernelError.relative($0, $1) }.max() ?? 0 : .infinity
+        ? zip(actual, expected).map { KernelCheck.relativeError($0, $1) }.max() ?? 0 : .infinity
       if try side.guardsAreIntact() {
         checks[number].add(name, error: error, tolerance: tolerance)
       } else {

@@ -8,13 +8,17 @@ public import Compute
 /// cache hangs on the module; here it belongs to the sequence (``SelectionMemory``). A first chunk
 /// that needs no estimate because its budgets take everything keeps nothing.
 public enum StaticVerticalSlash {
-  /// - Parameter sums: asked for only if the memory holds nothing for the head.
+  /// - Parameter sums: the chunk's sums, unless the memory holds a selection or the budgets take
+  ///   everything.
+  /// - Returns: nil if there are neither sums nor a selection: all pairs.
   public static func selection(
-    vertical: Int, slash: Int, layer: Int, head: Int, memory: SelectionMemory,
-    sums: () -> LastRowSums
-  ) -> BandSelection {
+    _ sums: LastRowSums?, vertical: Int, slash: Int, layer: Int, head: Int,
+    memory: SelectionMemory
+  ) -> BandSelection? {
     if let kept = memory[layer, head] { return kept }
-    let first = VerticalSlash.selection(sums(), vertical: vertical, slash: slash, rule: .kept)
+    let first = sums.map {
+      VerticalSlash.selection($0, vertical: vertical, slash: slash, rule: .kept)
+    }
     memory[layer, head] = first
     return first
   }

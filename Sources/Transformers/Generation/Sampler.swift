@@ -49,7 +49,7 @@ public struct Sampler: Sendable {
   }
 
   /// The ids that may be drawn and their shares, which need not sum to 1; for tests and displays.
-  func candidates(_ logits: [Float]) -> [(id: Int32, weight: Double)] {
+  package func candidates(_ logits: [Float]) -> [(id: Int32, weight: Double)] {
     let largest = Double(logits.max() ?? 0)
     let temperature = Double(options.temperature)
     var kept = logits.enumerated().map { id, logit in

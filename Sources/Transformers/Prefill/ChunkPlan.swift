@@ -1,29 +1,37 @@
+import SparseAttention
+
 /// How a prompt's positions are cut: into chunks, and chunks into blocks of rows.
 ///
 /// Cuts lie at absolute multiples, so that where a prompt's reading begins (a cache may hold its
 /// beginning already) changes no later chunk.
-struct ChunkPlan: Equatable {
+package struct ChunkPlan: Equatable {
   /// Consecutive ranges of positions.
-  let chunks: [Range<Int>]
-  /// Rows of a block; a multiple of the tile rows.
-  let rowBlock: Int
-
-  /// Chunks with fewer rows than this have too few last rows to estimate from, and are dense.
-  static let leastSparseRows = 64
+  package let chunks: [Range<Int>]
+  /// Rows of a block; a multiple of the tile rows and of the blocks that queries are pooled over.
+  package let rowBlock: Int
 
   /// - Throws: ``TransformerError/invalidOption`` for sizes below 1.
-  init(positions: Range<Int>, chunk: Int?, rowBlock: Int, tileRows: Int) throws {
+  package init(
+    positions: Range<Int>, chunk: Int?, rowBlock: Int, tileRows: Int,
+    poolingBlock: Int = AttentionPlanner.poolingBlock
+  ) throws {
     for (name, size) in [("the chunk", chunk ?? 1), ("the row block", rowBlock)] where size < 1 {
       throw TransformerError.invalidOption(name: name, value: "\(size)", allowed: "at least 1")
     }
     // A prompt has fewer positions than 2^40; larger sizes mean the same and must not overflow.
-    let roundedUp = { (size: Int) in (min(size, 1 << 40) + tileRows - 1) / tileRows * tileRows }
-    self.rowBlock = roundedUp(rowBlock)
-    chunks = chunk.map { Self.cut(positions, every: roundedUp($0)) } ?? [positions]
+    func rounded(_ size: Int, up unit: Int) -> Int { (min(size, 1 << 40) + unit - 1) / unit * unit }
+    self.rowBlock = rounded(rowBlock, up: Self.leastCommonMultiple(tileRows, poolingBlock))
+    chunks = chunk.map { Self.cut(positions, every: rounded($0, up: tileRows)) } ?? [positions]
+  }
+
+  private static func leastCommonMultiple(_ a: Int, _ b: Int) -> Int {
+    var (divisor, rest) = (a, b)
+    while rest != 0 { (divisor, rest) = (rest, divisor % rest) }
+    return a / divisor * b
   }
 
   /// The blocks of a chunk.
-  func rowBlocks(of chunk: Range<Int>) -> [Range<Int>] { Self.cut(chunk, every: rowBlock) }
+  package func rowBlocks(of chunk: Range<Int>) -> [Range<Int>] { Self.cut(chunk, every: rowBlock) }
 
   /// The parts of `range` between absolute multiples of `size`.
   private static func cut(_ range: Range<Int>, every size: Int) -> [Range<Int>] {

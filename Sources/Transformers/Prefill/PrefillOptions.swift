@@ -1,3 +1,5 @@
+public import SparseAttention
+
 /// How a prompt is read.
 public struct PrefillOptions: Sendable {
   /// Which pairs each head computes; nil: all of them (dense attention).

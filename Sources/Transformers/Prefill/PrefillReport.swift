@@ -1,3 +1,5 @@
+public import SparseAttention
+
 /// What a prefill did and where its time went.
 public struct PrefillReport: Sendable {
   /// Tokens read.
@@ -16,8 +18,10 @@ public struct PrefillReport: Sendable {
   public var computedPairs: [[Int]]
   /// [layer][head], pairs that dense attention would have computed for the same rows.
   public var causalPairs: [[Int]]
-  /// Recall of sampled rows; nil unless it was asked for.
+  /// Recall of sampled rows; nil unless it was asked for, and with dense attention.
   public var recall: RecallSummary?
+  /// The same for each head, [layer][head].
+  public var headRecalls: [[HeadRecall?]]?
   /// Heads that were to be sparse and were computed densely.
   public var denseFallbacks: [DenseFallback] = []
 

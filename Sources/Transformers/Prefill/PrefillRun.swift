@@ -11,7 +11,9 @@ import SparseAttention
 struct PrefillRun {
   let model: Transformer
   let cache: KeyValueCache
-  let options: PrefillOptions
+  private let options: PrefillOptions
+  /// Fitted to the model; nil: dense.
+  private let planner: AttentionPlanner?
   /// Whether hidden states are wanted in every row, for the logits of every position.
   let wantsAllRows: Bool
   let plan: ChunkPlan
@@ -25,6 +27,9 @@ struct PrefillRun {
   private let recallWatch = Stopwatch()
   private let positions: Range<Int>
 
+  /// Last rows of a chunk that estimation looks at. Source: MInference, section 3.2.
+  private static let estimatedRows = 64
+
   /// Plans the reading of so many tokens behind those that the cache holds.
   init(
     _ model: Transformer, tokens: Int, cache: KeyValueCache, options: PrefillOptions,
@@ -35,6 +40,12 @@ struct PrefillRun {
     self.options = options
     self.wantsAllRows = wantsAllRows
     let configuration = model.decoder
+    planner = try options.planner.map { planner in
+      AttentionPlanner(
+        configuration: try planner.configuration.validated(
+          layers: configuration.layers, heads: configuration.attention[0].queryHeads),
+        exact: planner.exact, costModel: planner.costModel)
+    }
     positions = cache.count..<cache.count + tokens
     plan = try ChunkPlan(
       positions: positions, chunk: options.chunk, rowBlock: options.rowBlock,
@@ -46,9 +57,10 @@ struct PrefillRun {
     report = PrefillReport(
       layers: configuration.layers, heads: configuration.attention[0].queryHeads)
     meter = WorkMeter(
-      plan: plan, configuration: configuration, isSparse: options.planner != nil)
-    if options.measureRecall {
-      recall = RecallProbe(positions: positions, configuration: configuration)
+      plan: plan, configuration: configuration, isSparse: planner != nil)
+    if options.measureRecall, let planner {
+      recall = RecallProbe(
+        positions: positions, sinkAndWindow: planner.sinkAndWindow, configuration: configuration)
     }
   }
 
@@ -76,7 +88,12 @@ struct PrefillRun {
     report.kernelSeconds = kernelWatch.seconds
     report.indexSeconds = indexWatch.seconds
     report.seconds = (ContinuousClock.now - start).inSeconds - recallWatch.seconds
-    report.recall = recall?.summary()
+    report.recall = recall?.meter.summary
+    report.headRecalls = recall.map { probe in
+      report.computedPairs.indices.map { layer in
+        report.computedPairs[layer].indices.map { probe.meter.recall(layer: layer, head: $0) }
+      }
+    }
   }
 }
 
@@ -89,13 +106,14 @@ extension PrefillRun {
     let causal = SparseIndex.causalPairs(
       firstPosition: chunk.lowerBound, rows: chunk.count, slidingWindow: shape.slidingWindow)
 
-    let estimates =
+    let wantsRows =
       layer < model.decoder.layers - 1 || wantsAllRows || !options.lastLayerLastRowOnly
-    let planner = estimates && chunk.count >= ChunkPlan.leastSparseRows ? options.planner : nil
+    let planner = wantsRows ? planner : nil
     let pooled = try storeKeysAndValues(
       chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues,
-      pooling: planner?.needsPooledQueries(layer: layer) ?? false)
-    guard estimates else {
+      pooling: planner?.needsPooledQueries(
+        layer: layer, firstPosition: chunk.lowerBound, rows: chunk.count) ?? false)
+    guard wantsRows else {
       meter.skipped(rows: chunk.count, causal: causal * shape.queryHeads)
       try addLastRow(of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues)
       return
@@ -135,9 +153,9 @@ extension PrefillRun {
       try step.storeKeysAndValues(of: block, in: keysAndValues, firstPosition: rows.lowerBound)
       if pooling {
         let means = try indexWatch.time {
-          try model.backend.meanPooled(
+          try BlockSparse.pooledQueries(
             step.queries(of: block, firstPosition: rows.lowerBound),
-            blockSize: AttentionPlanner.poolingBlock)
+            firstPosition: rows.lowerBound, backend: model.backend)
         }
         pooled = pooled.map { zip($0, means).map { $0 + $1 } } ?? means
       }
@@ -161,7 +179,7 @@ extension PrefillRun {
     }
     try checkCancellation()
     let (index, indexReport) = try indexWatch.time {
-      let last = max(chunk.lowerBound, chunk.upperBound - 64)..<chunk.upperBound
+      let last = max(chunk.lowerBound, chunk.upperBound - Self.estimatedRows)..<chunk.upperBound
       let queries = try step(layer: layer, rows: last.count)
         .queries(of: slice(hidden, last, of: chunk), firstPosition: last.lowerBound)
       return try planner.makeIndex(
@@ -171,7 +189,7 @@ extension PrefillRun {
           firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: queries,
           pooledQueries: pooledQueries, memory: cache.selectionMemory))
     }
-    report.denseFallbacks += indexReport.fallbacks.map {
+    report.denseFallbacks += indexReport.fallbacks.sorted { $0.key < $1.key }.map {
       DenseFallback(
         layer: layer, head: $0.key, firstPosition: chunk.lowerBound, reason: $0.value)
     }

@@ -11,7 +11,7 @@ enum ModelDirectory {
   /// The directory that `MINFERENCE_MODEL` names, else the only checkpoint in `Models` of the working
   /// directory, of one above it, or of one above the executable.
   static func builtIn() throws -> String {
-    if let given = getenv("MINFERENCE_MODEL") { return String(cString: given) }
+    if let given = getenv("MINFERENCE_MODEL"), given.pointee != 0 { return String(cString: given) }
     let places = ancestors(of: workingDirectory()) + ancestors(of: executable())
     for place in places {
       let models = place + "/Models"

@@ -24,7 +24,8 @@ struct PromptArguments: ParsableArguments {
   func validate() throws {
     if let source, source != "-" {
       throw ValidationError(
-        "\"\(source)\" is not expected; name a file with --prompt-file, or give - for standard input")
+        "\"\(source)\" is not expected; name a file with --prompt-file, or give - for standard input"
+      )
     }
     let given = [promptFile != nil, prompt != nil, source != nil].count { $0 }
     guard given <= 1 else {

@@ -42,10 +42,11 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   mutating func run() async throws {
     let directory = try self.model ?? ModelDirectory.builtIn()
     let model = try await attention.load(directory: directory, device: device)
+    attention.notices(for: model).forEach(StandardError.note)
     let text = try promptFile.map { try InputText.read(path: $0) }
     var dense = attention
-    dense.mode = .dense
-    let mode = attention.modeName(for: model)
+    dense.attention = .dense
+    let mode = attention.attention.rawValue
     var rows: [PrefillMeasurement] = []
     for length in lengths.map(\.value) {
       let prompt = try PrefillMeasurement.prompt(of: length, from: text, for: model)
@@ -54,7 +55,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
         rows.append(
           try await PrefillMeasurement.measure(
             name, prompt: prompt, model: model, options: arguments.sessionOptions(),
-            runs: self.repeat.value, measuresRecall: arguments.mode != .dense
+            runs: self.repeat.value, measuresRecall: arguments.attention != .dense
           ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
         progress.finish()
       }

@@ -32,11 +32,12 @@ struct DemoCommand: AsyncParsableCommand {
     let model = try await attention.load(directory: directory, device: device)
     let document = try DemoDocument(
       promptTokens: length.value, for: model, seed: documentSeed)
+    attention.notices(for: model).forEach(StandardError.note)
     try await warmUp(model)
 
     var dense = attention
-    dense.mode = .dense
-    let mode = attention.modeName(for: model)
+    dense.attention = .dense
+    let mode = attention.attention.rawValue
     try StandardOutput.write(introduction(document, model: model, mode: mode))
     let denseReading = try await read(document, with: model, dense, label: "dense")
     let sparseReading = try await read(document, with: model, attention, label: mode)
@@ -66,7 +67,7 @@ struct DemoCommand: AsyncParsableCommand {
     defer { progress.finish() }
     var options = attention.sessionOptions()
     // Sampled rows are compared with dense attention; the time that takes is in no figure.
-    options.measuresRecall = attention.mode != .dense
+    options.measuresRecall = attention.attention != .dense
     return try await DemoReading.read(document, with: model, options: options) {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }
@@ -128,7 +129,7 @@ struct DemoCommand: AsyncParsableCommand {
     add("everything else") { Quantity.seconds($0.prefill?.otherSeconds ?? 0) }
     if let recall = sparse.prefill?.recall {
       table.append(["recall, mean over heads", "1", Quantity.fixed(recall.mean, 3)])
-      table.append(["recall, worst head", "1", Quantity.fixed(recall.worst, 3)])
+      table.append(["recall, worst head", "1", Quantity.fixed(recall.worst.mean, 3)])
     }
     let ratio = dense.timeToFirstToken / sparse.timeToFirstToken
     return table.text + "\n\(mode) gave the first token \(Quantity.fixed(ratio, 2)) times as fast\n"

@@ -31,7 +31,7 @@ struct GenerateCommand: AsyncParsableCommand {
       capacity: ids.count + min(maxTokens.value, model.contextLength),
       options: attention.sessionOptions())
 
-    let progress = ProgressLine(label: "prefill")
+    let progress = ProgressLine(label: "prefill", notices: attention.notices(for: model))
     try await session.prefill(ids) {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }
@@ -44,7 +44,7 @@ struct GenerateCommand: AsyncParsableCommand {
     for try await piece in session.generate(options) {
       if json { answer += piece } else { try StandardOutput.write(piece) }
     }
-    let figures = GenerationFigures(session.metrics, attention: attention, model: model)
+    let figures = GenerationFigures(session.metrics, attention: attention)
     if json {
       try StandardOutput.write(figures.json(text: answer).text + "\n")
     } else {

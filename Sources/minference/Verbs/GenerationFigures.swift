@@ -8,9 +8,9 @@ struct GenerationFigures {
   let mode: String
   let peakMemory = Int(csystem_peak_memory_bytes())
 
-  init(_ metrics: GenerationMetrics, attention: AttentionArguments, model: LanguageModel) {
+  init(_ metrics: GenerationMetrics, attention: AttentionArguments) {
     self.metrics = metrics
-    mode = attention.modeName(for: model)
+    mode = attention.attention.rawValue
   }
 
   /// "32,768 prompt tokens, first token after 15.2 s (...)".
@@ -21,7 +21,9 @@ struct GenerationFigures {
       "prefill \(Quantity.grouped(Int(metrics.prefillTokensPerSecond))) tokens/s",
       "\(mode) density \(Quantity.percent(metrics.prefill?.density ?? 1))",
     ]
-    if let recall = metrics.prefill?.recall { parts.append("recall \(Quantity.fixed(recall.mean, 3))") }
+    if let recall = metrics.prefill?.recall {
+      parts.append("recall \(Quantity.fixed(recall.mean, 3))")
+    }
     if let rate = metrics.decodeTokensPerSecond {
       parts.append("decode \(Quantity.fixed(rate, 1)) tokens/s")
     }
@@ -55,7 +57,7 @@ struct GenerationFigures {
       ("dense_fallbacks", .integer(report?.denseFallbacks.count ?? 0)),
     ]
     if let recall = report?.recall {
-      members += [("recall", .number(recall.mean)), ("worst_recall", .number(recall.worst))]
+      members += [("recall", .number(recall.mean)), ("worst_recall", .number(recall.worst.mean))]
     }
     return .object(members)
   }

@@ -26,7 +26,7 @@ struct ScoreCommand: AsyncParsableCommand {
     let ids = try Self.parse(text, file: file)
     let model = try await attention.load(self.model)
     try Self.check(ids, file: file, model: model)
-    let progress = ProgressLine(label: "score")
+    let progress = ProgressLine(label: "score", notices: attention.notices(for: model))
     let score = try await model.score(ids, options: attention.sessionOptions()) {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }

@@ -9,7 +9,8 @@ struct TokenizeCommand: ParsableCommand {
     discussion: "Special tokens in the text are recognised, as in Hugging Face's tokenizers.")
 
   @Option(
-    help: ArgumentHelp("A directory with a tokenizer.json; nothing else is needed.", valueName: "dir")
+    help: ArgumentHelp(
+      "A directory with a tokenizer.json; nothing else is needed.", valueName: "dir")
   )
   var model: String
 

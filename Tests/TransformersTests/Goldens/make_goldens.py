@@ -24,7 +24,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-3  # of the largest logit at a position, as in the tests
@@ -54,7 +54,7 @@ class Variation:
         self.fields = {**BASE, **fields}
 
     def configuration(self):
-        kind = {"llama": LlamaConfig, "qwen2": Qwen2Config}[self.family]
+        kind = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config}[self.family]
         return kind(**copy.deepcopy(self.fields), dtype=self.dtype)
 
 
@@ -118,6 +118,10 @@ VARIATIONS = [
     Variation("qwen2-window-on", family="qwen2", use_sliding_window=True, sliding_window=16,
               max_window_layers=1, num_hidden_layers=3,
               without=[{"use_sliding_window": False, "sliding_window": None, "layer_types": None}]),
+    # Mistral: a window in every layer, or none.
+    Variation("mistral-window", family="mistral", sliding_window=16,
+              without=[{"sliding_window": None}]),
+    Variation("mistral-no-window", family="mistral", sliding_window=None),
 ]
 
 

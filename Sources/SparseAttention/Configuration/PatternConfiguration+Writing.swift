@@ -1,0 +1,89 @@
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+extension PatternConfiguration {
+  /// What marks our own layout.
+  static let format = "minference-patterns"
+
+  /// Writes our own layout, version 1, one head a line:
+  ///
+  ///     {
+  ///       "format": "minference-patterns",
+  ///       "version": 1,
+  ///       "model": {"name": "...", "layers": 8, "query_heads": 6},
+  ///       "device": "...", "samples": ["..."], "tokens": 32768,
+  ///       "layers": [
+  ///         [
+  ///           {"pattern": "vertical-slash", "vertical": 1000, "slash": 6096, "recall": 0.97}
+  ///         ]
+  ///       ]
+  ///     }
+  ///
+  /// device, samples, tokens, and a head's recall, milliseconds and density are optional. The file
+  /// is replaced as a whole or not at all.
+  ///
+  /// - Throws: ``PatternError/unwritable(file:reason:)``.
+  public func write(toFile file: String) throws {
+    do {
+      try Data(text.utf8).write(to: URL(filePath: file), options: .atomic)
+    } catch {
+      throw PatternError.unwritable(file: file, reason: JSONValue.reason(error))
+    }
+  }
+
+  /// The contents of the file.
+  var text: String {
+    var model = "\"layers\": \(layers), \"query_heads\": \(heads)"
+    if let name = metadata.model { model = "\"name\": \(quoted(name)), " + model }
+    var lines = [
+      "{", "  \"format\": \"\(Self.format)\",", "  \"version\": 1,", "  \"model\": {\(model)},",
+    ]
+    if let device = metadata.device { lines.append("  \"device\": \(quoted(device)),") }
+    if !metadata.samples.isEmpty {
+      let samples = metadata.samples.map(quoted).joined(separator: ", ")
+      lines.append("  \"samples\": [\(samples)],")
+    }
+    if let tokens = metadata.tokens { lines.append("  \"tokens\": \(tokens),") }
+    lines.append("  \"layers\": [")
+    for (layer, row) in patterns.enumerated() {
+      lines.append("    [")
+      for (head, pattern) in row.enumerated() {
+        lines.append(
+          "      " + entry(pattern, measurements[layer][head]) + (head + 1 < row.count ? "," : ""))
+      }
+      lines.append("    ]" + (layer + 1 < layers ? "," : ""))
+    }
+    return (lines + ["  ]", "}", ""]).joined(separator: "\n")
+  }
+
+  private func entry(_ pattern: HeadPattern, _ measurement: HeadMeasurement?) -> String {
+    var fields = ["\"pattern\": \"\(pattern.name)\""]
+    fields += pattern.budgets.map { "\"\($0.name)\": \($0.value)" }
+    let measured = [
+      ("recall", measurement?.recall), ("milliseconds", measurement?.milliseconds),
+      ("density", measurement?.density),
+    ]
+    for (name, value) in measured {
+      // JSON has no infinities; what is no number was not measured.
+      if let value, value.isFinite { fields.append("\"\(name)\": \(value)") }
+    }
+    return "{\(fields.joined(separator: ", "))}"
+  }
+
+  private func quoted(_ text: String) -> String {
+    var quoted = "\""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\"", "\\": quoted += "\\\(scalar)"
+      case _ where scalar.value < 0x20:
+        let hex = String(scalar.value, radix: 16)
+        quoted += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+      default: quoted.unicodeScalars.append(scalar)
+      }
+    }
+    return quoted + "\""
+  }
+}

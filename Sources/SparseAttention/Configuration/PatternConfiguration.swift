@@ -1,0 +1,102 @@
+/// The pattern of every head of a model, as searched offline and stored in a file.
+public struct PatternConfiguration: Sendable, Equatable {
+  /// patterns[layer][head].
+  public var patterns: [[HeadPattern]]
+  /// What was measured of each head when the file was made, or nil; the shape of ``patterns``.
+  public var measurements: [[HeadMeasurement?]]
+  /// What the file says of itself.
+  public var metadata: PatternMetadata
+  /// The file that it was read from, for messages.
+  public let source: String?
+  /// Whether the file is certain about its number of heads. Upstream's files name no model: one
+  /// that lists only some heads may stand for a model with more.
+  let headsAreComplete: Bool
+
+  public init(patterns: [[HeadPattern]], metadata: PatternMetadata = PatternMetadata()) {
+    self.init(
+      patterns: patterns, measurements: patterns.map { $0.map { _ in nil } }, metadata: metadata,
+      source: nil, headsAreComplete: true)
+  }
+
+  init(
+    patterns: [[HeadPattern]], measurements: [[HeadMeasurement?]], metadata: PatternMetadata,
+    source: String?, headsAreComplete: Bool
+  ) {
+    self.patterns = patterns
+    self.measurements = measurements
+    self.metadata = metadata
+    self.source = source
+    self.headsAreComplete = headsAreComplete
+  }
+
+  /// The same pattern for every head.
+  public static func uniform(
+    _ pattern: HeadPattern, layers: Int, heads: Int
+  ) -> PatternConfiguration {
+    PatternConfiguration(
+      patterns: Array(repeating: Array(repeating: pattern, count: heads), count: layers))
+  }
+
+  public var layers: Int { patterns.count }
+
+  /// Heads of a layer; of upstream's files, those up to the highest that is listed.
+  public var heads: Int { patterns.first?.count ?? 0 }
+
+  /// The configuration for a model of this shape. Heads that the file leaves out get
+  /// ``HeadPattern/unlisted``, as upstream has it.
+  ///
+  /// - Throws: ``PatternError/shape`` if the file was made for another shape of model.
+  public func validated(layers: Int, heads: Int) throws -> PatternConfiguration {
+    guard
+      layers == self.layers, headsAreComplete ? heads == self.heads : heads >= self.heads
+    else {
+      throw PatternError.shape(
+        file: source ?? "the pattern configuration", layers: self.layers, heads: self.heads,
+        modelLayers: layers, modelHeads: heads)
+    }
+    let missing = heads - self.heads
+    guard missing > 0 else { return self }
+    return PatternConfiguration(
+      patterns: patterns.map { $0 + Array(repeating: .unlisted, count: missing) },
+      measurements: measurements.map { $0 + Array(repeating: nil, count: missing) },
+      metadata: metadata, source: source, headsAreComplete: true)
+  }
+}
+
+/// What a pattern file says of its making; everything is optional.
+public struct PatternMetadata: Sendable, Equatable {
+  /// The model's name.
+  public var model: String?
+  /// The device on which times were measured.
+  public var device: String?
+  /// Names of the sample texts.
+  public var samples: [String]
+  /// Length of the samples, in tokens.
+  public var tokens: Int?
+
+  public init(
+    model: String? = nil, device: String? = nil, samples: [String] = [], tokens: Int? = nil
+  ) {
+    self.model = model
+    self.device = device
+    self.samples = samples
+    self.tokens = tokens
+  }
+}
+
+/// What the search measured of one head under its pattern.
+public struct HeadMeasurement: Sendable, Equatable {
+  /// Share of the attention mass that the pattern keeps, 0 ... 1; in some older upstream files, a
+  /// count of mismatches.
+  public var recall: Double?
+  /// Time of the attention kernel.
+  public var milliseconds: Double?
+  /// Computed pairs / causal pairs.
+  public var density: Double?
+
+  public init(recall: Double? = nil, milliseconds: Double? = nil, density: Double? = nil) {
+    self.recall = recall
+    self.milliseconds = milliseconds
+    self.density = density
+  }
+}

@@ -1,0 +1,38 @@
+/// What can be wrong with a pattern file or with budgets; each description is one line.
+public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
+  /// The file cannot be opened or read.
+  case unreadable(file: String, reason: String)
+  /// The file is no JSON, or neither layout.
+  case malformed(file: String, detail: String)
+  /// The file's version is newer than this program.
+  case version(file: String, version: String)
+  /// One entry is wrong.
+  case entry(file: String, layer: Int, head: String, detail: String)
+  /// The file was made for another shape of model.
+  case shape(file: String, layers: Int, heads: Int, modelLayers: Int, modelHeads: Int)
+  /// A budget that was given to the command or the library is out of range.
+  case budget(name: String, value: Int)
+  /// The file cannot be written.
+  case unwritable(file: String, reason: String)
+
+  public var description: String {
+    switch self {
+    case .unreadable(let file, let reason):
+      "\(file): cannot be read (\(reason)); give the path of a pattern file"
+    case .malformed(let file, let detail):
+      "\(file): is not a pattern file: \(detail)"
+    case .version(let file, let version):
+      "\(file): has version \(version), this program reads version 1; update the program or "
+        + "search the patterns again"
+    case .entry(let file, let layer, let head, let detail):
+      "\(file): layer \(layer), head \(head): \(detail)"
+    case .shape(let file, let layers, let heads, let modelLayers, let modelHeads):
+      "\(file): is for a model of \(layers) layers x \(heads) heads, but the model has "
+        + "\(modelLayers) layers x \(modelHeads) heads; give the file of this model"
+    case .budget(let name, let value):
+      "--\(name) \(value): must be at least 1"
+    case .unwritable(let file, let reason):
+      "\(file): cannot be written (\(reason))"
+    }
+  }
+}

@@ -1,0 +1,85 @@
+public import Compute
+
+/// Decides what every head of every (layer, chunk) computes: patterns in, ``Compute/SparseIndex`` out.
+///
+/// A pure value. The index of a (layer, chunk) depends on that layer's keys and the chunk's queries
+/// and on nothing else (static patterns also on their own first chunk), so the order in which layers
+/// and chunks are run does not matter.
+public struct AttentionPlanner: Sendable {
+  /// The pattern of every head.
+  public let configuration: PatternConfiguration
+  /// The paper's rules as they are: no crossover, no fallback to dense for cost.
+  public let exact: Bool
+  public let costModel: SparseCostModel
+
+  /// Rows of a block of pooled queries.
+  public static let poolingBlock = BlockSparse.blockSize
+
+  /// - Parameter configuration: one that fits the model
+  ///   (``PatternConfiguration/validated(layers:heads:)``).
+  public init(
+    configuration: PatternConfiguration, exact: Bool = false,
+    costModel: SparseCostModel = SparseCostModel()
+  ) {
+    self.configuration = configuration
+    self.exact = exact
+    self.costModel = costModel
+  }
+
+  /// The pattern of a head.
+  public func pattern(layer: Int, head: Int) -> HeadPattern {
+    configuration.patterns[layer][head]
+  }
+
+  /// Whether some head of the layer is estimated from the chunk's last rows.
+  public func needsEstimate(layer: Int) -> Bool {
+    configuration.patterns[layer].contains(where: \.needsLastRowSums)
+  }
+
+  /// Whether some head of the layer is estimated from pooled queries.
+  public func needsPooledQueries(layer: Int) -> Bool {
+    configuration.patterns[layer].contains(where: \.needsPooledQueries)
+  }
+
+  /// The same, for a chunk: not where the chunk is dense anyway.
+  public func needsPooledQueries(layer: Int, firstPosition: Int, rows: Int) -> Bool {
+    needsPooledQueries(layer: layer)
+      && wholeChunkReason(keys: firstPosition + rows, rows: rows) == nil
+  }
+
+  /// The number of first and nearest keys that some head always computes: recall is sampled beyond.
+  public var sinkAndWindow: Int {
+    configuration.patterns.joined().reduce(0) { max($0, $1.sinkAndWindow) }
+  }
+
+  /// The index of one (layer, chunk).
+  ///
+  /// - Throws: ``Compute/ComputeError`` if the inputs do not fit together, and what the backend
+  ///   throws.
+  public func makeIndex(
+    layer: Int, _ inputs: ChunkInputs
+  ) throws -> (index: SparseIndex, report: IndexReport) {
+    let clock = ContinuousClock()
+    let start = clock.now
+    let (selections, estimation) = try select(layer: layer, inputs)
+    var result = try build(selections, inputs)
+    result.report.estimationSeconds = estimation.seconds
+    result.report.seconds = (clock.now - start).seconds
+    return result
+  }
+
+  /// Why all heads of a chunk are dense; nil: they need not be.
+  func wholeChunkReason(keys: Int, rows: Int) -> DenseReason? {
+    if rows < VerticalSlashRule.lastRows { return .fewRows(rows) }
+    if !exact, keys < costModel.denseBelow {
+      return .fewKeys(keys, crossover: costModel.denseBelow)
+    }
+    return nil
+  }
+}
+
+extension Duration {
+  var seconds: Double {
+    Double(components.seconds) + Double(components.attoseconds) * 1e-18
+  }
+}

@@ -1,0 +1,38 @@
+public import Compute
+
+/// What the index of one (layer, chunk) is made from, and all it depends on.
+public struct ChunkInputs {
+  public var backend: any Backend
+  public var shape: AttentionShape
+  /// The layer's keys, written up to the chunk's last row.
+  public var keyValueLayer: KeyValueLayer
+  /// Position of the chunk's first row.
+  public var firstPosition: Int
+  /// Rows of the chunk; at least one.
+  public var rows: Int
+  /// Queries of the chunk's last min(64, rows) rows after rotary: [rows, queryHeads, headDim].
+  public var lastRows: Tensor
+  /// Means of the chunk's queries over blocks of 64, [head][blocks * headDim], as
+  /// ``BlockSparse/pooledQueries(_:firstPosition:backend:)`` gives them; needed where
+  /// ``AttentionPlanner/needsPooledQueries(layer:)``.
+  public var pooledQueries: [[Float]]?
+  /// The sequence's memory for static patterns.
+  public var memory: SelectionMemory
+
+  public init(
+    backend: any Backend, shape: AttentionShape, keyValueLayer: KeyValueLayer, firstPosition: Int,
+    rows: Int, lastRows: Tensor, pooledQueries: [[Float]]?, memory: SelectionMemory
+  ) {
+    self.backend = backend
+    self.shape = shape
+    self.keyValueLayer = keyValueLayer
+    self.firstPosition = firstPosition
+    self.rows = rows
+    self.lastRows = lastRows
+    self.pooledQueries = pooledQueries
+    self.memory = memory
+  }
+
+  /// Keys that the chunk may see.
+  public var keys: Int { firstPosition + rows }
+}
