@@ -42,6 +42,9 @@ let package = Package(
     module("SparseAttention", imports: ["Compute"]),
     module("Transformers", imports: ["Checkpoints", "Compute", "SparseAttention"]),
     module(
+      "PatternSearch",
+      imports: ["Checkpoints", "Compute", "SparseAttention", "Transformers"]),
+    module(
       "MInference",
       imports: [
         "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "SparseAttention", "Transformers",
@@ -62,6 +65,9 @@ let package = Package(
     tests(
       of: "Transformers", imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
       goldens: true),
+    tests(
+      of: "PatternSearch",
+      imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention", "Transformers"]),
     tests(of: "MInference"),
     tests(of: "MInferenceEvaluation", imports: ["MInference"]),
   ]

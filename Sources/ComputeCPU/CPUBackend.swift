@@ -13,6 +13,8 @@ public final class CPUBackend: Backend {
   /// The BLAS kernels in use, or nil for the built-in product.
   public var blasKernelName: String? { blas?.kernelName }
   public var threads: Int { pool.threads }
+  /// More threads than any processor has are a mistake, and each costs memory.
+  public static let mostThreads = 1024
 
   nonisolated(unsafe) let kernels: mi_kernels
   let pool: ThreadPool
@@ -34,6 +36,11 @@ public final class CPUBackend: Backend {
         what: "instruction set \(instructionSet?.rawValue ?? "")",
         remedy: "use one of "
           + InstructionSet.available.map(\.rawValue).joined(separator: ", "))
+    }
+    guard (1...Self.mostThreads).contains(threads ?? 1) else {
+      throw ComputeError.unavailable(
+        what: "a pool of \(threads ?? 0) threads",
+        remedy: "use --threads with 1 to \(Self.mostThreads)")
     }
     guard let pool = ThreadPool(threads: threads ?? processorCount()) else {
       throw ComputeError.unavailable(

@@ -1,7 +1,8 @@
 extension Tokenizer {
   /// The text of ids. Ids that are not in the vocabulary give nothing; bytes that are not UTF-8 give U+FFFD.
   ///
-  /// - Parameter skipSpecialTokens: whether control tokens are left out.
+  /// - Parameter skipSpecialTokens: whether control tokens are left out. They are told by id; Hugging Face,
+  ///   which tells them by text, lets those through whose normalized text is another.
   public func decode(_ ids: some Sequence<Int32>, skipSpecialTokens: Bool = true) -> String {
     String(decoding: decodeBytes(ids, skipSpecialTokens: skipSpecialTokens), as: UTF8.self)
   }

@@ -30,7 +30,7 @@ public struct TokenizerError: Error, Equatable, Sendable, CustomStringConvertibl
   }
 
   /// Control characters, which texts from a file may hold, in a visible form.
-  private static func singleLine(_ text: String) -> String {
+  static func singleLine(_ text: String) -> String {
     var line = ""
     for scalar in text.unicodeScalars {
       switch scalar.properties.generalCategory {

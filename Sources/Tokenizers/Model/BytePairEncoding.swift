@@ -138,7 +138,7 @@ struct BytePairEncoding: Sendable {
 final class EncodingSession {
   let output: TokenBuffer
   let merger = PairMerger()
-  var cache: PieceCache
+  let cache: PieceCache
   /// The symbols of the piece at hand, before merging.
   var symbols: [UInt32] = []
 

@@ -15,6 +15,9 @@ final class PairMerger {
 
   private static let nothing = UInt64.max
 
+  /// Up to so many symbols are merged without the tree.
+  private static var fewSymbols: Int { 20 }
+
   deinit {
     tree.deallocate()
     ids.deallocate()
@@ -48,11 +51,44 @@ final class PairMerger {
       return
     }
     reserve(count)
-    run(symbols, merges)
+    if count <= Self.fewSymbols { runFew(symbols, merges) } else { run(symbols, merges) }
     var position = 0
     while position < count {
       emit(position, ids[position])
       position = Int(next[position])
+    }
+  }
+
+  /// Merges few symbols: looking at every rank each time is faster than keeping the tree.
+  private func runFew(_ symbols: UnsafeBufferPointer<UInt32>, _ merges: MergeTable.Lookup) {
+    let (leaves, ids, next, previous) = (tree, ids, next, previous)
+    let count = symbols.count
+    for position in 0..<count {
+      ids[position] = symbols[position]
+      next[position] = Int32(truncatingIfNeeded: position + 1)
+      previous[position] = Int32(truncatingIfNeeded: position - 1)
+      leaves[position] =
+        position + 1 < count
+        ? Self.leaf(merges.rank(symbols[position], symbols[position + 1]), position) : Self.nothing
+    }
+    while true {
+      var lowest = Self.nothing
+      for position in 0..<count { lowest = min(lowest, leaves[position]) }
+      if lowest == Self.nothing { return }
+      let left = Int(truncatingIfNeeded: lowest & 0xFFFF_FFFF)
+      let merged = merges.merged(UInt32(truncatingIfNeeded: lowest >> 32))
+      let right = Int(next[left])
+      let after = Int(next[right])
+      ids[left] = merged
+      next[left] = Int32(truncatingIfNeeded: after)
+      leaves[right] = Self.nothing
+      leaves[left] = Self.nothing
+      if after < count {
+        previous[after] = Int32(truncatingIfNeeded: left)
+        leaves[left] = Self.leaf(merges.rank(merged, ids[after]), left)
+      }
+      let before = Int(previous[left])
+      if before >= 0 { leaves[before] = Self.leaf(merges.rank(ids[before], merged), before) }
     }
   }
 

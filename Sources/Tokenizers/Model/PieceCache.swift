@@ -1,7 +1,7 @@
 /// Remembers where in the output the ids of short pieces stand, so that a word that comes again is copied.
 ///
 /// Direct-mapped; an entry is overwritten by the next piece that falls on it. Belongs to one encoding call.
-struct PieceCache {
+final class PieceCache {
   /// The longest piece that is remembered, in bytes.
   static let longestPiece = 16
 
@@ -42,16 +42,20 @@ struct PieceCache {
     }
   }
 
-  private var entries: [Entry]
+  /// Raw, so that the innermost loop pays for no reference counts and no exclusivity checks.
+  private let entries: UnsafeMutablePointer<Entry>
   private let shift: UInt64
 
   /// - Parameter textLength: sizes the cache; a short text does not pay for a large one.
   init(textLength: Int) {
     var bits: UInt64 = 4
     while bits < 15, 1 << bits < textLength / 8 { bits += 1 }
-    entries = [Entry](repeating: Entry(), count: 1 << Int(bits))
+    entries = .allocate(capacity: 1 << Int(bits))
+    entries.initialize(repeating: Entry(), count: 1 << Int(bits))
     shift = 64 - bits
   }
+
+  deinit { entries.deallocate() }
 
   @inline(__always)
   private func slot(_ key: Key) -> Int {
@@ -71,7 +75,7 @@ struct PieceCache {
   }
 
   /// Remembers that the ids of a piece stand at `range` of the output.
-  mutating func store(_ key: Key, _ range: Range<Int>) {
+  func store(_ key: Key, _ range: Range<Int>) {
     guard range.upperBound <= Int(UInt32.max) else { return }
     entries[slot(key)] = Entry(
       low: key.low, high: key.high, start: UInt32(range.lowerBound), count: UInt16(range.count),

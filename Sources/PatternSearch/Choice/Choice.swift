@@ -1,0 +1,77 @@
+/// What the choice is to achieve, over all heads together.
+public enum SearchObjective: Sendable, Hashable {
+  /// The least total time such that every head keeps the floor.
+  case everyHead(RecallFloor)
+  /// The best recall of the worst head within so many seconds; rows keep their percentile.
+  case withinSeconds(Double, tenthPercentile: Double)
+  /// The least total time such that the mean recall over heads reaches a target, while every head
+  /// keeps a (lower) floor.
+  case meanOverHeads(Double, floor: RecallFloor)
+}
+
+/// One option for each head, and what they come to.
+public struct Choice: Sendable, Hashable {
+  /// The chosen option of each head.
+  public let options: [Int]
+  /// Heads that are dense because no other option keeps the floor.
+  public let unreachable: [Int]
+  public let seconds: Double
+  public let meanRecall: Double
+  public let worstRecall: Double
+
+  init(_ options: [Int], of heads: [HeadOptions], floor: RecallFloor) {
+    self.options = options
+    let chosen = zip(heads, options).map { $0.options[$1] }
+    unreachable = heads.indices.filter { options[$0] == 0 && !heads[$0].isReachable(floor) }
+    seconds = chosen.reduce(0) { $0 + $1.seconds }
+    meanRecall = chosen.isEmpty ? 1 : chosen.reduce(0) { $0 + $1.recall } / Double(chosen.count)
+    worstRecall = chosen.map(\.recall).min() ?? 1
+  }
+}
+
+extension Choice {
+  /// Solves the budget problem over all heads.
+  ///
+  /// The first two objectives are solved exactly: with a floor for each head, heads are
+  /// independent; and the time of the best choice grows with the floor, so the highest floor that
+  /// fits is found by bisection over the recalls that occur. The third one is a multiple-choice
+  /// knapsack, solved along the hulls of (seconds, recall) with a last exchange (``MeanRecallSolver``).
+  ///
+  /// - Throws: ``SearchError/budgetTooSmall(seconds:least:)``.
+  public static func best(
+    of heads: [HeadOptions], for objective: SearchObjective
+  ) throws -> Choice {
+    switch objective {
+    case .everyHead(let floor):
+      return cheapest(heads, floor)
+    case .withinSeconds(let seconds, let tenthPercentile):
+      func choice(_ mean: Double) -> Choice {
+        cheapest(heads, RecallFloor(mean: mean, tenthPercentile: tenthPercentile))
+      }
+      let least = choice(0)
+      guard least.seconds <= seconds else {
+        throw SearchError.budgetTooSmall(seconds: seconds, least: least.seconds)
+      }
+      let recalls = Set(heads.flatMap { $0.options.map(\.recall) }).sorted()
+      var low = 0.0
+      var range = 0..<recalls.count
+      while !range.isEmpty {
+        let middle = (range.lowerBound + range.upperBound) / 2
+        if choice(recalls[middle]).seconds <= seconds {
+          low = recalls[middle]
+          range = middle + 1..<range.upperBound
+        } else {
+          range = range.lowerBound..<middle
+        }
+      }
+      return choice(low)
+    case .meanOverHeads(let target, let floor):
+      let solver = MeanRecallSolver(heads: heads, target: target, floor: floor)
+      return Choice(solver.solve(), of: heads, floor: floor)
+    }
+  }
+
+  private static func cheapest(_ heads: [HeadOptions], _ floor: RecallFloor) -> Choice {
+    Choice(heads.map { $0.cheapest(keeping: floor) }, of: heads, floor: floor)
+  }
+}

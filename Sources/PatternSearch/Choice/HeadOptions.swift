@@ -1,0 +1,58 @@
+/// What one head would lose and cost under one pattern.
+public struct HeadOption: Sendable, Hashable, Codable {
+  /// Predicted seconds, estimation included, over all samples.
+  public var seconds: Double
+  /// Mean recall over sampled rows, in the sample where it is least.
+  public var recall: Double
+  /// Nine rows of ten have at least this, in the sample where it is least.
+  public var tenthPercentile: Double
+
+  public init(seconds: Double, recall: Double, tenthPercentile: Double) {
+    self.seconds = seconds
+    self.recall = recall
+    self.tenthPercentile = tenthPercentile
+  }
+}
+
+/// All options of one head. The first one is dense: it loses nothing, so every floor can be kept.
+public struct HeadOptions: Sendable, Hashable {
+  public let options: [HeadOption]
+
+  /// - Precondition: there is an option, and the first keeps all mass.
+  public init(_ options: [HeadOption]) {
+    precondition(options.first.map { $0.recall >= 1 && $0.tenthPercentile >= 1 } ?? false)
+    self.options = options
+  }
+
+  /// The cheapest option that keeps the floor; of equal ones the first.
+  func cheapest(keeping floor: RecallFloor) -> Int {
+    var best = 0
+    for (index, option) in options.enumerated()
+    where floor.isKept(by: option) && option.seconds < options[best].seconds {
+      best = index
+    }
+    return best
+  }
+
+  /// Whether some option but dense keeps the floor.
+  func isReachable(_ floor: RecallFloor) -> Bool {
+    options.dropFirst().contains(where: floor.isKept)
+  }
+}
+
+/// What every head has to keep.
+public struct RecallFloor: Sendable, Hashable {
+  /// Least mean recall of a head.
+  public var mean: Double
+  /// Least recall of nine sampled rows of ten.
+  public var tenthPercentile: Double
+
+  public init(mean: Double = 0.95, tenthPercentile: Double = 0.80) {
+    self.mean = mean
+    self.tenthPercentile = tenthPercentile
+  }
+
+  func isKept(by option: HeadOption) -> Bool {
+    option.recall >= mean && option.tenthPercentile >= tenthPercentile
+  }
+}

@@ -1,0 +1,193 @@
+package import Compute
+package import SparseAttention
+import Transformers
+
+/// Measures every candidate on every head of a layer from the queries of sampled rows.
+package struct LayerMeasurer {
+  let backend: any Backend
+  let patterns: [HeadPattern]
+  let rows: SampledRows
+  /// Chosen for the chunks of ``rows``.
+  let selectors: [CandidateSelector]
+  let costs: CostModel
+  /// The recall around which candidates are finalists, whose output error is measured.
+  let floor: RecallFloor
+  private let finalistCount: Int
+
+  package init(
+    backend: any Backend, patterns: [HeadPattern], rows: SampledRows, shape: AttentionShape,
+    costs: CostModel, floor: RecallFloor, columnsThatFillTile: Int, denseBelow: Int = 0,
+    finalists: Int = 3
+  ) {
+    self.backend = backend
+    self.patterns = patterns
+    self.rows = rows
+    self.costs = costs
+    self.floor = floor
+    finalistCount = finalists
+    let tile = backend.tileShape(headDim: shape.headDim)
+    selectors = rows.chunks.map { chunk in
+      CandidateSelector(
+        patterns: patterns,
+        grid: TileGrid(
+          firstPosition: chunk.lowerBound, rows: chunk.count, tile: tile,
+          slidingWindow: shape.slidingWindow),
+        headDim: shape.headDim, columnsThatFillTile: columnsThatFillTile,
+        denseBelow: denseBelow)
+    }
+  }
+
+  /// [head][candidate].
+  package func measure(
+    _ sampler: LayerSampler, layer: KeyValueLayer, isCancelled: () -> Bool = { false }
+  ) throws -> [[CandidateMeasurement]] {
+    let shape = sampler.shape
+    let sums = try rows.chunks.indices.map {
+      try sampler.lastRowSums(
+        ofChunk: $0,
+        layer: KeyValueLayer(
+          keys: layer.keys, values: layer.values, count: rows.chunks[$0].upperBound))
+    }
+    let pools = patterns.contains(where: \.needsPooledQueries)
+    let pooledKeys =
+      pools
+      ? try backend.meanPooledKeys(
+        layer, count: layer.count, blockSize: BlockSparse.blockSize) : []
+    var outputError: (keyValueHead: Int, error: OutputError)?
+    return try (0..<shape.queryHeads).map { head in
+      if isCancelled() { throw CancellationError() }
+      let keyValueHead = head / shape.groupSize
+      let mass = try rowMass(sampler, head: head, layer: layer)
+      let estimates = rows.chunks.indices.map { chunk in
+        let blocks =
+          (rows.chunks[chunk].upperBound + BlockSparse.blockSize - 1) / BlockSparse.blockSize
+        return HeadEstimates(
+          sums: sums[chunk][head], queries: pools ? sampler.pooled[chunk][head] : [],
+          keys: pools ? Array(pooledKeys[keyValueHead].prefix(blocks * shape.headDim)) : [])
+      }
+      var measured = patterns.map { measure($0, mass, estimates) }
+      let chosen = finalists(of: measured)
+      if !chosen.isEmpty {
+        if outputError?.keyValueHead != keyValueHead {
+          let values = layer.values.reshaped([
+            shape.keyValueHeads * layer.capacity, shape.headDim,
+          ])
+          let start = keyValueHead * layer.capacity
+          outputError = (
+            keyValueHead,
+            try OutputError(
+              backend: backend,
+              values: backend.read(values.slice(rows: start..<start + rows.tokens)),
+              keys: rows.tokens, headDim: shape.headDim)
+          )
+        }
+        if let error = outputError?.error {
+          try measureOutputErrors(&measured, chosen, mass, estimates, error)
+        }
+      }
+      return measured
+    }
+  }
+
+  /// What one head's candidates are selected by in one chunk.
+  private struct HeadEstimates {
+    var sums: LastRowSums
+    var queries: [Float]
+    var keys: [Float]
+  }
+
+  private func rowMass(
+    _ sampler: LayerSampler, head: Int, layer: KeyValueLayer
+  ) throws -> RowMass {
+    let shape = sampler.shape
+    let start = head / shape.groupSize * layer.capacity
+    let keys = layer.keys.reshaped([shape.keyValueHeads * layer.capacity, shape.headDim])
+      .slice(rows: start..<start + rows.tokens)
+    // Scores come in units of log 2.
+    let factor = shape.scale * 1.442_695_04
+    return try RowMass(
+      positions: rows.positions, keys: rows.tokens, slidingWindow: shape.slidingWindow
+    ) { places in
+      let q = try backend.makeTensor(
+        .float32, [places.count, shape.headDim], purpose: "measuring recall")
+      try backend.write(
+        sampler.queries(ofHead: head, places: places, factor: factor), to: q)
+      let scores = try backend.makeTensor(
+        .float32, [places.count, rows.tokens], purpose: "measuring recall")
+      try backend.linear(q, weight: keys, bias: nil, into: scores, accumulate: false)
+      return try backend.read(scores)
+    }
+  }
+
+  private func measure(
+    _ pattern: HeadPattern, _ mass: RowMass, _ estimates: [HeadEstimates]
+  ) -> CandidateMeasurement {
+    let counted = rows.counted(for: pattern)
+    var recalls: [Double] = []
+    var work = IndexWork(tilePairs: 0, columnPairs: 0, runs: 0, tileRows: 0)
+    for (chunk, selector) in selectors.enumerated() {
+      let rowSet = rowSet(pattern, chunk: chunk, estimates)
+      work += IndexWork(rowSet, on: selector.grid)
+      let places = rows.places(in: rows.chunks[chunk]).clamped(to: counted)
+      recalls += mass.kept(rowSet, on: selector.grid, places: places)
+    }
+    return CandidateMeasurement(rows: recalls, work: work)
+  }
+
+  private func rowSet(
+    _ pattern: HeadPattern, chunk: Int, _ estimates: [HeadEstimates]
+  ) -> RowSet {
+    selectors[chunk].rowSet(
+      pattern, sums: estimates[chunk].sums, pooledQueries: estimates[chunk].queries,
+      pooledKeys: estimates[chunk].keys)
+  }
+
+  /// The cheapest candidates that keep the floor on this sample; dense is none.
+  private func finalists(of measured: [CandidateMeasurement]) -> [Int] {
+    let seconds = zip(measured, patterns).map {
+      costs.seconds($0.work, pattern: $1, chunks: rows.chunks)
+    }
+    return measured.indices.filter {
+      patterns[$0] != .dense && measured[$0].recall >= floor.mean
+        && measured[$0].tenthPercentile >= floor.tenthPercentile && seconds[$0] < seconds[0]
+    }.sorted { seconds[$0] < seconds[$1] }.prefix(finalistCount).map { $0 }
+  }
+
+  private func measureOutputErrors(
+    _ measured: inout [CandidateMeasurement], _ candidates: [Int], _ mass: RowMass,
+    _ estimates: [HeadEstimates], _ error: OutputError
+  ) throws {
+    func outputs(_ pattern: HeadPattern, _ chunk: Int, _ places: Range<Int>) throws -> [Float] {
+      let grid = selectors[chunk].grid
+      let rowSet = rowSet(pattern, chunk: chunk, estimates)
+      return try error.outputs(
+        mass, rowSet, on: grid, places: places,
+        kept: mass.kept(rowSet, on: grid, places: places))
+    }
+    var squares = candidates.map { _ in (difference: 0.0, dense: 0.0) }
+    for chunk in rows.chunks.indices {
+      let places = rows.places(in: rows.chunks[chunk])
+      guard !places.isEmpty else { continue }
+      let dense = try outputs(.dense, chunk, places)
+      for (slot, candidate) in candidates.enumerated() {
+        let sparse = try outputs(patterns[candidate], chunk, places)
+        let more = OutputError.squares(sparse, dense)
+        squares[slot].difference += more.difference
+        squares[slot].dense += more.dense
+      }
+    }
+    for (slot, candidate) in candidates.enumerated() where squares[slot].dense > 0 {
+      measured[candidate].outputError =
+        (squares[slot].difference / squares[slot].dense).squareRoot()
+    }
+  }
+}
+
+extension IndexWork {
+  static func += (left: inout IndexWork, right: IndexWork) {
+    left.tilePairs += right.tilePairs
+    left.columnPairs += right.columnPairs
+    left.runs += right.runs
+    left.tileRows += right.tileRows
+  }
+}

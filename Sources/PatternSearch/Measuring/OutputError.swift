@@ -1,0 +1,59 @@
+import Compute
+
+/// The output error of row sets: norm(o_sparse - o_dense) / norm(o_dense) over sampled rows.
+struct OutputError {
+  private let backend: any Backend
+  private let headDim: Int
+  private let keys: Int
+  /// [headDim, keys]
+  private let values: Tensor
+
+  /// - Parameter values: [keys, headDim] of the head's key-value head.
+  init(backend: any Backend, values: [Float], keys: Int, headDim: Int) throws {
+    self.backend = backend
+    self.headDim = headDim
+    self.keys = keys
+    var transposed = [Float](repeating: 0, count: keys * headDim)
+    transposed.withUnsafeMutableBufferPointer { target in
+      values.withUnsafeBufferPointer { source in
+        for key in 0..<keys {
+          for d in 0..<headDim { target[d * keys + key] = source[key * headDim + d] }
+        }
+      }
+    }
+    self.values = try backend.makeTensor(
+      .float32, [headDim, keys], purpose: "measuring output error")
+    try backend.write(transposed, to: self.values)
+  }
+
+  /// The rows' outputs under a row set: [places, headDim]. `kept` are the rows' shares of mass.
+  func outputs(
+    _ mass: RowMass, _ rowSet: RowSet, on grid: TileGrid, places: Range<Int>, kept: [Double]
+  ) throws -> [Float] {
+    var result: [Float] = []
+    for start in stride(from: places.lowerBound, to: places.upperBound, by: 64) {
+      let rows = start..<min(start + 64, places.upperBound)
+      let weights = try backend.makeTensor(
+        .float32, [rows.count, keys], purpose: "measuring output error")
+      try backend.write(mass.masked(rowSet, on: grid, places: rows), to: weights)
+      let o = try backend.makeTensor(
+        .float32, [rows.count, headDim], purpose: "measuring output error")
+      try backend.linear(weights, weight: values, bias: nil, into: o, accumulate: false)
+      let sums = try backend.read(o)
+      for (row, place) in rows.enumerated() {
+        let share = Float(max(kept[place - places.lowerBound], .leastNormalMagnitude))
+        result += sums[row * headDim..<(row + 1) * headDim].map { $0 / share }
+      }
+    }
+    return result
+  }
+
+  /// Squares of norm(sparse - dense) and norm(dense).
+  static func squares(_ sparse: [Float], _ dense: [Float]) -> (difference: Double, dense: Double) {
+    zip(sparse, dense).reduce(into: (0.0, 0.0)) { sum, pair in
+      let difference = Double(pair.0) - Double(pair.1)
+      sum.0 += difference * difference
+      sum.1 += Double(pair.1) * Double(pair.1)
+    }
+  }
+}

@@ -1,0 +1,188 @@
+package import Compute
+
+/// The softmax mass of one head's sampled rows as running sums over the keys, so that the mass in any
+/// range of keys is one difference.
+///
+/// O(sampled rows * keys) memory, four bytes each.
+package struct RowMass {
+  package let positions: [Int]
+  package let keys: Int
+  /// [row, keys + 1]: entry j is the unnormalised mass of the keys below j. Sums run in Double and
+  /// are stored as Float: a share is off by 1e-7 for each range that is taken.
+  private var running: [Float]
+  /// 1 / all mass of each row.
+  private var inverse: [Float]
+
+  /// Makes the sums of consecutive rows from their scores in units of log 2; `scores` is asked for a
+  /// few rows at a time and gives [rows, keys].
+  package init(
+    positions: [Int], keys: Int, slidingWindow: Int?, rowsAtOnce: Int = 32,
+    scores: (Range<Int>) throws -> [Float]
+  ) rethrows {
+    self.positions = positions
+    self.keys = keys
+    running = [Float](repeating: 0, count: positions.count * (keys + 1))
+    inverse = [Float](repeating: 0, count: positions.count)
+    for start in stride(from: 0, to: positions.count, by: rowsAtOnce) {
+      let rows = start..<min(start + rowsAtOnce, positions.count)
+      let block = try scores(rows)
+      for row in rows {
+        let position = positions[row]
+        let first = slidingWindow.map { max(0, position - $0 + 1) } ?? 0
+        block.withUnsafeBufferPointer { scores in
+          running.withUnsafeMutableBufferPointer { sums in
+            inverse[row] = Self.accumulate(
+              scores: UnsafeBufferPointer(
+                rebasing: scores[(row - start) * keys..<(row - start + 1) * keys]),
+              visible: first..<position + 1,
+              into: UnsafeMutableBufferPointer(
+                rebasing: sums[row * (keys + 1)..<(row + 1) * (keys + 1)]))
+          }
+        }
+      }
+    }
+  }
+
+  /// Running sums of 2^(score - largest) over the visible keys; returns 1 / their sum.
+  private static func accumulate(
+    scores: UnsafeBufferPointer<Float>, visible: Range<Int>,
+    into sums: UnsafeMutableBufferPointer<Float>
+  ) -> Float {
+    var largest = -Float.infinity
+    for key in visible { largest = max(largest, scores[key]) }
+    var total = 0.0
+    var key = visible.lowerBound
+    while key + 8 <= visible.upperBound {
+      var x = SIMD8<Float>()
+      for lane in 0..<8 { x[lane] = scores[key + lane] }
+      let mass = exp2(x - largest)
+      for lane in 0..<8 {
+        total += Double(mass[lane])
+        sums[key + lane + 1] = Float(total)
+      }
+      key += 8
+    }
+    while key < visible.upperBound {
+      total += Double(exp2(SIMD8(repeating: scores[key] - largest))[0])
+      sums[key + 1] = Float(total)
+      key += 1
+    }
+    for key in visible.upperBound + 1..<max(sums.count, visible.upperBound + 1) {
+      sums[key] = Float(total)
+    }
+    return Float(1 / total)
+  }
+
+  /// 2^x for x <= 0, to 3e-7 of the value; 0 below -126. Plain multiplications and additions: fused
+  /// ones are slow library calls where the compiler may not assume them.
+  private static func exp2(_ x: SIMD8<Float>) -> SIMD8<Float> {
+    // Adding 1.5 * 2^23 rounds to the nearest whole number, which then stands in the low bits.
+    let shifted =
+      x.clamped(lowerBound: SIMD8(repeating: -126), upperBound: SIMD8(repeating: 0)) + 12_582_912
+    let f = x - (shifted - 12_582_912)
+    var y = SIMD8<Float>(repeating: 1.535336188319500e-4)
+    y = y * f + 1.339887440266574e-3
+    y = y * f + 9.618437357674640e-3
+    y = y * f + 5.550332471162809e-2
+    y = y * f + 2.402264791363012e-1
+    y = y * f + 6.931472028550421e-1
+    y = y * f + 1
+    let bits =
+      unsafeBitCast(y, to: SIMD8<UInt32>.self)
+      &+ unsafeBitCast(shifted, to: SIMD8<UInt32>.self) &<< 23
+    return unsafeBitCast(bits, to: SIMD8<Float>.self)
+      .replacing(with: 0, where: x .< SIMD8(repeating: -126))
+  }
+
+  /// Share of a row's mass on the keys of a range.
+  package func share(row: Int, keys range: Range<Int>) -> Float {
+    let base = row * (keys + 1)
+    return (running[base + range.upperBound] - running[base + range.lowerBound]) * inverse[row]
+  }
+
+  /// Shares of the mass that a row set computes, for the rows `places`, which lie in the grid's chunk.
+  ///
+  /// O(rows * (runs of a tile row + columns)).
+  package func kept(_ rowSet: RowSet, on grid: TileGrid, places: Range<Int>) -> [Double] {
+    guard case .tiles(let tiles) = rowSet else { return places.map { _ in 1 } }
+    var result: [Double] = []
+    result.reserveCapacity(places.count)
+    var single: [Int32] = []
+    var lastTileRow = -1
+    running.withUnsafeBufferPointer { running in
+      for row in places {
+        let position = positions[row]
+        let tileRow = position / grid.tile.rows
+        let runs = tiles.runs(ofRow: tileRow - grid.tileRows.lowerBound)
+        if tileRow != lastTileRow {
+          single = Self.uncovered(tiles.columns, by: runs, tileColumns: grid.tile.columns)
+          lastTileRow = tileRow
+        }
+        let base = row * (keys + 1)
+        var mass = Float(0)
+        for run in runs {
+          let end = min(Int(run.end) * grid.tile.columns, position + 1)
+          let start = min(Int(run.start) * grid.tile.columns, end)
+          mass += running[base + end] - running[base + start]
+        }
+        for column in single {
+          mass += running[base + Int(column) + 1] - running[base + Int(column)]
+        }
+        result.append(min(1, Double(mass * inverse[row])))
+      }
+    }
+    return result
+  }
+
+  /// The columns in no run. The last run ends at the diagonal; columns behind it are not visible.
+  static func uncovered(
+    _ columns: [Int32], by runs: ArraySlice<KeyTileRun>, tileColumns: Int
+  ) -> [Int32] {
+    var result: [Int32] = []
+    var column = 0
+    for run in runs {
+      let start = Int(run.start) * tileColumns
+      while column < columns.count, Int(columns[column]) < start {
+        result.append(columns[column])
+        column += 1
+      }
+      column +=
+        columns[column...].partitioningIndex { Int($0) >= Int(run.end) * tileColumns } - column
+    }
+    return result
+  }
+
+  /// Unnormalised masses of the rows `places` where the row set computes them, else 0: [places, keys].
+  package func masked(_ rowSet: RowSet, on grid: TileGrid, places: Range<Int>) -> [Float] {
+    var result = [Float](repeating: 0, count: places.count * keys)
+    result.withUnsafeMutableBufferPointer { result in
+      running.withUnsafeBufferPointer { running in
+        for (place, row) in places.enumerated() {
+          let position = positions[row]
+          let base = row * (keys + 1)
+          func copy(_ range: Range<Int>) {
+            for key in range {
+              result[place * keys + key] =
+                (running[base + key + 1] - running[base + key]) * inverse[row]
+            }
+          }
+          guard case .tiles(let tiles) = rowSet else {
+            copy(0..<position + 1)
+            continue
+          }
+          let runs = tiles.runs(ofRow: position / grid.tile.rows - grid.tileRows.lowerBound)
+          for run in runs {
+            let end = min(Int(run.end) * grid.tile.columns, position + 1)
+            copy(min(Int(run.start) * grid.tile.columns, end)..<end)
+          }
+          for column in Self.uncovered(
+            tiles.columns, by: runs, tileColumns: grid.tile.columns)
+          {
+            copy(Int(column)..<Int(column) + 1)
+          }
+        }
+      }
+    }
+    return result
+  }
+}

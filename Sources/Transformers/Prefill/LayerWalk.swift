@@ -1,0 +1,127 @@
+public import Compute
+
+/// A dense forward pass over one text, one layer after the other over all rows, for those who want to
+/// look at the queries and keys of every layer.
+///
+/// Keys and values are held for one layer at a time, so memory beyond a block of rows is that of one
+/// layer's keys and values and of the hidden states. Between layers the state is the hidden states
+/// alone (``hiddenStates()``), from which a later walk may go on (``resume(atLayer:hidden:)``).
+public struct LayerWalk {
+  /// One block of rows of one layer, before attention.
+  public struct Block {
+    public let layer: Int
+    /// Positions of the rows.
+    public let positions: Range<Int>
+    /// [rows, queryHeads, headDim], after rotary embedding; valid during the visit.
+    public let q: Tensor
+    /// The layer's keys and values, of all positions; overwritten by the next layer.
+    public let keysAndValues: KeyValueLayer
+    public let shape: AttentionShape
+  }
+
+  /// The layer that ``advance(attending:isCancelled:visit:)`` walks through next.
+  public private(set) var layer = 0
+  private let model: Transformer
+  private let tokens: Int
+  private let rowBlock: Int
+  private let rotary: RotaryEmbedding
+  private let workspace: RowWorkspace
+  private let cache: KeyValueCache
+  private let hidden: Tensor
+
+  /// Embeds the tokens.
+  ///
+  /// - Throws: ``TransformerError`` for tokens that the model cannot read; out of memory.
+  public init(
+    _ model: Transformer, ids: [Int32], keyValueType: DataType = .float32, rowBlock: Int = 2048
+  ) throws {
+    guard ids.count <= model.contextLength else {
+      throw TransformerError.contextExceeded(
+        tokens: ids.count, contextLength: model.contextLength)
+    }
+    self.model = model
+    tokens = ids.count
+    let plan = try ChunkPlan(
+      positions: 0..<ids.count, chunk: nil, rowBlock: rowBlock,
+      tileRows: model.backend.tileShape(headDim: model.decoder.headDim).rows)
+    self.rowBlock = plan.rowBlock
+    rotary = model.rotary.embedding(forLength: ids.count)
+    cache = try KeyValueCache(
+      layers: 1, shape: model.decoder.attention[0], capacity: ids.count, type: keyValueType,
+      sequenceLength: ids.count, backend: model.backend)
+    workspace = try RowWorkspace(
+      rows: min(plan.rowBlock, ids.count), configuration: model.decoder, backend: model.backend)
+    hidden = try model.backend.makeTensor(
+      .float32, [ids.count, model.decoder.hiddenSize],
+      purpose: "the hidden states of \(ids.count) tokens")
+    try model.backend.embed(ids, table: model.weights.embedding, into: hidden)
+  }
+
+  /// Walks through one layer.
+  ///
+  /// - Parameters:
+  ///   - attending: false leaves the rows as they are after the visits: for the last layer, of which
+  ///     nothing but queries and keys is wanted.
+  ///   - visit: Gets every block of rows in order.
+  public mutating func advance(
+    attending: Bool = true, isCancelled: () -> Bool = { false }, visit: (Block) throws -> Void
+  ) throws {
+    precondition(layer < model.decoder.layers)
+    let keysAndValues = cache.layer(0, count: tokens)
+    let shape = model.decoder.attention[layer]
+    for rows in blocks {
+      if isCancelled() { throw CancellationError() }
+      try step(rows.count).storeKeysAndValues(
+        of: hidden.slice(rows: rows), in: keysAndValues, firstPosition: rows.lowerBound)
+    }
+    let index = try SparseIndex.dense(
+      firstPosition: 0, rows: tokens, heads: shape.queryHeads,
+      tile: model.backend.tileShape(headDim: shape.headDim))
+    for rows in blocks {
+      if isCancelled() { throw CancellationError() }
+      let step = step(rows.count)
+      let block = hidden.slice(rows: rows)
+      let q = try step.queries(of: block, firstPosition: rows.lowerBound)
+      try visit(
+        Block(layer: layer, positions: rows, q: q, keysAndValues: keysAndValues, shape: shape))
+      guard attending else { continue }
+      try model.backend.attention(
+        q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape, index: index,
+        into: q, logSumExp: nil)
+      try step.addAttentionOutput(to: block)
+      try step.addFeedForward(to: block)
+    }
+    layer += 1
+  }
+
+  /// The hidden states before ``layer``: tokens * hidden size numbers.
+  public func hiddenStates() throws -> [Float] { try model.backend.read(hidden) }
+
+  /// Goes on before a layer with hidden states that an earlier walk over the same tokens gave.
+  public mutating func resume(atLayer layer: Int, hidden states: [Float]) throws {
+    precondition((0..<model.decoder.layers).contains(layer))
+    try model.backend.write(states, to: hidden)
+    self.layer = layer
+  }
+
+  /// Logits behind the last row, once every layer was walked through.
+  public func lastLogits() throws -> [Float] {
+    precondition(layer == model.decoder.layers)
+    return try model.logits(of: hidden.slice(rows: tokens - 1..<tokens))
+  }
+
+  private var blocks: [Range<Int>] {
+    stride(from: 0, to: tokens, by: rowBlock).map { $0..<min($0 + rowBlock, tokens) }
+  }
+
+  private func step(_ rows: Int) -> RowWorkspace.Step {
+    RowWorkspace.Step(
+      backend: model.backend, configuration: model.decoder, layer: model.weights.layers[layer],
+      rotary: rotary, workspace: workspace.prefix(rows))
+  }
+}
+
+extension Transformer {
+  /// Width of the hidden states.
+  public var hiddenSize: Int { decoder.hiddenSize }
+}

@@ -1,0 +1,109 @@
+import Compute
+import PatternSearch
+import SparseAttention
+import Testing
+import Transformers
+
+@Suite struct LayerMeasurerTests {
+  @Test(arguments: [nil, 320])
+  func `Recall and output error are those of the kernel run over the planner's index`(
+    chunk: Int?
+  ) throws {
+    let model = try TemporaryModel().load()
+    let backend = model.backend
+    let ids = TemporaryModel.ids(700)
+    let patterns: [HeadPattern] = [
+      .dense, .aShape(sink: 16, local: 64), .verticalSlash(vertical: 40, slash: 60),
+      .blockSparse(topK: 2),
+    ]
+    let rows = SampledRows(tokens: ids.count, chunk: chunk)
+    let shape = model.attentionShape(layer: 0)
+    var sampler = LayerSampler(rows: rows, shape: shape, backend: backend, pools: true)
+    var q: [Float] = []
+    var layer: KeyValueLayer?
+    var walk = try LayerWalk(model, ids: ids, rowBlock: 96)
+    try walk.advance { _ in }
+    try walk.advance(attending: false) { block in
+      try sampler.add(block)
+      q += try backend.read(block.q)
+      layer = block.keysAndValues
+    }
+    let keysAndValues = try #require(layer)
+    let measurer = LayerMeasurer(
+      backend: backend, patterns: patterns, rows: rows, shape: shape,
+      costs: CostModel(tilePair: 1, columnPair: 1),
+      floor: RecallFloor(mean: 0, tenthPercentile: 0), columnsThatFillTile: 11, finalists: 9)
+    let measured = try measurer.measure(sampler, layer: keysAndValues)
+
+    let dense = try run(
+      .dense, model: model, q: q, layer: keysAndValues, chunks: rows.chunks)
+    let width = shape.queryHeads * shape.headDim
+    for (candidate, pattern) in patterns.enumerated() where pattern != .dense {
+      let sparse = try run(
+        pattern, model: model, q: q, layer: keysAndValues, chunks: rows.chunks)
+      for head in 0..<shape.queryHeads {
+        let recalls = rows.positions[rows.counted(for: pattern)].map { position -> Double in
+          let place = position * shape.queryHeads + head
+          return Double(
+            RecallMeter.recall(sparse: sparse.lse[place], dense: dense.lse[place]))
+        }
+        let mean = recalls.reduce(0, +) / Double(recalls.count)
+        #expect(abs(measured[head][candidate].recall - mean) < 1e-4)
+        let sorted = recalls.sorted()
+        let place = 0.1 * Double(sorted.count - 1)
+        #expect(measured[head][candidate].tenthPercentile >= sorted[Int(place)] - 1e-4)
+        #expect(measured[head][candidate].tenthPercentile <= sorted[Int(place) + 1] + 1e-4)
+        #expect(measured[head][candidate].work.pairs == sparse.pairs[head])
+
+        var (difference, norm) = (0.0, 0.0)
+        for position in rows.positions {
+          for d in 0..<shape.headDim {
+            let place = position * width + head * shape.headDim + d
+            difference += Double(
+              (sparse.o[place] - dense.o[place]) * (sparse.o[place] - dense.o[place]))
+            norm += Double(dense.o[place] * dense.o[place])
+          }
+        }
+        let error = try #require(measured[head][candidate].outputError)
+        #expect(abs(error - (difference / norm).squareRoot()) < 1e-3)
+      }
+    }
+    #expect(measured.allSatisfy { $0[0].recall == 1 && $0[0].tenthPercentile == 1 })
+  }
+
+  /// The pattern in every head of the layer, through planner and kernel.
+  private func run(
+    _ pattern: HeadPattern, model: Transformer, q: [Float], layer: KeyValueLayer,
+    chunks: [Range<Int>]
+  ) throws -> (o: [Float], lse: [Float], pairs: [Int]) {
+    let backend = model.backend
+    let shape = model.attentionShape(layer: 0)
+    let planner = AttentionPlanner(
+      configuration: .uniform(pattern, layers: 1, heads: shape.queryHeads), exact: true)
+    let tensor = try backend.makeTensor(
+      .float32, [layer.count, shape.queryHeads, shape.headDim], purpose: "test")
+    try backend.write(q, to: tensor)
+    let o = try backend.makeTensor(.float32, tensor.shape, purpose: "test")
+    let lse = try backend.makeTensor(.float32, [layer.count, shape.queryHeads], purpose: "test")
+    var pairs = [Int](repeating: 0, count: shape.queryHeads)
+    for chunk in chunks {
+      let part = tensor.slice(rows: chunk)
+      let (index, report) = try planner.makeIndex(
+        layer: 0,
+        ChunkInputs(
+          backend: backend, shape: shape,
+          keyValueLayer: KeyValueLayer(
+            keys: layer.keys, values: layer.values, count: chunk.upperBound),
+          firstPosition: chunk.lowerBound, rows: chunk.count,
+          lastRows: tensor.slice(
+            rows: max(chunk.lowerBound, chunk.upperBound - 64)..<chunk.upperBound),
+          pooledQueries: try BlockSparse.pooledQueries(
+            part, firstPosition: chunk.lowerBound, backend: backend), memory: SelectionMemory()))
+      try backend.attention(
+        q: part, firstPosition: chunk.lowerBound, layer: layer, shape: shape, index: index,
+        into: o.slice(rows: chunk), logSumExp: lse.slice(rows: chunk))
+      for head in pairs.indices { pairs[head] += report.computedPairs[head] }
+    }
+    return (try backend.read(o), try backend.read(lse), pairs)
+  }
+}

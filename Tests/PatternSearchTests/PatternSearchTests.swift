@@ -1,0 +1,145 @@
+import PatternSearch
+import SparseAttention
+import Synchronization
+import Testing
+import Transformers
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+@Suite struct PatternSearchTests {
+  private let space = CandidateSpace(
+    name: "test",
+    patterns: [
+      .aShape(sink: 16, local: 64), .aShape(sink: 16, local: 256),
+      .verticalSlash(vertical: 40, slash: 100), .blockSparse(topK: 4),
+    ])
+  private let samples = [
+    SearchSample(name: "a", ids: TemporaryModel.ids(500)),
+    SearchSample(name: "b", ids: TemporaryModel.ids(600, seed: 6)),
+  ]
+
+  private func options(
+    workFile: String? = nil, stopAfter: Int = .max, steps: Counter = Counter()
+  ) -> SearchOptions {
+    SearchOptions(
+      space: space, objective: .everyHead(RecallFloor(mean: 0.6, tenthPercentile: 0.3)),
+      denseBelow: 0, calibrationLengths: [128, 256], workFile: workFile,
+      progress: { progress in
+        guard progress.stage != "calibration" else { return }
+        if steps.increment() > stopAfter { throw CancellationError() }
+      })
+  }
+
+  @Test func `Every head keeps the floor in every sample, at the least predicted time`() throws {
+    let model = try TemporaryModel().load()
+    let result = try PatternSearch(model: model, fingerprint: "x", options: options()).run(samples)
+    #expect(result.layers == 3 && result.heads == 4 && result.samples.count == 2)
+    for layer in 0..<3 {
+      for head in 0..<4 {
+        let chosen = result.chosen(layer: layer, head: head)
+        let measured = result.measured(layer: layer, head: head)
+        #expect(measured.allSatisfy { $0.recall >= 0.6 && $0.tenthPercentile >= 0.3 })
+        let all = result.options[layer * 4 + head].options
+        for (other, option) in all.enumerated()
+        where option.recall >= 0.6 && option.tenthPercentile >= 0.3 && other != chosen {
+          #expect(option.seconds >= all[chosen].seconds)
+        }
+      }
+    }
+    #expect(result.density > 0 && result.density <= 1)
+  }
+
+  @Test func `An interrupted search goes on at its layer and finds the same`() throws {
+    let temporary = try TemporaryModel()
+    let model = try temporary.load()
+    let file = temporary.directory + "/work.jsonl"
+    let whole = try PatternSearch(model: model, fingerprint: "x", options: options()).run(samples)
+    // Ends in the second layer of the second sample.
+    #expect(throws: CancellationError.self) {
+      try PatternSearch(
+        model: model, fingerprint: "x", options: options(workFile: file, stopAfter: 4)
+      ).run(samples)
+    }
+    // A line that was half written.
+    var text = try String(contentsOf: URL(filePath: file), encoding: .utf8)
+    text += "{\"checksum\":\"0123456789abcdef\",\"entry\":{\"layer"
+    try text.write(toFile: file, atomically: true, encoding: .utf8)
+    let steps = Counter()
+    let resumed = try PatternSearch(
+      model: model, fingerprint: "x", options: options(workFile: file, steps: steps)
+    ).run(samples)
+    #expect(steps.value == 1)
+    #expect(resumed.samples.map(\.layers) == whole.samples.map(\.layers))
+    let again = try PatternSearch(
+      model: model, fingerprint: "x", options: options(workFile: file)
+    ).run(samples)
+    #expect(again.choice == resumed.choice)
+  }
+
+  @Test func `A work file of another search is refused with what differs`() throws {
+    let temporary = try TemporaryModel()
+    let model = try temporary.load()
+    let file = temporary.directory + "/work.jsonl"
+    _ = try PatternSearch(
+      model: model, fingerprint: "x", options: options(workFile: file)
+    ).run([samples[0]])
+    func failure(_ fingerprint: String, _ samples: [SearchSample]) -> SearchError? {
+      #expect(throws: SearchError.self) {
+        try PatternSearch(
+          model: model, fingerprint: fingerprint, options: options(workFile: file)
+        ).run(samples)
+      }
+    }
+    #expect(failure("y", [samples[0]]) == .foreignWorkFile(file: file, what: "model"))
+    #expect(failure("x", samples) == .foreignWorkFile(file: file, what: "samples or lengths"))
+    try "not a work file".write(toFile: file, atomically: true, encoding: .utf8)
+    #expect(
+      failure("x", [samples[0]])?.description
+        == "\(file): is no work file of a search; give another --resume file")
+    #expect(try String(contentsOf: URL(filePath: file), encoding: .utf8) == "not a work file")
+  }
+
+  @Test func `Samples that are too short to estimate from are refused`() throws {
+    let model = try TemporaryModel().load()
+    let search = PatternSearch(model: model, fingerprint: "x", options: options())
+    #expect(throws: SearchError.noSamples) { try search.run([]) }
+    #expect(throws: SearchError.sampleTooShort(name: "a", tokens: 63, wanted: 64)) {
+      try search.run([SearchSample(name: "a", ids: TemporaryModel.ids(63))])
+    }
+  }
+
+  @Test func `A walk over the layers ends where prefill ends, also when it goes on in between`()
+    throws
+  {
+    let model = try TemporaryModel().load()
+    let ids = TemporaryModel.ids(200)
+    var whole = try LayerWalk(model, ids: ids, rowBlock: 64)
+    while whole.layer < model.layerCount { try whole.advance { _ in } }
+    var first = try LayerWalk(model, ids: ids)
+    try first.advance { _ in }
+    var second = try LayerWalk(model, ids: ids)
+    try second.resume(atLayer: 1, hidden: try first.hiddenStates())
+    while second.layer < model.layerCount { try second.advance { _ in } }
+    let prefill = try model.prefill(ids, cache: try model.makeCache(capacity: 200))
+    for walk in [whole, second] {
+      let logits = try walk.lastLogits()
+      #expect(zip(logits, prefill.logits).allSatisfy { abs($0 - $1) < 1e-3 })
+    }
+  }
+}
+
+/// Counts from several threads.
+final class Counter: Sendable {
+  private let count = Mutex(0)
+  var value: Int { count.withLock { $0 } }
+  func increment() -> Int {
+    count.withLock {
+      $0 += 1
+      return $0
+    }
+  }
+}
