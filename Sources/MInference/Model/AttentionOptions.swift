@@ -31,7 +31,7 @@ extension LanguageModel {
   /// The planner of a prefill; nil for dense attention.
   ///
   /// - Throws: `PatternError` for budgets below 1.
-  func planner(for options: AttentionOptions) throws -> AttentionPlanner? {
+  package func planner(for options: AttentionOptions) throws -> AttentionPlanner? {
     // Budgets are checked where they are not used, too.
     _ = try options.mode.pattern(options.budgets)
     if options.mode == .dense || isDenseForWantOfPatterns(options) { return nil }

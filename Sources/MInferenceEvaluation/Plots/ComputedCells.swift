@@ -30,3 +30,45 @@ extension SparseIndex {
     return column < tiles.columns.endIndex && Int(tiles.columns[column]) == key
   }
 }
+
+extension SparseIndex {
+  /// The keys that a query computes for a head, as ascending ranges.
+  func forEachComputedRange(query: Int, head: Int, _ body: (Range<Int>) -> Void) {
+    guard case .tiles(let tiles) = rowSet(ofHead: head) else {
+      body(0..<query + 1)
+      return
+    }
+    var column = 0
+    func columns(before key: Int) {
+      while column < tiles.columns.count, Int(tiles.columns[column]) < key {
+        body(Int(tiles.columns[column])..<Int(tiles.columns[column]) + 1)
+        column += 1
+      }
+    }
+    for run in tiles.runs(ofRow: query / tile.rows - tileRows.lowerBound) {
+      let keys = Int(run.start) * tile.columns..<min(Int(run.end) * tile.columns, query + 1)
+      guard keys.lowerBound <= query else { break }
+      columns(before: keys.lowerBound)
+      body(keys)
+      while column < tiles.columns.count, Int(tiles.columns[column]) < keys.upperBound {
+        column += 1
+      }
+    }
+    columns(before: query + 1)
+  }
+
+  /// The share of a query's softmax that lies on the pairs computed for a head.
+  ///
+  /// - Parameter scores: of keys 0 ... query.
+  package func recall(query: Int, head: Int, scores: UnsafeBufferPointer<Float>) -> Double {
+    let largest = scores.max() ?? 0
+    guard rowSet(ofHead: head) != .all, largest.isFinite else { return 1 }
+    var total: Float = 0
+    for score in scores { total += AttentionImage.exponential(score - largest) }
+    var kept: Float = 0
+    forEachComputedRange(query: query, head: head) { keys in
+      for score in scores[keys] { kept += AttentionImage.exponential(score - largest) }
+    }
+    return Double(min(1, kept / total))
+  }
+}

@@ -93,6 +93,13 @@ public struct RecallRun: Sendable {
   }
 }
 
+extension RecallRun {
+  /// All records as one JSON object.
+  package static func json(_ records: [Record]) -> JSONText {
+    .object([("records", .array(records.map(\.json)))])
+  }
+}
+
 extension RecallRun.Record: RunLine {
   static func task(length: Int, window: Int) -> String { "recall-\(length)-\(window)" }
 

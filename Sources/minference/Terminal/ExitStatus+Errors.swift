@@ -12,7 +12,25 @@ extension ExitStatus {
     case let error as PatternError: self = Self.status(error)
     case let error as LanguageModelError: self = Self.status(error)
     case is DemoError: self = .usage
+    case let error as TaskError: self = Self.status(error)
+    case let error as RunError: self = Self.status(error)
     default: return nil
+    }
+  }
+
+  private static func status(_ error: TaskError) -> ExitStatus {
+    switch error {
+    case .tooShort, .unknownKind, .missingQuestions: .usage
+    case .malformed, .empty: .inputData
+    case .unreadable: .inputMissing
+    }
+  }
+
+  private static func status(_ error: RunError) -> ExitStatus {
+    switch error {
+    case .unwritable: .cannotCreate
+    case .malformed: .inputData
+    case .otherRun, .textTooShort, .unknownMethod: .usage
     }
   }
 
