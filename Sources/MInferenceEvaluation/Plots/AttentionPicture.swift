@@ -39,7 +39,7 @@ public struct AttentionPicture: Sendable {
   public var svg: String {
     let side = 384.0
     let left = 64.0
-    let top = 72.0
+    let top = 78.0
     let panels = computed == nil ? 1 : 2
     let stride = side + 44
     var document = SVGDocument(
@@ -51,7 +51,7 @@ public struct AttentionPicture: Sendable {
     let floor = AttentionCells.floor(keys: image.keys)
     for panel in 0..<panels {
       document.group(x: left + Double(panel) * stride, y: top) { document in
-        document.text(panel == 0 ? "attention" : "computed by \(caption)", x: 0, y: -22)
+        document.text(panel == 0 ? "attention" : "computed by \(caption)", x: 0, y: -27)
         let scale = side / Double(image.cells)
         document.group(x: 0, y: 0, scale: scale, extra: " shape-rendering=\"crispEdges\"") {
           AttentionCells.draw(image, floor: floor, in: &$0)
@@ -113,7 +113,7 @@ public struct AttentionPicture: Sendable {
       document.path(
         places(columns).map { "M\(n($0)) -9v7" }.joined(), class: "outline s2")
       document.text(
-        "\(Quantity.grouped(columns.count)) columns", x: side, y: -8, anchor: .end,
+        "\(Quantity.grouped(columns.count)) columns", x: side, y: -12, anchor: .end,
         class: "muted small")
     }
     if !offsets.isEmpty {

@@ -75,6 +75,14 @@ import Testing
       }
     }
     #expect(count == index.computedPairs(ofHead: 0))
+    for (query, scores) in self.scores(keys, seed: 9).enumerated() where query % 7 == 0 {
+      let masses = scores.map { exp(Double($0)) }
+      let kept = masses.indices.reduce(0.0) { sum, key in
+        sum + (computed.isComputed[query * keys + key] ? masses[key] : 0)
+      }
+      let recall = scores.withUnsafeBufferPointer { index.recall(query: query, head: 0, scores: $0) }
+      #expect(abs(recall - kept / masses.reduce(0, +)) < 0.01)
+    }
     #expect(ComputedCells(image, index: index, head: 1).isComputed.allSatisfy { $0 })
   }
 
