@@ -43,7 +43,7 @@ let package = Package(
     module("Transformers", imports: ["Checkpoints", "Compute", "SparseAttention"]),
     module(
       "PatternSearch",
-      imports: ["Checkpoints", "Compute", "SparseAttention", "Transformers"]),
+      imports: ["Checkpoints", "Compute", "CSystem", "SparseAttention", "Transformers"]),
     module(
       "MInference",
       imports: [

@@ -44,6 +44,30 @@ import Testing
   }
 
   @Test(arguments: sets)
+  func `compute every column before a run, however many there are`(set: InstructionSet) throws {
+    var random = RandomNumbers(seed: 17)
+    let cpu = try CPUBackend(threads: 2, instructionSet: set)
+    let shape = AttentionShape(queryHeads: 3, keyValueHeads: 1, headDim: 64)
+    let problem = AttentionProblem(shape: shape, firstPosition: 960, rows: 70, random: &random)
+    let tile = cpu.tileShape(headDim: 64)
+    // Two to ten blocks of keys of single columns, then the diagonal alone or a run on the way.
+    let rowSets = [1, 3, 5].map { step in
+      RowSet.tiles(
+        TileRuns(
+          offsets: step == 3 ? [300..<340] : [],
+          columns: stride(from: 0, to: 950, by: step).map(Int32.init),
+          columnsThatFillTile: tile.columns + 1,
+          on: TileGrid(firstPosition: 960, rows: 70, tile: tile)))
+    }
+    let index = try SparseIndex(
+      firstPosition: 960, rows: 70, tile: tile, rowSets: rowSets, rowSetOfHead: [0, 1, 2])
+    let expected = try problem.attention(on: Self.reference(), index: index)
+    let actual = try problem.attention(on: cpu, index: index)
+    #expect(relativeError(actual.o, expected.o) < 1e-5)
+    #expect(relativeError(actual.lse, expected.lse) < 1e-5)
+  }
+
+  @Test(arguments: sets)
   func `compute a part of the rows of a larger index`(set: InstructionSet) throws {
     var random = RandomNumbers(seed: 3)
     let cpu = try CPUBackend(threads: 1, instructionSet: set)

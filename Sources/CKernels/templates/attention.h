@@ -117,7 +117,8 @@ static void fill_block(mi_stream *stream, int64_t tile_columns, mi_key_block *ke
     while (count < MI_KEY_BLOCK && stream->column < stream->column_end && *stream->column < before) {
       keys->key[count++] = *stream->column++;
     }
-    if (!in_run) break;
+    // A full block may leave columns that lie before the run: they begin the next block.
+    if (!in_run || count == MI_KEY_BLOCK) break;
     int64_t left = stream->stop - stream->position;
     if (left > MI_KEY_BLOCK - count) left = MI_KEY_BLOCK - count;
     for (int64_t i = 0; i < left; i++) keys->key[count + i] = (int32_t)(stream->position + i);

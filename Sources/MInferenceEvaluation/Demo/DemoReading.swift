@@ -44,8 +44,12 @@ extension DemoDocument {
   /// A document that makes a prompt of at most `tokens` tokens, and leaves room in the model's
   /// context for all questions and answers.
   ///
-  /// Throws ``DemoError/tooShort(tokens:minimum:)`` if the facts alone take more.
+  /// Throws ``DemoError/tooShort(tokens:minimum:)`` if the facts alone take more, and
+  /// ``DemoError/tooLong(tokens:contextLength:)``.
   public init(promptTokens tokens: Int, for model: LanguageModel, seed: UInt64 = 1) throws {
+    guard tokens <= model.contextLength else {
+      throw DemoError.tooLong(tokens: tokens, contextLength: model.contextLength)
+    }
     let empty = DemoDocument(text: "", needles: Self.needles)
     let frame = try empty.prompts(for: model)
     let others = frame.dropFirst().reduce(0) { $0 + $1.count }
@@ -71,12 +75,15 @@ extension DemoDocument {
 /// What the demo can fail with, beside the errors of the library.
 public enum DemoError: Error, CustomStringConvertible, Sendable, Equatable {
   case tooShort(tokens: Int, minimum: Int)
+  case tooLong(tokens: Int, contextLength: Int)
   case textTooShort(tokens: Int, wanted: Int)
 
   public var description: String {
     switch self {
     case .tooShort(let tokens, let minimum):
       "--length: \(tokens) tokens are too few; the facts and the question take \(minimum)"
+    case .tooLong(let tokens, let contextLength):
+      "--length: \(tokens) tokens are more than the model's context of \(contextLength); give fewer"
     case .textTooShort(let tokens, let wanted):
       "--prompt-file: the text has \(tokens) tokens and \(wanted) are wanted; give a longer text"
     }

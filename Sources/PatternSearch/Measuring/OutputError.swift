@@ -41,7 +41,7 @@ struct OutputError {
       try backend.linear(weights, weight: values, bias: nil, into: o, accumulate: false)
       let sums = try backend.read(o)
       for (row, place) in rows.enumerated() {
-        let share = Float(max(kept[place - places.lowerBound], .leastNormalMagnitude))
+        let share = max(Float(kept[place - places.lowerBound]), .leastNormalMagnitude)
         result += sums[row * headDim..<(row + 1) * headDim].map { $0 / share }
       }
     }

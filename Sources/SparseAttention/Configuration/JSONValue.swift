@@ -38,8 +38,12 @@ enum JSONValue: Decodable, Equatable {
     } catch {
       throw PatternError.unreadable(file: file, reason: Self.reason(error))
     }
+    // Python writes NaN and Infinity, which JSON has not but JSON5 has: read, so that the message
+    // can say which entry is no number.
+    let decoder = JSONDecoder()
+    decoder.allowsJSON5 = true
     do {
-      self = try JSONDecoder().decode(JSONValue.self, from: data)
+      self = try decoder.decode(JSONValue.self, from: data)
     } catch {
       throw PatternError.malformed(
         file: file, detail: "no valid JSON in its \(data.count) bytes; make it with `search`")

@@ -85,13 +85,24 @@ extension PatternConfiguration {
     }
     var metadata = PatternMetadata(
       model: json["model"]?["name"]?.string, device: json["device"]?.string,
-      tokens: json["tokens"]?.integer)
+      tokens: json["tokens"]?.integer, fingerprint: json["model"]?["fingerprint"]?.string,
+      recall: Self.figures(json["recall"]), validation: Self.figures(json["validation"]))
+    if case .array(let lengths) = json["lengths"] {
+      metadata.lengths = lengths.compactMap(\.integer)
+    }
     if case .array(let samples) = json["samples"] {
       metadata.samples = samples.compactMap(\.string)
     }
     self.init(
       patterns: patterns, measurements: measurements, metadata: metadata, source: file,
       headsAreComplete: true)
+  }
+}
+
+extension PatternConfiguration {
+  private static func figures(_ json: JSONValue?) -> RecallFigures? {
+    guard let mean = json?["mean"]?.number, let worst = json?["worst"]?.number else { return nil }
+    return RecallFigures(mean: mean, worst: worst)
   }
 }
 
@@ -151,7 +162,8 @@ private struct Entry {
       throw error("pattern \"\(name.prefix(32))\" is unknown; known are \(HeadPattern.knownNames)")
     }
     let measurement = HeadMeasurement(
-      recall: entry["recall"]?.number, milliseconds: entry["milliseconds"]?.number,
+      recall: entry["recall"]?.number, tenthPercentile: entry["tenth_percentile"]?.number,
+      outputError: entry["output_error"]?.number, milliseconds: entry["milliseconds"]?.number,
       density: entry["density"]?.number)
     return (pattern, measurement == HeadMeasurement() ? nil : measurement)
   }

@@ -13,8 +13,9 @@ extension PatternConfiguration {
   ///     {
   ///       "format": "minference-patterns",
   ///       "version": 1,
-  ///       "model": {"name": "...", "layers": 8, "query_heads": 6},
-  ///       "device": "...", "samples": ["..."], "tokens": 32768,
+  ///       "model": {"name": "...", "fingerprint": "...", "layers": 8, "query_heads": 6},
+  ///       "device": "...", "samples": ["..."], "tokens": 32768, "lengths": [8192, 32768],
+  ///       "recall": {"mean": 0.96, "worst": 0.91}, "validation": {"mean": 0.95, "worst": 0.9},
   ///       "layers": [
   ///         [
   ///           {"pattern": "vertical-slash", "vertical": 1000, "slash": 6096, "recall": 0.97}
@@ -22,7 +23,8 @@ extension PatternConfiguration {
   ///       ]
   ///     }
   ///
-  /// device, samples, tokens, and a head's recall, milliseconds and density are optional. The file
+  /// device, samples, tokens, lengths, recall, validation, and a head's recall, tenth_percentile,
+  /// output_error, milliseconds and density are optional. The file
   /// is replaced as a whole or not at all.
   ///
   /// - Throws: ``PatternError/unwritable(file:reason:)``.
@@ -37,6 +39,7 @@ extension PatternConfiguration {
   /// The contents of the file.
   var text: String {
     var model = "\"layers\": \(layers), \"query_heads\": \(heads)"
+    if let print = metadata.fingerprint { model = "\"fingerprint\": \(quoted(print)), " + model }
     if let name = metadata.model { model = "\"name\": \(quoted(name)), " + model }
     var lines = [
       "{", "  \"format\": \"\(Self.format)\",", "  \"version\": 1,", "  \"model\": {\(model)},",
@@ -47,6 +50,13 @@ extension PatternConfiguration {
       lines.append("  \"samples\": [\(samples)],")
     }
     if let tokens = metadata.tokens { lines.append("  \"tokens\": \(tokens),") }
+    if !metadata.lengths.isEmpty { lines.append("  \"lengths\": \(metadata.lengths),") }
+    for (name, figures) in [("recall", metadata.recall), ("validation", metadata.validation)] {
+      if let figures, figures.mean.isFinite, figures.worst.isFinite {
+        lines.append(
+          "  \"\(name)\": {\"mean\": \(figures.mean), \"worst\": \(figures.worst)},")
+      }
+    }
     lines.append("  \"layers\": [")
     for (layer, row) in patterns.enumerated() {
       lines.append("    [")
@@ -63,7 +73,8 @@ extension PatternConfiguration {
     var fields = ["\"pattern\": \"\(pattern.name)\""]
     fields += pattern.budgets.map { "\"\($0.name)\": \($0.value)" }
     let measured = [
-      ("recall", measurement?.recall), ("milliseconds", measurement?.milliseconds),
+      ("recall", measurement?.recall), ("tenth_percentile", measurement?.tenthPercentile),
+      ("output_error", measurement?.outputError), ("milliseconds", measurement?.milliseconds),
       ("density", measurement?.density),
     ]
     for (name, value) in measured {

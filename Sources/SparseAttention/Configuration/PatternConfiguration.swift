@@ -12,10 +12,14 @@ public struct PatternConfiguration: Sendable, Equatable {
   /// that lists only some heads may stand for a model with more.
   let headsAreComplete: Bool
 
-  public init(patterns: [[HeadPattern]], metadata: PatternMetadata = PatternMetadata()) {
+  /// - Parameter measurements: of the shape of `patterns`; nil: nothing was measured.
+  public init(
+    patterns: [[HeadPattern]], measurements: [[HeadMeasurement?]]? = nil,
+    metadata: PatternMetadata = PatternMetadata()
+  ) {
     self.init(
-      patterns: patterns, measurements: patterns.map { $0.map { _ in nil } }, metadata: metadata,
-      source: nil, headsAreComplete: true)
+      patterns: patterns, measurements: measurements ?? patterns.map { $0.map { _ in nil } },
+      metadata: metadata, source: nil, headsAreComplete: true)
   }
 
   init(
@@ -71,16 +75,43 @@ public struct PatternMetadata: Sendable, Equatable {
   public var device: String?
   /// Names of the sample texts.
   public var samples: [String]
-  /// Length of the samples, in tokens.
+  /// Length of the samples, in tokens; the largest if there were several.
   public var tokens: Int?
+  /// Fingerprint of the weights that were searched.
+  public var fingerprint: String?
+  /// All lengths of the samples.
+  public var lengths: [Int]
+  /// Recall on the samples that chose, mean over heads and worst head.
+  public var recall: RecallFigures?
+  /// Recall on texts that chose nothing.
+  public var validation: RecallFigures?
 
   public init(
-    model: String? = nil, device: String? = nil, samples: [String] = [], tokens: Int? = nil
+    model: String? = nil, device: String? = nil, samples: [String] = [], tokens: Int? = nil,
+    fingerprint: String? = nil, lengths: [Int] = [], recall: RecallFigures? = nil,
+    validation: RecallFigures? = nil
   ) {
     self.model = model
     self.device = device
     self.samples = samples
     self.tokens = tokens
+    self.fingerprint = fingerprint
+    self.lengths = lengths
+    self.recall = recall
+    self.validation = validation
+  }
+}
+
+/// Recall over all heads in two numbers.
+public struct RecallFigures: Sendable, Hashable {
+  /// Mean over heads of the mean over rows.
+  public var mean: Double
+  /// The same of the head that keeps least.
+  public var worst: Double
+
+  public init(mean: Double, worst: Double) {
+    self.mean = mean
+    self.worst = worst
   }
 }
 
@@ -89,13 +120,22 @@ public struct HeadMeasurement: Sendable, Equatable {
   /// Share of the attention mass that the pattern keeps, 0 ... 1; in some older upstream files, a
   /// count of mismatches.
   public var recall: Double?
-  /// Time of the attention kernel.
+  /// Nine of ten sampled rows keep at least this share.
+  public var tenthPercentile: Double?
+  /// norm(o_sparse - o_dense) / norm(o_dense).
+  public var outputError: Double?
+  /// Time of estimation and attention kernel.
   public var milliseconds: Double?
   /// Computed pairs / causal pairs.
   public var density: Double?
 
-  public init(recall: Double? = nil, milliseconds: Double? = nil, density: Double? = nil) {
+  public init(
+    recall: Double? = nil, tenthPercentile: Double? = nil, outputError: Double? = nil,
+    milliseconds: Double? = nil, density: Double? = nil
+  ) {
     self.recall = recall
+    self.tenthPercentile = tenthPercentile
+    self.outputError = outputError
     self.milliseconds = milliseconds
     self.density = density
   }
