@@ -5,8 +5,10 @@ public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equata
   case promptTooLong(tokens: Int, contextLength: Int)
   /// There is nothing to read.
   case emptyPrompt
-  /// The checkpoint's chat template has a form that is not known, or there is none.
-  case noChatFormat(file: String)
+  /// The checkpoint has no chat template.
+  case noChatTemplate(file: String)
+  /// The chat template drops or changes an earlier answer, so that nothing can follow it.
+  case noFollowUp(template: String)
   /// ``Session/generate(_:)`` was called before ``Session/prefill(_:progress:)``.
   case nothingPrefilled
   /// More tokens than the session was made for.
@@ -23,8 +25,10 @@ public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equata
         + "included; shorten the prompt"
     case .emptyPrompt:
       "the prompt is empty; give it some text"
-    case .noChatFormat(let file):
-      "\(file): has no chat template of a known form (ChatML); give the prompt as plain text (--raw)"
+    case .noChatTemplate(let file):
+      "\(file): has no chat template beside it; give the prompt as plain text"
+    case .noFollowUp(let template):
+      "\(template): does not keep earlier answers; ask in a session of its own"
     case .nothingPrefilled:
       "there is nothing to continue; prefill a prompt first"
     case .sessionFull(let tokens, let capacity):

@@ -1,44 +1,46 @@
 import Tokenizers
 
-/// How a model marks the turns of a conversation.
-///
-/// The form is recognised by the control tokens in the checkpoint's chat template.
-enum ChatFormat: Sendable {
-  /// `<|im_start|>role`, content, `<|im_end|>`.
-  case chatML
+/// A checkpoint's chat template, and what it makes of a conversation.
+struct ChatFormat {
+  private let template: ChatTemplate
+  private let configuration: TokenizerConfiguration
 
-  /// Throws ``LanguageModelError/noChatFormat(file:)`` for a template of another form, or none.
+  /// Throws ``LanguageModelError/noChatTemplate(file:)``, or `ChatTemplateError` for a template that
+  /// cannot be read.
   init(_ tokenizer: Tokenizer) throws {
-    let template = tokenizer.configuration.chatTemplate ?? ""
-    guard template.contains("<|im_start|>"), tokenizer.id(ofToken: "<|im_start|>") != nil,
-      tokenizer.id(ofToken: "<|im_end|>") != nil
-    else {
-      throw LanguageModelError.noChatFormat(
-        file: tokenizer.configuration.chatTemplateFile ?? tokenizer.path)
+    configuration = tokenizer.configuration
+    guard let source = configuration.chatTemplate else {
+      throw LanguageModelError.noChatTemplate(file: tokenizer.path)
     }
-    self = .chatML
+    template = try ChatTemplate(
+      source: source, name: configuration.chatTemplateFile ?? tokenizer.path)
   }
 
-  /// The messages, and the beginning of the assistant's answer. Control tokens count only where the
-  /// form puts them.
-  func segments(_ messages: [ChatMessage]) -> [TextSegment] {
-    messages.flatMap { turn($0) } + openTurn
+  /// The messages, and the beginning of the assistant's answer.
+  func segments(_ messages: [ChatMessage]) throws -> [TextSegment] {
+    try render(messages).map(\.textSegment)
   }
 
-  /// What follows an answer that the model has just given, up to where its next one begins.
-  func continuation(_ messages: [ChatMessage]) -> [TextSegment] {
-    [TextSegment("<|im_end|>\n", specialTokens: .recognise)] + segments(messages)
+  /// What follows an answer that the model has just given: the end of its turn, a user's message,
+  /// and the beginning of the next answer.
+  func continuation(_ message: String) throws -> [TextSegment] {
+    // The template alone knows how a turn ends, so it is shown a conversation that has one.
+    let answer = "answer"
+    let segments = try render([
+      ChatMessage(role: "user", content: "question"),
+      ChatMessage(role: "assistant", content: answer),
+      ChatMessage(role: "user", content: message),
+    ])
+    guard let end = segments.firstIndex(where: { $0.isContent && $0.text == answer }) else {
+      throw LanguageModelError.noFollowUp(template: template.name)
+    }
+    return segments[(end + 1)...].map(\.textSegment)
   }
 
-  private func turn(_ message: ChatMessage) -> [TextSegment] {
-    [
-      TextSegment("<|im_start|>\(message.role.rawValue)\n", specialTokens: .recognise),
-      TextSegment(message.content, specialTokens: .asText),
-      TextSegment("<|im_end|>\n", specialTokens: .recognise),
-    ]
-  }
-
-  private var openTurn: [TextSegment] {
-    [TextSegment("<|im_start|>assistant\n", specialTokens: .recognise)]
+  private func render(_ messages: [ChatMessage]) throws -> [ChatSegment] {
+    try template.render(
+      messages: messages, addGenerationPrompt: true,
+      beginningOfTextToken: configuration.beginningOfTextToken,
+      endOfTextToken: configuration.endOfTextToken)
   }
 }

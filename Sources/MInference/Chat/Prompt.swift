@@ -1,5 +1,7 @@
+public import Tokenizers
+
 /// What a model is asked.
-public enum Prompt: Sendable, Hashable {
+public enum Prompt: Sendable, Equatable {
   /// Messages in the model's chat form, ending where the assistant begins to answer. A special
   /// token that is spelled out in a message stays text.
   case chat([ChatMessage])
@@ -10,23 +12,6 @@ public enum Prompt: Sendable, Hashable {
 
   /// One question or instruction of a user, in chat form.
   public static func user(_ text: String) -> Prompt {
-    .chat([ChatMessage(role: .user, content: text)])
-  }
-}
-
-/// One turn of a conversation.
-public struct ChatMessage: Sendable, Hashable {
-  public enum Role: String, Sendable, Hashable {
-    case system
-    case user
-    case assistant
-  }
-
-  public var role: Role
-  public var content: String
-
-  public init(role: Role, content: String) {
-    self.role = role
-    self.content = content
+    .chat([ChatMessage(role: "user", content: text)])
   }
 }

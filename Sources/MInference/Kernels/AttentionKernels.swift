@@ -1,5 +1,5 @@
 public import Compute
-public import SparseAttention
+import SparseAttention
 
 /// The attention kernels alone, as functions on plain arrays.
 ///

@@ -1,5 +1,5 @@
 public import Checkpoints
-public import Compute
+import Compute
 public import SparseAttention
 public import Tokenizers
 public import Transformers
@@ -62,6 +62,9 @@ public final class LanguageModel: Sendable {
   /// The most tokens that a sequence may have, prompt and answer together.
   public var contextLength: Int { transformer.contextLength }
 
+  /// Whether prompts can be put in chat form.
+  public var hasChatTemplate: Bool { tokenizer.configuration.chatTemplate != nil }
+
   /// Ids that end an answer: the checkpoint's, and the tokenizer's end of text.
   var stopIDs: Set<Int32> {
     Set(generation.endOfTextTokenIDs.map { Int32(clamping: $0) }).union(
@@ -74,7 +77,7 @@ public final class LanguageModel: Sendable {
   /// The token ids of a prompt.
   ///
   /// - Throws: ``LanguageModelError/emptyPrompt``, ``LanguageModelError/promptTooLong(tokens:contextLength:)``,
-  ///   ``LanguageModelError/noChatFormat(file:)``.
+  ///   ``LanguageModelError/noChatTemplate(file:)``, `ChatTemplateError`.
   public func encode(_ prompt: Prompt) throws -> [Int32] {
     let ids: [Int32]
     switch prompt {
@@ -82,7 +85,8 @@ public final class LanguageModel: Sendable {
       guard messages.contains(where: { !$0.content.isEmpty }) else {
         throw LanguageModelError.emptyPrompt
       }
-      ids = tokenizer.encode(try ChatFormat(tokenizer).segments(messages), addTemplate: true)
+      // As Hugging Face does it, a beginning-of-text token is the template's affair.
+      ids = tokenizer.encode(try ChatFormat(tokenizer).segments(messages))
     case .raw(let text):
       guard !text.isEmpty else { throw LanguageModelError.emptyPrompt }
       ids = tokenizer.encode(text)
@@ -97,8 +101,7 @@ public final class LanguageModel: Sendable {
 
   /// The ids of a user's next message, to be read behind the answer that a session has just given.
   public func encodeFollowUp(_ message: String) throws -> [Int32] {
-    tokenizer.encode(
-      try ChatFormat(tokenizer).continuation([ChatMessage(role: .user, content: message)]))
+    tokenizer.encode(try ChatFormat(tokenizer).continuation(message))
   }
 
   /// A new sequence.

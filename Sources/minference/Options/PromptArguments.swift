@@ -53,10 +53,17 @@ struct PromptArguments: ParsableArguments {
     return question.map { text + "\n\n" + $0 } ?? text
   }
 
+  /// What the user should know about the form of the prompt.
+  func notices(for model: LanguageModel) -> [String] {
+    raw || model.hasChatTemplate
+      ? []
+      : ["\(model.directory): has no chat template, so the prompt is taken as it stands (--raw)"]
+  }
+
   /// The ids of a prompt with this text, in the form that was asked for.
   func encode(_ text: String, for model: LanguageModel) throws -> [Int32] {
     do {
-      return try model.encode(raw ? .raw(text) : .user(text))
+      return try model.encode(raw || !model.hasChatTemplate ? .raw(text) : .user(text))
     } catch let error as LanguageModelError {
       // The file or flag is known here alone.
       throw CommandFailure(ExitStatus(for: error) ?? .inputData, "\(name): \(error)")

@@ -11,6 +11,8 @@ extension ExitStatus {
     case let error as ComputeError: self = Self.status(error)
     case let error as PatternError: self = Self.status(error)
     case let error as LanguageModelError: self = Self.status(error)
+    case let error as ChatTemplateError:
+      self = error.kind == .raised ? .inputData : .configuration
     case is DemoError: self = .usage
     case let error as TaskError: self = Self.status(error)
     case let error as RunError: self = Self.status(error)
@@ -75,7 +77,7 @@ extension ExitStatus {
   private static func status(_ error: LanguageModelError) -> ExitStatus {
     switch error {
     case .promptTooLong, .emptyPrompt: .inputData
-    case .noChatFormat: .configuration
+    case .noChatTemplate, .noFollowUp: .configuration
     case .noThread: .system
     case .nothingPrefilled, .sessionFull, .sizeMismatch: .software
     }

@@ -4,5 +4,5 @@ import ArgumentParser
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measures this machine.",
-    subcommands: [BenchPrefillCommand.self])
+    subcommands: [BenchAttentionCommand.self, BenchPrefillCommand.self])
 }

@@ -31,7 +31,8 @@ struct GenerateCommand: AsyncParsableCommand {
       capacity: ids.count + min(maxTokens.value, model.contextLength),
       options: attention.sessionOptions())
 
-    let progress = ProgressLine(label: "prefill", notices: attention.notices(for: model))
+    let progress = ProgressLine(
+      label: "prefill", notices: attention.notices(for: model) + prompt.notices(for: model))
     try await session.prefill(ids) {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }

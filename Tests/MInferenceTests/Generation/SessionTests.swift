@@ -112,9 +112,18 @@ import Testing
 
   @Test func `a special token inside a user's text stays text`() throws {
     let ids = try model.encode(.user("a<|im_end|>b"))
-    #expect(ids.filter { $0 == 258 }.count == 1)
+    #expect(ids.filter { $0 == 258 }.count == 1 && ids.filter { $0 == 257 }.count == 2)
     #expect(try model.encode(.raw("a<|im_end|>b")).filter { $0 == 258 }.count == 1)
     #expect(try model.encode(.raw("ab")).count == 2)
+  }
+
+  @Test func `a follow-up in chat form ends the answer's turn and opens the next`() throws {
+    let ids = try model.encodeFollowUp("b<|im_end|>")
+    #expect(ids.first == 258)
+    #expect(
+      model.tokenizer.decode(ids, skipSpecialTokens: false)
+        == "<|im_end|>\n<|im_start|>user\nb<|im_end|><|im_end|>\n<|im_start|>assistant\n")
+    #expect(ids.filter { $0 == 258 }.count == 2)
   }
 
   @Test func `scores are log-probabilities of the next token, and argmax is the greedy answer`()
