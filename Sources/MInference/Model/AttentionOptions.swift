@@ -16,6 +16,8 @@ public struct AttentionOptions: Sendable, Hashable {
   public var budgets: AttentionBudgets
   /// The paper's selection to the letter: no crossover, no dense fallback.
   public var exact: Bool
+  /// What static patterns compute; empty: what each prompt's first chunk asks for.
+  public var calibratedSelections = SelectionMemory.Selections()
 
   public init(
     mode: AttentionMode = .minference, budgets: AttentionBudgets = AttentionBudgets(),

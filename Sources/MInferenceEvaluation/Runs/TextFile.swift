@@ -38,16 +38,18 @@ package enum TextFile {
   package static func replace(_ path: String, with text: String) throws {
     // Through a second file: a full disk or a kill leaves the old text.
     let draft = path + ".new"
-    try write(text, to: draft, mode: "wb")
+    try write(text, to: draft, mode: "wb", name: path)
     guard rename(draft, path) == 0 else { throw unwritable(path) }
   }
 
-  private static func write(_ text: String, to path: String, mode: String) throws {
-    guard let file = fopen(path, mode) else { throw unwritable(path) }
+  private static func write(
+    _ text: String, to path: String, mode: String, name: String? = nil
+  ) throws {
+    guard let file = fopen(path, mode) else { throw unwritable(name ?? path) }
     var text = text
     let written = text.withUTF8 { fwrite($0.baseAddress, 1, $0.count, file) }
     let closed = fclose(file) == 0
-    guard written == text.utf8.count, closed else { throw unwritable(path) }
+    guard written == text.utf8.count, closed else { throw unwritable(name ?? path) }
   }
 
   private static func unreadable(_ path: String) -> TaskError {

@@ -73,6 +73,7 @@ public struct TaskPlan: Sendable {
 public enum TaskError: Error, CustomStringConvertible, Sendable, Equatable {
   case tooShort(kind: String, length: Int, needed: Int)
   case unknownKind(name: String, known: [String])
+  case unknownFile(file: String, known: [String])
   case missingQuestions(kind: String)
   case malformed(file: String, line: Int, problem: String)
   case empty(file: String)
@@ -84,6 +85,8 @@ public enum TaskError: Error, CustomStringConvertible, Sendable, Equatable {
       "--lengths: \(kind) does not fit \(length) tokens; give \(needed) or more"
     case .unknownKind(let name, let known):
       "\"\(name)\" is no kind of task; give some of \(known.joined(separator: ", "))"
+    case .unknownFile(let file, let known):
+      "\(file): its name is none of a task's; name it \(known.map { $0 + ".jsonl" }.joined(separator: ", "))"
     case .missingQuestions(let kind):
       "\(kind): needs questions; give a SQuAD file for qa_1 with --squad FILE, a HotpotQA file for "
         + "qa_2 with --hotpotqa FILE"

@@ -11,7 +11,7 @@ public enum InfiniteBenchFile {
   ) throws -> [EvaluationTask] {
     let stem = TaskFile.stem(file)
     guard let kind = given ?? InfiniteBenchKind(rawValue: stem) else {
-      throw TaskError.unknownKind(name: stem, known: InfiniteBenchKind.allCases.map(\.rawValue))
+      throw TaskError.unknownFile(file: file, known: InfiniteBenchKind.allCases.map(\.rawValue))
     }
     return try TaskFile.objects(file).prefix(limit ?? .max).map { line, value in
       func fail(_ problem: String) -> TaskError {

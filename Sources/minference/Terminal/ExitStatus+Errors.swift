@@ -22,7 +22,7 @@ extension ExitStatus {
 
   private static func status(_ error: TaskError) -> ExitStatus {
     switch error {
-    case .tooShort, .unknownKind, .missingQuestions: .usage
+    case .tooShort, .unknownKind, .unknownFile, .missingQuestions: .usage
     case .malformed, .empty: .inputData
     case .unreadable: .inputMissing
     }

@@ -75,6 +75,12 @@ struct EvaluateArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "A UTF-8 file whose indices the kind static applies to all prompts; a chronicle of its own if "
+        + "not given.", valueName: "file"))
+  var calibration: String?
+
+  @Option(
+    help: ArgumentHelp(
       "A file of JSON lines that results are added to, and read from.", valueName: "file"))
   var results: String?
 
@@ -110,14 +116,36 @@ struct EvaluateArguments: ParsableArguments {
   }
 
   /// The kinds of attention as methods of a run.
-  func methods(measuringRecall: Bool = false) -> [LanguageModelRunner.Method] {
-    attention.map { mode in
-      LanguageModelRunner.Method(
+  ///
+  /// - Parameter length: the run's longest prompt. Static indices are those of a calibration prompt
+  ///   of that length.
+  func methods(
+    for model: LanguageModel, length: Int, measuringRecall: Bool = false
+  ) throws -> [LanguageModelRunner.Method] {
+    try attention.map { mode in
+      var options = options(mode)
+      if mode == .static {
+        options.calibratedSelections = try calibratedSelections(options, model, length: length)
+      }
+      return LanguageModelRunner.Method(
         name: mode.rawValue,
         options: SessionOptions(
-          attention: options(mode), chunk: chunk?.value,
+          attention: options, chunk: chunk?.value,
           measuresRecall: measuringRecall && mode != .dense))
     }
+  }
+
+  private func calibratedSelections(
+    _ options: AttentionOptions, _ model: LanguageModel, length: Int
+  ) throws -> SelectionMemory.Selections {
+    let text = try calibration.map { try InputText.read(path: $0) }
+    let ids = try EvaluationText.tokens(
+      length, of: text, seed: EvaluationText.calibrationSeed, for: model)
+    let progress = ProgressLine(label: "calibration")
+    defer { progress.finish() }
+    return try IndexSurvey.keptSelections(
+      model, tokens: ids, planner: try model.planner(for: options)
+    ) { progress.update(fraction: $0, totalTokens: ids.count) }
   }
 
   /// What tells this run's results from another's; the kinds of attention may differ.
@@ -132,7 +160,7 @@ struct EvaluateArguments: ParsableArguments {
       (name: "suite", value: suite), (name: "model", value: model ?? ModelDirectory.builtIn()),
       (name: "patterns", value: patterns ?? "the model's own"),
       (name: "budgets", value: budgets.isEmpty ? "defaults" : budgets.joined(separator: ", ")),
-      (name: "exact", value: "\(exact)"),
+      (name: "exact", value: "\(exact)"), (name: "calibration", value: calibration ?? "chronicle"),
     ] + more
   }
 

@@ -12,6 +12,6 @@ struct EvaluateCommand: ParsableCommand {
       """,
     subcommands: [
       EvaluateNeedleCommand.self, EvaluateRulerCommand.self, EvaluatePerplexityCommand.self,
-      EvaluateRecallCommand.self, EvaluateInfiniteBenchCommand.self,
+      EvaluateRecallCommand.self, EvaluateInfiniteBenchCommand.self, EvaluateOverlapCommand.self,
     ])
 }

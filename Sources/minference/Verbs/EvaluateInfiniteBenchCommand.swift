@@ -36,7 +36,7 @@ struct EvaluateInfiniteBenchCommand: AsyncParsableCommand {
     let model = try await shared.load()
     let length = min(maxLength?.value ?? model.contextLength, model.contextLength)
     let runner = LanguageModelRunner(
-      model, methods: shared.methods(measuringRecall: form.monitor),
+      model, methods: try shared.methods(for: model, length: length, measuringRecall: form.monitor),
       form: form.form(of: model, maximumTokens: length))
     try await shared.evaluate(
       plans, on: runner,

@@ -46,7 +46,10 @@ struct EvaluateNeedleCommand: AsyncParsableCommand {
       lengths: lengths.map(\.value), depths: NeedleTask.evenDepths(depths.value),
       rounds: rounds.value, seed: seed, haystack: text.map { .text($0) })
     let runner = LanguageModelRunner(
-      model, methods: shared.methods(measuringRecall: form.monitor), form: form.form(of: model))
+      model,
+      methods: try shared.methods(
+        for: model, length: lengths.map(\.value).max() ?? 0, measuringRecall: form.monitor),
+      form: form.form(of: model))
     let records = try await shared.evaluate(
       suite.plans, on: runner,
       run: shared.run(

@@ -39,7 +39,9 @@ struct EvaluatePerplexityCommand: AsyncParsableCommand {
     let text = try source.read()
     let model = try await shared.load()
     try EvaluateArguments.check(source.lengths, for: model)
-    let runner = LanguageModelRunner(model, methods: shared.methods())
+    let runner = LanguageModelRunner(
+      model, methods: try shared.methods(for: model, length: source.lengths.map(\.value).max() ?? 0)
+    )
     let progress = EvaluationProgress()
     defer { progress.finish() }
     let records = try await PerplexityRun(
@@ -73,7 +75,9 @@ struct EvaluateRecallCommand: AsyncParsableCommand {
     let model = try await shared.load()
     try EvaluateArguments.check(source.lengths, for: model)
     // Dense attention keeps everything; there is nothing to measure.
-    let methods = shared.methods().filter { $0.name != AttentionMode.dense.rawValue }
+    let methods = try shared.methods(
+      for: model, length: source.lengths.map(\.value).max() ?? 0
+    ).filter { $0.name != AttentionMode.dense.rawValue }
     guard !methods.isEmpty else {
       throw CommandFailure(.usage, "--attention: dense alone loses nothing; name a sparse kind")
     }

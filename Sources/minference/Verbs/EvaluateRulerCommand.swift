@@ -61,7 +61,10 @@ struct EvaluateRulerCommand: AsyncParsableCommand {
     // RULER's files hold complete prompts, the model's form included.
     let form = file.isEmpty ? self.form.form(of: model) : LanguageModelRunner.Form(usesChat: false)
     let runner = LanguageModelRunner(
-      model, methods: shared.methods(measuringRecall: self.form.monitor), form: form)
+      model,
+      methods: try shared.methods(
+        for: model, length: file.isEmpty ? lengths.map(\.value).max() ?? 0 : model.contextLength,
+        measuringRecall: self.form.monitor), form: form)
     try await shared.evaluate(
       plans, on: runner,
       run: shared.run(

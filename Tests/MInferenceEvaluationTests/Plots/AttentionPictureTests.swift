@@ -80,7 +80,9 @@ import Testing
       let kept = masses.indices.reduce(0.0) { sum, key in
         sum + (computed.isComputed[query * keys + key] ? masses[key] : 0)
       }
-      let recall = scores.withUnsafeBufferPointer { index.recall(query: query, head: 0, scores: $0) }
+      let recall = scores.withUnsafeBufferPointer {
+        index.recall(query: query, head: 0, scores: $0)
+      }
       #expect(abs(recall - kept / masses.reduce(0, +)) < 0.01)
     }
     #expect(ComputedCells(image, index: index, head: 1).isComputed.allSatisfy { $0 })
