@@ -26,7 +26,8 @@ func withFile<Result>(
 /// Calls `body` with an empty directory of its own.
 @discardableResult
 func withDirectory<Result>(_ body: (String) async throws -> Result) async throws -> Result {
-  var template = Array("/tmp/minference-tests-XXXXXX".utf8CString)
+  let place = getenv("TMPDIR").map { String(cString: $0) } ?? P_tmpdir
+  var template = Array("\(place)/minference-tests-XXXXXX".utf8CString)
   guard mkdtemp(&template) != nil else { throw TestFailure.noDirectory }
   let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   defer {

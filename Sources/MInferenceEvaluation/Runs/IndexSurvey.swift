@@ -51,6 +51,11 @@ public enum IndexSurvey {
     /// nil where neither prompt chose any.
     public var columns: Double?
     public var offsets: Double?
+
+    public init(columns: Double?, offsets: Double?) {
+      self.columns = columns
+      self.offsets = offsets
+    }
   }
 
   /// The overlap of every head's vertical-slash indices, [layer][head]. The prompts must have the same

@@ -2,19 +2,21 @@ import MInference
 import MInferenceEvaluation
 import Testing
 
-/// The suite on the model that comes with the package.
-@Suite(.enabled(if: LanguageModelRunnerTests.isModelThere, "Models holds no checkpoint"))
-struct LanguageModelRunnerTests {
+enum BuiltInModel {
   static let directory =
     #filePath.split(separator: "/").dropLast(4).reduce("") { "\($0)/\($1)" }
     + "/Models/minference-tiny"
-  static let isModelThere = TextFile.exists(directory + "/model.safetensors")
+  static let isThere = TextFile.exists(directory + "/model.safetensors")
+}
 
+/// The suite on the model that comes with the package.
+@Suite(.enabled(if: BuiltInModel.isThere, "Models holds no checkpoint"))
+struct LanguageModelRunnerTests {
   private func runner(
     _ modes: [AttentionMode], form: LanguageModelRunner.Form = LanguageModelRunner.Form()
   ) throws -> LanguageModelRunner {
     LanguageModelRunner(
-      try LanguageModel(directory: Self.directory),
+      try LanguageModel(directory: BuiltInModel.directory),
       methods: modes.map { mode in
         LanguageModelRunner.Method(
           name: mode.rawValue,
