@@ -12,6 +12,9 @@ import Testing
 /// The code in README.md and in the articles, compiled and run. Its lines stand here as they stand
 /// there; the last test compares them.
 @Suite struct SnippetTests {
+  /// The documents' lines print; a test's output is not the place for random text.
+  private func print(_ text: String, terminator: String = "") {}
+
   func answer(_ question: String, about document: String, model directory: String) async throws {
     let model = try await LanguageModel.load(directory: directory)
     let prompt = try model.encode(.user(document + "\n\n" + question))
