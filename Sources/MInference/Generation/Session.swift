@@ -79,6 +79,7 @@ public final class Session: Sendable {
       cache = existing
     } else {
       cache = try model.transformer.makeCache(capacity: capacity, type: options.keyValueType)
+      cache.calibratedSelections = options.attention.calibratedSelections
     }
     state.cache = cache
     let setupSeconds = (ContinuousClock.now - start).inSeconds

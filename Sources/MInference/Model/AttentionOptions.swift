@@ -16,6 +16,8 @@ public struct AttentionOptions: Sendable, Hashable {
   public var budgets: AttentionBudgets
   /// The paper's selection to the letter: no crossover, no dense fallback.
   public var exact: Bool
+  /// What static patterns compute; empty: what each prompt's first chunk asks for.
+  public var calibratedSelections = SelectionMemory.Selections()
 
   public init(
     mode: AttentionMode = .minference, budgets: AttentionBudgets = AttentionBudgets(),
@@ -31,7 +33,7 @@ extension LanguageModel {
   /// The planner of a prefill; nil for dense attention.
   ///
   /// - Throws: `PatternError` for budgets below 1.
-  func planner(for options: AttentionOptions) throws -> AttentionPlanner? {
+  package func planner(for options: AttentionOptions) throws -> AttentionPlanner? {
     // Budgets are checked where they are not used, too.
     _ = try options.mode.pattern(options.budgets)
     if options.mode == .dense || isDenseForWantOfPatterns(options) { return nil }

@@ -53,6 +53,7 @@ extension LanguageModel {
       throw LanguageModelError.promptTooLong(tokens: ids.count, contextLength: contextLength)
     }
     let cache = try transformer.makeCache(capacity: ids.count, type: options.keyValueType)
+    cache.calibratedSelections = options.attention.calibratedSelections
     var logProbabilities: [Float] = []
     var mostLikely: [Int32] = []
     logProbabilities.reserveCapacity(ids.count - 1)

@@ -14,7 +14,25 @@ extension ExitStatus {
     case let error as ChatTemplateError:
       self = error.kind == .raised ? .inputData : .configuration
     case is DemoError: self = .usage
+    case let error as TaskError: self = Self.status(error)
+    case let error as RunError: self = Self.status(error)
     default: return nil
+    }
+  }
+
+  private static func status(_ error: TaskError) -> ExitStatus {
+    switch error {
+    case .tooShort, .unknownKind, .unknownFile, .missingQuestions: .usage
+    case .malformed, .empty: .inputData
+    case .unreadable: .inputMissing
+    }
+  }
+
+  private static func status(_ error: RunError) -> ExitStatus {
+    switch error {
+    case .unwritable: .cannotCreate
+    case .malformed: .inputData
+    case .otherRun, .textTooShort, .unknownMethod: .usage
     }
   }
 

@@ -33,6 +33,11 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("A UTF-8 file to read instead of the chronicle.", valueName: "file"))
   var promptFile: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Write times against lengths, both logarithmic, to this SVG file.", valueName: "file"))
+  var plot: String?
+
   @OptionGroup var device: DeviceArguments
   @OptionGroup var attention: AttentionArguments
 
@@ -64,5 +69,6 @@ struct BenchPrefillCommand: AsyncParsableCommand {
       json
         ? PrefillMeasurement.json(rows, peakMemory: Int(csystem_peak_memory_bytes())).text + "\n"
         : PrefillMeasurement.table(rows))
+    if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
   }
 }
