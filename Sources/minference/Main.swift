@@ -8,7 +8,7 @@ struct Minference: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       DemoCommand.self, GenerateCommand.self, ScoreCommand.self, TokenizeCommand.self,
-      VerifyCommand.self, BenchCommand.self,
+      VerifyCommand.self, SearchCommand.self, BenchCommand.self,
     ])
 }
 

@@ -1,5 +1,6 @@
 import MInference
 import MInferenceEvaluation
+import PatternSearch
 
 extension ExitStatus {
   /// The code for an error of the library; nil for errors that are none of its.
@@ -11,6 +12,7 @@ extension ExitStatus {
     case let error as ComputeError: self = Self.status(error)
     case let error as PatternError: self = Self.status(error)
     case let error as LanguageModelError: self = Self.status(error)
+    case let error as SearchError: self = Self.status(error)
     case is DemoError: self = .usage
     default: return nil
     }
@@ -51,6 +53,14 @@ extension ExitStatus {
     case .budget: .usage
     case .malformed, .version, .entry, .shape: .configuration
     case .unwritable: .cannotCreate
+    }
+  }
+
+  private static func status(_ error: SearchError) -> ExitStatus {
+    switch error {
+    case .budgetTooSmall, .noSamples, .foreignWorkFile, .invalidOption: .usage
+    case .sampleTooShort: .inputData
+    case .workFile: .inputOutput
     }
   }
 
