@@ -73,7 +73,13 @@ import Transformers
       model: model, fingerprint: "x", options: options(workFile: file, steps: steps)
     ).run(samples)
     #expect(steps.value == 1)
-    #expect(resumed.samples.map(\.layers) == whole.samples.map(\.layers))
+    // Which candidates are finalists, and have an output error, depends on measured times.
+    func facts(_ result: SearchResult) -> [IndexWork: Double] {
+      let all = result.samples.flatMap { $0.layers.joined().joined() }
+      return Dictionary(all.map { ($0.work, $0.recall) }) { $0 + $1 }
+    }
+    let isEqual = facts(resumed) == facts(whole)
+    #expect(isEqual)
     let again = try PatternSearch(
       model: model, fingerprint: "x", options: options(workFile: file)
     ).run(samples)

@@ -65,7 +65,7 @@ package struct LayerMeasurer {
           sums: sums[chunk][head], queries: pools ? sampler.pooled[chunk][head] : [],
           keys: pools ? Array(pooledKeys[keyValueHead].prefix(blocks * shape.headDim)) : [])
       }
-      var measured = patterns.map { measure($0, mass, estimates) }
+      var measured = HostThreads.map(patterns.count) { measure(patterns[$0], mass, estimates) }
       let chosen = finalists(of: measured)
       if !chosen.isEmpty {
         if outputError?.keyValueHead != keyValueHead {

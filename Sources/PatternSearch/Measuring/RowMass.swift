@@ -26,17 +26,18 @@ package struct RowMass {
     for start in stride(from: 0, to: positions.count, by: rowsAtOnce) {
       let rows = start..<min(start + rowsAtOnce, positions.count)
       let block = try scores(rows)
-      for row in rows {
-        let position = positions[row]
-        let first = slidingWindow.map { max(0, position - $0 + 1) } ?? 0
-        block.withUnsafeBufferPointer { scores in
-          running.withUnsafeMutableBufferPointer { sums in
-            inverse[row] = Self.accumulate(
-              scores: UnsafeBufferPointer(
-                rebasing: scores[(row - start) * keys..<(row - start + 1) * keys]),
-              visible: first..<position + 1,
-              into: UnsafeMutableBufferPointer(
-                rebasing: sums[row * (keys + 1)..<(row + 1) * (keys + 1)]))
+      block.withUnsafeBufferPointer { scores in
+        running.withUnsafeMutableBufferPointer { sums in
+          inverse.withUnsafeMutableBufferPointer { inverse in
+            HostThreads.run(rows.count) { place in
+              let position = positions[start + place]
+              let first = slidingWindow.map { max(0, position - $0 + 1) } ?? 0
+              let base = (start + place) * (keys + 1)
+              inverse[start + place] = Self.accumulate(
+                scores: UnsafeBufferPointer(rebasing: scores[place * keys..<(place + 1) * keys]),
+                visible: first..<position + 1,
+                into: UnsafeMutableBufferPointer(rebasing: sums[base..<base + keys + 1]))
+            }
           }
         }
       }
@@ -48,10 +49,18 @@ package struct RowMass {
     scores: UnsafeBufferPointer<Float>, visible: Range<Int>,
     into sums: UnsafeMutableBufferPointer<Float>
   ) -> Float {
-    var largest = -Float.infinity
-    for key in visible { largest = max(largest, scores[key]) }
-    var total = 0.0
     var key = visible.lowerBound
+    var lanes = SIMD8<Float>(repeating: -.infinity)
+    while key + 8 <= visible.upperBound {
+      var x = SIMD8<Float>()
+      for lane in 0..<8 { x[lane] = scores[key + lane] }
+      lanes = lanes.replacing(with: x, where: x .> lanes)
+      key += 8
+    }
+    var largest = lanes.max()
+    for key in key..<visible.upperBound { largest = max(largest, scores[key]) }
+    var total = 0.0
+    key = visible.lowerBound
     while key + 8 <= visible.upperBound {
       var x = SIMD8<Float>()
       for lane in 0..<8 { x[lane] = scores[key + lane] }
@@ -157,7 +166,8 @@ package struct RowMass {
     var result = [Float](repeating: 0, count: places.count * keys)
     result.withUnsafeMutableBufferPointer { result in
       running.withUnsafeBufferPointer { running in
-        for (place, row) in places.enumerated() {
+        HostThreads.run(places.count) { place in
+          let row = places.lowerBound + place
           let position = positions[row]
           let base = row * (keys + 1)
           func copy(_ range: Range<Int>) {
@@ -168,7 +178,7 @@ package struct RowMass {
           }
           guard case .tiles(let tiles) = rowSet else {
             copy(0..<position + 1)
-            continue
+            return
           }
           let runs = tiles.runs(ofRow: position / grid.tile.rows - grid.tileRows.lowerBound)
           for run in runs {

@@ -1,0 +1,45 @@
+public import SparseAttention
+
+extension SearchResult {
+  /// The choice as a pattern file says it: every head's pattern with what was measured of it, and
+  /// where it comes from.
+  ///
+  /// - Parameters:
+  ///   - model: the model's name.
+  ///   - validations: runs on texts that chose nothing; the worst figures of them are stored.
+  public func configuration(
+    model: String, fingerprint: String, device: String, validations: [SearchValidation] = []
+  ) -> PatternConfiguration {
+    let measurements = (0..<layers).map { layer in
+      (0..<heads).map { head -> HeadMeasurement? in
+        let option = options[layer * heads + head].options[chosen(layer: layer, head: head)]
+        return HeadMeasurement(
+          recall: rounded(option.recall), tenthPercentile: rounded(option.tenthPercentile),
+          outputError: measured(layer: layer, head: head).compactMap(\.outputError).max()
+            .map(rounded),
+          milliseconds: rounded(option.seconds * 1000 / Double(max(samples.count, 1))),
+          density: rounded(
+            density(layer: layer, head: head, candidate: chosen(layer: layer, head: head))))
+      }
+    }
+    let lengths = Set(samples.map(\.tokens)).sorted()
+    var names: [String] = []
+    for sample in samples where !names.contains(sample.name) { names.append(sample.name) }
+    let figures = validations.map(\.recall)
+    return PatternConfiguration(
+      patterns: chosenPatterns, measurements: measurements,
+      metadata: PatternMetadata(
+        model: model, device: device, samples: names, tokens: lengths.last,
+        fingerprint: fingerprint, lengths: lengths,
+        recall: RecallFigures(
+          mean: rounded(choice.meanRecall), worst: rounded(choice.worstRecall)),
+        validation: figures.isEmpty
+          ? nil
+          : RecallFigures(
+            mean: rounded(figures.map(\.mean).min() ?? 1),
+            worst: rounded(figures.map(\.worst).min() ?? 1))))
+  }
+
+  /// To five decimals: what lies behind is noise, and files are read by people.
+  private func rounded(_ value: Double) -> Double { (value * 1e5).rounded() / 1e5 }
+}
