@@ -3,6 +3,14 @@ import MInference
 import MInferenceEvaluation
 import PatternSearch
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// `minference search`: the pattern of every head, chosen by measured recall and time.
 ///
 /// Runs on the main thread: a search computes for minutes, and Swift's cooperative pool is not for
@@ -77,6 +85,7 @@ struct SearchCommand: ParsableCommand {
   var resume: String?
 
   mutating func run() throws {
+    try checkOutput()
     let model = try LanguageModel(
       directory: self.model.model, device: self.model.device.device,
       threads: self.model.device.threads?.value)
@@ -111,6 +120,17 @@ struct SearchCommand: ParsableCommand {
       try configuration.writeUpstream(toFile: output, contextLength: model.contextLength)
     }
     try StandardOutput.write(SearchReportText.report(result, validations: validations))
+  }
+
+  /// Minutes of measuring should not end at a directory that was never there.
+  private func checkOutput() throws {
+    let directory = output.lastIndex(of: "/").map { output[..<$0] } ?? "."
+    guard access(directory.isEmpty ? "/" : String(directory), W_OK | X_OK) == 0 else {
+      throw CommandFailure(
+        .cannotCreate,
+        "\(output): cannot be created (\(String(cString: strerror(errno)))); name a file in a "
+          + "directory that can be written")
+    }
   }
 
   /// The candidates that the wanted layout can say.
