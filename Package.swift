@@ -53,7 +53,7 @@ let package = Package(
     .executableTarget(
       name: "minference",
       dependencies: [
-        "MInference", "MInferenceEvaluation", "CSystem",
+        "MInference", "MInferenceEvaluation", "PatternSearch", "CSystem",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),

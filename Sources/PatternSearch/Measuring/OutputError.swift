@@ -31,8 +31,9 @@ struct OutputError {
     _ mass: RowMass, _ rowSet: RowSet, on grid: TileGrid, places: Range<Int>, kept: [Double]
   ) throws -> [Float] {
     var result: [Float] = []
-    for start in stride(from: places.lowerBound, to: places.upperBound, by: 64) {
-      let rows = start..<min(start + 64, places.upperBound)
+    let step = RowMass.rowsAtOnce(keys: keys)
+    for start in stride(from: places.lowerBound, to: places.upperBound, by: step) {
+      let rows = start..<min(start + step, places.upperBound)
       let weights = try backend.makeTensor(
         .float32, [rows.count, keys], purpose: "measuring output error")
       try backend.write(mass.masked(rowSet, on: grid, places: rows), to: weights)

@@ -16,13 +16,14 @@ package struct RowMass {
   /// Makes the sums of consecutive rows from their scores in units of log 2; `scores` is asked for a
   /// few rows at a time and gives [rows, keys].
   package init(
-    positions: [Int], keys: Int, slidingWindow: Int?, rowsAtOnce: Int = 32,
+    positions: [Int], keys: Int, slidingWindow: Int?, rowsAtOnce: Int? = nil,
     scores: (Range<Int>) throws -> [Float]
   ) rethrows {
     self.positions = positions
     self.keys = keys
     running = [Float](repeating: 0, count: positions.count * (keys + 1))
     inverse = [Float](repeating: 0, count: positions.count)
+    let rowsAtOnce = rowsAtOnce ?? Self.rowsAtOnce(keys: keys)
     for start in stride(from: 0, to: positions.count, by: rowsAtOnce) {
       let rows = start..<min(start + rowsAtOnce, positions.count)
       let block = try scores(rows)
@@ -43,6 +44,9 @@ package struct RowMass {
       }
     }
   }
+
+  /// Rows whose scores are held beside the sums: 32 MB of them, so that memory does not double.
+  static func rowsAtOnce(keys: Int) -> Int { max(16, (8 << 20) / max(keys, 1)) }
 
   /// Running sums of 2^(score - largest) over the visible keys; returns 1 / their sum.
   private static func accumulate(
@@ -84,6 +88,7 @@ package struct RowMass {
 
   /// 2^x for x <= 0, to 3e-7 of the value; 0 below -126. Plain multiplications and additions: fused
   /// ones are slow library calls where the compiler may not assume them.
+  @inline(__always)
   private static func exp2(_ x: SIMD8<Float>) -> SIMD8<Float> {
     // Adding 1.5 * 2^23 rounds to the nearest whole number, which then stands in the low bits.
     let shifted =

@@ -11,7 +11,7 @@ public struct PatternSearch: Sendable {
   public let model: Transformer
   /// Of the weights; see `Checkpoint.fingerprint()`.
   public let fingerprint: String
-  public let options: SearchOptions
+  public var options: SearchOptions
 
   public init(model: Transformer, fingerprint: String, options: SearchOptions) {
     self.model = model

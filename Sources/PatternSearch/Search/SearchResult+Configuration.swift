@@ -24,7 +24,11 @@ extension SearchResult {
     }
     let lengths = Set(samples.map(\.tokens)).sorted()
     var names: [String] = []
-    for sample in samples where !names.contains(sample.name) { names.append(sample.name) }
+    for sample in samples {
+      // Where a text lay says nothing to those who read the file elsewhere.
+      let name = sample.name.split(separator: "/").last.map(String.init) ?? sample.name
+      if !names.contains(name) { names.append(name) }
+    }
     let figures = validations.map(\.recall)
     return PatternConfiguration(
       patterns: chosenPatterns, measurements: measurements,
