@@ -56,7 +56,8 @@ import Transformers
         #expect(measured[head][candidate].work.pairs == sparse.pairs[head])
 
         var (difference, norm) = (0.0, 0.0)
-        for position in rows.positions {
+        let places = rows.chunks.flatMap { rows.outputPlaces(in: $0) }
+        for position in places.map({ rows.positions[$0] }) {
           for d in 0..<shape.headDim {
             let place = position * width + head * shape.headDim + d
             difference += Double(

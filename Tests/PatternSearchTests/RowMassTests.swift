@@ -86,7 +86,7 @@ import Testing
       let kept = problem.mass.kept(
         rowSet, on: problem.grid, places: 0..<problem.positions.count)
       let masked = problem.mass.masked(
-        rowSet, on: problem.grid, places: 0..<problem.positions.count)
+        rowSet, on: problem.grid, places: Array(problem.positions.indices))
       for (row, position) in problem.positions.enumerated() {
         let probabilities = problem.probabilities(row)
         var expected = 0.0

@@ -46,7 +46,7 @@ struct MeanRecallSolver {
 
   /// Options on the upper hull, from the cheapest (of which the one with most recall) to the one
   /// with most recall; recall gained for each second falls along it.
-  private static func hull(_ head: HeadOptions, _ allowed: [Int]) -> [Int] {
+  static func hull(_ head: HeadOptions, _ allowed: [Int]) -> [Int] {
     let options = head.options
     let sorted = allowed.sorted {
       (options[$0].seconds, -options[$0].recall) < (options[$1].seconds, -options[$1].recall)

@@ -8,7 +8,8 @@ public struct CandidateMeasurement: Sendable, Hashable, Codable {
   public var tenthPercentile: Double
   /// Over all chunks.
   public var work: IndexWork
-  /// norm(o_sparse - o_dense) / norm(o_dense) over the same rows; measured for finalists alone.
+  /// norm(o_sparse - o_dense) / norm(o_dense) over every fourth of the
+  /// sampled rows; measured for finalists alone.
   public var outputError: Double?
 
   public init(

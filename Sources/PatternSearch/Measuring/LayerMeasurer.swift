@@ -12,18 +12,21 @@ package struct LayerMeasurer {
   let costs: CostModel
   /// The recall around which candidates are finalists, whose output error is measured.
   let floor: RecallFloor
+  /// Whether heads may keep more or less than the floor, as pays for all of them together.
+  let choosesOnHull: Bool
   private let finalistCount: Int
 
   package init(
     backend: any Backend, patterns: [HeadPattern], rows: SampledRows, shape: AttentionShape,
     costs: CostModel, floor: RecallFloor, columnsThatFillTile: Int, denseBelow: Int = 0,
-    finalists: Int = 3
+    choosesOnHull: Bool = false, finalists: Int = 3
   ) {
     self.backend = backend
     self.patterns = patterns
     self.rows = rows
     self.costs = costs
     self.floor = floor
+    self.choosesOnHull = choosesOnHull
     finalistCount = finalists
     let tile = backend.tileShape(headDim: shape.headDim)
     selectors = rows.chunks.map { chunk in
@@ -142,22 +145,31 @@ package struct LayerMeasurer {
       pooledKeys: estimates[chunk].keys)
   }
 
-  /// The cheapest candidates that keep the floor on this sample; dense is none.
+  /// The candidates that may well be chosen: with a floor for every head the cheapest that keep it,
+  /// otherwise those of which no other gives more recall for the time. Dense is none.
   private func finalists(of measured: [CandidateMeasurement]) -> [Int] {
-    let seconds = zip(measured, patterns).map {
-      costs.seconds($0.work, pattern: $1, chunks: rows.chunks)
+    let head = HeadOptions(
+      zip(measured, patterns).map {
+        HeadOption(
+          seconds: costs.seconds($0.work, pattern: $1, chunks: rows.chunks), recall: $0.recall,
+          tenthPercentile: $0.tenthPercentile)
+      })
+    let allowed = head.options.indices.filter {
+      patterns[$0] != .dense && floor.isKept(by: head.options[$0])
+        && head.options[$0].seconds < head.options[0].seconds
     }
-    return measured.indices.filter {
-      patterns[$0] != .dense && measured[$0].recall >= floor.mean
-        && measured[$0].tenthPercentile >= floor.tenthPercentile && seconds[$0] < seconds[0]
-    }.sorted { seconds[$0] < seconds[$1] }.prefix(finalistCount).map { $0 }
+    let efficient =
+      choosesOnHull
+      ? MeanRecallSolver.hull(head, allowed)
+      : allowed.sorted { head.options[$0].seconds < head.options[$1].seconds }
+    return Array(efficient.prefix(finalistCount))
   }
 
   private func measureOutputErrors(
     _ measured: inout [CandidateMeasurement], _ candidates: [Int], _ mass: RowMass,
     _ estimates: [HeadEstimates], _ error: OutputError
   ) throws {
-    func outputs(_ pattern: HeadPattern, _ chunk: Int, _ places: Range<Int>) throws -> [Float] {
+    func outputs(_ pattern: HeadPattern, _ chunk: Int, _ places: [Int]) throws -> [Float] {
       let grid = selectors[chunk].grid
       let rowSet = rowSet(pattern, chunk: chunk, estimates)
       return try error.outputs(
@@ -166,7 +178,7 @@ package struct LayerMeasurer {
     }
     var squares = candidates.map { _ in (difference: 0.0, dense: 0.0) }
     for chunk in rows.chunks.indices {
-      let places = rows.places(in: rows.chunks[chunk])
+      let places = rows.outputPlaces(in: rows.chunks[chunk])
       guard !places.isEmpty else { continue }
       let dense = try outputs(.dense, chunk, places)
       for (slot, candidate) in candidates.enumerated() {

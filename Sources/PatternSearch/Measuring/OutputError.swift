@@ -28,12 +28,13 @@ struct OutputError {
 
   /// The rows' outputs under a row set: [places, headDim]. `kept` are the rows' shares of mass.
   func outputs(
-    _ mass: RowMass, _ rowSet: RowSet, on grid: TileGrid, places: Range<Int>, kept: [Double]
+    _ mass: RowMass, _ rowSet: RowSet, on grid: TileGrid, places: [Int], kept: [Double]
   ) throws -> [Float] {
     var result: [Float] = []
     let step = RowMass.rowsAtOnce(keys: keys)
-    for start in stride(from: places.lowerBound, to: places.upperBound, by: step) {
-      let rows = start..<min(start + step, places.upperBound)
+    for start in stride(from: 0, to: places.count, by: step) {
+      let batch = start..<min(start + step, places.count)
+      let rows = Array(places[batch])
       let weights = try backend.makeTensor(
         .float32, [rows.count, keys], purpose: "measuring output error")
       try backend.write(mass.masked(rowSet, on: grid, places: rows), to: weights)
@@ -41,8 +42,8 @@ struct OutputError {
         .float32, [rows.count, headDim], purpose: "measuring output error")
       try backend.linear(weights, weight: values, bias: nil, into: o, accumulate: false)
       let sums = try backend.read(o)
-      for (row, place) in rows.enumerated() {
-        let share = max(Float(kept[place - places.lowerBound]), .leastNormalMagnitude)
+      for row in rows.indices {
+        let share = Float(max(kept[start + row], .leastNormalMagnitude))
         result += sums[row * headDim..<(row + 1) * headDim].map { $0 / share }
       }
     }

@@ -117,7 +117,9 @@ package struct RowMass {
   /// Shares of the mass that a row set computes, for the rows `places`, which lie in the grid's chunk.
   ///
   /// O(rows * (runs of a tile row + columns)).
-  package func kept(_ rowSet: RowSet, on grid: TileGrid, places: Range<Int>) -> [Double] {
+  package func kept(
+    _ rowSet: RowSet, on grid: TileGrid, places: some Collection<Int>
+  ) -> [Double] {
     guard case .tiles(let tiles) = rowSet else { return places.map { _ in 1 } }
     var result: [Double] = []
     result.reserveCapacity(places.count)
@@ -167,12 +169,12 @@ package struct RowMass {
   }
 
   /// Unnormalised masses of the rows `places` where the row set computes them, else 0: [places, keys].
-  package func masked(_ rowSet: RowSet, on grid: TileGrid, places: Range<Int>) -> [Float] {
+  package func masked(_ rowSet: RowSet, on grid: TileGrid, places: [Int]) -> [Float] {
     var result = [Float](repeating: 0, count: places.count * keys)
     result.withUnsafeMutableBufferPointer { result in
       running.withUnsafeBufferPointer { running in
         HostThreads.run(places.count) { place in
-          let row = places.lowerBound + place
+          let row = places[place]
           let position = positions[row]
           let base = row * (keys + 1)
           func copy(_ range: Range<Int>) {

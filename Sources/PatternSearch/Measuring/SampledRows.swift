@@ -31,6 +31,12 @@ package struct SampledRows: Sendable, Hashable {
     }..<positions.partitioningIndex { $0 >= range.upperBound }
   }
 
+  /// Places of the rows on which output errors are measured: every fourth, as a product with all
+  /// values costs more than a sum of masses.
+  package func outputPlaces(in range: Range<Int>) -> [Int] {
+    places(in: range).filter { $0 % 4 == 0 }
+  }
+
   /// Places whose rows count for a pattern: those beyond what it computes anyway, and the last ones.
   package func counted(for pattern: HeadPattern) -> Range<Int> {
     let first = min(pattern.sinkAndWindow, max(0, tokens - Self.last))

@@ -126,7 +126,8 @@ public struct PatternSearch: Sendable {
             columnsThatFillTile: options.columnsThatFillTile
               ?? SparseCostModel().columnsThatFillTile(
                 model.backend.tileShape(headDim: shape.headDim)),
-            denseBelow: options.denseBelow)
+            denseBelow: options.denseBelow, choosesOnHull: options.choosesOnHull,
+            finalists: options.choosesOnHull ? 8 : 3)
         )
       }
       let heads =

@@ -54,6 +54,11 @@ public struct SearchOptions: Sendable {
     self.isCancelled = isCancelled
   }
 
+  /// Whether heads are weighed against one another, so that finalists lie along the hull.
+  var choosesOnHull: Bool {
+    if case .everyHead = objective { false } else { true }
+  }
+
   /// The floor near which finalists lie.
   var floor: RecallFloor {
     switch objective {
