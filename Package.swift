@@ -49,7 +49,7 @@ let package = Package(
       imports: [
         "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "SparseAttention", "Transformers",
       ]),
-    module("MInferenceEvaluation", imports: ["MInference", "Compute"]),
+    module("MInferenceEvaluation", imports: ["MInference", "Checkpoints", "Compute"]),
     .executableTarget(
       name: "minference",
       dependencies: [
@@ -69,6 +69,7 @@ let package = Package(
       of: "PatternSearch",
       imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention", "Transformers"]),
     tests(of: "MInference"),
-    tests(of: "MInferenceEvaluation", imports: ["MInference"]),
+    tests(
+      of: "MInferenceEvaluation", imports: ["MInference", "Checkpoints", "Compute"], goldens: true),
   ]
 )

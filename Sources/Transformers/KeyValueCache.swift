@@ -1,5 +1,5 @@
 public import Compute
-import SparseAttention
+public import SparseAttention
 
 /// The keys and values of one sequence, in all layers.
 ///
@@ -15,6 +15,8 @@ public final class KeyValueCache {
   /// The length that decided the rotary frequencies; nil before the first token.
   public private(set) var sequenceLength: Int?
   private let givenSequenceLength: Int?
+  /// What static patterns begin a new sequence with: the indices of a calibration prompt.
+  public var calibratedSelections = SelectionMemory.Selections()
   /// Indices that static patterns keep from their first estimation.
   let selectionMemory = SelectionMemory()
   /// What decoding writes its intermediate results to, kept from token to token.
@@ -61,7 +63,7 @@ public final class KeyValueCache {
   /// The sequence's length for the rotary frequencies, now that so many tokens are added. The first
   /// tokens decide it; a first prefill that came to nothing leaves no trace.
   func lengthOfSequence(adding tokens: Int) -> Int {
-    if count == 0 { selectionMemory.removeAll() }
+    if count == 0 { selectionMemory.selections = calibratedSelections }
     let length =
       count == 0 ? givenSequenceLength ?? tokens : sequenceLength ?? count + tokens
     sequenceLength = length

@@ -6,7 +6,10 @@ struct Minference: AsyncParsableCommand {
     commandName: "minference",
     abstract: "Answers questions about very long prompts, with dynamic sparse attention.",
     version: "0.1.0",
-    subcommands: [TokenizeCommand.self])
+    subcommands: [
+      DemoCommand.self, GenerateCommand.self, ScoreCommand.self, TokenizeCommand.self,
+      EvaluateCommand.self, InspectCommand.self, VerifyCommand.self, BenchCommand.self,
+    ])
 }
 
 @main enum Main {

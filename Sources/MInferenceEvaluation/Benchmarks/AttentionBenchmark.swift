@@ -151,7 +151,9 @@ private struct Problem {
       let columns = (0..<tokens).filter { _ in
         Double.random(in: 0..<1, using: &random) < density * 0.35
       }
-      return ({ diagonal, keyTile in keyTile == 0 || kept[diagonal - keyTile] }, columns.map(Int32.init))
+      return (
+        { diagonal, keyTile in keyTile == 0 || kept[diagonal - keyTile] }, columns.map(Int32.init)
+      )
     }
   }
 
@@ -167,7 +169,8 @@ private struct Problem {
         let firstDiagonal = tileRow * tile.rows / tile.columns
         let end = (min((tileRow + 1) * tile.rows, tokens) - 1) / tile.columns + 1
         let rowStart = runs.count
-        for keyTile in 0..<end where keyTile >= firstDiagonal || choice.keep(firstDiagonal, keyTile) {
+        for keyTile in 0..<end where keyTile >= firstDiagonal || choice.keep(firstDiagonal, keyTile)
+        {
           if runs.count > rowStart, let last = runs.last, Int(last.end) == keyTile {
             runs[runs.count - 1].end += 1
           } else {

@@ -8,6 +8,11 @@ public struct DemoDocument: Sendable {
   /// In the order in which they are asked.
   public let needles: [Needle]
 
+  init(text: String, needles: [Needle]) {
+    self.text = text
+    self.needles = needles
+  }
+
   /// A document of at most `tokens` tokens, as `countTokens` counts them.
   ///
   /// With little room there is no paragraph, and the facts alone may take more than `tokens`.

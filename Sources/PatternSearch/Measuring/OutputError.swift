@@ -43,7 +43,7 @@ struct OutputError {
       try backend.linear(weights, weight: values, bias: nil, into: o, accumulate: false)
       let sums = try backend.read(o)
       for row in rows.indices {
-        let share = Float(max(kept[start + row], .leastNormalMagnitude))
+        let share = max(Float(kept[start + row]), .leastNormalMagnitude)
         result += sums[row * headDim..<(row + 1) * headDim].map { $0 / share }
       }
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import MInference
 
 /// How the next token is chosen. What is not given comes from the model's generation_config.json.
 struct SamplingArguments: ParsableArguments {
@@ -44,5 +45,23 @@ struct SamplingArguments: ParsableArguments {
     guard !stop.contains("") else {
       throw ValidationError("--stop: the text is empty; give at least one character")
     }
+  }
+}
+
+extension SamplingArguments {
+  /// The checkpoint's own settings with what was given in their place; nil if nothing was.
+  func options(of model: LanguageModel) -> SamplingOptions {
+    var options = model.defaultSampling
+    if let temperature { options.temperature = Float(temperature) }
+    if let topP { options.topP = Float(topP) }
+    if let topK { options.topK = topK.value }
+    if let minP { options.minP = Float(minP) }
+    if let repetitionPenalty { options.repetitionPenalty = Float(repetitionPenalty) }
+    if let seed { options.seed = seed }
+    // A way of sampling asks for sampling, where the checkpoint does not.
+    if temperature == nil, options.temperature == 0, topP != nil || topK != nil || minP != nil {
+      options.temperature = 1
+    }
+    return options
   }
 }

@@ -12,6 +12,8 @@ enum ExitStatus: Int32 {
   case software = 70
   /// The system refused memory or threads.
   case system = 71
+  /// An output file cannot be made.
+  case cannotCreate = 73
   /// Reading or writing failed.
   case inputOutput = 74
   /// A checkpoint or pattern file that does not hold what it should.

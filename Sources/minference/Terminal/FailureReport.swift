@@ -30,13 +30,15 @@ enum FailureReport {
   }
 
   private static func describe(_ error: any Error) -> (status: Int32, message: String) {
-    switch error {
-    case let failure as CommandFailure: (failure.status.rawValue, failure.description)
-    case let code as ExitCode: (code.rawValue, "")
-    default:
-      // What remains are the parser's own errors.
-      (ExitStatus.usage.rawValue, Minference.message(for: error))
+    if let failure = error as? CommandFailure {
+      return (failure.status.rawValue, failure.description)
     }
+    if let code = error as? ExitCode { return (code.rawValue, "") }
+    if let status = ExitStatus(for: error) { return (status.rawValue, "\(error)") }
+    // What remains are the parser's own errors, and faults that nobody foresaw.
+    let status =
+      Minference.exitCode(for: error) == .validationFailure ? ExitStatus.usage : .software
+    return (status.rawValue, Minference.message(for: error))
   }
 
   private static func oneLine(_ message: String) -> String {

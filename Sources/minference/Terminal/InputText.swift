@@ -8,8 +8,8 @@
 
 /// Text that the user gives in a file or on standard input.
 enum InputText {
-  /// The file's text. Throws a ``CommandFailure`` that names the file if it cannot be read or is
-  /// not UTF-8. A byte order mark at its beginning is left out.
+  /// The file's text, as it stands. Throws a ``CommandFailure`` that names the file if it cannot be
+  /// read or is not UTF-8.
   static func read(path: String) throws -> String {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else {
@@ -42,7 +42,6 @@ enum InputText {
   }
 
   private static func text(of bytes: [UInt8], name: String) throws -> String {
-    let bytes = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
     if let text = String(validating: bytes, as: UTF8.self) { return text }
     throw CommandFailure(
       .inputData,
@@ -50,10 +49,10 @@ enum InputText {
   }
 
   /// The offset at which UTF-8 decoding fails first.
-  private static func firstInvalidByte(in bytes: ArraySlice<UInt8>) -> Int {
+  private static func firstInvalidByte(in bytes: [UInt8]) -> Int {
     var decoder = UTF8()
     var iterator = bytes.makeIterator()
-    var offset = bytes.startIndex
+    var offset = 0
     while case .scalarValue(let scalar) = decoder.decode(&iterator) {
       offset += UTF8.width(scalar)
     }

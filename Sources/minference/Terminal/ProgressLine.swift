@@ -8,25 +8,26 @@ final class ProgressLine: Sendable {
     var start: ContinuousClock.Instant
     var lastShown: ContinuousClock.Instant?
     var isShowing = false
+    var notices: [String]
   }
 
   private let label: String
   private let isTerminal: Bool
-  private let isQuiet: Bool
   private let state: Mutex<State>
 
-  /// Nothing is written if `isQuiet`.
-  init(label: String, isQuiet: Bool = false) {
+  /// - Parameter notices: Lines that the user should see once the work has begun. A run that fails
+  ///   before says why, and nothing else.
+  init(label: String, notices: [String] = []) {
     self.label = label
-    self.isQuiet = isQuiet
     isTerminal = StandardError.isTerminal
-    state = Mutex(State(start: .now))
+    state = Mutex(State(start: .now, notices: notices))
   }
 
   /// Called from the thread that computes; cheap when there is nothing to show yet.
   func update(fraction: Double, totalTokens: Int) {
-    guard !isQuiet else { return }
     state.withLock { state in
+      state.notices.forEach(StandardError.note)
+      state.notices = []
       let now = ContinuousClock.Instant.now
       // A terminal is refreshed ten times a second; a log gets a line every 15 seconds.
       let interval: Duration = isTerminal ? .milliseconds(100) : .seconds(15)

@@ -1,13 +1,27 @@
 import ArgumentParser
+import MInference
 
-struct TokenizeCommand: AsyncParsableCommand {
+/// `minference tokenize`: ids on one line.
+struct TokenizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "tokenize", abstract: "Prints the token ids of a file, on one line.")
-  @OptionGroup var sampling: SamplingArguments
-  @Option(name: .long, parsing: .unconditional, transform: { try Size.parsed($0) }) var length:
-    Size?
-  @Argument var source: String?
-  mutating func run() async throws {
-    try StandardOutput.write("hello \(source ?? "nil") \(length?.value ?? 0)\n")
+    commandName: "tokenize",
+    abstract: "Prints the token ids of a file on one line, separated by blanks.",
+    discussion: "Special tokens in the text are recognised, as in Hugging Face's tokenizers.")
+
+  @Option(
+    help: ArgumentHelp(
+      "A directory with a tokenizer.json; nothing else is needed.", valueName: "dir")
+  )
+  var model: String
+
+  @Option(help: ArgumentHelp("A UTF-8 text file; - for standard input.", valueName: "file"))
+  var file: String
+
+  func run() throws {
+    let tokenizer = try Tokenizer(directory: model)
+    let text =
+      file == "-" ? try InputText.readStandardInput() : try InputText.read(path: file)
+    let ids = tokenizer.encode(text)
+    try StandardOutput.write(ids.lazy.map(String.init).joined(separator: " ") + "\n")
   }
 }

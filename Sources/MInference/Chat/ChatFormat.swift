@@ -1,0 +1,46 @@
+import Tokenizers
+
+/// A checkpoint's chat template, and what it makes of a conversation.
+struct ChatFormat {
+  private let template: ChatTemplate
+  private let configuration: TokenizerConfiguration
+
+  /// Throws ``LanguageModelError/noChatTemplate(file:)``, or `ChatTemplateError` for a template that
+  /// cannot be read.
+  init(_ tokenizer: Tokenizer) throws {
+    configuration = tokenizer.configuration
+    guard let source = configuration.chatTemplate else {
+      throw LanguageModelError.noChatTemplate(file: tokenizer.path)
+    }
+    template = try ChatTemplate(
+      source: source, name: configuration.chatTemplateFile ?? tokenizer.path)
+  }
+
+  /// The messages, and the beginning of the assistant's answer.
+  func segments(_ messages: [ChatMessage]) throws -> [TextSegment] {
+    try render(messages).map(\.textSegment)
+  }
+
+  /// What follows an answer that the model has just given: the end of its turn, a user's message,
+  /// and the beginning of the next answer.
+  func continuation(_ message: String) throws -> [TextSegment] {
+    // The template alone knows how a turn ends, so it is shown a conversation that has one.
+    let answer = "answer"
+    let segments = try render([
+      ChatMessage(role: "user", content: "question"),
+      ChatMessage(role: "assistant", content: answer),
+      ChatMessage(role: "user", content: message),
+    ])
+    guard let end = segments.firstIndex(where: { $0.isContent && $0.text == answer }) else {
+      throw LanguageModelError.noFollowUp(template: template.name)
+    }
+    return segments[(end + 1)...].map(\.textSegment)
+  }
+
+  private func render(_ messages: [ChatMessage]) throws -> [ChatSegment] {
+    try template.render(
+      messages: messages, addGenerationPrompt: true,
+      beginningOfTextToken: configuration.beginningOfTextToken,
+      endOfTextToken: configuration.endOfTextToken)
+  }
+}

@@ -1,0 +1,41 @@
+public import Compute
+public import Transformers
+
+/// How a sequence is kept and how its prompts are read.
+public struct SessionOptions: Sendable {
+  /// Which pairs of queries and keys prefill computes.
+  public var attention: AttentionOptions
+  /// float32, or bfloat16 for half the memory.
+  public var keyValueType: DataType
+  /// Tokens of a prompt read at once; nil: all of them, as in MInference 1.0.
+  public var chunk: Int?
+  /// Whether prefill also measures recall on sampled rows; its time is in no figure.
+  public var measuresRecall: Bool
+
+  public init(
+    attention: AttentionOptions = AttentionOptions(), keyValueType: DataType = .float32,
+    chunk: Int? = nil, measuresRecall: Bool = false
+  ) {
+    self.attention = attention
+    self.keyValueType = keyValueType
+    self.chunk = chunk
+    self.measuresRecall = measuresRecall
+  }
+}
+
+/// How an answer is made.
+public struct GenerationOptions: Sendable {
+  public var maximumTokens: Int
+  /// nil: what the checkpoint's generation_config.json asks for.
+  public var sampling: SamplingOptions?
+  /// The answer ends before the first of these.
+  public var stopStrings: [String]
+
+  public init(
+    maximumTokens: Int = 512, sampling: SamplingOptions? = nil, stopStrings: [String] = []
+  ) {
+    self.maximumTokens = maximumTokens
+    self.sampling = sampling
+    self.stopStrings = stopStrings
+  }
+}

@@ -1,0 +1,79 @@
+public import Transformers
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// What a model thinks of a text, token by token.
+public struct TextScore: Sendable {
+  /// Natural logarithm of the probability of each token after the first, given those before it.
+  public var logProbabilities: [Float] = []
+  /// The most likely id after each token.
+  public var mostLikely: [Int32] = []
+  public var report: PrefillReport
+
+  /// exp of the mean negative log-probability; nil for a single token.
+  public var perplexity: Double? {
+    guard !logProbabilities.isEmpty else { return nil }
+    let sum = logProbabilities.reduce(0.0) { $0 + Double($1) }
+    return exp(-sum / Double(logProbabilities.count))
+  }
+}
+
+extension LanguageModel {
+  /// Scores a text of at most ``contextLength`` tokens.
+  ///
+  /// Memory grows with the text by two numbers a token: logits are made for a few rows at a time.
+  ///
+  /// - Throws: as ``Session/prefill(_:progress:)``.
+  public func score(
+    _ ids: [Int32], options: SessionOptions = SessionOptions(),
+    progress: (@Sendable (PrefillProgress) -> Void)? = nil
+  ) async throws -> TextScore {
+    let cancellation = CancellationFlag()
+    return try await withTaskCancellationHandler {
+      try await WorkerThread.run {
+        try self.score(ids, options, progress: progress, isCancelled: { cancellation.isSet })
+      }
+    } onCancel: {
+      cancellation.set()
+    }
+  }
+
+  private func score(
+    _ ids: [Int32], _ options: SessionOptions,
+    progress: (@Sendable (PrefillProgress) -> Void)?, isCancelled: @escaping @Sendable () -> Bool
+  ) throws -> TextScore {
+    guard !ids.isEmpty else { throw LanguageModelError.emptyPrompt }
+    guard ids.count <= contextLength else {
+      throw LanguageModelError.promptTooLong(tokens: ids.count, contextLength: contextLength)
+    }
+    let cache = try transformer.makeCache(capacity: ids.count, type: options.keyValueType)
+    cache.calibratedSelections = options.attention.calibratedSelections
+    var logProbabilities: [Float] = []
+    var mostLikely: [Int32] = []
+    logProbabilities.reserveCapacity(ids.count - 1)
+    mostLikely.reserveCapacity(ids.count)
+    let report = try transformer.score(
+      ids, cache: cache,
+      options: PrefillOptions(
+        planner: try planner(for: options.attention), chunk: options.chunk,
+        measureRecall: options.measuresRecall, progress: progress, isCancelled: isCancelled)
+    ) { position, logits in
+      var best = logits.startIndex
+      for index in logits.indices where logits[index] > logits[best] { best = index }
+      mostLikely.append(Int32(best - logits.startIndex))
+      guard position + 1 < ids.count else { return }
+      let largest = logits[best]
+      let sum = logits.reduce(0.0) { $0 + Double(expf($1 - largest)) }
+      let logit = logits[logits.startIndex + Int(ids[position + 1])]
+      logProbabilities.append(Float(Double(logit) - Double(largest) - log(sum)))
+    }
+    return TextScore(
+      logProbabilities: logProbabilities, mostLikely: mostLikely, report: report)
+  }
+}

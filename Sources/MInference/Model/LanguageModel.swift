@@ -1,0 +1,117 @@
+public import Checkpoints
+import Compute
+public import SparseAttention
+public import Tokenizers
+public import Transformers
+
+/// A checkpoint with its tokenizer and its patterns, on a device: ready to answer.
+///
+///     let model = try await LanguageModel.load(directory: "Models/...")
+///     let prompt = try model.encode(.user(document + "\n\n" + question))
+///     let session = try model.makeSession(capacity: prompt.count + 256)
+///     try await session.prefill(prompt)
+///     for try await piece in session.generate() { print(piece, terminator: "") }
+///
+/// A model never changes: any number of sessions may run on it at once.
+public final class LanguageModel: Sendable {
+  /// As given to ``load(directory:device:threads:patterns:)``.
+  public let directory: String
+  public let tokenizer: Tokenizer
+  public let transformer: Transformer
+  /// What the checkpoint asks of sampling.
+  public let generation: GenerationConfiguration
+  /// The patterns of its heads, from a file; nil if there is none.
+  public let patterns: PatternConfiguration?
+  /// What the user should know about the device, one line each: a missing BLAS, for example.
+  public let notices: [String]
+
+  /// Loads a checkpoint directory. Blocks the calling thread while weights are checked; from a task
+  /// use ``load(directory:device:threads:patterns:)``.
+  ///
+  /// - Parameters:
+  ///   - directory: config.json, *.safetensors, tokenizer.json, and what else Hugging Face puts there.
+  ///   - threads: CPU threads to compute on; nil for one on every processor.
+  ///   - patterns: A pattern file; nil for `patterns.json` of the directory, if it is there.
+  /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
+  ///   ``LanguageModelError``; every description is one line that names the file.
+  public init(
+    directory: String, device: Device = .auto, threads: Int? = nil, patterns: String? = nil
+  ) throws {
+    let backend = try device.makeBackend(threads: threads)
+    let checkpoint = try Checkpoint(directory: directory)
+    tokenizer = try Tokenizer(directory: directory)
+    transformer = try Transformer(checkpoint: checkpoint, backend: backend)
+    try checkpoint.verifyUnchanged()
+    self.directory = directory
+    generation = checkpoint.generation
+    self.patterns = try Self.findPatterns(
+      given: patterns, directory: directory, of: transformer)
+    notices = backend.notices
+  }
+
+  /// The same on a thread of its own.
+  public static func load(
+    directory: String, device: Device = .auto, threads: Int? = nil, patterns: String? = nil
+  ) async throws -> LanguageModel {
+    try await WorkerThread.run {
+      try LanguageModel(
+        directory: directory, device: device, threads: threads, patterns: patterns)
+    }
+  }
+
+  /// The most tokens that a sequence may have, prompt and answer together.
+  public var contextLength: Int { transformer.contextLength }
+
+  /// Whether prompts can be put in chat form.
+  public var hasChatTemplate: Bool { tokenizer.configuration.chatTemplate != nil }
+
+  /// Ids that end an answer: the checkpoint's, and the tokenizer's end of text.
+  var stopIDs: Set<Int32> {
+    Set(generation.endOfTextTokenIDs.map { Int32(clamping: $0) }).union(
+      tokenizer.endOfTextID.map { [$0] } ?? [])
+  }
+
+  /// What generation_config.json asks for; greedy unless it asks for sampling.
+  public var defaultSampling: SamplingOptions { SamplingOptions(generation) }
+
+  /// The token ids of a prompt.
+  ///
+  /// - Throws: ``LanguageModelError/emptyPrompt``, ``LanguageModelError/promptTooLong(tokens:contextLength:)``,
+  ///   ``LanguageModelError/noChatTemplate(file:)``, `ChatTemplateError`.
+  public func encode(_ prompt: Prompt) throws -> [Int32] {
+    let ids: [Int32]
+    switch prompt {
+    case .chat(let messages):
+      guard messages.contains(where: { !$0.content.isEmpty }) else {
+        throw LanguageModelError.emptyPrompt
+      }
+      // As Hugging Face does it, a beginning-of-text token is the template's affair.
+      ids = tokenizer.encode(try ChatFormat(tokenizer).segments(messages))
+    case .raw(let text):
+      guard !text.isEmpty else { throw LanguageModelError.emptyPrompt }
+      ids = tokenizer.encode(text)
+    case .tokens(let tokens): ids = tokens
+    }
+    guard !ids.isEmpty else { throw LanguageModelError.emptyPrompt }
+    guard ids.count < contextLength else {
+      throw LanguageModelError.promptTooLong(tokens: ids.count, contextLength: contextLength)
+    }
+    return ids
+  }
+
+  /// The ids of a user's next message, to be read behind the answer that a session has just given.
+  public func encodeFollowUp(_ message: String) throws -> [Int32] {
+    tokenizer.encode(try ChatFormat(tokenizer).continuation(message))
+  }
+
+  /// A new sequence.
+  ///
+  /// - Parameter capacity: Tokens that it has room for, prompts and answers together; at most
+  ///   ``contextLength``, which also stands for anything larger.
+  public func makeSession(
+    capacity: Int, options: SessionOptions = SessionOptions()
+  ) throws -> Session {
+    _ = try planner(for: options.attention)
+    return Session(model: self, capacity: min(max(1, capacity), contextLength), options: options)
+  }
+}

@@ -1,0 +1,118 @@
+import MInference
+
+/// The kernels that are not attention.
+extension KernelVerifier {
+  mutating func checkLayers() {
+    checkEmbedding()
+    checkNorm()
+    checkLinear()
+    checkRotation()
+    checkSwiGLU()
+  }
+
+  private mutating func checkEmbedding() {
+    for type in [DataType.float32, .float16, .bfloat16] {
+      for (rows, vocabulary, hidden) in [(1, 3, 1), (5, 17, 31), (70, 100, 384)] {
+        let table = numbers(vocabulary * hidden)
+        let ids = (0..<rows).map { _ in Int32(random.next(below: vocabulary)) }
+        check("embed \(type)", "\(rows) of \(vocabulary) x \(hidden)", tolerance: 1e-7) { side in
+          let x = try side.output([rows, hidden])
+          try side.backend.embed(
+            ids, table: side.weight(table, [vocabulary, hidden], type: type), into: x)
+          return [try side.backend.read(x)]
+        }
+      }
+    }
+  }
+
+  private mutating func checkNorm() {
+    for type in [DataType.float32, .float16, .bfloat16] {
+      for (rows, hidden) in [(1, 1), (3, 31), (65, 384), (2, 4096)] {
+        for magnitude: Float in [1, 1e-3, 1e4] {
+          let x = numbers(rows * hidden, magnitude: magnitude)
+          let weight = numbers(hidden)
+          check("rmsNorm \(type)", "\(rows) x \(hidden), size \(magnitude)", tolerance: 5e-6) {
+            side in
+            let y = try side.output([rows, hidden])
+            let inPlace = try side.tensor(x, [rows, hidden])
+            let weight = try side.weight(weight, [hidden], type: type)
+            try side.backend.rmsNorm(
+              side.tensor(x, [rows, hidden]), weight: weight, epsilon: 1e-5, into: y)
+            try side.backend.rmsNorm(inPlace, weight: weight, epsilon: 1e-5, into: inPlace)
+            return [try side.backend.read(y), try side.backend.read(inPlace)]
+          }
+        }
+      }
+    }
+  }
+
+  private mutating func checkLinear() {
+    for type in [DataType.float32, .float16, .bfloat16] {
+      for (rows, inputs, outputs) in [
+        (1, 1, 1), (1, 384, 130), (2, 65, 33), (7, 31, 1), (64, 96, 128), (131, 130, 67),
+      ] {
+        for (hasBias, accumulates) in [(false, false), (true, false), (false, true), (true, true)] {
+          let x = numbers(rows * inputs)
+          let weight = numbers(outputs * inputs)
+          let bias = numbers(outputs)
+          let before = numbers(rows * outputs)
+          let name =
+            "\(rows) x \(inputs) to \(outputs)" + (hasBias ? ", bias" : "")
+            + (accumulates ? ", added" : "")
+          check("linear \(type)", name, tolerance: 1e-5) { side in
+            let y = try side.output([rows, outputs])
+            if accumulates { try side.backend.write(before, to: y) }
+            try side.backend.linear(
+              side.tensor(x, [rows, inputs]),
+              weight: side.weight(weight, [outputs, inputs], type: type),
+              bias: hasBias ? side.weight(bias, [outputs], type: type) : nil, into: y,
+              accumulate: accumulates)
+            return [try side.backend.read(y)]
+          }
+        }
+      }
+    }
+  }
+
+  private mutating func checkRotation() {
+    for layout in [RotaryEmbedding.Layout.halves, .interleaved] {
+      for headDim in [64, 96, 128] {
+        for (rows, heads, first, turned) in [
+          (1, 1, 0, headDim), (5, 3, 131_070, headDim), (66, 2, 1, headDim / 2),
+        ] {
+          let x = numbers(rows * heads * headDim)
+          // theta^(-2p / turned) without a power function: a geometric series from 1 to about 1e-5.
+          var frequency: Float = 1
+          var frequencies: [Float] = []
+          for _ in 0..<(turned / 2) {
+            frequencies.append(frequency)
+            frequency *= 0.75
+          }
+          let rotary = RotaryEmbedding(
+            inverseFrequencies: frequencies, attentionScaling: turned == headDim ? 1 : 1.25,
+            layout: layout)
+          let name = "\(rows) x \(heads) x \(headDim), \(turned) turned, from \(first)"
+          check("rotate \(layout)", name, tolerance: 2e-6) { side in
+            let x = try side.tensor(x, [rows, heads, headDim])
+            try side.backend.rotate(x, rotary, firstPosition: first)
+            return [try side.backend.read(x)]
+          }
+        }
+      }
+    }
+  }
+
+  private mutating func checkSwiGLU() {
+    for (rows, width) in [(1, 1), (3, 31), (65, 1024)] {
+      for magnitude: Float in [1, 40] {
+        let gate = numbers(rows * width, magnitude: magnitude)
+        let up = numbers(rows * width)
+        check("swiGLU", "\(rows) x \(width), size \(magnitude)", tolerance: 2e-6) { side in
+          let gate = try side.tensor(gate, [rows, width])
+          try side.backend.swiGLU(gate: gate, up: side.tensor(up, [rows, width]))
+          return [try side.backend.read(gate)]
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,167 @@
+public import MInference
+
+/// Compares every kernel of a backend with the reference backend, over many shapes.
+///
+/// Inputs are random but always the same. Every output is filled with NaN before its kernel runs,
+/// and so is a row behind it, which must stay so; unused positions of key-value caches hold NaN
+/// too. Errors are taken in Double; NaN, a thrown error and a touched guard row are misses.
+public struct KernelVerifier {
+  let backend: any Backend
+  var random: SeededGenerator
+  private(set) var checks: [KernelCheck] = []
+
+  /// Only kernels whose names begin so; nil for all.
+  private let prefix: String?
+
+  private init(backend: any Backend, seed: UInt64, prefix: String?) {
+    self.backend = backend
+    self.prefix = prefix
+    random = SeededGenerator(seed: seed)
+  }
+
+  /// One entry for each kernel. Takes a few seconds: the reference is slow on purpose.
+  ///
+  /// - Parameter prefix: Only kernels whose names begin so; nil for all.
+  public static func verify(
+    _ backend: any Backend, seed: UInt64 = 1, prefix: String? = nil
+  ) -> [KernelCheck] {
+    var verifier = KernelVerifier(backend: backend, seed: seed, prefix: prefix)
+    verifier.checkLayers()
+    verifier.checkCache()
+    verifier.checkAttention()
+    verifier.checkRowAttention()
+    verifier.checkEstimation()
+    return verifier.checks
+  }
+
+  /// Runs `body` on the backend and on the reference and compares the arrays that it returns.
+  mutating func check(
+    _ kernel: String, _ name: String, tolerance: Double, tile: TileShape? = nil,
+    body: (KernelSide) throws -> [[Float]]
+  ) {
+    guard kernel.hasPrefix(prefix ?? "") else { return }
+    let number = checks.firstIndex { $0.kernel == kernel } ?? checks.count
+    if number == checks.count { checks.append(KernelCheck(kernel: kernel)) }
+    let tile = tile ?? backend.tileShape(headDim: 64)
+    do {
+      let expected = try body(KernelSide(ReferenceBackend(tile: tile)))
+      let side = KernelSide(backend)
+      let actual = try body(side)
+      let error =
+        actual.count == expected.count
+        ? zip(actual, expected).map { KernelCheck.relativeError($0, $1) }.max() ?? 0 : .infinity
+      if try side.guardsAreIntact() {
+        checks[number].add(name, error: error, tolerance: tolerance)
+      } else {
+        checks[number].add(
+          "\(name): wrote beyond its output", error: .infinity, tolerance: tolerance)
+      }
+    } catch {
+      checks[number].add("\(name): \(error)", error: .infinity, tolerance: tolerance)
+    }
+  }
+
+  /// Numbers about as a bell curve spreads them (the sum of four uniform ones), with deviation
+  /// `magnitude`.
+  mutating func numbers(_ count: Int, magnitude: Float = 1) -> [Float] {
+    (0..<count).map { _ in
+      var sum: Float = 0
+      for _ in 0..<4 { sum += Float(random.next(below: 1 << 20)) / Float(1 << 20) - 0.5 }
+      return sum * 1.7320508 * magnitude
+    }
+  }
+}
+
+/// A backend with tensors for one case.
+final class KernelSide {
+  let backend: any Backend
+  private var guards: [Tensor] = []
+
+  init(_ backend: any Backend) {
+    self.backend = backend
+  }
+
+  func tensor(_ values: [Float], _ shape: [Int]) throws -> Tensor {
+    let tensor = try backend.makeTensor(.float32, shape, purpose: "a verified kernel")
+    try backend.write(values, to: tensor)
+    return tensor
+  }
+
+  /// A tensor of NaN to be filled, followed by a row of NaN that must not be.
+  func output(_ shape: [Int]) throws -> Tensor {
+    let rows = shape.first ?? 1
+    let withGuard = try backend.makeTensor(
+      .float32, [rows + 1] + shape.dropFirst(), purpose: "a verified kernel")
+    try backend.write(Array(repeating: .nan, count: withGuard.count), to: withGuard)
+    guards.append(withGuard.slice(rows: rows..<rows + 1))
+    return withGuard.slice(rows: 0..<rows)
+  }
+
+  func guardsAreIntact() throws -> Bool {
+    try guards.allSatisfy { try backend.read($0).allSatisfy(\.isNaN) }
+  }
+
+  /// Weights as a checkpoint stores them. `values` are rounded towards zero for the half formats.
+  func weight(_ values: [Float], _ shape: [Int], type: DataType) throws -> Tensor {
+    let bytes = StoredNumbers(values, type: type)
+    return try backend.makeTensor(over: bytes.bytes, type: type, shape: shape, owner: bytes)
+  }
+
+  /// A cache layer of `capacity` positions, all NaN, with k and v stored from position 0.
+  func layer(
+    k: [Float], v: [Float], shape: AttentionShape, type: DataType, spare: Int = 3
+  ) throws -> KeyValueLayer {
+    let row = shape.keyValueHeads * shape.headDim
+    let count = k.count / row
+    let extents = [shape.keyValueHeads, count + spare, shape.headDim]
+    let layer = KeyValueLayer(
+      keys: try backend.makeTensor(type, extents, purpose: "verified keys"),
+      values: try backend.makeTensor(type, extents, purpose: "verified values"), count: count)
+    let nothing = try tensor(
+      Array(repeating: .nan, count: (count + spare) * row),
+      [count + spare, shape.keyValueHeads, shape.headDim])
+    try backend.store(k: nothing, v: nothing, in: layer, firstPosition: 0)
+    let extentsOfRows = [count, shape.keyValueHeads, shape.headDim]
+    try backend.store(
+      k: tensor(k, extentsOfRows), v: tensor(v, extentsOfRows), in: layer, firstPosition: 0)
+    return layer
+  }
+}
+
+/// Numbers in the bytes of a storage type, at an address that stays.
+private final class StoredNumbers: Sendable {
+  nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
+
+  init(_ values: [Float], type: DataType) {
+    let memory = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: max(1, values.count * type.byteCount), alignment: 64)
+    for (index, value) in values.enumerated() {
+      let offset = index * type.byteCount
+      switch type {
+      case .float32, .int32: memory.storeBytes(of: value, toByteOffset: offset, as: Float.self)
+      case .bfloat16:
+        memory.storeBytes(
+          of: UInt16(value.bitPattern >> 16), toByteOffset: offset, as: UInt16.self)
+      case .float16:
+        memory.storeBytes(of: Self.float16Bits(value), toByteOffset: offset, as: UInt16.self)
+      }
+    }
+    bytes = UnsafeRawBufferPointer(rebasing: memory[..<(values.count * type.byteCount)])
+    allocation = memory
+  }
+
+  private nonisolated(unsafe) let allocation: UnsafeMutableRawBufferPointer
+
+  deinit { allocation.deallocate() }
+
+  /// Truncated to binary16; tiny numbers become subnormal or zero.
+  private static func float16Bits(_ value: Float) -> UInt16 {
+    let sign = UInt16(value.bitPattern >> 16 & 0x8000)
+    let exponent = Int(value.bitPattern >> 23 & 0xFF) - 127 + 15
+    let fraction = value.bitPattern & 0x7F_FFFF
+    if exponent >= 31 { return sign | 0x7BFF }
+    if exponent > 0 { return sign | UInt16(exponent) << 10 | UInt16(fraction >> 13) }
+    let shift = 14 - exponent
+    return shift > 24 ? sign : sign | UInt16((fraction | 0x80_0000) >> shift)
+  }
+}

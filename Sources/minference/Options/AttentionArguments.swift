@@ -1,0 +1,104 @@
+import ArgumentParser
+import MInference
+
+/// Which attention a prompt is read with, and how.
+struct AttentionArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "\(AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "mode"),
+    transform: { text in
+      guard let mode = AttentionMode(rawValue: text) else {
+        let known = AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")
+        throw ValidationError("\"\(text)\" is not known; give one of \(known)")
+      }
+      return mode
+    })
+  var attention: AttentionMode = .minference
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Keys at the beginning.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var sink: Size?
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Nearest keys.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var local: Size?
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Key columns.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var vertical: Size?
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Offsets from the diagonal.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var slash: Size?
+
+  @Option(
+    name: .customLong("top-k-blocks"), parsing: .unconditional,
+    help: ArgumentHelp("Key blocks for each block of queries.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var topKBlocks: Size?
+
+  @Option(
+    help: ArgumentHelp(
+      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"))
+  var patterns: String?
+
+  @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
+  var exact = false
+
+  @Flag(help: "Measure recall on sampled rows, and say so at the end. Costs time.")
+  var monitor = false
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Tokens of the prompt read at once; all of them if not given.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var chunk: Size?
+
+  @Option(
+    name: .customLong("kv"),
+    help: ArgumentHelp("How keys and values are kept: f32 or bf16.", valueName: "type"),
+    transform: { text in
+      switch text {
+      case "f32": return .float32
+      case "bf16": return .bfloat16
+      default: throw ValidationError("\"\(text)\" is not known; give f32 or bf16")
+      }
+    })
+  var keyValueType: DataType = .float32
+
+  /// The library's options.
+  var options: AttentionOptions {
+    AttentionOptions(
+      mode: attention,
+      budgets: AttentionBudgets(
+        sink: sink?.value, local: local?.value, vertical: vertical?.value, slash: slash?.value,
+        topKBlocks: topKBlocks?.value),
+      exact: exact)
+  }
+
+  func sessionOptions() -> SessionOptions {
+    SessionOptions(
+      attention: options, keyValueType: keyValueType, chunk: chunk?.value,
+      measuresRecall: monitor)
+  }
+
+  func load(directory: String, device: DeviceArguments) async throws -> LanguageModel {
+    try await LanguageModel.load(
+      directory: directory, device: device.device, threads: device.threads?.value,
+      patterns: patterns)
+  }
+
+  /// What the user should know about the model and these flags, one line each.
+  func notices(for model: LanguageModel) -> [String] {
+    model.notices + model.notices(for: options)
+  }
+
+  func load(_ model: ModelArguments) async throws -> LanguageModel {
+    try await load(directory: model.model, device: model.device)
+  }
+}

@@ -1,0 +1,35 @@
+import ArgumentParser
+import MInference
+
+/// Which device computes, and with how many threads.
+struct DeviceArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("Where to compute: auto, cpu or cuda.", valueName: "device"),
+    transform: { text in
+      guard let device = Device(rawValue: text) else {
+        throw ValidationError("\"\(text)\" is not known; give auto, cpu or cuda")
+      }
+      return device
+    })
+  var device: Device = .auto
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("CPU threads; as many as there are processors.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var threads: Size?
+
+  func validate() throws {
+    if let threads, threads.value > 4096 {
+      throw ValidationError("--threads: \(threads.value) is too many; give 4096 or fewer")
+    }
+  }
+}
+
+/// Which checkpoint is used.
+struct ModelArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("The checkpoint's directory.", valueName: "dir"))
+  var model: String
+
+  @OptionGroup var device: DeviceArguments
+}

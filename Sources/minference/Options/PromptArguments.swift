@@ -1,0 +1,72 @@
+import ArgumentParser
+import MInference
+
+/// Where the prompt comes from.
+struct PromptArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("A UTF-8 file with the prompt.", valueName: "file"))
+  var promptFile: String?
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("The prompt itself.", valueName: "text"))
+  var prompt: String?
+
+  @Argument(help: ArgumentHelp("- reads the prompt from standard input.", valueName: "-"))
+  var source: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Appended to the prompt after a blank line.", valueName: "text"))
+  var question: String?
+
+  @Flag(help: "Take the prompt as it stands, special tokens included, without the chat form.")
+  var raw = false
+
+  func validate() throws {
+    if let source, source != "-" {
+      throw ValidationError(
+        "\"\(source)\" is not expected; name a file with --prompt-file, or give - for standard input"
+      )
+    }
+    let given = [promptFile != nil, prompt != nil, source != nil].count { $0 }
+    guard given <= 1 else {
+      throw ValidationError("--prompt-file, --prompt and - exclude one another; give one")
+    }
+    guard given == 1 else {
+      throw ValidationError("there is no prompt; give --prompt-file FILE, --prompt TEXT or -")
+    }
+  }
+
+  /// What messages call the prompt.
+  var name: String { promptFile ?? (prompt == nil ? "standard input" : "--prompt") }
+
+  /// The prompt's text with the question.
+  func text() throws -> String {
+    let text: String
+    if let promptFile {
+      text = try InputText.read(path: promptFile)
+    } else {
+      text = try prompt ?? InputText.readStandardInput()
+    }
+    guard !text.isEmpty else {
+      throw CommandFailure(.inputData, "\(name): the prompt is empty; give it some text")
+    }
+    return question.map { text + "\n\n" + $0 } ?? text
+  }
+
+  /// What the user should know about the form of the prompt.
+  func notices(for model: LanguageModel) -> [String] {
+    raw || model.hasChatTemplate
+      ? []
+      : ["\(model.directory): has no chat template, so the prompt is taken as it stands (--raw)"]
+  }
+
+  /// The ids of a prompt with this text, in the form that was asked for.
+  func encode(_ text: String, for model: LanguageModel) throws -> [Int32] {
+    do {
+      return try model.encode(raw || !model.hasChatTemplate ? .raw(text) : .user(text))
+    } catch let error as LanguageModelError {
+      // The file or flag is known here alone.
+      throw CommandFailure(ExitStatus(for: error) ?? .inputData, "\(name): \(error)")
+    }
+  }
+}

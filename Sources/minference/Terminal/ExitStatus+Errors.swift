@@ -1,0 +1,85 @@
+import MInference
+import MInferenceEvaluation
+
+extension ExitStatus {
+  /// The code for an error of the library; nil for errors that are none of its.
+  init?(for error: any Error) {
+    switch error {
+    case let error as CheckpointError: self = Self.status(error)
+    case let error as TokenizerError: self = error.kind == .unreadable ? .inputMissing : .inputData
+    case let error as TransformerError: self = Self.status(error)
+    case let error as ComputeError: self = Self.status(error)
+    case let error as PatternError: self = Self.status(error)
+    case let error as LanguageModelError: self = Self.status(error)
+    case let error as ChatTemplateError:
+      self = error.kind == .raised ? .inputData : .configuration
+    case is DemoError: self = .usage
+    case let error as TaskError: self = Self.status(error)
+    case let error as RunError: self = Self.status(error)
+    default: return nil
+    }
+  }
+
+  private static func status(_ error: TaskError) -> ExitStatus {
+    switch error {
+    case .tooShort, .unknownKind, .unknownFile, .missingQuestions: .usage
+    case .malformed, .empty: .inputData
+    case .unreadable: .inputMissing
+    }
+  }
+
+  private static func status(_ error: RunError) -> ExitStatus {
+    switch error {
+    case .unwritable: .cannotCreate
+    case .malformed: .inputData
+    case .otherRun, .textTooShort, .unknownMethod: .usage
+    }
+  }
+
+  private static func status(_ error: CheckpointError) -> ExitStatus {
+    switch error {
+    case .notFound, .notADirectory, .unreadable, .missingConfiguration, .missingWeights,
+      .missingShard:
+      .inputMissing
+    case .changedWhileMapped: .inputOutput
+    case .malformedJSON, .malformedFile, .malformedTensor, .duplicateTensor, .missingTensor,
+      .misshapenTensor, .unsupportedElementType, .invalidField:
+      .configuration
+    }
+  }
+
+  private static func status(_ error: TransformerError) -> ExitStatus {
+    switch error {
+    case .unknownArchitecture, .unsupported, .nonFiniteWeight: .configuration
+    case .emptyPrompt, .contextExceeded, .idOutOfRange: .inputData
+    case .invalidOption: .usage
+    case .cacheFull, .foreignCache, .invalidLogits: .software
+    }
+  }
+
+  private static func status(_ error: ComputeError) -> ExitStatus {
+    switch error {
+    case .outOfMemory: .system
+    case .unavailable: .unavailable
+    case .shapeMismatch: .software
+    }
+  }
+
+  private static func status(_ error: PatternError) -> ExitStatus {
+    switch error {
+    case .unreadable: .inputMissing
+    case .budget: .usage
+    case .malformed, .version, .entry, .shape: .configuration
+    case .unwritable: .cannotCreate
+    }
+  }
+
+  private static func status(_ error: LanguageModelError) -> ExitStatus {
+    switch error {
+    case .promptTooLong, .emptyPrompt: .inputData
+    case .noChatTemplate, .noFollowUp: .configuration
+    case .noThread: .system
+    case .nothingPrefilled, .sessionFull, .sizeMismatch: .software
+    }
+  }
+}

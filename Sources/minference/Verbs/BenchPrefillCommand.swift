@@ -1,0 +1,74 @@
+import ArgumentParser
+import CSystem
+import MInference
+import MInferenceEvaluation
+
+/// `minference bench prefill`: time to first token, dense and sparse, with recall.
+struct BenchPrefillCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "prefill",
+    abstract: "Time to first token, dense and sparse, over prompt lengths, with recall.",
+    discussion: """
+      The text is the demo's chronicle, or --prompt-file. The best of --repeat runs counts; recall is \
+      measured in the last one, and its time is in no figure.
+      """)
+
+  @Option(help: ArgumentHelp("A checkpoint's directory.", valueName: "dir"))
+  var model: String?
+
+  @Option(
+    help: ArgumentHelp("Prompt lengths, separated by commas.", valueName: "n,n"),
+    transform: { text in
+      try text.split(separator: ",", omittingEmptySubsequences: false).map {
+        try Size.parsed(String($0))
+      }
+    })
+  var lengths: [Size] = [Size(value: 4096), Size(value: 32768)]
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Runs of each.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var `repeat`: Size = Size(value: 1)
+
+  @Option(help: ArgumentHelp("A UTF-8 file to read instead of the chronicle.", valueName: "file"))
+  var promptFile: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Write times against lengths, both logarithmic, to this SVG file.", valueName: "file"))
+  var plot: String?
+
+  @OptionGroup var device: DeviceArguments
+  @OptionGroup var attention: AttentionArguments
+
+  @Flag(help: "Print one JSON object.")
+  var json = false
+
+  mutating func run() async throws {
+    let directory = try self.model ?? ModelDirectory.builtIn()
+    let model = try await attention.load(directory: directory, device: device)
+    attention.notices(for: model).forEach(StandardError.note)
+    let text = try promptFile.map { try InputText.read(path: $0) }
+    var dense = attention
+    dense.attention = .dense
+    let mode = attention.attention.rawValue
+    var rows: [PrefillMeasurement] = []
+    for length in lengths.map(\.value) {
+      let prompt = try PrefillMeasurement.prompt(of: length, from: text, for: model)
+      for (name, arguments) in [("dense", dense), (mode, attention)] {
+        let progress = ProgressLine(label: "\(name) \(Quantity.grouped(length))")
+        rows.append(
+          try await PrefillMeasurement.measure(
+            name, prompt: prompt, model: model, options: arguments.sessionOptions(),
+            runs: self.repeat.value, measuresRecall: arguments.attention != .dense
+          ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
+        progress.finish()
+      }
+    }
+    try StandardOutput.write(
+      json
+        ? PrefillMeasurement.json(rows, peakMemory: Int(csystem_peak_memory_bytes())).text + "\n"
+        : PrefillMeasurement.table(rows))
+    if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
+  }
+}

@@ -1,0 +1,17 @@
+import ArgumentParser
+
+/// `minference evaluate`: whether a model still answers, by several kinds of attention side by side.
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate",
+    abstract: "Puts the same prompts to several kinds of attention, and compares.",
+    discussion: """
+      Prints Markdown tables with 95 % bootstrap intervals; the first --attention is what the others \
+      are compared with. With --results every result is written as a JSON line, and a run that was \
+      interrupted goes on where it was.
+      """,
+    subcommands: [
+      EvaluateNeedleCommand.self, EvaluateRulerCommand.self, EvaluatePerplexityCommand.self,
+      EvaluateRecallCommand.self, EvaluateInfiniteBenchCommand.self, EvaluateOverlapCommand.self,
+    ])
+}

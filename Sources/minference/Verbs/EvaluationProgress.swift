@@ -1,0 +1,39 @@
+import MInferenceEvaluation
+import Synchronization
+
+/// Progress of a run: which result of how many, and how far its prompt is read.
+final class EvaluationProgress: Sendable {
+  private let line = Mutex<(label: String, line: ProgressLine)?>(nil)
+
+  func update(_ progress: EvaluationRun.Progress) {
+    let label = "\(progress.done + 1)/\(progress.total) \(progress.task) \(progress.method)"
+    let current = line.withLock { current in
+      if let current, current.label == label { return current.line }
+      current?.line.finish()
+      let new = ProgressLine(label: label)
+      current = (label, new)
+      return new
+    }
+    current.update(fraction: progress.fraction, totalTokens: progress.tokens)
+  }
+
+  func finish() { line.withLock { $0?.line.finish() } }
+}
+
+extension EvaluateArguments {
+  /// Puts tasks to the model and prints what came of it; returns the results.
+  @discardableResult
+  func evaluate(
+    _ plans: [TaskPlan], on runner: LanguageModelRunner, run: [(name: String, value: String)]
+  ) async throws -> [RunRecord] {
+    let progress = EvaluationProgress()
+    defer { progress.finish() }
+    let records = try await EvaluationRun.run(
+      plans, on: runner, results: results, run: run
+    ) { progress.update($0) }
+    progress.finish()
+    let summary = RunSummary(records, methods: runner.methods)
+    try StandardOutput.write(json ? summary.json.text + "\n" : summary.markdown)
+    return records
+  }
+}

@@ -1,0 +1,59 @@
+import ArgumentParser
+import MInference
+import MInferenceEvaluation
+
+/// `minference generate`: a prompt's answer.
+struct GenerateCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "generate", abstract: "Reads a prompt and writes the model's answer.")
+
+  @OptionGroup var model: ModelArguments
+  @OptionGroup var prompt: PromptArguments
+  @OptionGroup var attention: AttentionArguments
+  @OptionGroup var sampling: SamplingArguments
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Tokens of the answer at most.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var maxTokens: Size = Size(value: 512)
+
+  @Flag(help: "Print one JSON object with the answer and all figures, and nothing else.")
+  var json = false
+
+  mutating func run() async throws {
+    // What can be wrong with the prompt is found before the model is loaded.
+    let text = try prompt.text()
+    let model = try await attention.load(self.model)
+    let ids = try prompt.encode(text, for: model)
+    // What the context leaves for the answer may be less than what was asked for.
+    let session = try model.makeSession(
+      capacity: ids.count + min(maxTokens.value, model.contextLength),
+      options: attention.sessionOptions())
+
+    let progress = ProgressLine(
+      label: "prefill", notices: attention.notices(for: model) + prompt.notices(for: model))
+    try await session.prefill(ids) {
+      progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
+    }
+    progress.finish()
+
+    var answer = ""
+    let options = GenerationOptions(
+      maximumTokens: maxTokens.value, sampling: sampling.options(of: model),
+      stopStrings: sampling.stop)
+    for try await piece in session.generate(options) {
+      if json { answer += piece } else { try StandardOutput.write(piece) }
+    }
+    let figures = GenerationFigures(session.metrics, attention: attention)
+    if json {
+      try StandardOutput.write(figures.json(text: answer).text + "\n")
+    } else {
+      try StandardOutput.write("\n")
+      StandardError.write(figures.line + "\n")
+    }
+    if attention.monitor, let report = session.metrics.prefill {
+      StandardError.write(RecallText.lines(report))
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import CSystem
+import MInference
+import MInferenceEvaluation
+
+/// The figures at the end of an answer, as a line and as JSON.
+struct GenerationFigures {
+  let metrics: GenerationMetrics
+  let mode: String
+  let peakMemory = Int(csystem_peak_memory_bytes())
+
+  init(_ metrics: GenerationMetrics, attention: AttentionArguments) {
+    self.metrics = metrics
+    mode = attention.attention.rawValue
+  }
+
+  /// "32,768 prompt tokens, first token after 15.2 s (...)".
+  var line: String {
+    var parts = [
+      "\(Quantity.grouped(metrics.promptTokens)) prompt tokens",
+      "first token after \(Quantity.seconds(metrics.timeToFirstToken))",
+      "prefill \(Quantity.grouped(Int(metrics.prefillTokensPerSecond))) tokens/s",
+      "\(mode) density \(Quantity.percent(metrics.prefill?.density ?? 1))",
+    ]
+    if let recall = metrics.prefill?.recall {
+      parts.append("recall \(Quantity.fixed(recall.mean, 3))")
+    }
+    if let rate = metrics.decodeTokensPerSecond {
+      parts.append("decode \(Quantity.fixed(rate, 1)) tokens/s")
+    }
+    if peakMemory > 0 { parts.append("peak memory \(Quantity.bytes(peakMemory))") }
+    return parts.joined(separator: ", ")
+  }
+
+  func json(text: String) -> JSONText {
+    .object([
+      ("text", .string(text)),
+      ("prompt_tokens", .integer(metrics.promptTokens)),
+      ("completion_tokens", .integer(metrics.completionTokens)),
+      ("finish_reason", .string(finishReason)),
+      ("time_to_first_token_s", .number(metrics.timeToFirstToken)),
+      ("prefill_s", .number(metrics.prefillSeconds)),
+      ("prefill_tokens_per_s", .number(metrics.prefillTokensPerSecond)),
+      ("decode_tokens_per_s", metrics.decodeTokensPerSecond.map { .number($0) } ?? .null),
+      ("peak_memory_bytes", .integer(peakMemory)),
+      ("attention", attention),
+    ])
+  }
+
+  private var attention: JSONText {
+    let report = metrics.prefill
+    var members: [(String, JSONText)] = [
+      ("mode", .string(mode)),
+      ("density", .number(report?.density ?? 1)),
+      ("index_s", .number(report?.indexSeconds ?? 0)),
+      ("kernel_s", .number(report?.kernelSeconds ?? 0)),
+      ("chunks", .integer(report?.chunks ?? 0)),
+      ("dense_fallbacks", .integer(report?.denseFallbacks.count ?? 0)),
+    ]
+    if let recall = report?.recall {
+      members += [("recall", .number(recall.mean)), ("worst_recall", .number(recall.worst.mean))]
+    }
+    return .object(members)
+  }
+
+  private var finishReason: String {
+    switch metrics.finish {
+    case .endOfText: "stop"
+    case .stopString: "stop_string"
+    case .contextFull: "context_full"
+    case .length, nil: "length"
+    }
+  }
+}
