@@ -27,7 +27,7 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [
     .library(name: "MInference", targets: ["MInference"]),
-    .executable(name: "minference", targets: ["minference"]),
+    .executable(name: "minference", targets: ["MInferenceCommand"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
@@ -50,10 +50,11 @@ let package = Package(
         "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "SparseAttention", "Transformers",
       ]),
     module("MInferenceEvaluation", imports: ["MInference", "Checkpoints", "Compute"]),
+    // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
-      name: "minference",
+      name: "MInferenceCommand",
       dependencies: [
-        "MInference", "MInferenceEvaluation", "CSystem",
+        "MInference", "MInferenceEvaluation", "PatternSearch", "CSystem",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),

@@ -1,5 +1,6 @@
 import MInference
 import MInferenceEvaluation
+import PatternSearch
 
 extension ExitStatus {
   /// The code for an error of the library; nil for errors that are none of its.
@@ -13,6 +14,7 @@ extension ExitStatus {
     case let error as LanguageModelError: self = Self.status(error)
     case let error as ChatTemplateError:
       self = error.kind == .raised ? .inputData : .configuration
+    case let error as SearchError: self = Self.status(error)
     case is DemoError: self = .usage
     case let error as TaskError: self = Self.status(error)
     case let error as RunError: self = Self.status(error)
@@ -71,6 +73,14 @@ extension ExitStatus {
     case .budget: .usage
     case .malformed, .version, .entry, .shape: .configuration
     case .unwritable: .cannotCreate
+    }
+  }
+
+  private static func status(_ error: SearchError) -> ExitStatus {
+    switch error {
+    case .budgetTooSmall, .noSamples, .foreignWorkFile, .invalidOption: .usage
+    case .sampleTooShort: .inputData
+    case .workFile: .inputOutput
     }
   }
 

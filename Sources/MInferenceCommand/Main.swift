@@ -8,7 +8,8 @@ struct Minference: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       DemoCommand.self, GenerateCommand.self, ScoreCommand.self, TokenizeCommand.self,
-      EvaluateCommand.self, InspectCommand.self, VerifyCommand.self, BenchCommand.self,
+      SearchCommand.self, EvaluateCommand.self, InspectCommand.self, VerifyCommand.self,
+      BenchCommand.self,
     ])
 }
 

@@ -1,0 +1,59 @@
+import ArgumentParser
+import PatternSearch
+
+/// What a search optimises.
+struct SearchGoalArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Least mean recall of every head (0.95; 0.80 with --mean-recall).", valueName: "r"),
+    transform: { try Number.parsed($0, in: 0...1, allowed: "a number from 0 to 1") })
+  var recall: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Least recall of nine sampled rows of ten (0.80; 0.50 with --mean-recall).", valueName: "r"),
+    transform: { try Number.parsed($0, in: 0...1, allowed: "a number from 0 to 1") })
+  var tenthPercentile: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Least mean over heads: heads may go down to --recall where that saves most.",
+      valueName: "r"),
+    transform: { try Number.parsed($0, in: 0...1, allowed: "a number from 0 to 1") })
+  var meanRecall: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Seconds of attention over all samples: choose the best worst head within them.",
+      valueName: "s"),
+    transform: {
+      try Number.parsed($0, in: .leastNonzeroMagnitude...1e9, allowed: "a number above 0")
+    })
+  var seconds: Double?
+
+  func validate() throws {
+    if seconds != nil, meanRecall != nil || recall != nil {
+      throw ValidationError(
+        "--seconds chooses the recall itself; leave out --recall and --mean-recall")
+    }
+  }
+
+  var objective: SearchObjective {
+    if let seconds {
+      return .withinSeconds(seconds, tenthPercentile: tenthPercentile ?? 0)
+    }
+    if let meanRecall {
+      return .meanOverHeads(
+        meanRecall,
+        floor: RecallFloor(mean: recall ?? 0.80, tenthPercentile: tenthPercentile ?? 0.50))
+    }
+    return .everyHead(
+      RecallFloor(mean: recall ?? 0.95, tenthPercentile: tenthPercentile ?? 0.80))
+  }
+}
+
+/// The layout of a pattern file that is written.
+enum PatternFormat: String, CaseIterable, ExpressibleByArgument {
+  case minference
+  case upstream
+}
