@@ -68,6 +68,16 @@ public struct AttentionPlanner: Sendable {
     return result
   }
 
+  /// The heads that are dense, with the reason in words, where a whole chunk is dense and nothing
+  /// needs to be estimated; nil: the chunk has to be planned.
+  public func fallbacksOfDenseChunk(layer: Int, keys: Int, rows: Int) -> [Int: String]? {
+    guard let reason = wholeChunkReason(keys: keys, rows: rows) else { return nil }
+    let sparse = configuration.patterns[layer].indices.filter {
+      configuration.patterns[layer][$0] != .dense
+    }
+    return Dictionary(uniqueKeysWithValues: sparse.map { ($0, reason.description) })
+  }
+
   /// Why all heads of a chunk are dense; nil: they need not be.
   func wholeChunkReason(keys: Int, rows: Int) -> DenseReason? {
     if rows < VerticalSlashRule.lastRows { return .fewRows(rows) }

@@ -171,7 +171,10 @@ extension PrefillRun {
     planner: AttentionPlanner?, pooledQueries: [[Float]]?, causal: Int
   ) throws -> (SparseIndex, computed: [Int]) {
     let shape = model.decoder.attention[layer]
-    guard let planner else {
+    let fallbacks = planner?.fallbacksOfDenseChunk(
+      layer: layer, keys: chunk.upperBound, rows: chunk.count)
+    addFallbacks(fallbacks ?? [:], layer: layer, chunk: chunk)
+    guard let planner, fallbacks == nil else {
       let index = try SparseIndex.dense(
         firstPosition: chunk.lowerBound, rows: chunk.count, heads: shape.queryHeads,
         tile: model.backend.tileShape(headDim: shape.headDim))
@@ -189,11 +192,15 @@ extension PrefillRun {
           firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: queries,
           pooledQueries: pooledQueries, memory: cache.selectionMemory))
     }
-    report.denseFallbacks += indexReport.fallbacks.sorted { $0.key < $1.key }.map {
+    addFallbacks(indexReport.fallbacks, layer: layer, chunk: chunk)
+    return (index, indexReport.computedPairs)
+  }
+
+  private mutating func addFallbacks(_ reasons: [Int: String], layer: Int, chunk: Range<Int>) {
+    report.denseFallbacks += reasons.sorted { $0.key < $1.key }.map {
       DenseFallback(
         layer: layer, head: $0.key, firstPosition: chunk.lowerBound, reason: $0.value)
     }
-    return (index, indexReport.computedPairs)
   }
 
   /// The second pass over one block of rows.
