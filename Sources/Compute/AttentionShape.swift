@@ -33,17 +33,21 @@ public struct AttentionShape: Sendable, Hashable {
 
 /// The keys and values of one layer, as far as they have been written.
 public struct KeyValueLayer: Sendable {
-  /// [keyValueHeads, capacity, headDim], float32 or bfloat16, after rotary embedding.
+  /// [keyValueHeads, capacity, headDim], float32, bfloat16 or float8, after rotary embedding.
   public let keys: Tensor
   /// [keyValueHeads, capacity, headDim], the type of ``keys``.
   public let values: Tensor
   /// Positions 0 ..< count are written.
   public var count: Int
+  /// What stored numbers are multiplied with, for float8: [2, keyValueHeads] float32, the keys'
+  /// factors, then the values'. nil for other types.
+  public let scales: Tensor?
 
-  public init(keys: Tensor, values: Tensor, count: Int) {
+  public init(keys: Tensor, values: Tensor, count: Int, scales: Tensor? = nil) {
     self.keys = keys
     self.values = values
     self.count = count
+    self.scales = scales
   }
 
   /// Positions for which there is room.

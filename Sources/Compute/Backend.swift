@@ -1,14 +1,36 @@
 /// A device that models and estimators run on.
 ///
 /// Everything in which devices differ begins here. Operations take and fill tensors that the same
-/// backend made; they check shapes and throw ``ComputeError``, and run in the order given.
-/// Activations are float32, row-major, one token a row.
+/// backend made; they check shapes and throw ``ComputeError``, and run in the order given,
+/// though not always before the call returns: ``read(_:)`` and ``finish()`` wait. Activations are of
+/// ``activationType``, row-major, one token a row.
 public protocol Backend: AnyObject, Sendable {
   /// What the user calls it: "cpu", "cuda", "reference".
   var name: String { get }
 
+  /// What the user should know about this device, one line each: a missing BLAS, for example.
+  var notices: [String] { get }
+
   /// The tile that this backend's attention kernel computes as a unit, for heads of `headDim`.
   func tileShape(headDim: Int) -> TileShape
+
+  /// What hidden states, queries, keys and values before storage, and gates are stored as.
+  var activationType: DataType { get }
+
+  /// Rows of activations that are best worked on at once.
+  var rowBlock: Int { get }
+
+  // MARK: Order and time
+
+  /// Waits until everything asked for so far is done; throws what went wrong meanwhile.
+  func finish() throws
+
+  /// Waits until all but the latest work is done, so that progress and cancellation stay close to
+  /// the truth on a device that works behind the caller.
+  func limitWorkAhead() throws
+
+  /// A new watch at zero.
+  func makeStopwatch() -> any WorkStopwatch
 
   // MARK: Memory
 
@@ -25,7 +47,13 @@ public protocol Backend: AnyObject, Sendable {
   /// All elements as float32, in order. Waits for earlier operations.
   func read(_ tensor: Tensor) throws -> [Float]
 
-  /// Fills a float32 tensor from `values`, of the same count.
+  /// Where a sequence's keys and values are to live. Layers have `extents` [keyValueHeads,
+  /// capacity, headDim] each.
+  func makeKeyValueStore(
+    layers: Int, extents: [Int], options: KeyValueOptions
+  ) throws -> any KeyValueStore
+
+  /// Fills a float32 tensor, or one of ``activationType``, from `values`, of the same count.
   func write(_ values: [Float], to tensor: Tensor) throws
 
   // MARK: Layers
@@ -101,5 +129,48 @@ public struct LastRowSums: Sendable {
   public init(vertical: [Float], slash: [Float]) {
     self.vertical = vertical
     self.slash = slash
+  }
+}
+
+/// Adds up the time that a backend spends in some parts of its work.
+public protocol WorkStopwatch: AnyObject {
+  /// Runs `work` and counts the time between its first and its last operation on the device, also
+  /// when it throws.
+  func time<Result>(_ work: () throws -> Result) rethrows -> Result
+
+  /// Seconds so far. On a device that works behind the caller, waits for it.
+  var seconds: Double { get }
+}
+
+/// A watch for backends that finish each operation before it returns.
+public final class HostStopwatch: WorkStopwatch {
+  public private(set) var seconds = 0.0
+
+  public init() {}
+
+  public func time<Result>(_ work: () throws -> Result) rethrows -> Result {
+    let start = ContinuousClock.now
+    defer {
+      let duration = ContinuousClock.now - start
+      seconds +=
+        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+    }
+    return try work()
+  }
+}
+
+/// What backends on the processor have in common.
+extension Backend {
+  public var notices: [String] { [] }
+  public var activationType: DataType { .float32 }
+  public var rowBlock: Int { 2048 }
+  public func finish() throws {}
+  public func limitWorkAhead() throws {}
+  public func makeStopwatch() -> any WorkStopwatch { HostStopwatch() }
+
+  public func makeKeyValueStore(
+    layers: Int, extents: [Int], options: KeyValueOptions
+  ) throws -> any KeyValueStore {
+    try TensorKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
   }
 }

@@ -5,6 +5,8 @@ public enum DataType: String, Sendable, Hashable, CaseIterable {
   case float32
   case float16
   case bfloat16
+  /// Eight bits, four of them exponent (e4m3, no infinity); keys and values only, with a scale.
+  case float8
   case int32
 
   /// Bytes that one element takes.
@@ -12,6 +14,7 @@ public enum DataType: String, Sendable, Hashable, CaseIterable {
     switch self {
     case .float32, .int32: 4
     case .float16, .bfloat16: 2
+    case .float8: 1
     }
   }
 }

@@ -135,7 +135,7 @@ extension DataType {
     case .float32: MI_FLOAT32
     case .float16: MI_FLOAT16
     case .bfloat16: MI_BFLOAT16
-    case .int32: nil
+    case .float8, .int32: nil
     }
   }
 }

@@ -37,8 +37,3 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
     return variants
   }
 }
-
-extension Backend {
-  /// What the user should know about this device, one line each: a missing BLAS, for example.
-  public var notices: [String] { (self as? CPUBackend)?.notices ?? [] }
-}

@@ -10,54 +10,59 @@ public final class KeyValueCache {
   public let capacity: Int
   /// Positions 0 ..< count are there in every layer.
   public internal(set) var count = 0
-  /// float32 or bfloat16.
-  public let type: DataType
+  /// The number format in which they are kept.
+  public var type: DataType { store.type }
   /// The length that decided the rotary frequencies; nil before the first token.
   public private(set) var sequenceLength: Int?
   private let givenSequenceLength: Int?
+  /// [keyValueHeads, capacity, headDim] of every layer.
+  let extents: [Int]
   /// What static patterns begin a new sequence with: the indices of a calibration prompt.
   public var calibratedSelections = SelectionMemory.Selections()
   /// Indices that static patterns keep from their first estimation.
   let selectionMemory = SelectionMemory()
   /// What decoding writes its intermediate results to, kept from token to token.
   var decodeWorkspace: RowWorkspace?
-  private let tensors: [(keys: Tensor, values: Tensor)]
+  private let store: any KeyValueStore
 
   init(
-    layers: Int, shape: AttentionShape, capacity: Int, type: DataType, sequenceLength: Int?,
-    backend: any Backend
+    layers: Int, shape: AttentionShape, capacity: Int, options: KeyValueOptions,
+    sequenceLength: Int?, backend: any Backend
   ) throws {
     guard capacity > 0 else {
       throw TransformerError.invalidOption(
         name: "the cache's capacity", value: "\(capacity)", allowed: "at least 1")
     }
-    guard type == .float32 || type == .bfloat16 else {
+    if let type = options.type, type == .float16 || type == .int32 {
       throw TransformerError.invalidOption(
-        name: "the cache's type", value: type.rawValue, allowed: "float32 or bfloat16")
+        name: "the cache's type", value: type.rawValue, allowed: "float32, bfloat16 or float8")
     }
     self.capacity = capacity
-    self.type = type
     self.sequenceLength = sequenceLength
     givenSequenceLength = sequenceLength
-    let extents = [shape.keyValueHeads, capacity, shape.headDim]
-    let purpose = "the keys and values of \(capacity) tokens"
-    tensors = try (0..<layers).map { _ in
-      (
-        try backend.makeTensor(type, extents, purpose: purpose),
-        try backend.makeTensor(type, extents, purpose: purpose)
-      )
-    }
+    extents = [shape.keyValueHeads, capacity, shape.headDim]
+    store = try backend.makeKeyValueStore(layers: layers, extents: extents, options: options)
   }
 
   /// Memory that keys and values take.
-  public var byteCount: Int { tensors.reduce(0) { $0 + $1.keys.byteCount + $1.values.byteCount } }
+  public var byteCount: Int { store.byteCount }
+
+  /// Where they lie between uses.
+  public var place: KeyValueOptions.Place { store.place }
 
   /// Number of layers.
-  var layerCount: Int { tensors.count }
+  var layerCount: Int { store.layers }
 
-  /// One layer, of which positions 0 ..< count are, or are about to be, written.
-  func layer(_ layer: Int, count: Int) -> KeyValueLayer {
-    KeyValueLayer(keys: tensors[layer].keys, values: tensors[layer].values, count: count)
+  /// Runs `body` on one layer, of which positions 0 ..< `count` are, or are about to be, written:
+  /// those from ``count`` on by `body`, before it reads them.
+  func withLayer<Result>(
+    _ layer: Int, count: Int, for access: KeyValueAccess, body: (KeyValueLayer) throws -> Result
+  ) throws -> Result {
+    let kept = self.count
+    let opened = try store.open(layer: layer, kept: kept, count: count, for: access)
+    let result = try body(opened)
+    try store.close(layer: layer, kept: kept, count: count)
+    return result
   }
 
   /// The sequence's length for the rotary frequencies, now that so many tokens are added. The first

@@ -18,7 +18,8 @@ struct RowWorkspace {
   init(rows: Int, configuration: DecoderConfiguration, backend: any Backend) throws {
     let shape = configuration.attention[0]
     func tensor(_ extents: Int...) throws -> Tensor {
-      try backend.makeTensor(.float32, [rows] + extents, purpose: "activations of \(rows) rows")
+      try backend.makeTensor(
+        backend.activationType, [rows] + extents, purpose: "activations of \(rows) rows")
     }
     self.rows = rows
     normed = try tensor(configuration.hiddenSize)

@@ -14,18 +14,19 @@ extension Transformer {
       ?? RowWorkspace(rows: 1, configuration: decoder, backend: backend)
     cache.decodeWorkspace = workspace
     let hidden = try backend.makeTensor(
-      .float32, [1, decoder.hiddenSize], purpose: "the hidden state of a token")
+      backend.activationType, [1, decoder.hiddenSize], purpose: "the hidden state of a token")
     try backend.embed([id], table: weights.embedding, into: hidden)
     for (layer, layerWeights) in weights.layers.enumerated() {
       let step = RowWorkspace.Step(
         backend: backend, configuration: decoder, layer: layerWeights, rotary: rotary,
         workspace: workspace)
-      let keysAndValues = cache.layer(layer, count: position + 1)
-      try step.storeKeysAndValues(of: hidden, in: keysAndValues, firstPosition: position)
-      let q = try step.queries(of: hidden, firstPosition: position)
-      try backend.rowAttention(
-        q: q, positions: [position], layer: keysAndValues, shape: decoder.attention[layer],
-        into: q, logSumExp: nil)
+      try cache.withLayer(layer, count: position + 1, for: .decode) { keysAndValues in
+        try step.storeKeysAndValues(of: hidden, in: keysAndValues, firstPosition: position)
+        let q = try step.queries(of: hidden, firstPosition: position)
+        try backend.rowAttention(
+          q: q, positions: [position], layer: keysAndValues, shape: decoder.attention[layer],
+          into: q, logSumExp: nil)
+      }
       try step.addAttentionOutput(to: hidden)
       try step.addFeedForward(to: hidden)
     }

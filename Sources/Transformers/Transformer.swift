@@ -45,19 +45,19 @@ public final class Transformer: Sendable {
   ///
   /// - Parameters:
   ///   - capacity: Prompt tokens and tokens to come.
-  ///   - type: float32, or bfloat16 for half the memory.
+  ///   - keyValues: Number format and place; the backend's own choice by default.
   ///   - sequenceLength: The length that dynamic rotary scaling is to count with; nil for that of the
   ///     first prompt. See ``RotaryScaling/embedding(forLength:)``.
   /// - Throws: ``TransformerError/contextExceeded(tokens:contextLength:)``; out of memory.
   public func makeCache(
-    capacity: Int, type: DataType = .float32, sequenceLength: Int? = nil
+    capacity: Int, keyValues: KeyValueOptions = KeyValueOptions(), sequenceLength: Int? = nil
   ) throws -> KeyValueCache {
     guard capacity <= contextLength else {
       throw TransformerError.contextExceeded(tokens: capacity, contextLength: contextLength)
     }
     return try KeyValueCache(
-      layers: decoder.layers, shape: decoder.attention[0], capacity: capacity, type: type,
-      sequenceLength: sequenceLength, backend: backend)
+      layers: decoder.layers, shape: decoder.attention[0], capacity: capacity,
+      options: keyValues, sequenceLength: sequenceLength, backend: backend)
   }
 
   /// Checks what is about to be read, before anything is computed.
@@ -75,7 +75,7 @@ public final class Transformer: Sendable {
         index: index, id: ids[index], vocabularySize: vocabularySize)
     }
     let shape = decoder.attention[0]
-    let keys = cache.layer(0, count: 0).keys.shape
+    let keys = cache.extents
     guard cache.layerCount == decoder.layers, keys[0] == shape.keyValueHeads,
       keys[2] == shape.headDim
     else {
@@ -93,7 +93,8 @@ public final class Transformer: Sendable {
   /// Logits of consecutive rows. hidden: [rows, hidden], unchanged; result: rows * vocabulary.
   func logits(of hidden: Tensor) throws -> [Float] {
     let purpose = "the logits of \(hidden.rows) rows"
-    let normed = try backend.makeTensor(.float32, hidden.shape, purpose: purpose)
+    let normed = try backend.makeTensor(
+      backend.activationType, hidden.shape, purpose: purpose)
     try backend.rmsNorm(
       hidden, weight: weights.norm, epsilon: decoder.normEpsilon, into: normed)
     let logits = try backend.makeTensor(

@@ -63,7 +63,7 @@ struct TransformerTests {
       try model.makeCache(capacity: 129)
     }
     #expect(throws: TransformerError.self) { try model.makeCache(capacity: 0) }
-    #expect(throws: TransformerError.self) { try model.makeCache(capacity: 8, type: .float16) }
+    #expect(throws: TransformerError.self) { try model.makeCache(capacity: 8, keyValues: KeyValueOptions(type: .float16)) }
     for options in [
       PrefillOptions(chunk: 0), PrefillOptions(chunk: -4), PrefillOptions(rowBlock: 0),
     ] {
@@ -95,7 +95,7 @@ struct TransformerTests {
     let model = try checkpoint.load()
     let ids = TemporaryCheckpoint.ids(90)
     let exact = try model.makeCache(capacity: 90)
-    let rounded = try model.makeCache(capacity: 90, type: .bfloat16)
+    let rounded = try model.makeCache(capacity: 90, keyValues: KeyValueOptions(type: .bfloat16))
     #expect(rounded.byteCount * 2 == exact.byteCount)
     #expect(exact.byteCount == 2 * 2 * 2 * 90 * 16 * 4)
     let expected = try score(model, ids, cache: exact)

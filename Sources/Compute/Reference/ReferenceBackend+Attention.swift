@@ -16,7 +16,8 @@ extension ReferenceBackend {
     try require(
       firstPosition >= 0 && firstPosition + rows <= layer.capacity, "store",
       "\(rows) rows from position \(firstPosition), capacity \(layer.capacity)")
-    for (source, target) in [(k, layer.keys), (v, layer.values)] {
+    for (factors, source, target) in [(0, k, layer.keys), (1, v, layer.values)] {
+      let scales = try scales(of: layer, row: factors)
       for row in 0..<rows {
         for head in 0..<k.shape[1] {
           let vector = try doubles(
@@ -24,7 +25,7 @@ extension ReferenceBackend {
               .slice(rows: head..<head + 1))
           let place = head * layer.capacity + firstPosition + row
           let cells = target.reshaped([k.shape[1] * layer.capacity, k.shape[2]])
-          try store(vector, in: cells.slice(rows: place..<place + 1))
+          try store(vector.map { $0 / scales[head] }, in: cells.slice(rows: place..<place + 1))
         }
       }
     }
@@ -79,6 +80,8 @@ extension ReferenceBackend {
     let queries = try doubles(q)
     let keys = try doubles(layer.keys)
     let values = try doubles(layer.values)
+    let keyScales = try scales(of: layer, row: 0)
+    let valueScales = try scales(of: layer, row: 1)
     var outputs = Array(repeating: 0.0, count: o.count)
     var sums = Array(repeating: -Double.infinity, count: rows * shape.queryHeads)
 
@@ -92,14 +95,16 @@ extension ReferenceBackend {
           for d in 0..<headDim {
             product += queries[query + d] * keys[(firstKey + j) * headDim + d]
           }
-          scores.append((j, product * Double(shape.scale)))
+          let scale = keyScales[head / shape.groupSize] * Double(shape.scale)
+          scores.append((j, product * scale))
         }
         guard let largest = scores.map(\.score).max() else { continue }
         let total = scores.reduce(0) { $0 + exp($1.score - largest) }
         for (j, score) in scores {
           let weight = exp(score - largest) / total
           for d in 0..<headDim {
-            outputs[query + d] += weight * values[(firstKey + j) * headDim + d]
+            outputs[query + d] +=
+              weight * valueScales[head / shape.groupSize] * values[(firstKey + j) * headDim + d]
           }
         }
         sums[row * shape.queryHeads + head] = largest + log(total)
@@ -107,6 +112,15 @@ extension ReferenceBackend {
     }
     try store(outputs, in: o)
     if let logSumExp { try store(sums, in: logSumExp) }
+  }
+
+  /// What stored keys (row 0) or values (row 1) are multiplied with, for each key-value head.
+  private func scales(of layer: KeyValueLayer, row: Int) throws -> [Double] {
+    let heads = layer.keys.shape.first ?? 0
+    guard let scales = layer.scales else { return Array(repeating: 1, count: heads) }
+    try require(
+      scales.shape == [2, heads], "key-value layer", "scales \(scales.shape) for \(heads) heads")
+    return try doubles(scales.slice(rows: row..<row + 1))
   }
 }
 

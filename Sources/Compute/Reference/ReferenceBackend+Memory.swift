@@ -36,11 +36,12 @@ extension ReferenceBackend {
       case .int32: return Double(place.loadUnaligned(as: Int32.self))
       case .bfloat16: return Double(bfloat16Bits: place.loadUnaligned(as: UInt16.self))
       case .float16: return Double(float16Bits: place.loadUnaligned(as: UInt16.self))
+      case .float8: return Double(float8Bits: place.load(as: UInt8.self))
       }
     }
   }
 
-  /// Writes all elements of a float32 or bfloat16 tensor, each rounded once, to nearest or even.
+  /// Writes all elements of a float32, bfloat16 or float8 tensor, each rounded once, to nearest or even.
   func store(_ values: [Double], in tensor: Tensor) throws {
     try require(values.count == tensor.count, "store", "\(values.count) values, \(tensor.shape)")
     let start = try hostStart(of: tensor)
@@ -49,6 +50,7 @@ extension ReferenceBackend {
       switch tensor.type {
       case .float32: place.storeBytes(of: Float(value), as: Float.self)
       case .bfloat16: place.storeBytes(of: Float(value).bfloat16Bits, as: UInt16.self)
+      case .float8: place.storeBytes(of: value.float8Bits, as: UInt8.self)
       case .float16, .int32:
         throw ComputeError.shapeMismatch(
           operation: "store", detail: "\(tensor.type) is read but not written")

@@ -5,19 +5,20 @@ public import Transformers
 public struct SessionOptions: Sendable {
   /// Which pairs of queries and keys prefill computes.
   public var attention: AttentionOptions
-  /// float32, or bfloat16 for half the memory.
-  public var keyValueType: DataType
+  /// How keys and values are kept, and where; the device's own choice by default.
+  public var keyValues: KeyValueOptions
   /// Tokens of a prompt read at once; nil: all of them, as in MInference 1.0.
   public var chunk: Int?
   /// Whether prefill also measures recall on sampled rows; its time is in no figure.
   public var measuresRecall: Bool
 
   public init(
-    attention: AttentionOptions = AttentionOptions(), keyValueType: DataType = .float32,
+    attention: AttentionOptions = AttentionOptions(),
+    keyValues: KeyValueOptions = KeyValueOptions(),
     chunk: Int? = nil, measuresRecall: Bool = false
   ) {
     self.attention = attention
-    self.keyValueType = keyValueType
+    self.keyValues = keyValues
     self.chunk = chunk
     self.measuresRecall = measuresRecall
   }

@@ -78,7 +78,7 @@ public final class Session: Sendable {
     if let existing = state.cache {
       cache = existing
     } else {
-      cache = try model.transformer.makeCache(capacity: capacity, type: options.keyValueType)
+      cache = try model.transformer.makeCache(capacity: capacity, keyValues: options.keyValues)
       cache.calibratedSelections = options.attention.calibratedSelections
     }
     state.cache = cache

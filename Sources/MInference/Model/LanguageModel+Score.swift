@@ -52,7 +52,7 @@ extension LanguageModel {
     guard ids.count <= contextLength else {
       throw LanguageModelError.promptTooLong(tokens: ids.count, contextLength: contextLength)
     }
-    let cache = try transformer.makeCache(capacity: ids.count, type: options.keyValueType)
+    let cache = try transformer.makeCache(capacity: ids.count, keyValues: options.keyValues)
     cache.calibratedSelections = options.attention.calibratedSelections
     var logProbabilities: [Float] = []
     var mostLikely: [Int32] = []

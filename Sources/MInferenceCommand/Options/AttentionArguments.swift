@@ -61,15 +61,30 @@ struct AttentionArguments: ParsableArguments {
 
   @Option(
     name: .customLong("kv"),
-    help: ArgumentHelp("How keys and values are kept: f32 or bf16.", valueName: "type"),
+    help: ArgumentHelp(
+      "How keys and values are kept: f32 or bf16 on the CPU, bf16 or fp8 on a GPU.",
+      valueName: "type"),
     transform: { text in
       switch text {
       case "f32": return .float32
       case "bf16": return .bfloat16
-      default: throw ValidationError("\"\(text)\" is not known; give f32 or bf16")
+      case "fp8": return .float8
+      default: throw ValidationError("\"\(text)\" is not known; give f32, bf16 or fp8")
       }
     })
-  var keyValueType: DataType = .float32
+  var keyValueType: DataType?
+
+  @Option(
+    name: .customLong("kv-on"),
+    help: ArgumentHelp(
+      "Where keys and values lie between uses: device or host.", valueName: "place"),
+    transform: { text in
+      guard let place = KeyValueOptions.Place(rawValue: text) else {
+        throw ValidationError("\"\(text)\" is not known; give device or host")
+      }
+      return place
+    })
+  var keyValuePlace: KeyValueOptions.Place?
 
   /// The library's options.
   var options: AttentionOptions {
@@ -83,7 +98,8 @@ struct AttentionArguments: ParsableArguments {
 
   func sessionOptions() -> SessionOptions {
     SessionOptions(
-      attention: options, keyValueType: keyValueType, chunk: chunk?.value,
+      attention: options,
+      keyValues: KeyValueOptions(type: keyValueType, place: keyValuePlace), chunk: chunk?.value,
       measuresRecall: monitor)
   }
 

@@ -144,6 +144,8 @@ private final class StoredNumbers: Sendable {
           of: UInt16(value.bitPattern >> 16), toByteOffset: offset, as: UInt16.self)
       case .float16:
         memory.storeBytes(of: Self.float16Bits(value), toByteOffset: offset, as: UInt16.self)
+      case .float8:
+        memory.storeBytes(of: Double(value).float8Bits, toByteOffset: offset, as: UInt8.self)
       }
     }
     bytes = UnsafeRawBufferPointer(rebasing: memory[..<(values.count * type.byteCount)])

@@ -32,7 +32,8 @@ extension PatternSearch {
     let planner = AttentionPlanner(
       configuration: PatternConfiguration(patterns: result.chosenPatterns))
     let options = options
-    let cache = try model.makeCache(capacity: sample.ids.count, type: options.keyValueType)
+    let cache = try model.makeCache(
+      capacity: sample.ids.count, keyValues: KeyValueOptions(type: options.keyValueType))
     let report = try model.prefill(
       sample.ids, cache: cache,
       options: PrefillOptions(

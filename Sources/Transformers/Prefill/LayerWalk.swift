@@ -33,7 +33,7 @@ public struct LayerWalk {
   ///
   /// - Throws: ``TransformerError`` for tokens that the model cannot read; out of memory.
   public init(
-    _ model: Transformer, ids: [Int32], keyValueType: DataType = .float32, rowBlock: Int = 2048
+    _ model: Transformer, ids: [Int32], keyValueType: DataType? = nil, rowBlock: Int? = nil
   ) throws {
     guard ids.count <= model.contextLength else {
       throw TransformerError.contextExceeded(
@@ -42,17 +42,18 @@ public struct LayerWalk {
     self.model = model
     tokens = ids.count
     let plan = try ChunkPlan(
-      positions: 0..<ids.count, chunk: nil, rowBlock: rowBlock,
+      positions: 0..<ids.count, chunk: nil, rowBlock: rowBlock ?? model.backend.rowBlock,
       tileRows: model.backend.tileShape(headDim: model.decoder.headDim).rows)
     self.rowBlock = plan.rowBlock
     rotary = model.rotary.embedding(forLength: ids.count)
     cache = try KeyValueCache(
-      layers: 1, shape: model.decoder.attention[0], capacity: ids.count, type: keyValueType,
-      sequenceLength: ids.count, backend: model.backend)
+      layers: 1, shape: model.decoder.attention[0], capacity: ids.count,
+      options: KeyValueOptions(type: keyValueType, place: .device), sequenceLength: ids.count,
+      backend: model.backend)
     workspace = try RowWorkspace(
       rows: min(plan.rowBlock, ids.count), configuration: model.decoder, backend: model.backend)
     hidden = try model.backend.makeTensor(
-      .float32, [ids.count, model.decoder.hiddenSize],
+      model.backend.activationType, [ids.count, model.decoder.hiddenSize],
       purpose: "the hidden states of \(ids.count) tokens")
     try model.backend.embed(ids, table: model.weights.embedding, into: hidden)
   }
@@ -67,7 +68,17 @@ public struct LayerWalk {
     attending: Bool = true, isCancelled: () -> Bool = { false }, visit: (Block) throws -> Void
   ) throws {
     precondition(layer < model.decoder.layers)
-    let keysAndValues = cache.layer(0, count: tokens)
+    try cache.withLayer(0, count: tokens, for: .prefill) { keysAndValues in
+      try advance(
+        keysAndValues, attending: attending, isCancelled: isCancelled, visit: visit)
+    }
+    layer += 1
+  }
+
+  private func advance(
+    _ keysAndValues: KeyValueLayer, attending: Bool, isCancelled: () -> Bool,
+    visit: (Block) throws -> Void
+  ) throws {
     let shape = model.decoder.attention[layer]
     for rows in blocks {
       if isCancelled() { throw CancellationError() }
@@ -91,7 +102,6 @@ public struct LayerWalk {
       try step.addAttentionOutput(to: block)
       try step.addFeedForward(to: block)
     }
-    layer += 1
   }
 
   /// The hidden states before ``layer``: tokens * hidden size numbers.

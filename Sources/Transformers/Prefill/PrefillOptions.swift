@@ -8,8 +8,8 @@ public struct PrefillOptions: Sendable {
   /// multiple of the backend's tile rows; chunks are cut at absolute multiples of it.
   public var chunk: Int?
   /// Rows worked on at once within a layer, rounded up likewise. Bounds the memory of activations;
-  /// changes no result.
-  public var rowBlock: Int
+  /// changes no result. nil: what suits the backend.
+  public var rowBlock: Int?
   /// Whether to compare sampled rows with dense attention. The time that this takes is in no figure.
   public var measureRecall: Bool
   /// In the last layer compute attention and MLP of the prompt's last row alone, densely: the other
@@ -21,7 +21,7 @@ public struct PrefillOptions: Sendable {
   public var isCancelled: @Sendable () -> Bool
 
   public init(
-    planner: AttentionPlanner? = nil, chunk: Int? = nil, rowBlock: Int = 2048,
+    planner: AttentionPlanner? = nil, chunk: Int? = nil, rowBlock: Int? = nil,
     measureRecall: Bool = false, lastLayerLastRowOnly: Bool = false,
     progress: (@Sendable (PrefillProgress) throws -> Void)? = nil,
     isCancelled: @escaping @Sendable () -> Bool = { false }

@@ -22,9 +22,9 @@ struct PrefillRun {
   private(set) var report: PrefillReport
   private var meter: WorkMeter
   private var recall: RecallProbe?
-  private let kernelWatch = Stopwatch()
-  private let indexWatch = Stopwatch()
-  private let recallWatch = Stopwatch()
+  private let kernelWatch: any WorkStopwatch
+  private let indexWatch: any WorkStopwatch
+  private let recallWatch: any WorkStopwatch
   private let positions: Range<Int>
 
   /// Last rows of a chunk that estimation looks at. Source: MInference, section 3.2.
@@ -39,6 +39,9 @@ struct PrefillRun {
     self.cache = cache
     self.options = options
     self.wantsAllRows = wantsAllRows
+    kernelWatch = model.backend.makeStopwatch()
+    indexWatch = model.backend.makeStopwatch()
+    recallWatch = model.backend.makeStopwatch()
     let configuration = model.decoder
     planner = try options.planner.map { planner in
       AttentionPlanner(
@@ -48,7 +51,7 @@ struct PrefillRun {
     }
     positions = cache.count..<cache.count + tokens
     plan = try ChunkPlan(
-      positions: positions, chunk: options.chunk, rowBlock: options.rowBlock,
+      positions: positions, chunk: options.chunk, rowBlock: options.rowBlock ?? model.backend.rowBlock,
       tileRows: model.backend.tileShape(headDim: configuration.headDim).rows)
     rotary = model.rotaryEmbedding(of: cache, adding: tokens)
     workspace = try RowWorkspace(
@@ -74,17 +77,20 @@ struct PrefillRun {
       let part = ids[
         chunk.lowerBound - positions.lowerBound..<chunk.upperBound - positions.lowerBound]
       let hidden = try model.backend.makeTensor(
-        .float32, [chunk.count, model.decoder.hiddenSize],
+        model.backend.activationType, [chunk.count, model.decoder.hiddenSize],
         purpose: "the hidden states of a chunk of \(chunk.count) tokens")
       try model.backend.embed(Array(part), table: model.weights.embedding, into: hidden)
       for layer in model.weights.layers.indices {
-        try read(chunk, hidden: hidden, layer: layer)
+        try cache.withLayer(layer, count: chunk.upperBound, for: .prefill) {
+          try read(chunk, hidden: hidden, layer: layer, keysAndValues: $0)
+        }
       }
       cache.count = chunk.upperBound
       report.tokens += chunk.count
       report.chunks += 1
       try finished(hidden, chunk)
     }
+    try model.backend.finish()
     report.kernelSeconds = kernelWatch.seconds
     report.indexSeconds = indexWatch.seconds
     report.seconds = (ContinuousClock.now - start).inSeconds - recallWatch.seconds
@@ -100,8 +106,9 @@ struct PrefillRun {
 // MARK: One layer of one chunk
 
 extension PrefillRun {
-  private mutating func read(_ chunk: Range<Int>, hidden: Tensor, layer: Int) throws {
-    let keysAndValues = cache.layer(layer, count: chunk.upperBound)
+  private mutating func read(
+    _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer
+  ) throws {
     let shape = model.decoder.attention[layer]
     let causal = SparseIndex.causalPairs(
       firstPosition: chunk.lowerBound, rows: chunk.count, slidingWindow: shape.slidingWindow)
@@ -269,6 +276,7 @@ extension PrefillRun {
   }
 
   private mutating func reportProgress() throws {
+    try model.backend.limitWorkAhead()
     guard let progress = options.progress else { return }
     try progress(
       PrefillProgress(fraction: meter.currentFraction(), tokens: positions.count))

@@ -45,7 +45,7 @@ struct RecallProbe {
       return nil
     }
     let copy = try backend.makeTensor(
-      .float32, [sampled.count, shape.queryHeads, shape.headDim], purpose: "measuring recall")
+      backend.activationType, [sampled.count, shape.queryHeads, shape.headDim], purpose: "measuring recall")
     let offsets = sampled.map { $0 - rows.lowerBound }
     try backend.write(
       try offsets.flatMap { try backend.read(q.slice(rows: $0..<$0 + 1)) }, to: copy)

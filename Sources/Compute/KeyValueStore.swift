@@ -1,0 +1,93 @@
+/// How a sequence's keys and values are to be stored.
+public struct KeyValueOptions: Sendable, Hashable {
+  /// Where they lie between uses.
+  public enum Place: String, Sendable, Hashable, CaseIterable {
+    /// Where the kernels run.
+    case device
+    /// In the memory of the processor; a device fetches them layer by layer.
+    case host
+  }
+
+  /// The number format; nil for the backend's own choice.
+  public var type: DataType?
+  /// nil for the backend's own choice.
+  public var place: Place?
+
+  public init(type: DataType? = nil, place: Place? = nil) {
+    self.type = type
+    self.place = place
+  }
+}
+
+/// What a layer's keys and values are fetched for.
+public enum KeyValueAccess: Sendable {
+  /// Many new rows, whose attention comes next: ``Backend/attention(q:firstPosition:layer:shape:index:into:logSumExp:)``.
+  case prefill
+  /// One new row: ``Backend/rowAttention(q:positions:layer:shape:into:logSumExp:)``.
+  case decode
+}
+
+/// The keys and values of one sequence in all layers: where they lie and in which format.
+///
+/// A layer is opened, read and written by kernels, and closed before the next one is opened. Used by
+/// one thread at a time.
+public protocol KeyValueStore: AnyObject {
+  var layers: Int { get }
+  /// Positions for which there is room.
+  var capacity: Int { get }
+  /// The number format between uses.
+  var type: DataType { get }
+  var place: KeyValueOptions.Place { get }
+  /// Memory that keys and values take, wherever they lie.
+  var byteCount: Int { get }
+
+  /// The layer, of which positions 0 ..< `kept` hold what was stored before and positions up to
+  /// `count` are about to be stored.
+  func open(
+    layer: Int, kept: Int, count: Int, for access: KeyValueAccess
+  ) throws -> KeyValueLayer
+
+  /// Ends the use that ``open(layer:kept:count:for:)`` began; positions kept ..< count are kept
+  /// from now on.
+  func close(layer: Int, kept: Int, count: Int) throws
+}
+
+/// Keys and values as two tensors a layer, always in place.
+public final class TensorKeyValueStore: KeyValueStore {
+  public let type: DataType
+  public let place = KeyValueOptions.Place.device
+  private let tensors: [(keys: Tensor, values: Tensor)]
+
+  /// - Throws: ``ComputeError/unavailable(what:remedy:)`` for a format or a place that the backend
+  ///   does not have; out of memory.
+  public init(
+    layers: Int, extents: [Int], options: KeyValueOptions, backend: any Backend
+  ) throws {
+    type = options.type ?? backend.activationType
+    guard type == .float32 || type == .bfloat16 else {
+      throw ComputeError.unavailable(
+        what: "a cache of \(type.rawValue) on the device \(backend.name)",
+        remedy: "use --kv float32 or bf16")
+    }
+    let purpose = "the keys and values of \(extents[1]) tokens"
+    let type = type
+    tensors = try (0..<layers).map { _ in
+      (
+        try backend.makeTensor(type, extents, purpose: purpose),
+        try backend.makeTensor(type, extents, purpose: purpose)
+      )
+    }
+  }
+
+  public var layers: Int { tensors.count }
+  public var capacity: Int { tensors.first?.keys.shape[1] ?? 0 }
+  public var byteCount: Int { tensors.reduce(0) { $0 + $1.keys.byteCount + $1.values.byteCount } }
+
+  public func open(
+    layer: Int, kept: Int, count: Int, for access: KeyValueAccess
+  ) throws -> KeyValueLayer {
+    KeyValueLayer(keys: tensors[layer].keys, values: tensors[layer].values, count: count)
+  }
+
+  public func close(layer: Int, kept: Int, count: Int) {}
+}
