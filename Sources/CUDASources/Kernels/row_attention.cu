@@ -1,0 +1,382 @@
+// Dense causal attention of a few rows at given positions: decoding (one row) and recall sampling (some hundred rows).
+//
+//   o[r][h] = softmax over keys j <= positions[r], positions[r] - j < window of (scale * q[r][h] . k[j]) times v[j]
+//
+// Two launches: partial results over parts of the keys, then their combination. The heads of a group and the rows are packed
+// into one matrix (packed row m = r * groupSize + member of the group), so that a block reads its keys once for all of them.
+//
+// 1. row_attention_m16_dD, row_attention_m64_dD           (D = 64, 96, 128; k and v bf16)
+//    row_attention_m16_fp8_dD, row_attention_m64_fp8_dD   (k and v e4m3, value = scale of the kv head * stored)
+//      (RowAttentionParameters by value)
+//      grid   x = splits, y = ceil(rows * groupSize / M), z = kvHeads = queryHeads / groupSize; M = 16 or 64 as in the name
+//      block  x = 128
+//      dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128), the same for all variants; above 48 KiB, so
+//        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set once
+//      m16 where rows * groupSize <= 16 (decoding: memory bound, warps share out the keys), else m64 (warps share out the rows)
+//      splits: any number >= 1; one wave is about 2 * multiprocessors / (y * z), at most ceil(keys / 64)
+// 2. row_attention_combine_dD
+//      (RowAttentionParameters by value)
+//      grid   x = rows * queryHeads;  block  x = 128;  no dynamic shared memory
+//
+// workspace: splits * rows * queryHeads * (D + 2) floats; not initialised, not kept between calls.
+// Keys above the largest position are never read. A row at a negative position gets o = 0 and logSumExp = -infinity.
+
+#include "common.cuh"
+
+struct RowAttentionParameters {
+  const bf16* q;             ///< [rows][queryHeads][headDim], row stride qStride
+  bf16* o;                   ///< [rows][queryHeads][headDim], row stride oStride
+  float* logSumExp;          ///< [rows][queryHeads], natural logarithm, or null
+  const void* k;             ///< [kvHeads][capacity][headDim], bf16 or e4m3
+  const void* v;
+  const float* keyScales;    ///< [kvHeads], e4m3 only
+  const float* valueScales;  ///< [kvHeads], e4m3 only
+  const int* positions;      ///< [rows], device memory, any order; ascending is fastest
+  float* workspace;
+  long long kvHeadStride;    ///< elements
+  int rows;
+  int qStride, oStride;      ///< elements
+  int queryHeads;
+  int groupSize;             ///< query heads a kv head, 1 to 16 (any number with m64)
+  int splits;                ///< grid x of the first launch
+  int window;                ///< keys with i - j >= window are invisible; INT_MAX: none
+  float scaleLog2;           ///< scale * log2(e), positive
+};
+
+namespace mi {
+
+/// Shape of one variant. `rowWarps` warps share out packed rows, 16 each; the others share out keys.
+template <int D, int bytes, int rowWarps> struct RowTile {
+  static constexpr int threads = 128;
+  static constexpr int rows = 16 * rowWarps;
+  static constexpr int rowBytes = D * bytes;
+  static constexpr int stageKeys = bytes == 2 ? 64 : 128;
+  static constexpr int warpKeys = rowWarps == 1 ? stageKeys / 4 : 64;  // keys that a warp takes at once
+  static constexpr int passes = rowWarps == 1 ? 1 : stageKeys / 64;
+  static constexpr int matrixBytes = stageKeys * rowBytes;
+  static constexpr int stages = D == 64 ? 6 : 3;
+  static constexpr float slack = 8.0f;  // log2; as in attention.cu
+
+  /// Position of 16-byte chunk `chunk` of key `key`, so that eight keys' equal chunks lie in different banks.
+  static __device__ __forceinline__ int chunkOffset(int key, int chunk) {
+    const int swizzle = rowBytes % 128 == 0 ? key & 7 : rowBytes == 96 ? key >> 2 & 1 : key >> 1 & 3;
+    return key * rowBytes + ((chunk ^ swizzle) << 4);
+  }
+};
+
+/// Bytes 0 and 2 (1 and 3) of four e4m3 values as a bf16 pair.
+__device__ __forceinline__ unsigned evenBytes(unsigned x) { return fp8HighBytesToBF16Pair(x << 8); }
+__device__ __forceinline__ unsigned oddBytes(unsigned x) { return fp8HighBytesToBF16Pair(x); }
+
+template <int D, int bytes, int rowWarps>
+__device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
+  using T = RowTile<D, bytes, rowWarps>;
+  constexpr int keysN = T::warpKeys / 8;
+  extern __shared__ __align__(1024) unsigned char memory[];
+  const unsigned base = sharedAddress(memory);
+  const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
+  const int kvHead = blockIdx.z, split = blockIdx.x;
+  const int packedRows = a.rows * a.groupSize, firstPacked = blockIdx.y * T::rows;
+
+  // The block's key range follows from the positions of its rows.
+  const int firstRow = firstPacked / a.groupSize;
+  const int lastRow = (minimum(firstPacked + T::rows, packedRows) - 1) / a.groupSize;
+  int least = 0x7fffffff, most = -1;
+  for (int r = firstRow + lane; r <= lastRow; r += warpSize) {
+    const int position = a.positions[r];
+    least = minimum(least, position);
+    most = maximum(most, position);
+  }
+  least = __reduce_min_sync(0xffffffffu, least);
+  most = __reduce_max_sync(0xffffffffu, most);
+  const int end = most + 1;
+  const int begin = least >= a.window ? (least - a.window + 1) / T::stageKeys * T::stageKeys : 0;
+  const long long steps = end > begin ? (end - begin + T::stageKeys - 1) / T::stageKeys : 0;
+  const int firstStep = (int)(steps * split / a.splits), stepCount = (int)(steps * (split + 1) / a.splits) - firstStep;
+  const int firstKey = begin + firstStep * T::stageKeys;
+
+  const char* k = (const char*)a.k + kvHead * a.kvHeadStride * bytes;
+  const char* v = (const char*)a.v + kvHead * a.kvHeadStride * bytes;
+
+  auto copyStage = [&](int step) {
+    const int first = firstKey + step * T::stageKeys;
+    const unsigned to = base + step % T::stages * 2 * T::matrixBytes;
+    const char* fromK = k + (long long)first * T::rowBytes;
+    const char* fromV = v + (long long)first * T::rowBytes;
+    constexpr int chunks = T::rowBytes / 16;
+    const bool whole = first + T::stageKeys <= end;
+#pragma unroll
+    for (int matrix = 0; matrix < 2; matrix++) {
+      const char* from = matrix ? fromV : fromK;
+      const unsigned place = to + matrix * T::matrixBytes;
+#pragma unroll
+      for (int i = 0; i < T::stageKeys * chunks / T::threads; i++) {
+        const int index = thread + i * T::threads, key = index / chunks, chunk = index % chunks;
+        if (whole) {
+          copyAsync16(place + T::chunkOffset(key, chunk), from + index * 16);
+        } else {
+          const bool valid = first + key < end;
+          copyAsync16(place + T::chunkOffset(key, chunk), from + (valid ? index * 16 : 0), valid);
+        }
+      }
+    }
+  };
+
+#pragma unroll
+  for (int step = 0; step < T::stages - 1; step++) {
+    if (step < stepCount) copyStage(step);
+    copyAsyncCommit();
+  }
+
+  // This thread's two packed rows, and q's fragments straight from global memory. With e4m3 keys the 16 dimensions of a
+  // step stand in the order in which a four-byte word yields them: 4c, 4c + 2, then 4c + 1, 4c + 3.
+  int position[2];
+  unsigned q[D / 16][4];
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const int packed = firstPacked + (rowWarps == 1 ? 0 : warp * 16) + (lane >> 2) + i * 8;
+    const bool valid = packed < packedRows;
+    const int r = valid ? packed / a.groupSize : 0, member = valid ? packed % a.groupSize : 0;
+    position[i] = valid ? a.positions[r] : -1;
+    const bf16* from = a.q + (long long)r * a.qStride + (kvHead * a.groupSize + member) * D;
+#pragma unroll
+    for (int step = 0; step < D / 16; step++) {
+      if (bytes == 2) {
+        q[step][i] = valid ? *(const unsigned*)(from + step * 16 + 2 * (lane & 3)) : 0u;
+        q[step][i + 2] = valid ? *(const unsigned*)(from + step * 16 + 2 * (lane & 3) + 8) : 0u;
+      } else {
+        const uint2 four = valid ? *(const uint2*)(from + step * 16 + 4 * (lane & 3)) : make_uint2(0u, 0u);
+        q[step][i] = __byte_perm(four.x, four.y, 0x5410);
+        q[step][i + 2] = __byte_perm(four.x, four.y, 0x7632);
+      }
+    }
+  }
+  const float scale = bytes == 2 ? a.scaleLog2 : a.scaleLog2 * a.keyScales[kvHead];
+
+  float o[D / 8][4], top[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f};
+#pragma unroll
+  for (int n = 0; n < D / 8; n++)
+#pragma unroll
+    for (int j = 0; j < 4; j++) o[n][j] = 0.0f;
+
+  for (int step = 0; step < stepCount; step++) {
+    copyAsyncWait<T::stages - 2>();
+    __syncthreads();
+    if (step + T::stages - 1 < stepCount) copyStage(step + T::stages - 1);
+    copyAsyncCommit();
+
+#pragma unroll 1
+    for (int pass = 0; pass < T::passes; pass++) {
+      const int keyInStage = rowWarps == 1 ? warp * T::warpKeys : pass * T::warpKeys;
+      const int key0 = firstKey + step * T::stageKeys + keyInStage;
+      if (key0 >= end) break;
+      const unsigned kBase = base + step % T::stages * 2 * T::matrixBytes + keyInStage * T::rowBytes;
+      const unsigned vBase = kBase + T::matrixBytes;
+
+      float s[keysN][4];
+#pragma unroll
+      for (int n = 0; n < keysN; n++)
+#pragma unroll
+        for (int j = 0; j < 4; j++) s[n][j] = 0.0f;
+#pragma unroll
+      for (int chunk = 0; chunk < T::rowBytes / 16; chunk += 2)
+#pragma unroll
+        for (int n = 0; n < keysN; n += 2) {
+          unsigned f[4];
+          loadMatrix4(f, kBase + n * 8 * T::rowBytes + T::chunkOffset((lane & 7) + (lane >> 4) * 8, chunk + (lane >> 3 & 1)));
+          if (bytes == 2) {
+            multiplyAdd(s[n], q[chunk / 2], f[0], f[1]);
+            multiplyAdd(s[n + 1], q[chunk / 2], f[2], f[3]);
+          } else {
+            multiplyAdd(s[n], q[chunk], evenBytes(f[0]), oddBytes(f[0]));
+            multiplyAdd(s[n], q[chunk + 1], evenBytes(f[1]), oddBytes(f[1]));
+            multiplyAdd(s[n + 1], q[chunk], evenBytes(f[2]), oddBytes(f[2]));
+            multiplyAdd(s[n + 1], q[chunk + 1], evenBytes(f[3]), oddBytes(f[3]));
+          }
+        }
+
+      if (key0 + T::warpKeys - 1 > least || most - key0 >= a.window) {
+#pragma unroll
+        for (int n = 0; n < keysN; n++)
+#pragma unroll
+          for (int j = 0; j < 4; j++) {
+            const int distance = position[j >> 1] - (key0 + n * 8 + 2 * (lane & 3) + (j & 1));
+            if (distance < 0 || distance >= a.window) s[n][j] = -infinity();
+          }
+      }
+
+      float high[2] = {s[0][0], s[0][2]};
+#pragma unroll
+      for (int n = 0; n < keysN; n++) {
+        high[0] = fmaxf(high[0], fmaxf(s[n][0], s[n][1]));
+        high[1] = fmaxf(high[1], fmaxf(s[n][2], s[n][3]));
+      }
+      high[0] = quadMaximum(high[0]) * scale;
+      high[1] = quadMaximum(high[1]) * scale;
+      if (__any_sync(0xffffffffu, high[0] > top[0] + T::slack || high[1] > top[1] + T::slack)) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+          const float now = fmaxf(high[i], top[i]);
+          const float factor = now == top[i] ? 1.0f : exp2Approximate(top[i] - now);
+          top[i] = now;
+          sum[i] *= factor;
+#pragma unroll
+          for (int n = 0; n < D / 8; n++) {
+            o[n][2 * i] *= factor;
+            o[n][2 * i + 1] *= factor;
+          }
+        }
+      }
+      const float m0 = top[0] == -infinity() ? 0.0f : top[0], m1 = top[1] == -infinity() ? 0.0f : top[1];
+      unsigned p[keysN / 2][4];
+#pragma unroll
+      for (int n = 0; n < keysN; n++) {
+        const float p0 = exp2Approximate(fmaf(s[n][0], scale, -m0)), p1 = exp2Approximate(fmaf(s[n][1], scale, -m0));
+        const float p2 = exp2Approximate(fmaf(s[n][2], scale, -m1)), p3 = exp2Approximate(fmaf(s[n][3], scale, -m1));
+        sum[0] += p0 + p1;
+        sum[1] += p2 + p3;
+        p[n >> 1][(n & 1) * 2] = toBF16Pair(p0, p1);
+        p[n >> 1][(n & 1) * 2 + 1] = toBF16Pair(p2, p3);
+      }
+
+#pragma unroll
+      for (int n = 0; n < keysN / 2; n++)
+#pragma unroll
+        for (int chunk = 0; chunk < T::rowBytes / 16; chunk += 2) {
+          unsigned f[4];
+          loadMatrix4Transposed(f, vBase + n * 16 * T::rowBytes + T::chunkOffset(lane & 15, chunk + (lane >> 4)));
+          if (bytes == 2) {
+            multiplyAdd(o[chunk], p[n], f[0], f[1]);
+            multiplyAdd(o[chunk + 1], p[n], f[2], f[3]);
+          } else {
+            // A word holds dimensions 2n, 2n + 1 of two keys: even dimensions make one product, odd ones another.
+            multiplyAdd(o[2 * chunk], p[n], evenBytes(f[0]), evenBytes(f[1]));
+            multiplyAdd(o[2 * chunk + 1], p[n], oddBytes(f[0]), oddBytes(f[1]));
+            multiplyAdd(o[2 * chunk + 2], p[n], evenBytes(f[2]), evenBytes(f[3]));
+            multiplyAdd(o[2 * chunk + 3], p[n], oddBytes(f[2]), oddBytes(f[3]));
+          }
+        }
+    }
+  }
+  copyAsyncWait<0>();
+  sum[0] = quadSum(sum[0]);
+  sum[1] = quadSum(sum[1]);
+
+  // Columns of the accumulators in memory order, to fp32 rows of `D` elements.
+  auto store = [&](float* row, int i, float factor) {
+#pragma unroll
+    for (int n = 0; n < D / 8; n += bytes == 2 ? 1 : 2) {
+      if (bytes == 2) {
+        *(float2*)(row + n * 8 + 2 * (lane & 3)) = make_float2(o[n][2 * i] * factor, o[n][2 * i + 1] * factor);
+      } else {
+        *(float4*)(row + n * 8 + 4 * (lane & 3)) = make_float4(o[n][2 * i] * factor, o[n + 1][2 * i] * factor,
+                                                               o[n][2 * i + 1] * factor, o[n + 1][2 * i + 1] * factor);
+      }
+    }
+  };
+  const float valueScale = bytes == 2 ? 1.0f : a.valueScales[kvHead];
+  float2* statistics = (float2*)(a.workspace + (long long)a.splits * a.rows * a.queryHeads * D);
+  auto partial = [&](int packed) {
+    return ((long long)split * a.rows + packed / a.groupSize) * a.queryHeads + kvHead * a.groupSize + packed % a.groupSize;
+  };
+
+  if (rowWarps > 1) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const int packed = firstPacked + warp * 16 + (lane >> 2) + i * 8;
+      if (packed >= packedRows) continue;
+      store(a.workspace + partial(packed) * D, i, valueScale);
+      if ((lane & 3) == 0) statistics[partial(packed)] = make_float2(top[i], sum[i]);
+    }
+  } else {
+    // The warps hold the same rows over different keys: bring them to one maximum and add.
+    __syncthreads();
+    float* rows = (float*)memory;                          // [4 warps][16][D]
+    __shared__ float2 parts[4][16];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const int row = (lane >> 2) + i * 8;
+      if (firstPacked + row < packedRows) store(rows + (warp * 16 + row) * D, i, valueScale);
+      if ((lane & 3) == 0) parts[warp][row] = make_float2(top[i], sum[i]);
+    }
+    __syncthreads();
+    for (int index = thread; index < 16 * D / 4; index += T::threads) {
+      const int row = index / (D / 4), column = index % (D / 4) * 4, packed = firstPacked + row;
+      if (packed >= packedRows) break;
+      float all = -infinity(), total = 0.0f;
+#pragma unroll
+      for (int i = 0; i < 4; i++) all = fmaxf(all, parts[i][row].x);
+      float4 r = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const float weight = all == -infinity() ? 0.0f : exp2Approximate(parts[i][row].x - all);
+        const float4 x = *(const float4*)(rows + (i * 16 + row) * D + column);
+        total += weight * parts[i][row].y;
+        r.x += weight * x.x, r.y += weight * x.y, r.z += weight * x.z, r.w += weight * x.w;
+      }
+      *(float4*)(a.workspace + partial(packed) * D + column) = r;
+      if (column == 0) statistics[partial(packed)] = make_float2(all, total);
+    }
+  }
+}
+
+/// One block a (row, head): its warps share out the splits, a lane holds every 32nd element.
+template <int D> __device__ __forceinline__ void combineRows(const RowAttentionParameters& a) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const long long index = blockIdx.x, count = (long long)a.rows * a.queryHeads;
+  const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
+  float top = -infinity();
+  for (int s = lane; s < a.splits; s += warpSize) top = fmaxf(top, statistics[s * count + index].x);
+  top = warpMaximum(top);
+
+  float o[D / 32], sum = 0.0f;
+#pragma unroll
+  for (int n = 0; n < D / 32; n++) o[n] = 0.0f;
+  if (top != -infinity()) {
+#pragma unroll 4
+    for (int s = warp; s < a.splits; s += 4) {
+      const float2 part = statistics[s * count + index];
+      const float weight = exp2Approximate(part.x - top);
+      sum += weight * part.y;
+#pragma unroll
+      for (int n = 0; n < D / 32; n++) o[n] += weight * a.workspace[(s * count + index) * D + n * 32 + lane];
+    }
+  }
+  __shared__ float parts[4][D + 1];
+#pragma unroll
+  for (int n = 0; n < D / 32; n++) parts[warp][n * 32 + lane] = o[n];
+  if (lane == 0) parts[warp][D] = sum;
+  __syncthreads();
+  const int d = threadIdx.x;
+  const float total = parts[0][D] + parts[1][D] + parts[2][D] + parts[3][D];
+  const int row = (int)(index / a.queryHeads), head = (int)(index % a.queryHeads);
+  if (d < D) {
+    const float x = parts[0][d] + parts[1][d] + parts[2][d] + parts[3][d];
+    a.o[(long long)row * a.oStride + head * D + d] = toBF16(total > 0.0f ? x / total : 0.0f);
+  }
+  if (d == 0 && a.logSumExp != nullptr)
+    a.logSumExp[index] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
+}
+
+}  // namespace mi
+
+#define ROW_ATTENTION(D)                                                                                              \
+  extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m16_d##D(RowAttentionParameters a) {             \
+    mi::rowAttention<D, 2, 1>(a);                                                                                     \
+  }                                                                                                                   \
+  extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m64_d##D(RowAttentionParameters a) {             \
+    mi::rowAttention<D, 2, 4>(a);                                                                                     \
+  }                                                                                                                   \
+  extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m16_fp8_d##D(RowAttentionParameters a) {         \
+    mi::rowAttention<D, 1, 1>(a);                                                                                     \
+  }                                                                                                                   \
+  extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m64_fp8_d##D(RowAttentionParameters a) {         \
+    mi::rowAttention<D, 1, 4>(a);                                                                                     \
+  }                                                                                                                   \
+  extern "C" __global__ void __launch_bounds__(128) row_attention_combine_d##D(RowAttentionParameters a) {            \
+    mi::combineRows<D>(a);                                                                                            \
+  }
+
+ROW_ATTENTION(64)
+ROW_ATTENTION(96)
+ROW_ATTENTION(128)
