@@ -260,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(256) rotate(
       bf16* first = base + (interleaved ? 2 * pair : pair);
       bf16* second = first + (interleaved ? 1 : pairs);
       const float2 t = turns[row * Rotation::maximumPairs + pair];
-      const float a = fromBf16(*first), b = fromBf16(*second);
+      const float a = toFloat(*first), b = toFloat(*second);
       AsBf16::store(first, a * t.x - b * t.y);
       AsBf16::store(second, b * t.x + a * t.y);
     }
@@ -319,7 +319,7 @@ extern "C" __global__ void __launch_bounds__(256) add(bf16* x, const bf16* y, lo
     for (int j = 0; j < 8; ++j) a[j] += b[j];
     AsBf16::store8(x + start, a);
   } else {
-    for (long long i = start; i < count; ++i) AsBf16::store(x + i, fromBf16(x[i]) + fromBf16(y[i]));
+    for (long long i = start; i < count; ++i) AsBf16::store(x + i, toFloat(x[i]) + toFloat(y[i]));
   }
 }
 

@@ -1,25 +1,14 @@
-// Number formats: bf16, fp16 and fp8 e4m3 as raw bits, arithmetic in fp32.
+// Number formats in memory: bf16, fp16 and fp32, each read and written as fp32.
 //
 // A format is a struct with load8/store8 (8 elements, 16-byte aligned) and load/store (one element).
 #ifndef MI_NUMBERS_CUH
 #define MI_NUMBERS_CUH
 
+#include "common.cuh"
+
 namespace mi {
 
-typedef unsigned short bf16;
 typedef unsigned short fp16;
-typedef unsigned char fp8;
-
-__device__ __forceinline__ float fromBf16(bf16 bits) {
-  return __uint_as_float((unsigned)bits << 16);
-}
-
-/// Two bf16 in one word, the first in the low half; nearest, ties to even.
-__device__ __forceinline__ unsigned packBf16(float low, float high) {
-  unsigned packed;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
-  return packed;
-}
 
 __device__ __forceinline__ unsigned packFp16(float low, float high) {
   unsigned packed;
@@ -31,20 +20,6 @@ __device__ __forceinline__ void unpackFp16(unsigned packed, float& low, float& h
   asm("{\n\t.reg .f16 a, b;\n\tmov.b32 {a, b}, %2;\n\tcvt.f32.f16 %0, a;\n\tcvt.f32.f16 %1, b;\n\t}"
       : "=f"(low), "=f"(high)
       : "r"(packed));
-}
-
-/// 2^x; 0 for -infinity.
-__device__ __forceinline__ float exp2Approximate(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-/// log2 x.
-__device__ __forceinline__ float log2Approximate(float x) {
-  float y;
-  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
 }
 
 struct AsBf16 {
@@ -59,8 +34,8 @@ struct AsBf16 {
   }
   static __device__ __forceinline__ uint4 pack(const float (&values)[8]) {
     return make_uint4(
-        packBf16(values[0], values[1]), packBf16(values[2], values[3]),
-        packBf16(values[4], values[5]), packBf16(values[6], values[7]));
+        toBF16Pair(values[0], values[1]), toBF16Pair(values[2], values[3]),
+        toBF16Pair(values[4], values[5]), toBF16Pair(values[6], values[7]));
   }
   static __device__ __forceinline__ void load8(const Element* source, float (&values)[8]) {
     unpack(*(const uint4*)source, values);
@@ -68,9 +43,9 @@ struct AsBf16 {
   static __device__ __forceinline__ void store8(Element* target, const float (&values)[8]) {
     *(uint4*)target = pack(values);
   }
-  static __device__ __forceinline__ float load(const Element* source) { return fromBf16(*source); }
+  static __device__ __forceinline__ float load(const Element* source) { return toFloat(*source); }
   static __device__ __forceinline__ void store(Element* target, float value) {
-    *target = (bf16)packBf16(value, 0.0f);
+    *target = toBF16(value);
   }
 };
 

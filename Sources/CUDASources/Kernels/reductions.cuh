@@ -1,16 +1,12 @@
-// Sums, maxima and prefix sums over a warp and over a block.
+// Sums and prefix sums over a warp and over a block, beside those of common.cuh.
 #ifndef MI_REDUCTIONS_CUH
 #define MI_REDUCTIONS_CUH
+
+#include "common.cuh"
 
 namespace mi {
 
 constexpr unsigned allLanes = 0xFFFFFFFFu;
-
-__device__ __forceinline__ float warpSum(float value) {
-#pragma unroll
-  for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(allLanes, value, step);
-  return value;
-}
 
 __device__ __forceinline__ long long warpSum(long long value) {
 #pragma unroll
