@@ -1,0 +1,56 @@
+// The sparse index on the device: what estimation writes and attention reads.
+//
+// Tiles are 64 query positions x 64 keys at absolute multiples of 64; a pair of tile rows is 128
+// positions. Swift fills and reads these structs: their order and sizes are part of the interface.
+#ifndef MI_PLANS_CUH
+#define MI_PLANS_CUH
+
+namespace mi {
+
+constexpr int tileExtent = 64;
+
+/// What attention computes for one query head; 64 bytes.
+struct HeadPlan {
+  /// 0 dense, 1 bands (shift-invariant), 2 rows (explicit).
+  int kind;
+  /// Kind 1: entries of steps.
+  int stepCount;
+  /// Kind 1: ascending e = (2T + 1) - keyTile, entry = e * 4 + flags; flag bit h: half h computes it.
+  /// Kind 2: entry = keyTile * 4 + flags, descending key tiles within a pair.
+  const int* steps;
+  /// Kind 2: [pairs + 1] starts in steps; pair index = T - firstPosition / 128.
+  const int* stepOffsets;
+  /// Kind 1: bit d: the key tile d tiles before the tile row's own is computed. Bit 0 is set.
+  const unsigned* bits;
+  /// Single key columns, ascending, distinct.
+  const int* columns;
+  int columnCount;
+  /// Tile rows with a position at or after this one are dense; INT_MAX: none.
+  int denseFrom;
+  /// 32-bit words of bits.
+  int words;
+  int pad[2];
+};
+
+/// What selection takes for one query head: columns and offsets, clamped to the keys. 16 bytes.
+struct HeadBudget {
+  int vertical, slash;
+  /// 0: leave this head alone.
+  int wanted;
+  int pad;
+};
+
+/// A selection that needs no estimate, for one query head; 32 bytes. Ranges and columns are slices of
+/// arrays that heads may share.
+struct FixedBands {
+  /// 0: leave this head alone.
+  int wanted;
+  int rangeStart, rangeCount;
+  int columnStart, columnCount;
+  int denseFrom;
+  int pad[2];
+};
+
+}  // namespace mi
+
+#endif

@@ -1,0 +1,193 @@
+// The columns and offsets of vertical-slash: the largest sums after the forced ones.
+//
+// Follows LargestScores.swift and VerticalSlash.swift to the letter: indices 0 ..< forced come first
+// and count; then the largest, ties (within 1e-5) to the lower index.
+
+#include "common.cuh"
+#include "largest.cuh"
+#include "plans.cuh"
+
+using namespace mi;
+
+namespace {
+
+struct Selection {
+  static constexpr int threads = 1024;
+  static constexpr int copies = 4;
+  /// 32-bit words of tile distances that fit: 8M keys.
+  static constexpr int maximumWords = 4096;
+};
+
+/// Marks the distances of the key tiles that some row of a tile row meets at offset o: row r of the
+/// tile row meets key r - o, so distances floor(o / 64) and ceil(o / 64).
+__device__ __forceinline__ void markOffset(unsigned* bits, int offset, int lastDistance) {
+  const int near = offset / tileExtent;
+  const int far = (offset + tileExtent - 1) / tileExtent;
+  atomicOr(bits + near / 32, 1u << near % 32);
+  if (far != near && far <= lastDistance) atomicOr(bits + far / 32, 1u << far % 32);
+}
+
+/// Calls visit(index, scores) with four scores at a time of this thread's share; indices are multiples
+/// of 4, scores at `count` and beyond are not read but passed as NaN.
+template <typename Visit>
+__device__ __forceinline__ void forQuads(
+    const float* scores, int begin, int end, int count, int first, int step, Visit visit) {
+  for (int i = begin + first * 4; i < end; i += step * 4) {
+    float4 quad;
+    if (i + 4 <= count) {
+      quad = *(const float4*)(scores + i);
+    } else {
+      quad.x = scores[i];
+      quad.y = i + 1 < count ? scores[i + 1] : __int_as_float(0x7FC00000);
+      quad.z = i + 2 < count ? scores[i + 2] : __int_as_float(0x7FC00000);
+      quad.w = __int_as_float(0x7FC00000);
+    }
+    visit(i, quad);
+  }
+}
+
+struct SelectionParameters {
+  /// [heads][sumStride] fp32; keys entries each are read. sumStride is a multiple of 4.
+  const float* vertical;
+  const float* slash;
+  /// [heads]; budgets above the keys count as the keys.
+  const HeadBudget* budgets;
+  /// [heads][maximumColumns]: ascending; vertical budgets are at most maximumColumns.
+  int* columns;
+  /// [heads][maximumOffsets]: ascending; may be null.
+  int* offsets;
+  /// [heads][2]: columns taken, offsets taken.
+  int* counts;
+  /// [heads][wordsStride]: bit d set if a taken offset meets the key tile d tiles back, d <=
+  /// (keys - 1) / 64; bit 0 always. Words 0 ... (keys - 1) / 2048 are written.
+  unsigned* bits;
+  long long sumStride;
+  int keys, maximumColumns, maximumOffsets, wordsStride, forcedColumns, forcedOffsets;
+};
+
+}  // namespace
+
+// Grid: (heads, 2): y = 0 columns, y = 1 offsets. Block: 1024. No dynamic shared memory.
+// Parameters: SelectionParameters, by value. Heads that are not wanted are left alone. keys <= 8M.
+extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
+    const SelectionParameters p) {
+  __shared__ union {
+    DigitCounts<Selection::copies> digits;
+    unsigned bits[Selection::maximumWords];
+  } shared;
+  __shared__ int clearBefore[32];
+  __shared__ int tiesBefore[32];
+
+  const int head = blockIdx.x;
+  const bool isSlash = blockIdx.y == 1;
+  const HeadBudget budget = p.budgets[head];
+  if (budget.wanted == 0) return;
+  const int count = max(0, min(isSlash ? budget.slash : budget.vertical, p.keys));
+  const int first = min(isSlash ? p.forcedOffsets : p.forcedColumns, count);
+  const float* scores = (isSlash ? p.slash : p.vertical) + head * p.sumStride;
+  int* taken = isSlash ? (p.offsets ? p.offsets + (long long)head * p.maximumOffsets : nullptr)
+                       : p.columns + (long long)head * p.maximumColumns;
+  const int lastDistance = (p.keys - 1) / tileExtent;
+  const int words = lastDistance / 32 + 1;
+  const int thread = threadIdx.x;
+  // Which indices are taken without a look at the scores.
+  const int forced = count == p.keys ? count : first;
+
+  TieBounds bounds = {0, 0};
+  int wanted = count - forced;
+  if (wanted > 0) {
+    // Aligned down: indices below `forced` are skipped.
+    const int begin = forced & ~3;
+    const unsigned cut = kthLargest(wanted, shared.digits, [&](auto visit) {
+      forQuads(scores, begin, p.keys, p.keys, thread, Selection::threads, [&](int i, float4 quad) {
+        if (i >= forced) visit(quad.x);
+        if (i + 1 >= forced && i + 1 < p.keys) visit(quad.y);
+        if (i + 2 >= forced && i + 2 < p.keys) visit(quad.z);
+        if (i + 3 >= forced && i + 3 < p.keys) visit(quad.w);
+      });
+    });
+    bounds = tieBounds(scoreOfOrderedBits(cut));
+  }
+  __syncthreads();
+  if (isSlash) {
+    for (int i = thread; i < words; i += Selection::threads) shared.bits[i] = i == 0 ? 1u : 0u;
+    __syncthreads();
+  }
+  for (int i = thread; i < forced; i += Selection::threads) {
+    if (taken) taken[i] = i;
+    if (isSlash) markOffset(shared.bits, i, lastDistance);
+  }
+
+  if (wanted > 0) {
+    // Each warp has a contiguous share, a multiple of 128 scores; one pass counts, the next writes.
+    const int begin = forced & ~3;
+    const int warp = thread / 32, lane = thread & 31;
+    const int share = ((p.keys - begin + 31) / 32 + 127) & ~127;
+    const int from = min(p.keys, begin + warp * share);
+    const int to = min(p.keys, from + share);
+    auto flags = [&](int i, float4 quad, int& clear, int& ties) {
+      const float four[4] = {quad.x, quad.y, quad.z, quad.w};
+      clear = 0, ties = 0;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const float score = comparable(four[j]);
+        if (i + j < forced || i + j >= p.keys) continue;
+        if (score >= bounds.above) clear |= 1 << j;
+        else if (score >= bounds.below) ties |= 1 << j;
+      }
+    };
+    int clearCount = 0, tieCount = 0;
+    forQuads(scores, from, to, p.keys, lane, 32, [&](int i, float4 quad) {
+      int clear, ties;
+      flags(i, quad, clear, ties);
+      clearCount += __popc(clear);
+      tieCount += __popc(ties);
+    });
+    clearCount = warpInclusiveSum(clearCount);
+    tieCount = warpInclusiveSum(tieCount);
+    if (lane == 31) clearBefore[warp] = clearCount, tiesBefore[warp] = tieCount;
+    __syncthreads();
+    int clearSoFar = 0, tiesSoFar = 0, clearTotal = 0;
+    for (int i = 0; i < 32; ++i) {
+      if (i == warp) clearSoFar = clearTotal;
+      if (i < warp) tiesSoFar += tiesBefore[i];
+      clearTotal += clearBefore[i];
+    }
+    const int places = wanted - clearTotal;
+    // All lanes make the same number of steps, as they scan together.
+    for (int start = from; start < to; start += 128) {
+      const int i = start + lane * 4;
+      int clear = 0, ties = 0;
+      if (i < to) {
+        forQuads(scores, i, i + 1, p.keys, 0, 1, [&](int, float4 quad) {
+          flags(i, quad, clear, ties);
+        });
+      }
+      if (!__any_sync(allLanes, clear | ties)) continue;
+      const int own = __popc(clear) | __popc(ties) << 16;
+      const int inclusive = warpInclusiveSum(own);
+      const int total = __shfl_sync(allLanes, inclusive, 31);
+      int clearIndex = clearSoFar + (inclusive - own & 0xFFFF);
+      int tieIndex = tiesSoFar + (inclusive - own >> 16);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const bool isClear = clear >> j & 1, isTie = ties >> j & 1;
+        if (isClear || (isTie && tieIndex < places)) {
+          const int place = forced + clearIndex + min(tieIndex, places);
+          if (taken) taken[place] = i + j;
+          if (isSlash) markOffset(shared.bits, i + j, lastDistance);
+        }
+        clearIndex += isClear;
+        tieIndex += isTie;
+      }
+      clearSoFar += total & 0xFFFF;
+      tiesSoFar += total >> 16;
+    }
+  }
+  if (thread == 0) p.counts[head * 2 + (isSlash ? 1 : 0)] = count;
+  if (isSlash) {
+    __syncthreads();
+    unsigned* bits = p.bits + (long long)head * p.wordsStride;
+    for (int i = thread; i < words; i += Selection::threads) bits[i] = shared.bits[i];
+  }
+}
