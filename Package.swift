@@ -35,10 +35,13 @@ let package = Package(
   targets: [
     .target(name: "CSystem"),
     .target(name: "CKernels"),
+    // Kernels are embedded as text and compiled when they are first used.
+    .target(name: "CUDASources", exclude: ["Kernels"]),
     module("Checkpoints", imports: ["CSystem"]),
     module("Tokenizers"),
     module("Compute"),
     module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem"]),
+    module("ComputeCUDA", imports: ["Compute", "CUDASources"]),
     module("SparseAttention", imports: ["Compute"]),
     module("Transformers", imports: ["Checkpoints", "Compute", "SparseAttention"]),
     module(
@@ -47,7 +50,8 @@ let package = Package(
     module(
       "MInference",
       imports: [
-        "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "SparseAttention", "Transformers",
+        "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA", "SparseAttention",
+        "Transformers",
       ]),
     module("MInferenceEvaluation", imports: ["MInference", "Checkpoints", "Compute"]),
     // Not named as its product: folders whose names differ in case alone are one on some systems.

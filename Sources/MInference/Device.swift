@@ -1,5 +1,6 @@
 public import Compute
 import ComputeCPU
+import ComputeCUDA
 
 /// Where a model runs.
 public enum Device: String, Sendable, Hashable, CaseIterable {
@@ -14,17 +15,22 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   /// - Throws: `ComputeError.unavailable` if this build or this machine lacks it.
   public func makeBackend(threads: Int? = nil) throws -> any Backend {
     switch self {
-    case .auto, .cpu: return try CPUBackend(threads: threads)
-    case .cuda:
-      throw ComputeError.unavailable(
-        what: "the CUDA device", remedy: "this build has no CUDA backend yet; use the CPU")
+    case .cpu: return try CPUBackend(threads: threads)
+    case .cuda: return try CUDABackend()
+    case .auto:
+      // A machine without a usable GPU is an ordinary one.
+      if let backend = try? CUDABackend() { return backend }
+      return try CPUBackend(threads: threads)
     }
   }
 
   /// The backends to verify on this device: one for each instruction set that the processor runs,
   /// and one without BLAS.
   package func variants(threads: Int?) throws -> [(name: String, backend: any Backend)] {
-    guard self != .cuda else { return [("cuda", try makeBackend())] }
+    if self == .cuda {
+      let backend = try CUDABackend()
+      return [("cuda \(backend.deviceName)", backend)]
+    }
     var variants: [(name: String, backend: any Backend)] = []
     for set in InstructionSet.available {
       let backend = try CPUBackend(threads: threads, instructionSet: set)

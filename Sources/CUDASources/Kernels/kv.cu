@@ -56,11 +56,12 @@ extern "C" __global__ void __launch_bounds__(256) fp8_amax(
   if ((threadIdx.x & 31) == 0) atomicMax((int*)amax + blockIdx.y, __float_as_int(largest));
 }
 
-// scales[h] = amax[h] / 448, or 1 where amax is 0 or all but 0 (1e-30). Grid: 1. Block: kvHeads (at most 1024).
-// Parameters: amax, scales.
-extern "C" __global__ void fp8_scales(const float* amax, float* scales) {
+// scales[h] = headroom * amax[h] / 448, or 1 where amax is 0 or all but 0 (1e-30); headroom leaves room
+// for larger numbers to come. Grid: 1. Block: heads (at most 1024). Parameters: amax, scales, headroom.
+extern "C" __global__ void fp8_scales(
+    const float* amax, float* scales, float headroom) {
   const float largest = amax[threadIdx.x];
-  scales[threadIdx.x] = largest > 1e-30f ? largest / largestFp8 : 1.0f;
+  scales[threadIdx.x] = largest > 1e-30f ? headroom * largest / largestFp8 : 1.0f;
 }
 
 // quantized = cache / scale, saturating at 448, for a range of positions. quantized: the same layout

@@ -9,10 +9,12 @@ public struct SparseIndex: Sendable {
   /// Query rows in the chunk.
   public let rows: Int
   public let tile: TileShape
-  /// The distinct row sets.
+  /// The distinct row sets; none if the index is ``resident``.
   public let rowSets: [RowSet]
-  /// For each query head, which row set it uses.
+  /// For each query head, which row set it uses; empty if the index is ``resident``.
   public let rowSetOfHead: [Int]
+  /// The index itself, where a device built it and keeps it; nil: it is here.
+  public let resident: (any ResidentIndex)?
 
   /// Keys that the chunk may see: all positions up to its last row.
   public var keys: Int { firstPosition + rows }
@@ -32,6 +34,7 @@ public struct SparseIndex: Sendable {
     self.tile = tile
     self.rowSets = rowSets
     self.rowSetOfHead = rowSetOfHead
+    resident = nil
     guard firstPosition >= 0, rows > 0 else {
       throw ComputeError.shapeMismatch(
         operation: "SparseIndex", detail: "\(rows) rows from position \(firstPosition)")
@@ -46,6 +49,19 @@ public struct SparseIndex: Sendable {
       }
     }
   }
+
+  /// An index that a device built: only that device's attention kernel can read it.
+  public init(firstPosition: Int, rows: Int, tile: TileShape, resident: any ResidentIndex) {
+    self.firstPosition = firstPosition
+    self.rows = rows
+    self.tile = tile
+    rowSets = []
+    rowSetOfHead = []
+    self.resident = resident
+  }
+
+  /// Whether every head is known to compute every causal pair.
+  public var isDense: Bool { resident == nil && rowSets.allSatisfy { $0 == .all } }
 
   /// Dense causal attention for every head; takes no memory.
   public static func dense(

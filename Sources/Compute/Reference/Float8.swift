@@ -27,7 +27,8 @@ extension Double {
     if size >= Self.largestFloat8 { return sign | 0x7E }
     // Numbers below 2^-6 share the spacing 2^-9 with the first binade.
     let exponent = size < 0x1p-6 ? -6 : Int(size.exponent)
-    let units = (size / Double(sign: .plus, exponent: exponent - 3, significand: 1)).rounded(.toNearestOrEven)
+    let units = (size / Double(sign: .plus, exponent: exponent - 3, significand: 1)).rounded(
+      .toNearestOrEven)
     // Sixteen units are the next binade's eight, which the carry into the exponent bits gives.
     let biased = Int(units) < 8 ? Int(units) : Int(units) - 8 + (exponent + 7) << 3
     return sign | UInt8(biased)

@@ -90,7 +90,7 @@ extension Double {
 
 extension Float {
   /// The nearest bfloat16, ties to even; a NaN stays a NaN.
-  var bfloat16Bits: UInt16 {
+  package var bfloat16Bits: UInt16 {
     if isNaN { return 0x7FC0 }
     let lastKeptBit = bitPattern >> 16 & 1
     return UInt16(truncatingIfNeeded: (UInt64(bitPattern) + 0x7FFF + UInt64(lastKeptBit)) >> 16)

@@ -6,7 +6,7 @@ extension KernelVerifier {
   static let groupings = [(2, 2), (6, 2), (7, 1), (8, 4)]
 
   mutating func checkCache() {
-    for type in [DataType.float32, .bfloat16] {
+    for type in precision.rowKeyValueTypes {
       for headDim in [64, 96, 128] {
         for count in [1, 7, 65] {
           let shape = AttentionShape(queryHeads: 4, keyValueHeads: 2, headDim: headDim)
@@ -25,7 +25,7 @@ extension KernelVerifier {
   }
 
   mutating func checkAttention() {
-    for type in [DataType.float32, .bfloat16] {
+    for type in precision.keyValueTypes {
       for headDim in [64, 96, 128] {
         for (number, grouping) in Self.groupings.enumerated() {
           // (first position, rows): one token, odd lengths, later chunks that begin anywhere.
@@ -74,7 +74,7 @@ extension KernelVerifier {
       for part in parts {
         let extents = [part.count, heads.query, headDim]
         let o = try side.output(extents)
-        let logSumExp = try side.output([part.count, heads.query])
+        let logSumExp = try side.output([part.count, heads.query], .float32)
         let rowSize = heads.query * headDim
         let part = part.lowerBound * rowSize..<part.upperBound * rowSize
         try side.backend.attention(
@@ -88,7 +88,7 @@ extension KernelVerifier {
   }
 
   mutating func checkRowAttention() {
-    for type in [DataType.float32, .bfloat16] {
+    for type in precision.rowKeyValueTypes {
       for headDim in [64, 96, 128] {
         for heads in Self.groupings {
           for (count, positions) in [
@@ -104,7 +104,7 @@ extension KernelVerifier {
             check("rowAttention \(type)", name, tolerance: 5e-5) { side in
               let extents = [positions.count, heads.0, headDim]
               let o = try side.output(extents)
-              let logSumExp = try side.output([positions.count, heads.0])
+              let logSumExp = try side.output([positions.count, heads.0], .float32)
               try side.backend.rowAttention(
                 q: side.tensor(q, extents), positions: positions,
                 layer: side.layer(k: k, v: v, shape: shape, type: type), shape: shape, into: o,

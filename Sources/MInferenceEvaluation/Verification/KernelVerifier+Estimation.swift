@@ -3,7 +3,7 @@ import MInference
 /// The primitives that estimators are made of.
 extension KernelVerifier {
   mutating func checkEstimation() {
-    for type in [DataType.float32, .bfloat16] {
+    for type in precision.keyValueTypes {
       for headDim in [64, 96, 128] {
         for heads in Self.groupings {
           for (keys, rows, window) in [

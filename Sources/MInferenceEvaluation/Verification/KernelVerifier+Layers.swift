@@ -13,6 +13,7 @@ extension KernelVerifier {
   private mutating func checkEmbedding() {
     for type in [DataType.float32, .float16, .bfloat16] {
       for (rows, vocabulary, hidden) in [(1, 3, 1), (5, 17, 31), (70, 100, 384)] {
+        let hidden = precision.width(hidden)
         let table = numbers(vocabulary * hidden)
         let ids = (0..<rows).map { _ in Int32(random.next(below: vocabulary)) }
         check("embed \(type)", "\(rows) of \(vocabulary) x \(hidden)", tolerance: 1e-7) { side in
@@ -29,6 +30,7 @@ extension KernelVerifier {
     for type in [DataType.float32, .float16, .bfloat16] {
       for (rows, hidden) in [(1, 1), (3, 31), (65, 384), (2, 4096)] {
         for magnitude: Float in [1, 1e-3, 1e4] {
+          let hidden = precision.width(hidden)
           let x = numbers(rows * hidden, magnitude: magnitude)
           let weight = numbers(hidden)
           check("rmsNorm \(type)", "\(rows) x \(hidden), size \(magnitude)", tolerance: 5e-6) {
@@ -52,6 +54,7 @@ extension KernelVerifier {
         (1, 1, 1), (1, 384, 130), (2, 65, 33), (7, 31, 1), (64, 96, 128), (131, 130, 67),
       ] {
         for (hasBias, accumulates) in [(false, false), (true, false), (false, true), (true, true)] {
+          let (inputs, outputs) = (precision.width(inputs), precision.width(outputs))
           let x = numbers(rows * inputs)
           let weight = numbers(outputs * inputs)
           let bias = numbers(outputs)
@@ -105,6 +108,7 @@ extension KernelVerifier {
   private mutating func checkSwiGLU() {
     for (rows, width) in [(1, 1), (3, 31), (65, 1024)] {
       for magnitude: Float in [1, 40] {
+        let width = precision.width(width)
         let gate = numbers(rows * width, magnitude: magnitude)
         let up = numbers(rows * width)
         check("swiGLU", "\(rows) x \(width), size \(magnitude)", tolerance: 2e-6) { side in

@@ -7,14 +7,17 @@ public import MInference
 /// too. Errors are taken in Double; NaN, a thrown error and a touched guard row are misses.
 public struct KernelVerifier {
   let backend: any Backend
+  /// What this backend computes in: where it rounds, which widths it takes, which types it stores.
+  let precision: KernelPrecision
   var random: SeededGenerator
-  private(set) var checks: [KernelCheck] = []
+  var checks: [KernelCheck] = []
 
   /// Only kernels whose names begin so; nil for all.
-  private let prefix: String?
+  let prefix: String?
 
   private init(backend: any Backend, seed: UInt64, prefix: String?) {
     self.backend = backend
+    precision = KernelPrecision(of: backend)
     self.prefix = prefix
     random = SeededGenerator(seed: seed)
   }
@@ -31,6 +34,7 @@ public struct KernelVerifier {
     verifier.checkAttention()
     verifier.checkRowAttention()
     verifier.checkEstimation()
+    verifier.checkIndexBuilding()
     return verifier.checks
   }
 
@@ -43,9 +47,10 @@ public struct KernelVerifier {
     let number = checks.firstIndex { $0.kernel == kernel } ?? checks.count
     if number == checks.count { checks.append(KernelCheck(kernel: kernel)) }
     let tile = tile ?? backend.tileShape(headDim: 64)
+    let tolerance = max(tolerance, precision.tolerance(of: kernel))
     do {
-      let expected = try body(KernelSide(ReferenceBackend(tile: tile)))
-      let side = KernelSide(backend)
+      let expected = try body(KernelSide(ReferenceBackend(tile: tile), precision))
+      let side = KernelSide(backend, precision)
       let actual = try body(side)
       let error =
         actual.count == expected.count
@@ -75,23 +80,27 @@ public struct KernelVerifier {
 /// A backend with tensors for one case.
 final class KernelSide {
   let backend: any Backend
+  private let precision: KernelPrecision
   private var guards: [Tensor] = []
 
-  init(_ backend: any Backend) {
+  init(_ backend: any Backend, _ precision: KernelPrecision) {
     self.backend = backend
+    self.precision = precision
   }
 
+  /// Activations; rounded alike on both sides.
   func tensor(_ values: [Float], _ shape: [Int]) throws -> Tensor {
-    let tensor = try backend.makeTensor(.float32, shape, purpose: "a verified kernel")
-    try backend.write(values, to: tensor)
+    let tensor = try backend.makeTensor(
+      backend.activationType, shape, purpose: "a verified kernel")
+    try backend.write(precision.rounded(values), to: tensor)
     return tensor
   }
 
   /// A tensor of NaN to be filled, followed by a row of NaN that must not be.
-  func output(_ shape: [Int]) throws -> Tensor {
+  func output(_ shape: [Int], _ type: DataType? = nil) throws -> Tensor {
     let rows = shape.first ?? 1
     let withGuard = try backend.makeTensor(
-      .float32, [rows + 1] + shape.dropFirst(), purpose: "a verified kernel")
+      type ?? backend.activationType, [rows + 1] + shape.dropFirst(), purpose: "a verified kernel")
     try backend.write(Array(repeating: .nan, count: withGuard.count), to: withGuard)
     guards.append(withGuard.slice(rows: rows..<rows + 1))
     return withGuard.slice(rows: 0..<rows)
@@ -114,9 +123,19 @@ final class KernelSide {
     let row = shape.keyValueHeads * shape.headDim
     let count = k.count / row
     let extents = [shape.keyValueHeads, count + spare, shape.headDim]
+    var scales: Tensor?
+    if type == .float8 {
+      // Powers of two, so that dividing by them rounds nothing.
+      let factors = (0..<2 * shape.keyValueHeads).map { Float($0 % 2 == 0 ? 0x1p-6 : 0x1p-5) }
+      let tensor = try backend.makeTensor(
+        .float32, [2, shape.keyValueHeads], purpose: "verified scales")
+      try backend.write(factors, to: tensor)
+      scales = tensor
+    }
     let layer = KeyValueLayer(
       keys: try backend.makeTensor(type, extents, purpose: "verified keys"),
-      values: try backend.makeTensor(type, extents, purpose: "verified values"), count: count)
+      values: try backend.makeTensor(type, extents, purpose: "verified values"), count: count,
+      scales: scales)
     let nothing = try tensor(
       Array(repeating: .nan, count: (count + spare) * row),
       [count + spare, shape.keyValueHeads, shape.headDim])

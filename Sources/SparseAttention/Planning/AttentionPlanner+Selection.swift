@@ -55,7 +55,7 @@ extension AttentionPlanner {
     return (selections, estimation)
   }
 
-  private func select(
+  func select(
     _ pattern: HeadPattern, layer: Int, head: Int, inputs: ChunkInputs, sums: LastRowSums?,
     pooledKeys: [[Float]]
   ) throws -> HeadSelection {
@@ -100,7 +100,7 @@ extension AttentionPlanner {
     }
   }
 
-  private func needsSums(
+  func needsSums(
     _ pattern: HeadPattern, _ layer: Int, _ head: Int, _ inputs: ChunkInputs
   ) -> Bool {
     switch pattern {
@@ -135,7 +135,7 @@ extension AttentionPlanner {
     return pooled[head]
   }
 
-  private func check(layer: Int, _ inputs: ChunkInputs) throws {
+  func check(layer: Int, _ inputs: ChunkInputs) throws {
     let shape = inputs.shape
     let last = min(VerticalSlashRule.lastRows, inputs.rows)
     guard inputs.rows > 0, inputs.firstPosition >= 0, inputs.keyValueLayer.count >= inputs.keys,

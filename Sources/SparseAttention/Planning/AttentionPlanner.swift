@@ -59,6 +59,7 @@ public struct AttentionPlanner: Sendable {
   public func makeIndex(
     layer: Int, _ inputs: ChunkInputs
   ) throws -> (index: SparseIndex, report: IndexReport) {
+    if let made = try makeResidentIndex(layer: layer, inputs) { return made }
     let clock = ContinuousClock()
     let start = clock.now
     let (selections, estimation) = try select(layer: layer, inputs)

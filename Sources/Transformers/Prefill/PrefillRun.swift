@@ -51,7 +51,8 @@ struct PrefillRun {
     }
     positions = cache.count..<cache.count + tokens
     plan = try ChunkPlan(
-      positions: positions, chunk: options.chunk, rowBlock: options.rowBlock ?? model.backend.rowBlock,
+      positions: positions, chunk: options.chunk,
+      rowBlock: options.rowBlock ?? model.backend.rowBlock,
       tileRows: model.backend.tileShape(headDim: configuration.headDim).rows)
     rotary = model.rotaryEmbedding(of: cache, adding: tokens)
     workspace = try RowWorkspace(

@@ -39,13 +39,14 @@ struct RecallProbe {
   ) throws -> Sample? {
     let sampled = positions.filter(rows.contains)
     guard !sampled.isEmpty else { return nil }
-    guard index.rowSets.contains(where: { $0 != .all }) else {
+    guard !index.isDense else {
       let equal = [Float](repeating: 0, count: sampled.count * shape.queryHeads)
       meter.add(layer: layer, sparse: equal, dense: equal)
       return nil
     }
     let copy = try backend.makeTensor(
-      backend.activationType, [sampled.count, shape.queryHeads, shape.headDim], purpose: "measuring recall")
+      backend.activationType, [sampled.count, shape.queryHeads, shape.headDim],
+      purpose: "measuring recall")
     let offsets = sampled.map { $0 - rows.lowerBound }
     try backend.write(
       try offsets.flatMap { try backend.read(q.slice(rows: $0..<$0 + 1)) }, to: copy)

@@ -1,0 +1,170 @@
+// The CUDA backend's kernels as text, and the few C types of the driver's and cuBLASLt's interfaces
+// that it uses. Nothing of the toolkit is included: libraries are opened at run time.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+// One source file, ending in a zero byte.
+typedef struct {
+  const char *name;
+  const char *text;
+} mi_cuda_source;
+
+// Files that kernels include, by the name they include them with.
+extern const mi_cuda_source *const mi_cuda_headers;
+extern const int mi_cuda_header_count;
+
+// Files that are compiled into a module each.
+extern const mi_cuda_source *const mi_cuda_kernels;
+extern const int mi_cuda_kernel_count;
+
+// CUtensorMap of cuda.h: how the copy engine of Hopper reads a matrix; wants 64-byte alignment.
+typedef struct {
+  uint64_t words[16];
+} mi_tensor_map;
+
+// cublasLtMatmulHeuristicResult_t of cublasLt.h.
+typedef struct {
+  uint64_t algorithm[8];
+  size_t workspace_bytes;
+  int32_t status;
+  float waves;
+  int32_t reserved[4];
+} mi_matmul_heuristic;
+
+// What one query head computes: HeadPlan of Kernels/plans.cuh, 64 bytes; addresses are the device's.
+typedef struct {
+  int32_t kind;
+  int32_t step_count;
+  uint64_t steps;
+  uint64_t step_offsets;
+  uint64_t bits;
+  uint64_t columns;
+  int32_t column_count;
+  int32_t dense_from;
+  int32_t words;
+  int32_t padding[3];
+} mi_head_plan;
+
+// HeadBudget of Kernels/plans.cuh.
+typedef struct {
+  int32_t vertical;
+  int32_t slash;
+  int32_t wanted;
+  int32_t padding;
+} mi_head_budget;
+
+// FixedBands of Kernels/plans.cuh.
+typedef struct {
+  int32_t wanted;
+  int32_t range_start;
+  int32_t range_count;
+  int32_t column_start;
+  int32_t column_count;
+  int32_t dense_from;
+  int32_t padding[2];
+} mi_fixed_bands;
+
+// EstimationParameters of Kernels/estimation.cu.
+typedef struct {
+  uint64_t q;
+  uint64_t k;
+  uint64_t budgets;
+  uint64_t partial;
+  uint64_t vertical;
+  uint64_t slash;
+  uint64_t log_sum_exp;
+  int64_t kv_head_stride;
+  int64_t sum_stride;
+  int32_t rows;
+  int32_t first_position;
+  int32_t q_stride;
+  int32_t query_heads;
+  int32_t group_size;
+  int32_t window;
+  int32_t splits;
+  int32_t keys_per_split;
+  float scale_log2;
+} mi_estimation_parameters;
+
+// SelectionParameters of Kernels/selection.cu.
+typedef struct {
+  uint64_t vertical;
+  uint64_t slash;
+  uint64_t budgets;
+  uint64_t columns;
+  uint64_t offsets;
+  uint64_t counts;
+  uint64_t bits;
+  int64_t sum_stride;
+  int32_t keys;
+  int32_t maximum_columns;
+  int32_t maximum_offsets;
+  int32_t words_stride;
+  int32_t forced_columns;
+  int32_t forced_offsets;
+} mi_selection_parameters;
+
+// PlanParameters of Kernels/plan.cu.
+typedef struct {
+  uint64_t plans;
+  uint64_t pairs;
+  uint64_t bits;
+  uint64_t steps;
+  uint64_t columns;
+  uint64_t counts;
+  uint64_t budgets;
+  uint64_t bands;
+  uint64_t ranges;
+  int32_t words_stride;
+  int32_t steps_stride;
+  int32_t maximum_columns;
+  int32_t rows;
+  int32_t first_position;
+  int32_t window;
+  float column_cost;
+  int32_t exact;
+} mi_plan_parameters;
+
+// AttentionParameters of Kernels/attention.cu.
+typedef struct {
+  uint64_t q;
+  uint64_t o;
+  uint64_t log_sum_exp;
+  uint64_t k;
+  uint64_t v;
+  int64_t kv_head_stride;
+  uint64_t heads;
+  int32_t rows;
+  int32_t first_position;
+  int32_t plan_first_position;
+  int32_t q_stride;
+  int32_t o_stride;
+  int32_t query_heads;
+  int32_t group_size;
+  int32_t window;
+  float scale_log2;
+} mi_attention_parameters;
+
+// RowAttentionParameters of Kernels/row_attention.cu.
+typedef struct {
+  uint64_t q;
+  uint64_t o;
+  uint64_t log_sum_exp;
+  uint64_t k;
+  uint64_t v;
+  uint64_t key_scales;
+  uint64_t value_scales;
+  uint64_t positions;
+  uint64_t workspace;
+  int64_t kv_head_stride;
+  int32_t rows;
+  int32_t q_stride;
+  int32_t o_stride;
+  int32_t query_heads;
+  int32_t group_size;
+  int32_t splits;
+  int32_t window;
+  float scale_log2;
+} mi_row_attention_parameters;

@@ -1,0 +1,85 @@
+#include "CUDASources.h"
+
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
+// The files of Kernels/ as they are, each ended by a zero byte. A new file is named here twice.
+
+static const char attention_cu[] = {
+#embed "Kernels/attention.cu"
+    , 0};
+
+static const char common_cuh[] = {
+#embed "Kernels/common.cuh"
+    , 0};
+
+static const char elementwise_cu[] = {
+#embed "Kernels/elementwise.cu"
+    , 0};
+
+static const char estimation_cu[] = {
+#embed "Kernels/estimation.cu"
+    , 0};
+
+static const char fp8_cuh[] = {
+#embed "Kernels/fp8.cuh"
+    , 0};
+
+static const char kv_cu[] = {
+#embed "Kernels/kv.cu"
+    , 0};
+
+static const char largest_cuh[] = {
+#embed "Kernels/largest.cuh"
+    , 0};
+
+static const char numbers_cuh[] = {
+#embed "Kernels/numbers.cuh"
+    , 0};
+
+static const char pairs_cuh[] = {
+#embed "Kernels/pairs.cuh"
+    , 0};
+
+static const char plan_cu[] = {
+#embed "Kernels/plan.cu"
+    , 0};
+
+static const char plans_cuh[] = {
+#embed "Kernels/plans.cuh"
+    , 0};
+
+static const char reductions_cuh[] = {
+#embed "Kernels/reductions.cuh"
+    , 0};
+
+static const char row_attention_cu[] = {
+#embed "Kernels/row_attention.cu"
+    , 0};
+
+static const char selection_cu[] = {
+#embed "Kernels/selection.cu"
+    , 0};
+
+static const mi_cuda_source headers[] = {
+    {"common.cuh", common_cuh},
+    {"fp8.cuh", fp8_cuh},
+    {"largest.cuh", largest_cuh},
+    {"numbers.cuh", numbers_cuh},
+    {"pairs.cuh", pairs_cuh},
+    {"plans.cuh", plans_cuh},
+    {"reductions.cuh", reductions_cuh},
+};
+const mi_cuda_source *const mi_cuda_headers = headers;
+const int mi_cuda_header_count = sizeof headers / sizeof *headers;
+
+static const mi_cuda_source kernels[] = {
+    {"attention.cu", attention_cu},
+    {"elementwise.cu", elementwise_cu},
+    {"estimation.cu", estimation_cu},
+    {"kv.cu", kv_cu},
+    {"plan.cu", plan_cu},
+    {"row_attention.cu", row_attention_cu},
+    {"selection.cu", selection_cu},
+};
+const mi_cuda_source *const mi_cuda_kernels = kernels;
+const int mi_cuda_kernel_count = sizeof kernels / sizeof *kernels;

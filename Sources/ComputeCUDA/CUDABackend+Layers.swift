@@ -1,0 +1,127 @@
+public import Compute
+
+extension CUDABackend {
+  private static let file = "elementwise.cu"
+
+  public func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+    try require(
+      table.shape.count == 2 && x.shape == [ids.count, table.shape[1]]
+        && table.shape[1] % 8 == 0
+        && ids.allSatisfy { (0..<Int32(table.rows)).contains($0) }, "embed",
+      "\(ids.count) ids, table \(table.shape), x \(x.shape); widths are multiples of 8 on a GPU")
+    let list = try uploaded(ids, purpose: "token ids")
+    var arguments = KernelArguments()
+    arguments.add(try address(list, "embed"))
+    arguments.add(try address(table, .bfloat16, "embed"))
+    arguments.add(try address(x, .bfloat16, "embed"))
+    arguments.add(Int32(ids.count))
+    arguments.add(Int32(table.shape[1]))
+    try kernel("embed_bf16", in: Self.file).launch(
+      grid: (ElementwiseLaunch.blocks(x.count / 8), 1, 1), block: ElementwiseLaunch.threads,
+      arguments)
+  }
+
+  public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+    let width = x.rowCount
+    try require(
+      x.shape == y.shape && weight.count == width && width % 8 == 0, "rmsNorm",
+      "x \(x.shape), weight \(weight.shape), y \(y.shape); widths are multiples of 8 on a GPU")
+    var arguments = KernelArguments()
+    arguments.add(try address(x, .bfloat16, "rmsNorm"))
+    arguments.add(try address(twin(of: weight, .float32), "rmsNorm"))
+    arguments.add(try address(y, .bfloat16, "rmsNorm"))
+    arguments.add(Int32(x.rows))
+    arguments.add(Int32(width))
+    arguments.add(Int64(width))
+    arguments.add(Int64(width))
+    arguments.add(epsilon)
+    try kernel("rms_norm", in: Self.file).launch(
+      grid: (x.rows, 1, 1), block: NormLaunch.threads(width: width), arguments)
+  }
+
+  public func linear(
+    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+  ) throws {
+    try require(
+      x.shape.count == 2 && weight.shape.count == 2 && y.shape.count == 2
+        && x.shape[1] == weight.shape[1] && y.shape == [x.rows, weight.rows]
+        && bias?.count ?? weight.rows == weight.rows
+        && (y.type == .bfloat16 || y.type == .float32), "linear",
+      "x \(x.shape), weight \(weight.shape), y \(y.shape)")
+    guard x.rows > 0 else { return }
+    let input = try address(x, .bfloat16, "linear")
+    let output = try address(y, "linear")
+    let matrix = try address(weight, .bfloat16, "linear")
+    // The product adds a bias in its epilogue, in bfloat16, which biases are published in.
+    let added = try bias.map { try address(twin(of: $0, .bfloat16), "linear") }
+    let shape = LinearLayers.Shape(
+      rows: x.rows, outputs: weight.rows, inputs: weight.shape[1], inputStride: x.shape[1],
+      outputStride: weight.rows, output: y.type, accumulate: accumulate, hasBias: bias != nil,
+      alignment: LinearLayers.alignment(of: [input, output, matrix]))
+    try linearLayers.multiply(shape, x: input, weight: matrix, bias: added, y: output)
+  }
+
+  /// A small tensor in the type that a kernel wants; converted once.
+  private func twin(of tensor: Tensor, _ type: DataType) throws -> Tensor {
+    guard tensor.type != type else { return tensor }
+    guard let memory = tensor.buffer as? DeviceMemory, tensor.byteOffset == 0 else {
+      return try converted(tensor, to: type)
+    }
+    if let twin = memory.twin, twin.type == type, twin.shape == tensor.shape { return twin }
+    let twin = try converted(tensor, to: type)
+    memory.twin = twin
+    return twin
+  }
+
+  public func rotate(_ x: Tensor, _ rotary: RotaryEmbedding, firstPosition: Int) throws {
+    let pairs = rotary.inverseFrequencies.count
+    try require(
+      x.shape.count == 3 && 2 * pairs <= x.shape[2] && x.shape[2] % 8 == 0, "rotate",
+      "x \(x.shape), \(pairs) pairs; head sizes are multiples of 8 on a GPU")
+    let frequencies = try frequencies(rotary.inverseFrequencies)
+    var arguments = KernelArguments()
+    arguments.add(try address(x, .bfloat16, "rotate"))
+    arguments.add(try address(frequencies, "rotate"))
+    arguments.add(Int32(x.rows))
+    arguments.add(Int32(x.shape[1]))
+    arguments.add(Int32(x.shape[2]))
+    arguments.add(Int32(pairs))
+    arguments.add(Int64(x.rowCount))
+    arguments.add(Int32(firstPosition))
+    arguments.add(rotary.attentionScaling)
+    arguments.add(Int32(rotary.layout == .interleaved ? 1 : 0))
+    try kernel("rotate", in: Self.file).launch(
+      grid: ((x.rows + RotationLaunch.rows - 1) / RotationLaunch.rows, 1, 1),
+      block: ElementwiseLaunch.threads, arguments)
+  }
+
+  public func swiGLU(gate: Tensor, up: Tensor) throws {
+    let width = gate.rowCount
+    try require(
+      gate.shape == up.shape && width % 8 == 0, "swiGLU",
+      "gate \(gate.shape), up \(up.shape); widths are multiples of 8 on a GPU")
+    let target = try address(gate, .bfloat16, "swiGLU")
+    var arguments = KernelArguments()
+    arguments.add(target)
+    arguments.add(try address(up, .bfloat16, "swiGLU"))
+    arguments.add(target)
+    arguments.add(Int32(gate.rows))
+    arguments.add(Int32(width))
+    for _ in 0..<3 { arguments.add(Int64(width)) }
+    try kernel("swiglu", in: Self.file).launch(
+      grid: (ElementwiseLaunch.blocks(gate.count / 8), 1, 1), block: ElementwiseLaunch.threads,
+      arguments)
+  }
+}
+
+/// Geometry of `rms_norm`.
+enum NormLaunch {
+  /// Sixteen elements a thread, in whole warps.
+  static func threads(width: Int) -> Int { max(32, min(256, (width / 16 + 31) / 32 * 32)) }
+}
+
+/// Geometry of `rotate`.
+enum RotationLaunch {
+  /// Rows of activations in a thread block.
+  static let rows = 4
+}

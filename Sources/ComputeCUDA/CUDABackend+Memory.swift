@@ -1,0 +1,151 @@
+public import Compute
+
+extension CUDABackend {
+  public func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
+    var bytes = type.byteCount
+    for extent in shape {
+      let (product, overflow) = bytes.multipliedReportingOverflow(by: extent)
+      guard extent >= 0, !overflow else {
+        throw ComputeError.outOfMemory(wantedBytes: .max, purpose: purpose)
+      }
+      bytes = product
+    }
+    return Tensor(
+      buffer: try DeviceMemory(bytes, on: device, purpose: purpose), type: type, shape: shape)
+  }
+
+  /// Weights go up straight from where they are mapped and are kept as bfloat16. A tensor that was
+  /// made over the same bytes is not made again.
+  public func makeTensor(
+    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
+    owner: any AnyObject & Sendable
+  ) throws -> Tensor {
+    let count = shape.reduce(1, *)
+    guard count * type.byteCount <= bytes.count, let start = bytes.baseAddress else {
+      throw ComputeError.shapeMismatch(
+        operation: "makeTensor", detail: "\(bytes.count) bytes for \(type) \(shape)")
+    }
+    let stored = try makeTensor(type, shape, purpose: "weights")
+    try device.activate()
+    // From memory that is not page-locked the driver copies before it returns.
+    try device.driver.check(
+      "cuMemcpyHtoDAsync",
+      device.driver.copyToDevice(
+        try address(stored, "makeTensor"), start, count * type.byteCount, device.stream))
+    try device.synchronize()
+    if type == .float16 {
+      notice("weights of float16 are kept as bfloat16 on the GPU, which has fewer digits")
+    }
+    return try converted(stored, to: .bfloat16)
+  }
+
+  /// The same numbers in another float format, rounded to nearest; the tensor itself if it has it.
+  func converted(_ tensor: Tensor, to type: DataType) throws -> Tensor {
+    guard tensor.type != type else { return tensor }
+    let names: [DataType: String] = [
+      .float32: "fp32", .float16: "fp16", .bfloat16: "bf16",
+    ]
+    guard let from = names[tensor.type], let to = names[type] else {
+      throw ComputeError.shapeMismatch(
+        operation: "convert", detail: "\(tensor.type.rawValue) to \(type.rawValue)")
+    }
+    let result = try makeTensor(type, tensor.shape, purpose: "a conversion")
+    var arguments = KernelArguments()
+    arguments.add(try address(tensor, "convert"))
+    arguments.add(try address(result, "convert"))
+    arguments.add(Int64(tensor.count))
+    try kernel("convert_\(from)_\(to)", in: "elementwise.cu").launch(
+      grid: (ElementwiseLaunch.blocks(tensor.count / 8 + 1), 1, 1),
+      block: ElementwiseLaunch.threads, arguments)
+    return result
+  }
+
+  public func read(_ tensor: Tensor) throws -> [Float] {
+    if tensor.type == .int32 {
+      throw ComputeError.shapeMismatch(operation: "read", detail: "int32 is not a float")
+    }
+    if tensor.type == .float8 {
+      let bytes: [UInt8] = try values(of: tensor)
+      return bytes.map { Float(Double(float8Bits: $0)) }
+    }
+    // Slices of narrow types need not lie where the conversion reads sixteen bytes at once.
+    if tensor.type == .bfloat16 {
+      let bits: [UInt16] = try values(of: tensor)
+      return bits.map { Float(bitPattern: UInt32($0) << 16) }
+    }
+    return try values(of: try converted(tensor, to: .float32))
+  }
+
+  /// The elements as they are stored; waits for earlier operations.
+  func values<Element: BitwiseCopyable>(of tensor: Tensor) throws -> [Element] {
+    precondition(MemoryLayout<Element>.size == tensor.type.byteCount)
+    return try values(at: try address(tensor, "read"), count: tensor.count)
+  }
+
+  /// So many values from a device address on; waits for earlier operations.
+  func values<Element: BitwiseCopyable>(at address: UInt64, count: Int) throws -> [Element] {
+    try device.activate()
+    return try [Element](unsafeUninitializedCapacity: count) { target, initialized in
+      if let start = target.baseAddress, count > 0 {
+        try device.driver.check(
+          "cuMemcpyDtoHAsync",
+          device.driver.copyToHost(
+            start, address, count * MemoryLayout<Element>.size, device.stream))
+        try device.synchronize()
+      }
+      initialized = count
+    }
+  }
+
+  public func write(_ values: [Float], to tensor: Tensor) throws {
+    try require(
+      values.count == tensor.count, "write", "\(values.count) values for \(tensor.shape)")
+    switch tensor.type {
+    case .float32: try upload(values, to: tensor)
+    case .bfloat16: try upload(values.map(\.bfloat16Bits), to: tensor)
+    default:
+      throw ComputeError.shapeMismatch(
+        operation: "write", detail: "\(tensor.type.rawValue) is not written from floats")
+    }
+  }
+
+  /// Copies host values to the start of a tensor.
+  func upload<Element: BitwiseCopyable>(_ values: [Element], to tensor: Tensor) throws {
+    guard !values.isEmpty else { return }
+    try require(
+      values.count * MemoryLayout<Element>.stride <= tensor.byteCount, "upload",
+      "\(values.count) values for \(tensor.shape)")
+    try device.activate()
+    let target = try address(tensor, "upload")
+    try values.withUnsafeBytes { bytes in
+      guard let start = bytes.baseAddress else { return }
+      try device.driver.check(
+        "cuMemcpyHtoDAsync",
+        device.driver.copyToDevice(target, start, bytes.count, device.stream))
+    }
+  }
+
+  /// A tensor of the bytes of host values.
+  func uploaded<Element: BitwiseCopyable>(_ values: [Element], purpose: String) throws -> Tensor {
+    let words = (values.count * MemoryLayout<Element>.stride + 3) / 4
+    let tensor = try makeTensor(.int32, [max(words, 1)], purpose: purpose)
+    try upload(values, to: tensor)
+    return tensor
+  }
+}
+
+/// Geometry of `elementwise.cu`.
+enum ElementwiseLaunch {
+  static let threads = 256
+
+  /// Thread blocks for so many items of a flat grid.
+  static func blocks(_ items: Int) -> Int { (items + threads - 1) / threads }
+}
+
+extension CUDABackend {
+  public func makeKeyValueStore(
+    layers: Int, extents: [Int], options: KeyValueOptions
+  ) throws -> any KeyValueStore {
+    try CUDAKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
+  }
+}

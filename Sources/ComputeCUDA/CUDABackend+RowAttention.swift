@@ -1,0 +1,68 @@
+internal import CUDASources
+public import Compute
+
+extension CUDABackend {
+  public func rowAttention(
+    q: Tensor, positions: [Int], layer: KeyValueLayer, shape: AttentionShape, into o: Tensor,
+    logSumExp: Tensor?
+  ) throws {
+    let headDim = shape.headDim
+    let rows = positions.count
+    try require(
+      q.shape == [rows, shape.queryHeads, headDim] && o.shape == q.shape
+        && [64, 96, 128].contains(headDim)
+        && logSumExp.map { $0.count == rows * shape.queryHeads } ?? true
+        && layer.keys.shape[0] == shape.keyValueHeads && layer.keys.shape[2] == headDim
+        && positions.allSatisfy { (0..<layer.count).contains($0) }, "rowAttention",
+      "q \(q.shape), o \(o.shape), \(rows) positions below \(layer.count), keys "
+        + "\(layer.keys.shape); head sizes are 64, 96 or 128 on a GPU")
+    guard rows > 0 else { return }
+    let list = try uploaded(positions.map(Int32.init), purpose: "positions")
+    let isQuantized = layer.keys.type == .float8
+    let packed = rows * shape.groupSize
+    // Few rows are bound by memory: the warps of a block share out the keys.
+    let tileRows = packed <= 16 ? 16 : 64
+    let blocks = (packed + tileRows - 1) / tileRows * shape.keyValueHeads
+    let most = (layer.count + AttentionLaunch.rowKeys - 1) / AttentionLaunch.rowKeys
+    let splits = max(1, min(most, 2 * device.multiprocessors / blocks))
+    let workspace = try makeTensor(
+      .float32, [splits, rows * shape.queryHeads, headDim + 2], purpose: "partial attention")
+    var parameters = mi_row_attention_parameters()
+    parameters.q = try address(q, .bfloat16, "rowAttention")
+    parameters.o = try address(o, .bfloat16, "rowAttention")
+    parameters.log_sum_exp = try logSumExp.map { try address($0, .float32, "rowAttention") } ?? 0
+    parameters.k = try address(layer.keys, "rowAttention")
+    parameters.v = try address(layer.values, "rowAttention")
+    if let scales = layer.scales {
+      parameters.key_scales = try address(scales, .float32, "rowAttention")
+      parameters.value_scales = parameters.key_scales + UInt64(4 * shape.keyValueHeads)
+    }
+    try require(
+      isQuantized == (layer.scales != nil) && (isQuantized || layer.keys.type == .bfloat16),
+      "rowAttention", "keys of \(layer.keys.type.rawValue)")
+    parameters.positions = try address(list, "rowAttention")
+    parameters.workspace = try address(workspace, "rowAttention")
+    parameters.kv_head_stride = Int64(layer.capacity * headDim)
+    parameters.rows = Int32(rows)
+    parameters.q_stride = Int32(q.rowCount)
+    parameters.o_stride = Int32(o.rowCount)
+    parameters.query_heads = Int32(shape.queryHeads)
+    parameters.group_size = Int32(shape.groupSize)
+    parameters.splits = Int32(splits)
+    parameters.window = Int32(clamping: shape.slidingWindow ?? .max)
+    parameters.scale_log2 = shape.scale * 1.442695040888963
+    var arguments = KernelArguments()
+    arguments.add(parameters)
+    let name = "row_attention_m\(tileRows)\(isQuantized ? "_fp8" : "")_d\(headDim)"
+    try kernel(name, in: "row_attention.cu").launch(
+      grid: (splits, (packed + tileRows - 1) / tileRows, shape.keyValueHeads),
+      block: AttentionLaunch.threads, shared: headDim == 96 ? 73728 : 98304, arguments)
+    try kernel("row_attention_combine_d\(headDim)", in: "row_attention.cu").launch(
+      grid: (rows * shape.queryHeads, 1, 1), block: AttentionLaunch.threads, arguments)
+  }
+}
+
+extension AttentionLaunch {
+  /// Keys of the smallest part that a block of `row_attention.cu` is worth.
+  static let rowKeys = 64
+}

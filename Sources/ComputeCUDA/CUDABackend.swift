@@ -1,0 +1,134 @@
+internal import CUDASources
+public import Compute
+internal import Synchronization
+
+/// The backend for one NVIDIA GPU (sm_80 and later).
+///
+/// Activations, weights, keys and values are bfloat16 and sums float32. Operations are given to the
+/// device's one compute stream and return before they are done; ``read(_:)`` and ``finish()`` wait.
+/// Kernels are compiled at first use for the GPU at hand and kept on disk.
+public final class CUDABackend: Backend {
+  public let name = "cuda"
+  public let activationType = DataType.bfloat16
+  /// Bounds activations of a 7B model to about 2 GiB while a product still fills the GPU.
+  public let rowBlock: Int
+  let device: CUDADevice
+  let library: KernelLibrary
+  let linearLayers: LinearLayers
+  private let state = Mutex(State())
+
+  /// Rows and keys of the index's tile; a thread block computes two tile rows.
+  static let tile = 64
+
+  private struct State {
+    var notices: [String] = []
+    /// Marks behind the two latest sections of work.
+    var marks: [CUDAEvent] = []
+    var frequencies: [[Float]: Tensor] = [:]
+    /// The host index that was used last, and its form on the device.
+    var uploaded: (index: SparseIndex, form: UploadedIndex)?
+  }
+
+  /// A host index on the device; the last one is kept, since blocks of rows share an index.
+  func uploadedIndex(_ index: SparseIndex) throws -> UploadedIndex {
+    let last = state.withLock(\.uploaded)
+    if let last, last.index.firstPosition == index.firstPosition,
+      last.index.rows == index.rows, last.index.rowSetOfHead == index.rowSetOfHead,
+      last.index.rowSets == index.rowSets
+    {
+      return last.form
+    }
+    let form = try UploadedIndex(index, backend: self)
+    state.withLock { $0.uploaded = (index, form) }
+    return form
+  }
+
+  /// Opens the first GPU, or the one that MINFERENCE_CUDA_DEVICE names.
+  ///
+  /// - Throws: `ComputeError.unavailable` without driver, GPU, NVRTC or cuBLASLt.
+  public init(rowBlock: Int = 16384) throws {
+    device = try CUDADevice()
+    library = KernelLibrary(device: device)
+    linearLayers = try LinearLayers(device: device)
+    self.rowBlock = rowBlock
+  }
+
+  /// The GPU's name and architecture: "NVIDIA H100 80GB HBM3 (sm_90)".
+  public var deviceName: String { "\(device.name) (sm_\(device.architecture))" }
+
+  public var notices: [String] { state.withLock(\.notices) + library.notices }
+
+  /// Free and total bytes of the GPU.
+  public func memory() throws -> (free: Int, total: Int) { try device.memory() }
+
+  /// The most bytes of the GPU that tensors have taken at once.
+  public var peakDeviceBytes: Int { device.peakBytes }
+
+  func notice(_ text: String) {
+    state.withLock { if !$0.notices.contains(text) { $0.notices.append(text) } }
+  }
+
+  public func tileShape(headDim: Int) -> TileShape {
+    // A thread block loads keys for two tile rows of 64 and each half computes what is its own: the
+    // grain of 64 costs loads, and no products.
+    TileShape(rows: Self.tile, columns: Self.tile)
+  }
+
+  // MARK: Order and time
+
+  public func finish() throws { try device.synchronize() }
+
+  public func limitWorkAhead() throws {
+    try device.activate()
+    let mark = try CUDAEvent(on: device)
+    try mark.record()
+    let earlier = state.withLock { state in
+      state.marks.append(mark)
+      return state.marks.count > 2 ? state.marks.removeFirst() : nil
+    }
+    try earlier?.wait()
+  }
+
+  public func makeStopwatch() -> any WorkStopwatch { CUDAStopwatch(on: device) }
+
+  // MARK: Small helpers
+
+  func kernel(_ name: String, in file: String) throws -> Kernel {
+    try library.kernel(name, in: file)
+  }
+
+  /// The device address of a tensor's first element.
+  func address(_ tensor: Tensor, _ operation: String) throws -> UInt64 {
+    guard let memory = tensor.buffer as? DeviceMemory, memory.device === device else {
+      throw ComputeError.shapeMismatch(
+        operation: operation, detail: "a tensor belongs to another device")
+    }
+    return memory.address + UInt64(tensor.byteOffset)
+  }
+
+  /// The same, for a tensor of that type.
+  func address(_ tensor: Tensor, _ type: DataType, _ operation: String) throws -> UInt64 {
+    guard tensor.type == type else {
+      throw ComputeError.shapeMismatch(
+        operation: operation, detail: "\(tensor.type.rawValue) where \(type.rawValue) is needed")
+    }
+    return try address(tensor, operation)
+  }
+
+  func require(
+    _ condition: Bool, _ operation: String, _ detail: @autoclosure () -> String
+  ) throws {
+    guard condition else {
+      throw ComputeError.shapeMismatch(operation: operation, detail: detail())
+    }
+  }
+
+  /// Inverse frequencies on the device; one tensor for each embedding.
+  func frequencies(_ values: [Float]) throws -> Tensor {
+    if let tensor = state.withLock({ $0.frequencies[values] }) { return tensor }
+    let tensor = try makeTensor(.float32, [values.count], purpose: "rotary frequencies")
+    try write(values, to: tensor)
+    state.withLock { $0.frequencies[values] = tensor }
+    return tensor
+  }
+}

@@ -1,0 +1,117 @@
+internal import Compute
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
+/// One GPU: its properties, its context, and the streams that this backend works on.
+///
+/// All kernels run in the order given on one stream; copies between host and device that should run
+/// beside them have a stream of their own.
+final class CUDADevice: @unchecked Sendable {
+  let driver: CUDADriver
+  let name: String
+  /// 80 for 8.0.
+  let architecture: Int
+  let multiprocessors: Int
+  /// The driver's CUDA version: 13000 for 13.0.
+  let driverVersion: Int
+  private let context: OpaquePointer?
+  let pool: OpaquePointer?
+  let stream: OpaquePointer?
+  let copyStream: OpaquePointer?
+
+  /// Opens a GPU; the first one unless MINFERENCE_CUDA_DEVICE names another.
+  ///
+  /// - Throws: `ComputeError.unavailable` without driver or GPU, or for one older than sm_80.
+  init() throws {
+    let driver = try CUDADriver.load()
+    self.driver = driver
+    let code = driver.initialize(0)
+    guard code == 0 else {
+      let error = driver.error("cuInit", code)
+      throw ComputeError.unavailable(what: "a GPU (\(error.name))", remedy: error.remedy)
+    }
+    var count: Int32 = 0
+    try driver.check("cuDeviceGetCount", driver.deviceCount(&count))
+    let ordinal = getenv("MINFERENCE_CUDA_DEVICE").flatMap { Int32(String(cString: $0)) } ?? 0
+    guard (0..<count).contains(ordinal) else {
+      throw ComputeError.unavailable(
+        what: "GPU \(ordinal)",
+        remedy: count == 0
+          ? CUDAError.remedy(ofDriverError: 100)
+          : "set MINFERENCE_CUDA_DEVICE to 0 ... \(count - 1)")
+    }
+    var version: Int32 = 0
+    try driver.check("cuDriverGetVersion", driver.driverVersion(&version))
+    driverVersion = Int(version)
+    var characters = [CChar](repeating: 0, count: 128)
+    try driver.check("cuDeviceGetName", driver.deviceName(&characters, 128, ordinal))
+    name = String(
+      decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    func attribute(_ number: Int32) throws -> Int {
+      var value: Int32 = 0
+      try driver.check("cuDeviceGetAttribute", driver.deviceAttribute(&value, number, ordinal))
+      return Int(value)
+    }
+    // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _MULTIPROCESSOR_COUNT of cuda.h.
+    architecture = try attribute(75) * 10 + attribute(76)
+    multiprocessors = try attribute(16)
+    guard architecture >= 80 else {
+      throw ComputeError.unavailable(
+        what: "the GPU \(name) (sm_\(architecture))",
+        remedy: "the kernels need sm_80 (Ampere) or later; use --device cpu")
+    }
+    var context: OpaquePointer?
+    try driver.check("cuDevicePrimaryCtxRetain", driver.retainContext(&context, ordinal))
+    self.context = context
+    try driver.check("cuCtxSetCurrent", driver.setContext(context))
+    var pool: OpaquePointer?
+    try driver.check("cuDeviceGetDefaultMemPool", driver.defaultPool(&pool, ordinal))
+    self.pool = pool
+    // CU_MEMPOOL_ATTR_RELEASE_THRESHOLD: freed memory stays with the pool for the next tensor.
+    var threshold = UInt64.max
+    try driver.check("cuMemPoolSetAttribute", driver.setPoolAttribute(pool, 4, &threshold))
+    stream = try Self.makeStream(driver)
+    copyStream = try Self.makeStream(driver)
+  }
+
+  private static func makeStream(_ driver: CUDADriver) throws -> OpaquePointer? {
+    var stream: OpaquePointer?
+    // CU_STREAM_NON_BLOCKING
+    try driver.check("cuStreamCreate", driver.createStream(&stream, 1))
+    return stream
+  }
+
+  /// Makes the device current on this thread: before any other call on it.
+  func activate() throws { try driver.check("cuCtxSetCurrent", driver.setContext(context)) }
+
+  /// Waits for everything on the compute stream.
+  func synchronize() throws {
+    try activate()
+    try driver.check("cuStreamSynchronize", driver.synchronizeStream(stream))
+  }
+
+  /// Free and total bytes of the device, the pool's unused memory counted as free.
+  func memory() throws -> (free: Int, total: Int) {
+    try activate()
+    var free = 0
+    var total = 0
+    try driver.check("cuMemGetInfo", driver.memoryInfo(&free, &total))
+    return (free + Int(poolAttribute(5)) - Int(poolAttribute(7)), total)
+  }
+
+  /// The most bytes that tensors have taken at once.
+  var peakBytes: Int { Int(poolAttribute(8)) }
+
+  /// CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT 5, USED_MEM_CURRENT 7, USED_MEM_HIGH 8.
+  private func poolAttribute(_ number: Int32) -> UInt64 {
+    var value: UInt64 = 0
+    _ = driver.poolAttribute(pool, number, &value)
+    return value
+  }
+}

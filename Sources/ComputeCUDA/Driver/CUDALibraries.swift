@@ -1,0 +1,31 @@
+internal import Compute
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#else
+  internal import Darwin
+#endif
+
+/// Where the libraries of the CUDA toolkit are looked for.
+enum CUDALibraries {
+  /// A directory to look in first; the toolkit's and the linker's own places follow.
+  static let variable = "MINFERENCE_CUDA_LIBRARIES"
+
+  /// Opens the newest of a library's versions. `name` is its file name without the version.
+  static func open(_ name: String) throws -> DynamicLibrary {
+    let files = [".13", ".12", ""].map { name + $0 }
+    var paths: [String] = []
+    if let directory = getenv(variable) {
+      paths += files.map { String(cString: directory) + "/" + $0 }
+    }
+    paths += files
+    paths += files.map { "/usr/local/cuda/lib64/" + $0 }
+    return try DynamicLibrary(
+      oneOf: paths,
+      remedy: "install the CUDA 12 or 13 libraries (apt-get install cuda-nvrtc-13-0 libcublas-13-0,"
+        + " or pip install nvidia-cuda-nvrtc nvidia-cublas) and name their directory in \(variable)"
+    )
+  }
+}

@@ -1,0 +1,59 @@
+internal import CUDASources
+
+/// One embedded file of `Kernels/`.
+package struct KernelSource: @unchecked Sendable {
+  package let name: String
+  let cName: UnsafePointer<CChar>
+  let text: UnsafePointer<CChar>
+
+  private init?(_ source: mi_cuda_source) {
+    guard let name = source.name, let text = source.text else { return nil }
+    self.name = String(cString: name)
+    cName = name
+    self.text = text
+  }
+
+  /// Options of every compilation.
+  static let options = ["--std=c++17"]
+
+  /// Files that are compiled, in the order of their names.
+  package static let kernels: [KernelSource] = sources(mi_cuda_kernels, mi_cuda_kernel_count)
+
+  /// Files that those include.
+  static let headers: [KernelSource] = sources(mi_cuda_headers, mi_cuda_header_count)
+
+  private static func sources(
+    _ first: UnsafePointer<mi_cuda_source>?, _ count: Int32
+  ) -> [KernelSource] {
+    UnsafeBufferPointer(start: first, count: Int(count)).compactMap(KernelSource.init)
+  }
+
+  /// Whether the file uses instructions that only Hopper (sm_90a) has.
+  package var isForHopper: Bool { name.hasSuffix("_hopper.cu") }
+
+  /// What the file is compiled for on a GPU of that architecture; nil where it does not run.
+  package func target(architecture: Int) -> String? {
+    if isForHopper { return architecture == 90 ? "sm_90a" : nil }
+    return "sm_\(architecture)"
+  }
+
+  /// A number that changes with this file, with any header and with the options.
+  func fingerprint(_ salt: [String]) -> UInt64 {
+    // FNV-1a, 64 bits: a key among a handful of files, not a safeguard against an adversary.
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    func add(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    for file in [self] + Self.headers {
+      var place = file.text
+      while place.pointee != 0 {
+        add(UInt8(bitPattern: place.pointee))
+        place += 1
+      }
+      add(0)
+    }
+    for text in Self.options + salt {
+      text.utf8.forEach(add)
+      add(0)
+    }
+    return hash
+  }
+}

@@ -1,0 +1,160 @@
+internal import CUDASources
+public import Compute
+
+/// Estimation, selection and building of an index for all heads of a layer, on the device from
+/// beginning to end (`estimation.cu`, `selection.cu`, `plan.cu`).
+extension CUDABackend: IndexBuilding {
+  public func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
+    let heads = request.shape.queryHeads
+    try require(
+      request.heads.count == heads && request.rows > 0 && request.firstPosition >= 0
+        && request.keys <= request.layer.count, "makeIndex",
+      "\(request.heads.count) heads of \(heads), \(request.keys) of \(request.layer.count) keys")
+    let purpose = "an index over \(request.keys) keys"
+    let build = try Building(request, backend: self, purpose: purpose)
+    try build.planEstimated()
+    try build.planFixed()
+    let index = CUDAIndex(
+      plans: build.plans, counts: build.pairs, lists: build.lists, heads: heads, backend: self)
+    return SparseIndex(
+      firstPosition: request.firstPosition, rows: request.rows,
+      tile: tileShape(headDim: request.shape.headDim), resident: index)
+  }
+
+  /// The pieces of an index while it is made.
+  private final class Building {
+    let request: IndexRequest
+    let backend: CUDABackend
+    let purpose: String
+    /// [queryHeads] HeadPlan; zeros are dense.
+    let plans: Tensor
+    /// [queryHeads][2] 64-bit counts of pairs.
+    let pairs: Tensor
+    private let bits: Tensor
+    private let steps: Tensor
+    private(set) var lists: [Tensor]
+
+    init(_ request: IndexRequest, backend: CUDABackend, purpose: String) throws {
+      self.request = request
+      self.backend = backend
+      self.purpose = purpose
+      let heads = request.heads.count
+      plans = try backend.uploaded(
+        [mi_head_plan](repeating: mi_head_plan(), count: heads), purpose: purpose)
+      let causal = SparseIndex.causalPairs(
+        firstPosition: request.firstPosition, rows: request.rows,
+        slidingWindow: request.shape.slidingWindow)
+      pairs = try backend.uploaded(
+        (0..<heads).flatMap { _ in [Int64(causal), 0] }, purpose: purpose)
+      // One bit for each tile distance, and at most an entry for each key tile of a pair.
+      bits = try backend.makeTensor(
+        .int32, [heads, (request.keys - 1) / (CUDABackend.tile * 32) + 1], purpose: purpose)
+      steps = try backend.makeTensor(
+        .int32, [heads, 2 * ((request.keys - 1) / (2 * CUDABackend.tile)) + 2], purpose: purpose)
+      lists = [bits, steps]
+    }
+
+    private func parameters() throws -> mi_plan_parameters {
+      var parameters = mi_plan_parameters()
+      parameters.plans = try backend.address(plans, "makeIndex")
+      parameters.pairs = try backend.address(pairs, "makeIndex")
+      parameters.bits = try backend.address(bits, "makeIndex")
+      parameters.steps = try backend.address(steps, "makeIndex")
+      parameters.words_stride = Int32(bits.rowCount)
+      parameters.steps_stride = Int32(steps.rowCount)
+      parameters.rows = Int32(request.rows)
+      parameters.first_position = Int32(request.firstPosition)
+      parameters.window = Int32(clamping: request.shape.slidingWindow ?? .max)
+      parameters.column_cost = Float(request.columnCost)
+      parameters.exact = request.exact ? 1 : 0
+      return parameters
+    }
+
+    private func launch(_ name: String, _ parameters: mi_plan_parameters) throws {
+      var arguments = KernelArguments()
+      arguments.add(parameters)
+      try backend.kernel(name, in: "plan.cu").launch(
+        grid: (request.heads.count, 1, 1), block: SelectionLaunch.threads, arguments)
+    }
+
+    /// Heads whose columns and offsets are estimated from the last rows.
+    func planEstimated() throws {
+      let budgets = request.heads.map { head -> mi_head_budget in
+        guard case .estimated(let columns, let offsets) = head else { return mi_head_budget() }
+        return mi_head_budget(
+          vertical: Int32(min(columns, request.keys)), slash: Int32(min(offsets, request.keys)),
+          wanted: 1, padding: 0)
+      }
+      guard budgets.contains(where: { $0.wanted != 0 }) else { return }
+      let wanted = try backend.uploaded(budgets, purpose: purpose)
+      let sums = try backend.sums(
+        q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
+        layer: request.layer, shape: request.shape, budgets: wanted)
+      let most = budgets.reduce(1) { max($0, Int($1.vertical)) }
+      let columns = try backend.makeTensor(
+        .int32, [budgets.count, most], purpose: purpose)
+      let counts = try backend.makeTensor(.int32, [budgets.count, 2], purpose: purpose)
+      var selection = mi_selection_parameters()
+      selection.vertical = try backend.address(sums.vertical, "makeIndex")
+      selection.slash = try backend.address(sums.slash, "makeIndex")
+      selection.budgets = try backend.address(wanted, "makeIndex")
+      selection.columns = try backend.address(columns, "makeIndex")
+      selection.counts = try backend.address(counts, "makeIndex")
+      selection.bits = try backend.address(bits, "makeIndex")
+      selection.sum_stride = Int64(sums.stride)
+      selection.keys = Int32(request.keys)
+      selection.maximum_columns = Int32(most)
+      selection.words_stride = Int32(bits.rowCount)
+      selection.forced_columns = Int32(request.forcedColumns)
+      selection.forced_offsets = Int32(request.forcedOffsets)
+      var arguments = KernelArguments()
+      arguments.add(selection)
+      try backend.kernel("select_columns_and_offsets", in: "selection.cu").launch(
+        grid: (budgets.count, 2, 1), block: SelectionLaunch.threads, arguments)
+      var plan = try parameters()
+      plan.columns = selection.columns
+      plan.counts = selection.counts
+      plan.budgets = selection.budgets
+      plan.maximum_columns = Int32(most)
+      try launch("plan_bands", plan)
+      lists += [columns]
+    }
+
+    /// Heads whose columns and offsets are known.
+    func planFixed() throws {
+      var ranges: [Int32] = []
+      var columns: [Int32] = []
+      let bands = request.heads.map { head -> mi_fixed_bands in
+        guard case .bands(let offsets, let singles, let denseFrom) = head else {
+          return mi_fixed_bands()
+        }
+        let band = mi_fixed_bands(
+          wanted: 1, range_start: Int32(ranges.count / 2), range_count: Int32(offsets.count),
+          column_start: Int32(columns.count), column_count: Int32(singles.count),
+          dense_from: Int32(clamping: denseFrom ?? .max), padding: (0, 0))
+        ranges += offsets.flatMap {
+          [Int32(clamping: $0.lowerBound), Int32(clamping: $0.upperBound)]
+        }
+        columns += singles
+        return band
+      }
+      guard bands.contains(where: { $0.wanted != 0 }) else { return }
+      let lists = [
+        try backend.uploaded(bands, purpose: purpose),
+        try backend.uploaded(ranges, purpose: purpose),
+        try backend.uploaded(columns, purpose: purpose),
+      ]
+      var plan = try parameters()
+      plan.bands = try backend.address(lists[0], "makeIndex")
+      plan.ranges = try backend.address(lists[1], "makeIndex")
+      plan.columns = try backend.address(lists[2], "makeIndex")
+      try launch("plan_fixed", plan)
+      self.lists += lists
+    }
+  }
+}
+
+/// Geometry of `selection.cu` and `plan.cu`.
+enum SelectionLaunch {
+  static let threads = 1024
+}

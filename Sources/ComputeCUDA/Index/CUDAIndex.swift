@@ -1,0 +1,46 @@
+internal import CUDASources
+internal import Compute
+
+/// An index that was built on the GPU: the heads' plans, what they point to, and the counts.
+final class CUDAIndex: ResidentIndex, @unchecked Sendable {
+  /// [queryHeads] HeadPlan.
+  let plans: Tensor
+  /// Lists that the plans point to.
+  private let lists: [Tensor]
+  /// [queryHeads][2] 64-bit integers: pairs in tiles, pairs of single columns.
+  private let counts: Tensor
+  private let heads: Int
+  private let backend: CUDABackend
+
+  init(plans: Tensor, counts: Tensor, lists: [Tensor], heads: Int, backend: CUDABackend) {
+    self.plans = plans
+    self.counts = counts
+    self.lists = lists
+    self.heads = heads
+    self.backend = backend
+  }
+
+  func computedPairs() throws -> [Int] {
+    let counts: [Int64] = try backend.values(
+      at: backend.address(counts, "index"), count: 2 * heads)
+    return (0..<heads).map { Int(counts[2 * $0] + counts[2 * $0 + 1]) }
+  }
+
+  func isDense() throws -> [Bool] {
+    try headPlans().map { $0.kind == UploadedIndex.Kind.dense }
+  }
+
+  private func headPlans() throws -> [mi_head_plan] {
+    try backend.values(at: backend.address(plans, "index"), count: heads)
+  }
+
+  func makingDense(_ dense: Set<Int>) throws -> any ResidentIndex {
+    var changed = try headPlans()
+    for head in dense where changed.indices.contains(head) {
+      changed[head].kind = UploadedIndex.Kind.dense
+    }
+    return CUDAIndex(
+      plans: try backend.uploaded(changed, purpose: "an index"), counts: counts,
+      lists: lists + [plans], heads: heads, backend: backend)
+  }
+}

@@ -1,0 +1,76 @@
+internal import Compute
+
+/// Keys and values of one sequence on a GPU: bfloat16 or float8, on the device or in page-locked
+/// host memory.
+///
+/// Attention of a prefill reads bfloat16. A layer that is kept in another form is therefore worked on
+/// in one staging layer and put away when it is closed: quantised with a factor for each head, copied
+/// to the host beside the next layer's kernels. Decoding reads float8 as it is; from the host, layers
+/// come back one ahead of their use.
+final class CUDAKeyValueStore: KeyValueStore {
+  let type: DataType
+  let place: KeyValueOptions.Place
+  let layers: Int
+  let extents: [Int]
+  private let backend: CUDABackend
+  /// Layers on the device, in the kept form; none if they are kept by the host.
+  private var kept: [KeyValueLayer] = []
+  private var host: HostKeyValueLayers?
+  /// Where prefill works: bfloat16; nil if the kept form is that.
+  private var staging: KeyValueLayer?
+
+  init(
+    layers: Int, extents: [Int], options: KeyValueOptions, backend: CUDABackend
+  ) throws {
+    type = options.type ?? .bfloat16
+    place = options.place ?? .device
+    self.layers = layers
+    self.extents = extents
+    self.backend = backend
+    guard type == .bfloat16 || type == .float8 else {
+      throw ComputeError.unavailable(
+        what: "a cache of \(type.rawValue) on a GPU", remedy: "use --kv bf16 or fp8")
+    }
+    let purpose = "the keys and values of \(extents[1]) tokens"
+    func layer(_ type: DataType) throws -> KeyValueLayer {
+      KeyValueLayer(
+        keys: try backend.makeTensor(type, extents, purpose: purpose),
+        values: try backend.makeTensor(type, extents, purpose: purpose), count: 0,
+        scales: type == .float8
+          ? try backend.makeTensor(.float32, [2, extents[0]], purpose: purpose) : nil)
+    }
+    if type == .float8 { staging = try layer(.bfloat16) }
+    switch place {
+    case .device: kept = try (0..<layers).map { _ in try layer(type) }
+    case .host:
+      host = try HostKeyValueLayers(
+        layers: layers, slots: [try layer(type), try layer(type)], backend: backend,
+        purpose: purpose)
+    }
+  }
+
+  var capacity: Int { extents[1] }
+
+  var byteCount: Int { 2 * layers * extents.reduce(type.byteCount, *) }
+
+  func open(
+    layer: Int, kept count: Int, count end: Int, for access: KeyValueAccess
+  ) throws -> KeyValueLayer {
+    var stored = try host?.fetch(layer, count: count, after: access == .decode) ?? kept[layer]
+    stored.count = end
+    guard access == .prefill, var staging else { return stored }
+    if count > 0 { try backend.dequantize(stored, positions: 0..<count, into: staging) }
+    staging.count = end
+    return staging
+  }
+
+  func close(layer: Int, kept count: Int, count end: Int) throws {
+    let stored = host?.current(layer) ?? kept[layer]
+    // Decoding wrote its row where it is kept; a prefill's rows wait in the staging layer.
+    if let staging, end - count > 1 || count == 0 {
+      if count == 0 { try backend.measureScales(of: staging, count: end, for: stored) }
+      try backend.quantize(staging, positions: count..<end, into: stored, at: count)
+    }
+    try host?.putAway(layer, positions: count..<end)
+  }
+}

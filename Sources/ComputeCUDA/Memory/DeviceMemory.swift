@@ -1,0 +1,67 @@
+internal import Compute
+
+/// Memory of a GPU, from the driver's stream-ordered pool: freeing gives it back to the pool behind
+/// the work that was given before, so no one waits.
+final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
+  let device: CUDADevice
+  let address: UInt64
+  let byteCount: Int
+  /// The same numbers in another format, once someone has wanted them (biases).
+  var twin: Tensor?
+
+  /// - Throws: `ComputeError.outOfMemory`; memory behind the size is up to 256 bytes larger.
+  init(_ byteCount: Int, on device: CUDADevice, purpose: String) throws {
+    self.device = device
+    self.byteCount = byteCount
+    var address: UInt64 = 0
+    try device.activate()
+    // Sixteen-byte loads may look past the end of a short last row.
+    let size = max(byteCount, 1) + 256
+    var code = device.driver.allocate(&address, size, device.stream)
+    if code == CUDAError.outOfMemory {
+      try device.synchronize()
+      _ = device.driver.trimPool(device.pool, 0)
+      code = device.driver.allocate(&address, size, device.stream)
+    }
+    if code == CUDAError.outOfMemory {
+      let free = try device.memory().free
+      throw ComputeError.outOfMemory(
+        wantedBytes: byteCount, purpose: "\(purpose) on the GPU (\(free) bytes are free)")
+    }
+    try device.driver.check("cuMemAllocAsync", code)
+    self.address = address
+  }
+
+  deinit {
+    try? device.activate()
+    _ = device.driver.free(address, device.stream)
+  }
+}
+
+/// Page-locked host memory, which the copy engines read and write beside the kernels.
+final class PinnedMemory: @unchecked Sendable {
+  private let device: CUDADevice
+  let start: UnsafeMutableRawPointer
+  let byteCount: Int
+
+  init(_ byteCount: Int, on device: CUDADevice, purpose: String) throws {
+    self.device = device
+    self.byteCount = byteCount
+    var pointer: UnsafeMutableRawPointer?
+    try device.activate()
+    let code = device.driver.allocateHost(&pointer, max(byteCount, 1), 0)
+    guard code == 0, let pointer else {
+      if code == CUDAError.outOfMemory || pointer == nil {
+        throw ComputeError.outOfMemory(
+          wantedBytes: byteCount, purpose: "\(purpose) in page-locked host memory")
+      }
+      throw device.driver.error("cuMemHostAlloc", code)
+    }
+    start = pointer
+  }
+
+  deinit {
+    try? device.activate()
+    _ = device.driver.freeHost(start)
+  }
+}

@@ -1,0 +1,35 @@
+import MInference
+
+/// How exactly a backend's kernels can agree with the reference.
+struct KernelPrecision {
+  /// Whether activations are bfloat16.
+  private let isHalf: Bool
+
+  init(of backend: any Backend) {
+    isHalf = backend.activationType == .bfloat16
+  }
+
+  /// Inputs as the backend holds them.
+  func rounded(_ values: [Float]) -> [Float] {
+    guard isHalf else { return values }
+    return values.map { Float(bitPattern: UInt32($0.bfloat16Bits) << 16) }
+  }
+
+  /// The next width that the backend's kernels take.
+  func width(_ width: Int) -> Int { isHalf ? (width + 7) / 8 * 8 : width }
+
+  /// Formats of stored keys and values, for attention of many rows and of few.
+  var keyValueTypes: [DataType] { isHalf ? [.bfloat16] : [.float32, .bfloat16] }
+  var rowKeyValueTypes: [DataType] { isHalf ? [.bfloat16, .float8] : [.float32, .bfloat16] }
+
+  /// The least tolerance of a kernel, relative to the largest expected value. A result in bfloat16
+  /// is off by up to 2^-9 of itself; attention also rounds each weight, a chain of rounded
+  /// operations (norm, product) adds up.
+  func tolerance(of kernel: String) -> Double {
+    guard isHalf else { return 0 }
+    if kernel.hasPrefix("lastRowSums") { return 1e-3 }
+    if kernel.hasPrefix("meanPooled") { return 1e-5 }
+    if kernel.hasPrefix("store") { return 1e-9 }
+    return kernel.contains("ttention") ? 1.2e-2 : 6e-3
+  }
+}

@@ -1,0 +1,123 @@
+import MInference
+
+/// Indices that a device builds, against those that the host makes of the same device's sums.
+extension KernelVerifier {
+  mutating func checkIndexBuilding() {
+    guard let builder = backend as? any IndexBuilding else { return }
+    for headDim in [64, 96, 128] {
+      for heads in Self.groupings {
+        for (first, rows, window) in [
+          (0, 64, nil), (0, 500, nil), (0, 1000, nil), (70, 300, nil), (129, 1500, nil),
+          (0, 700, 200), (300, 333, 90),
+        ] as [(Int, Int, Int?)] {
+          let shape = AttentionShape(
+            queryHeads: heads.0, keyValueHeads: heads.1, headDim: headDim, slidingWindow: window)
+          checkIndexBuilding(builder, shape, first: first, rows: rows)
+        }
+      }
+    }
+  }
+
+  private mutating func checkIndexBuilding(
+    _ builder: any IndexBuilding, _ shape: AttentionShape, first: Int, rows: Int
+  ) {
+    let keys = first + rows
+    let q = numbers(min(64, rows) * shape.queryHeads * shape.headDim, magnitude: 2)
+    let k = numbers(keys * shape.keyValueHeads * shape.headDim)
+    let wishes = (0..<shape.queryHeads).map { head -> IndexRequest.Head in
+      switch head % 5 {
+      case 0: .estimated(columns: min(keys, 30 + 7 * head), offsets: min(keys, 50 + 11 * head))
+      case 1: .bands(offsets: [0..<min(keys, 70)], columns: [0, 1, 5], denseFrom: nil)
+      case 2: .estimated(columns: min(keys, 200), offsets: 1)
+      case 3: .bands(offsets: [0..<1, 90..<91], columns: [], denseFrom: max(0, keys - 66))
+      default: .dense
+      }
+    }
+    let name =
+      "\(rows) rows from \(first), \(shape.queryHeads)/\(shape.keyValueHeads) x \(shape.headDim)"
+      + (shape.slidingWindow.map { ", window \($0)" } ?? "")
+    let precision = precision
+    checkPair("makeIndex", name) {
+      let side = KernelSide(builder, precision)
+      let layer = try side.layer(k: k, v: k, shape: shape, type: .bfloat16)
+      let lastRows = try side.tensor(q, [min(64, rows), shape.queryHeads, shape.headDim])
+      let request = IndexRequest(
+        heads: wishes, firstPosition: first, rows: rows, lastRows: lastRows, layer: layer,
+        shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
+      let built = try builder.makeIndex(request)
+      let expected = try Self.hostIndex(request, builder)
+      let pairs = (0..<shape.queryHeads).map {
+        Float(expected.computedPairs(ofHead: $0, slidingWindow: shape.slidingWindow))
+      }
+      func outputs(_ index: SparseIndex) throws -> [Float] {
+        let part = max(0, rows - 64)..<rows
+        let o = try side.output([part.count, shape.queryHeads, shape.headDim])
+        let sums = try side.output([part.count, shape.queryHeads], .float32)
+        try builder.attention(
+          q: side.tensor(q, [part.count, shape.queryHeads, shape.headDim]),
+          firstPosition: first + part.lowerBound, layer: layer, shape: shape, index: index,
+          into: o, logSumExp: sums)
+        return try builder.read(o) + builder.read(sums)
+      }
+      let counted = try built.resident?.computedPairs().map(Float.init) ?? []
+      return (
+        actual: [counted, try outputs(built)], expected: [pairs, try outputs(expected)],
+        tolerances: [0, 1e-2]
+      )
+    }
+  }
+
+  /// The index that the host makes of the device's own sums.
+  private static func hostIndex(
+    _ request: IndexRequest, _ backend: any IndexBuilding
+  ) throws -> SparseIndex {
+    let tile = backend.tileShape(headDim: request.shape.headDim)
+    let grid = TileGrid(
+      firstPosition: request.firstPosition, rows: request.rows, tile: tile,
+      slidingWindow: request.shape.slidingWindow)
+    let sums = try backend.lastRowSums(
+      q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
+      layer: request.layer, shape: request.shape, heads: Array(0..<request.shape.queryHeads))
+    let rowSets = request.heads.enumerated().map { head, wish -> RowSet in
+      let bands: BandSelection
+      switch wish {
+      case .dense: return .all
+      case .bands(let offsets, let columns, let denseFrom):
+        bands = BandSelection(
+          offsets: offsets, columns: columns.filter { Int($0) < request.keys },
+          denseFrom: denseFrom)
+      case .estimated(let columns, let offsets):
+        bands = BandSelection(
+          slashOffsets: LargestScores.indices(
+            of: sums[head].slash, count: offsets, forced: request.forcedOffsets),
+          columns: LargestScores.indices(
+            of: sums[head].vertical, count: columns, forced: request.forcedColumns))
+      }
+      // No key tile becomes one because of its columns: the device gathers them all.
+      return PairSelection.bands(bands).rowSet(on: grid, columnsThatFillTile: .max)
+    }
+    return try SparseIndex(
+      firstPosition: request.firstPosition, rows: request.rows, tile: tile, rowSets: rowSets,
+      rowSetOfHead: Array(rowSets.indices))
+  }
+
+  /// Compares two results of one backend.
+  private mutating func checkPair(
+    _ kernel: String, _ name: String,
+    body: () throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double])
+  ) {
+    guard kernel.hasPrefix(prefix ?? "") else { return }
+    let number = checks.firstIndex { $0.kernel == kernel } ?? checks.count
+    if number == checks.count { checks.append(KernelCheck(kernel: kernel)) }
+    do {
+      let result = try body()
+      for part in result.actual.indices {
+        let error = KernelCheck.relativeError(result.actual[part], result.expected[part])
+        checks[number].add(
+          name, error: error, tolerance: max(result.tolerances[part], .leastNormalMagnitude))
+      }
+    } catch {
+      checks[number].add("\(name): \(error)", error: .infinity, tolerance: 1)
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import Compute
+
+/// Planning on backends that build indices themselves: every head's wish goes to the device in one
+/// request, and two numbers a head come back.
+extension AttentionPlanner {
+  /// The index of one (layer, chunk), built by the backend; nil if it cannot build this one:
+  /// block-sparse heads are selected on the host.
+  func makeResidentIndex(
+    layer: Int, _ inputs: ChunkInputs
+  ) throws -> (index: SparseIndex, report: IndexReport)? {
+    let patterns = configuration.patterns[layer]
+    guard let backend = inputs.backend as? any IndexBuilding,
+      wholeChunkReason(keys: inputs.keys, rows: inputs.rows) == nil,
+      !patterns.contains(where: \.needsPooledQueries)
+    else { return nil }
+    try check(layer: layer, inputs)
+    let watch = inputs.backend.makeStopwatch()
+    let wishes = try watch.time {
+      try patterns.enumerated().map { head, pattern in
+        try wish(pattern, layer: layer, head: head, inputs)
+      }
+    }
+    guard wishes.contains(where: { $0.request != .dense }) else { return nil }
+    let rule = VerticalSlashRule.estimated
+    let index = try watch.time {
+      try backend.makeIndex(
+        IndexRequest(
+          heads: wishes.map(\.request), firstPosition: inputs.firstPosition, rows: inputs.rows,
+          lastRows: inputs.lastRows, layer: inputs.keyValueLayer, shape: inputs.shape,
+          forcedColumns: rule.forcedColumns, forcedOffsets: rule.forcedOffsets,
+          columnCost: costModel.columnPair, exact: exact))
+    }
+    return (index, try report(on: index, wishes: wishes, seconds: watch.seconds, inputs))
+  }
+
+  private func report(
+    on index: SparseIndex, wishes: [Wish], seconds: Double, _ inputs: ChunkInputs
+  ) throws -> IndexReport {
+    let causal = SparseIndex.causalPairs(
+      firstPosition: inputs.firstPosition, rows: inputs.rows,
+      slidingWindow: inputs.shape.slidingWindow)
+    let pairs = try index.resident?.computedPairs() ?? []
+    let isDense = try index.resident?.isDense() ?? []
+    let reasons = wishes.indices.map { head -> DenseReason? in
+      if let reason = wishes[head].denseReason { return reason }
+      guard isDense[head], wishes[head].request != .dense else { return nil }
+      return pairs[head] < causal
+        ? .costsMoreThanDense(ratio: 1) : .indexIsDense
+    }
+    return IndexReport(
+      seconds: seconds, estimationSeconds: seconds, computedPairs: pairs,
+      causalPairs: Array(repeating: causal, count: pairs.count), denseReasons: reasons)
+  }
+
+  private struct Wish {
+    var request: IndexRequest.Head
+    /// Why the head is dense although its pattern is not.
+    var denseReason: DenseReason?
+  }
+
+  private func wish(
+    _ pattern: HeadPattern, layer: Int, head: Int, _ inputs: ChunkInputs
+  ) throws -> Wish {
+    if case .verticalSlash(let vertical, let slash) = pattern {
+      if VerticalSlash.takesEverything(vertical: vertical, slash: slash, keys: inputs.keys) {
+        return Wish(request: .dense, denseReason: .budgetTakesEverything)
+      }
+      let counts = VerticalSlashRule.estimated.counts(
+        vertical: vertical, slash: slash, keys: inputs.keys)
+      return Wish(request: .estimated(columns: counts.columns, offsets: counts.offsets))
+    }
+    // All other patterns are fixed bands; a static head is estimated once, on the host.
+    let sums =
+      needsSums(pattern, layer, head, inputs)
+      ? try inputs.backend.lastRowSums(
+        q: inputs.lastRows, firstPosition: inputs.keys - inputs.lastRows.rows,
+        layer: inputs.keyValueLayer, shape: inputs.shape, heads: [head]
+      ).first : nil
+    let selection = try select(
+      pattern, layer: layer, head: head, inputs: inputs, sums: sums, pooledKeys: [])
+    guard case .bands(let bands) = selection.pairs else {
+      return Wish(request: .dense, denseReason: selection.denseReason)
+    }
+    return Wish(
+      request: .bands(
+        offsets: bands.offsets, columns: bands.columns, denseFrom: bands.denseFrom))
+  }
+}
