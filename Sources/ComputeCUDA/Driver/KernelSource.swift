@@ -14,7 +14,7 @@ package struct KernelSource: @unchecked Sendable {
   }
 
   /// Options of every compilation.
-  static let options = ["--std=c++17"]
+  static let options = ["--std=c++17", "--device-as-default-execution-space"]
 
   /// Files that are compiled, in the order of their names.
   package static let kernels: [KernelSource] = sources(mi_cuda_kernels, mi_cuda_kernel_count)

@@ -36,11 +36,14 @@ struct VerifyCommand: ParsableCommand {
       for check in checks {
         table.append([
           check.kernel, variant, "\(check.cases)", Quantity.fixed(check.worst, 3),
-          check.passed ? "ok" : "MISS: \(check.worstCase)",
+          check.passed ? "ok" : "MISS",
         ])
       }
     }
-    return table.text
+    let misses = results.flatMap { variant, checks in
+      checks.filter { !$0.passed }.map { "\(variant), \($0.kernel): \($0.worstCase)\n" }
+    }
+    return table.text + misses.joined()
   }
 
   private static func json(_ results: [(variant: String, checks: [KernelCheck])]) -> JSONText {
