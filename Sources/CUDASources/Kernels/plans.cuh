@@ -9,6 +9,9 @@ namespace mi {
 
 constexpr int tileExtent = 64;
 
+/// 32-bit words of tile distances that the planning kernels hold: 4M keys.
+constexpr int maximumWords = 2048;
+
 /// What attention computes for one query head; 64 bytes.
 struct HeadPlan {
   /// 0 dense, 1 bands (shift-invariant), 2 rows (explicit).

@@ -14,8 +14,6 @@ namespace {
 struct Selection {
   static constexpr int threads = 1024;
   static constexpr int copies = 4;
-  /// 32-bit words of tile distances that fit: 8M keys.
-  static constexpr int maximumWords = 4096;
 };
 
 /// Marks the distances of the key tiles that some row of a tile row meets at offset o: row r of the
@@ -68,12 +66,12 @@ struct SelectionParameters {
 }  // namespace
 
 // Grid: (heads, 2): y = 0 columns, y = 1 offsets. Block: 1024. No dynamic shared memory.
-// Parameters: SelectionParameters, by value. Heads that are not wanted are left alone. keys <= 8M.
+// Parameters: SelectionParameters, by value. Heads that are not wanted are left alone. keys <= 4M.
 extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
     const SelectionParameters p) {
   __shared__ union {
     DigitCounts<Selection::copies> digits;
-    unsigned bits[Selection::maximumWords];
+    unsigned bits[maximumWords];
   } shared;
   __shared__ int clearBefore[32];
   __shared__ int tiesBefore[32];
