@@ -48,12 +48,20 @@ static const char plans_cuh[] = {
 #embed "Kernels/plans.cuh"
     , 0};
 
+static const char pooling_cu[] = {
+#embed "Kernels/pooling.cu"
+    , 0};
+
 static const char reductions_cuh[] = {
 #embed "Kernels/reductions.cuh"
     , 0};
 
 static const char row_attention_cu[] = {
 #embed "Kernels/row_attention.cu"
+    , 0};
+
+static const char sampling_cu[] = {
+#embed "Kernels/sampling.cu"
     , 0};
 
 static const char selection_cu[] = {
@@ -78,7 +86,9 @@ static const mi_cuda_source kernels[] = {
     {"estimation.cu", estimation_cu},
     {"kv.cu", kv_cu},
     {"plan.cu", plan_cu},
+    {"pooling.cu", pooling_cu},
     {"row_attention.cu", row_attention_cu},
+    {"sampling.cu", sampling_cu},
     {"selection.cu", selection_cu},
 };
 const mi_cuda_source *const mi_cuda_kernels = kernels;

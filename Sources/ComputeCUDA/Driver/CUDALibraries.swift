@@ -13,12 +13,26 @@ enum CUDALibraries {
   /// A directory to look in first; the toolkit's and the linker's own places follow.
   static let variable = "MINFERENCE_CUDA_LIBRARIES"
 
+  /// NVRTC looks for its second library where the linker looks, not beside itself: one that is open
+  /// already is found.
+  private static func openCompanions(in directory: String) {
+    guard let stream = opendir(directory) else { return }
+    defer { closedir(stream) }
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name.hasPrefix("libnvrtc-builtins.so") { _ = dlopen(directory + "/" + name, RTLD_NOW) }
+    }
+  }
+
   /// Opens the newest of a library's versions. `name` is its file name without the version.
   static func open(_ name: String) throws -> DynamicLibrary {
     let files = [".13", ".12", ""].map { name + $0 }
     var paths: [String] = []
-    if let directory = getenv(variable) {
-      paths += files.map { String(cString: directory) + "/" + $0 }
+    if let directory = getenv(variable).map({ String(cString: $0) }) {
+      paths += files.map { directory + "/" + $0 }
+      openCompanions(in: directory)
     }
     paths += files
     paths += files.map { "/usr/local/cuda/lib64/" + $0 }

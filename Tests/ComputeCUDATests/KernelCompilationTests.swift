@@ -1,0 +1,50 @@
+import Compute
+import Testing
+
+@testable import ComputeCUDA
+
+/// Every kernel compiles for every architecture that it is made for. Needs NVRTC and no GPU.
+@Suite struct KernelCompilationTests {
+  static let compiler = try? NVRTC()
+
+  /// A file and what it is compiled for.
+  struct Target: CustomTestStringConvertible {
+    let source: KernelSource
+    let architecture: String
+    var testDescription: String { "\(source.name) for \(architecture)" }
+  }
+
+  static let targets = KernelSource.kernels.flatMap { source in
+    [80, 90].compactMap { source.target(architecture: $0) }.map {
+      Target(source: source, architecture: $0 == "sm_90" ? "sm_90a" : $0)
+    }
+  }
+
+  @Test(
+    .enabled(if: compiler != nil, "NVRTC is not installed: kernels are not compiled"),
+    arguments: targets)
+  func `a kernel file compiles`(_ target: Target) throws {
+    let compiler = try #require(Self.compiler)
+    let code = try compiler.compile(target.source, architecture: target.architecture)
+    // Machine code is an ELF file.
+    #expect(Array(code.prefix(4)) == [0x7F, 0x45, 0x4C, 0x46])
+  }
+
+  @Test(.enabled(if: compiler != nil, "NVRTC is not installed: kernels are not compiled"))
+  func `a kernel that does not compile is an error with the compiler's log`() throws {
+    let compiler = try #require(Self.compiler)
+    let source = try #require(KernelSource.kernels.first)
+    let error = #expect(throws: CUDAError.self) {
+      try compiler.compile(source, architecture: "sm_1")
+    }
+    #expect(error?.call.contains(source.name) == true)
+  }
+
+  @Test func `Hopper kernels are for Hopper alone`() {
+    for source in KernelSource.kernels {
+      #expect((source.target(architecture: 80) == nil) == source.isForHopper)
+      #expect(source.target(architecture: 90) == (source.isForHopper ? "sm_90a" : "sm_90"))
+    }
+    #expect(KernelSource.kernels.count > 5 && KernelSource.headers.count > 1)
+  }
+}
