@@ -74,6 +74,9 @@ public protocol Backend: AnyObject, Sendable {
   /// gate = silu(gate) * up. Both [rows, intermediate].
   func swiGLU(gate: Tensor, up: Tensor) throws
 
+  /// y += x, of equal shapes.
+  func add(_ x: Tensor, to y: Tensor) throws
+
   // MARK: Attention
 
   /// Stores rows of keys and values at positions firstPosition ..< firstPosition + rows.

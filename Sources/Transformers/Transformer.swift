@@ -60,6 +60,18 @@ public final class Transformer: Sendable {
       options: keyValues, sequenceLength: sequenceLength, backend: backend)
   }
 
+  /// Whether a cache has to be emptied and its tokens read again before so many are added, because
+  /// the sequence outgrows the rotary frequencies that its keys were turned with.
+  ///
+  /// This is so for LongRoPE alone, when a sequence that began within the original length grows
+  /// beyond it: short factors and long ones do not mix, and the `generate` of transformers drops its
+  /// cache there too (`models/phi3`, `prepare_inputs_for_generation`). ``prefill(_:cache:options:)``
+  /// and ``decode(_:cache:)`` themselves keep the factors that a sequence began with.
+  public func mustReadAgain(_ cache: KeyValueCache, adding tokens: Int) -> Bool {
+    guard cache.count > 0, let length = cache.sequenceLength else { return false }
+    return rotary.changes(from: length, to: cache.count + tokens)
+  }
+
   /// Checks what is about to be read, before anything is computed.
   func validate(_ ids: [Int32], for cache: KeyValueCache) throws {
     guard !ids.isEmpty else { throw TransformerError.emptyPrompt }

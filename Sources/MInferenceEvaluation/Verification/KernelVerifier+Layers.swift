@@ -8,6 +8,7 @@ extension KernelVerifier {
     checkLinear()
     checkRotation()
     checkSwiGLU()
+    checkSum()
   }
 
   private mutating func checkEmbedding() {
@@ -116,6 +117,18 @@ extension KernelVerifier {
           try side.backend.swiGLU(gate: gate, up: side.tensor(up, [rows, width]))
           return [try side.backend.read(gate)]
         }
+      }
+    }
+  }
+
+  private mutating func checkSum() {
+    for (rows, width) in [(1, 1), (3, 31), (65, 1024)] {
+      let x = numbers(rows * width)
+      let y = numbers(rows * width, magnitude: 40)
+      check("add", "\(rows) x \(width)", tolerance: 1e-7) { side in
+        let sum = try side.tensor(y, [rows, width])
+        try side.backend.add(side.tensor(x, [rows, width]), to: sum)
+        return [try side.backend.read(sum)]
       }
     }
   }
