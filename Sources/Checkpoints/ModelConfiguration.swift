@@ -24,6 +24,9 @@ public struct ModelConfiguration: Equatable, Sendable {
   /// model type decides.
   public var partialRotaryFactor: Double?
 
+  /// How attention reaches past the distances of training; nil in most models.
+  public var dualChunkAttention: DualChunkConfiguration?
+
   public var rmsNormEpsilon: Double
   public var activation: Activation
   /// Whether the output layer uses the embedding's weights.
@@ -107,6 +110,12 @@ extension ModelConfiguration {
     ropeTheta = rope.theta
     ropeScaling = rope.scaling
     partialRotaryFactor = rope.partialRotaryFactor
+
+    dualChunkAttention = nil
+    if let nested = try fields.object("dual_chunk_attention_config") {
+      dualChunkAttention = try DualChunkConfiguration(
+        nested, layers: numHiddenLayers, heads: numAttentionHeads)
+    }
 
     rmsNormEpsilon = try fields.number("rms_norm_eps", in: 0...1) ?? 1e-6
     activation = try Self.activation(fields)

@@ -22,6 +22,8 @@ struct DecoderConfiguration: Sendable {
   let normEpsilon: Float
   let isOutputTied: Bool
   let rotary: RotaryScaling
+  /// nil: every key is seen at its true distance.
+  let dualChunk: DualChunk?
 
   /// - Parameters:
   ///   - partialRotaryFactor: The share of a head that turns where config.json does not say; nil:
@@ -74,6 +76,11 @@ struct DecoderConfiguration: Sendable {
     self.biases = biases
     normEpsilon = Float(configuration.rmsNormEpsilon)
     isOutputTied = configuration.tieWordEmbeddings
+    dualChunk = configuration.dualChunkAttention.map(DualChunk.init)
+    if dualChunk != nil, attention.contains(where: { $0.slidingWindow != nil }) {
+      throw unsupported(
+        "dual_chunk_attention_config", "is there with a sliding window: known is one of the two")
+    }
     rotary = RotaryScaling(configuration, dimensions: turned, layout: rotaryLayout)
   }
 

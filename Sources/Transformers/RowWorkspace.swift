@@ -68,10 +68,16 @@ extension RowWorkspace.Step {
 
   /// [rows, queryHeads, headDim]: the projection of norm(hidden), rotated. Valid until the next step.
   func queries(of hidden: Tensor, firstPosition: Int) throws -> Tensor {
+    let q = try unturnedQueries(of: hidden)
+    try backend.rotate(q, rotary, firstPosition: firstPosition)
+    return q
+  }
+
+  /// The same before they are rotated.
+  func unturnedQueries(of hidden: Tensor) throws -> Tensor {
     try normalize(hidden, layer.inputNorm)
     try project(workspace.normed, layer.q, into: workspace.q)
     try normalizeHeads(workspace.q, layer.headNorms?.q)
-    try backend.rotate(workspace.q, rotary, firstPosition: firstPosition)
     return workspace.q
   }
 

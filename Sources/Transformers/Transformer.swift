@@ -24,6 +24,13 @@ public final class Transformer: Sendable {
     self.backend = backend
     decoder = try family.configure(checkpoint)
     rotary = decoder.rotary
+    let tile = backend.tileShape(headDim: decoder.headDim)
+    if let stride = decoder.dualChunk?.stride, stride % tile.columns != 0 {
+      throw TransformerError.unsupported(
+        directory: checkpoint.directory, field: "dual_chunk_attention_config",
+        problem: "has chunks of \(stride) positions (chunk_size less local_size): it should be a "
+          + "multiple of the device's tiles, \(tile.columns)")
+    }
     weights = try DecoderWeights(
       checkpoint, table: family.weights, configuration: decoder, backend: backend)
   }
@@ -99,7 +106,14 @@ public final class Transformer: Sendable {
 
   /// The rotary embedding of a cache's sequence, decided by the first tokens that it gets.
   func rotaryEmbedding(of cache: KeyValueCache, adding tokens: Int) -> RotaryEmbedding {
-    rotary.embedding(forLength: cache.lengthOfSequence(adding: tokens))
+    rotaryEmbedding(forLength: cache.lengthOfSequence(adding: tokens))
+  }
+
+  /// The rotary embedding of a sequence of so many tokens.
+  public func rotaryEmbedding(forLength length: Int) -> RotaryEmbedding {
+    var embedding = rotary.embedding(forLength: length)
+    embedding.attentionScaling *= decoder.dualChunk?.attentionScaling(forLength: length) ?? 1
+    return embedding
   }
 
   /// Logits of consecutive rows. hidden: [rows, hidden], unchanged; result: rows * vocabulary.

@@ -163,4 +163,37 @@ import Testing
     #expect(throws: CheckpointError.self) { try chatGLM(["rmsnorm": "false"]) }
     #expect(throws: CheckpointError.self) { try chatGLM(["rope_ratio": "\"x\""]) }
   }
+
+  @Test func `Dual chunk attention is read with its budgets`() throws {
+    let budgets =
+      #"{"0": ["vertical_and_slash", 30, 800, 0.9], "1": ["vertical_and_slash", 7, 5, 1]}"#
+    func read(_ text: String) throws -> DualChunkConfiguration? {
+      try configuration(["num_attention_heads": "2", "dual_chunk_attention_config": text])
+        .dualChunkAttention
+    }
+    #expect(try configuration().dualChunkAttention == nil)
+    let defaults = try #require(try read("{}"))
+    #expect(defaults.chunkSize == 8192 && defaults.localSize == 1024 && defaults.stride == 7168)
+    #expect(defaults.originalMaxPositionEmbeddings == nil && defaults.sparseAttention == nil)
+    let given = try #require(
+      try read(
+        #"{"chunk_size": 262144, "local_size": 8192, "original_max_position_embeddings": 262144, "#
+          + "\"sparse_attention_config\": [\(budgets), \(budgets)]}"))
+    #expect(given.stride == 253_952)
+    #expect(given.originalMaxPositionEmbeddings == 262_144)
+    let row = [
+      DualChunkConfiguration.Budget(vertical: 130, slash: 800), .init(vertical: 7, slash: 5),
+    ]
+    #expect(given.sparseAttention == [row, row])
+    #expect(
+      try read("{\"sparse_attention_enabled\": false, \"sparse_attention_config\": [\(budgets)]}")?
+        .sparseAttention == nil)
+    for text in [
+      #"{"chunk_size": 64, "local_size": 64}"#, #"{"sparse_attention_last_q": 32}"#,
+      "{\"sparse_attention_config\": [\(budgets)]}",
+      #"{"sparse_attention_config": [{"0": ["dense", 1, 1]}, {}]}"#, "[]",
+    ] {
+      #expect(throws: CheckpointError.self) { try read(text) }
+    }
+  }
 }

@@ -48,7 +48,7 @@ struct GoldenLogitsTests {
   {
     let model = try Transformer(
       checkpoint: try golden.checkpoint(), backend: try TestBackend.cpu.make())
-    let embedding = model.rotary.embedding(forLength: try golden.ids().count)
+    let embedding = model.rotaryEmbedding(forLength: try golden.ids().count)
     let expected = try golden.inverseFrequencies()
     #expect(embedding.inverseFrequencies.count == expected.count)
     for (value, target) in zip(embedding.inverseFrequencies, expected) {
@@ -121,7 +121,7 @@ struct GoldenLogitsTests {
     let expected = try golden.logits()
     let everything = try logits(model, options(.aShape(sink: 1, local: 9999)))
     let (short, long) = (ids.count, text.count)
-    if model.rotary.embedding(forLength: short) == model.rotary.embedding(forLength: long) {
+    if model.rotaryEmbedding(forLength: short) == model.rotaryEmbedding(forLength: long) {
       #expect(
         distance(Array(everything.prefix(expected.count)), from: expected, width: width)
           < Self.tolerance)

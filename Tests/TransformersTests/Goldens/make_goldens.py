@@ -11,7 +11,8 @@ For each variation NAME it writes
 The logits are what transformers computes in float32, in one forward pass, from the files just
 written (weights as they were rounded for storage). Two things are checked for each: that float64
 agrees within a tenth of what the tests allow, and that a model without the variation's feature is
-far outside it.
+far outside it. transformers has no dual chunk attention: there the logits are those of the
+equations of its report, in float64, which are transformers' own where one chunk holds everything.
 """
 
 import copy
@@ -143,6 +144,13 @@ VARIATIONS = [
     Variation("qwen2-window-on", family="qwen2", use_sliding_window=True, sliding_window=16,
               max_window_layers=1, num_hidden_layers=3,
               without=[{"use_sliding_window": False, "sliding_window": None, "layer_types": None}]),
+    # Qwen2.5-1M: within one chunk as transformers, which ignores the field; several chunks.
+    Variation("qwen2-dual-chunk-within", family="qwen2", layout="old", tokens=32,
+              file=dict(dual_chunk_attention_config=dict(
+                  chunk_size=48, local_size=16, original_max_position_embeddings=48))),
+    Variation("qwen2-dual-chunk", family="qwen2", layout="old", tokens=150, num_attention_heads=4,
+              num_key_value_heads=2, file=dict(dual_chunk_attention_config=dict(
+                  chunk_size=48, local_size=16, original_max_position_embeddings=48))),
     # Mistral: a window in every layer, or none.
     Variation("mistral-window", family="mistral", sliding_window=16,
               without=[{"sliding_window": None}]),
@@ -299,6 +307,53 @@ def generated(directory, prompt, count):
     return output.sequences[0, len(prompt):], scores
 
 
+@torch.no_grad()
+def dual_chunk_logits(directory, ids, chunk_size, local_size, original_max_position_embeddings):
+    """Qwen2 with dual chunk attention as its equations read, in float64: every pair's score from the
+    positions that query and key take for each other. Returns logits and attention scaling.
+
+    Source: Qwen2.5-1M, arXiv 2501.15383, section 4.1; vLLM, DualChunkRotaryEmbedding, for where
+    positions are limited."""
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float64).eval()
+    config = model.config
+    heads, shared, width = (config.num_attention_heads, config.num_key_value_heads, config.head_dim
+                            if hasattr(config, "head_dim") else None)
+    width = width or config.hidden_size // heads
+    count, stride = len(ids), chunk_size - local_size
+    scaling = max(1.0, 0.1 * math.log(count / original_max_position_embeddings) + 1)
+    i = torch.arange(count)
+    chunk = i // stride
+    positions = dict(
+        key=i % stride, intra=i % stride, succ=(i % stride + stride).clamp(max=chunk_size),
+        inter=torch.full_like(i, chunk_size))
+    frequencies = model.model.rotary_emb.inv_freq.double()
+
+    def turned(x, position):  # [T, heads, width]
+        angle = position.double()[:, None] * frequencies
+        c, s = (f(angle).repeat(1, 2)[:, None] * scaling for f in (torch.cos, torch.sin))
+        a, b = x.chunk(2, dim=-1)
+        return x * c + torch.cat([-b, a], -1) * s
+
+    hidden = model.model.embed_tokens(ids)
+    apart = chunk[:, None] - chunk[None, :]
+    for layer in model.model.layers:
+        x = layer.input_layernorm(hidden)
+        q = layer.self_attn.q_proj(x).view(count, heads, width)
+        k = layer.self_attn.k_proj(x).view(count, shared, width)
+        v = layer.self_attn.v_proj(x).view(count, shared, width).repeat_interleave(
+            heads // shared, 1)
+        k = turned(k, positions["key"]).repeat_interleave(heads // shared, 1)
+        score = {name: torch.einsum("ihd,jhd->hij", turned(q, positions[name]), k) / width ** 0.5
+                 for name in ("intra", "succ", "inter")}
+        score = torch.where(apart == 0, score["intra"],
+                            torch.where(apart == 1, score["succ"], score["inter"]))
+        score = score.masked_fill(i[:, None] < i[None, :], -torch.inf)
+        o = torch.einsum("hij,jhd->ihd", score.softmax(-1), v).reshape(count, -1)
+        hidden = hidden + layer.self_attn.o_proj(o)
+        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+    return model.lm_head(model.model.norm(hidden)), scaling
+
+
 def distance(a, b):
     """The largest difference at any position, as a share of the largest logit there."""
     return ((a - b).abs().amax(-1) / b.abs().amax(-1)).max().item()
@@ -317,6 +372,16 @@ def make(variation, seed):
     error = distance(values.double(), exact)
     assert error < TOLERANCE / 10, (variation.name, error)
     changes = []
+    scaling = float(rotary.attention_scaling)
+    dual_chunk = variation.file.get("dual_chunk_attention_config")
+    if dual_chunk:
+        plain, _ = dual_chunk_logits(directory, ids, 4096, 1024, 4096)
+        assert distance(plain, exact) < TOLERANCE / 50
+        expected, scaling = dual_chunk_logits(directory, ids, **dual_chunk)
+        changes.append(distance(values, expected))
+        is_long = len(ids) > dual_chunk["chunk_size"] - dual_chunk["local_size"]
+        assert changes[-1] > 10 * TOLERANCE if is_long else changes[-1] < TOLERANCE / 10
+        values = expected.float()
     for change in variation.without:
         other, _ = logits(directory, ids, torch.float32, **change)
         changes.append(distance(other, values))
@@ -337,7 +402,7 @@ def make(variation, seed):
             "input_ids": ids.float(),
             "logits": values.contiguous(),
             "inverse_frequencies": rotary.inv_freq.float().contiguous().clone(),
-            "attention_scaling": torch.tensor([float(rotary.attention_scaling)]),
+            "attention_scaling": torch.tensor([scaling]),
         },
         HERE / f"{variation.name}.golden.safetensors",
     )
