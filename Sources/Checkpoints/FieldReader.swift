@@ -55,6 +55,25 @@ struct FieldReader {
   /// A finite number within `range`.
   func number(_ field: String, in range: ClosedRange<Double>) throws(CheckpointError) -> Double? {
     guard let value = value(field) else { return nil }
+    return try number(value, field: field, in: range)
+  }
+
+  /// A list of finite numbers within `range`.
+  func numbers(
+    _ field: String, in range: ClosedRange<Double>
+  ) throws(CheckpointError) -> [Double]? {
+    guard let value = value(field) else { return nil }
+    guard case .array(let values) = value else {
+      throw failure(field, "is \(value.kind): it should be a list of numbers")
+    }
+    var numbers: [Double] = []
+    for value in values { numbers.append(try number(value, field: field, in: range)) }
+    return numbers
+  }
+
+  private func number(
+    _ value: JSONValue, field: String, in range: ClosedRange<Double>
+  ) throws(CheckpointError) -> Double {
     let number: Double
     switch value {
     case .integer(let whole): number = Double(whole)

@@ -20,8 +20,12 @@ public struct ModelConfiguration: Equatable, Sendable {
 
   public var ropeTheta: Double
   public var ropeScaling: RopeScaling
-  /// The share of each head's dimensions that turns with the position; 1 in most families.
-  public var partialRotaryFactor: Double
+  /// The share of each head's dimensions that turns with the position; nil: not given, and the
+  /// model type decides.
+  public var partialRotaryFactor: Double?
+
+  /// How attention reaches past the distances of training; nil in most models.
+  public var dualChunkAttention: DualChunkConfiguration?
 
   public var rmsNormEpsilon: Double
   public var activation: Activation
@@ -79,7 +83,7 @@ extension ModelConfiguration {
 
   /// Decodes and checks `json`, which came from the file at `path`.
   package init(json: JSONValue, file path: String) throws(CheckpointError) {
-    let fields = try FieldReader(file: path, object: json)
+    let fields = try FieldReader(file: path, object: ChatGLMFields.renamed(json, file: path))
     func size(_ field: String, atMost limit: Int) throws(CheckpointError) -> Int {
       try fields.required(field, try fields.integer(field, in: 1...limit))
     }
@@ -106,6 +110,12 @@ extension ModelConfiguration {
     ropeTheta = rope.theta
     ropeScaling = rope.scaling
     partialRotaryFactor = rope.partialRotaryFactor
+
+    dualChunkAttention = nil
+    if let nested = try fields.object("dual_chunk_attention_config") {
+      dualChunkAttention = try DualChunkConfiguration(
+        nested, layers: numHiddenLayers, heads: numAttentionHeads)
+    }
 
     rmsNormEpsilon = try fields.number("rms_norm_eps", in: 0...1) ?? 1e-6
     activation = try Self.activation(fields)

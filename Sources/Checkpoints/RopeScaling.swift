@@ -13,6 +13,9 @@ public enum RopeScaling: Equatable, Sendable {
   case llama3(Llama3)
   /// YaRN: a ramp over the dimensions between kept and divided frequencies, and scaled attention.
   case yarn(Yarn)
+  /// LongRoPE: every frequency divided by a searched factor of its own, from one list for short
+  /// sequences and another for long ones, and scaled attention.
+  case longRope(LongRope)
 
   public struct Llama3: Equatable, Sendable {
     public var factor: Double
@@ -61,15 +64,43 @@ public enum RopeScaling: Equatable, Sendable {
     }
   }
 
-  /// The names that `rope_type` may have.
-  public static let knownTypes = ["default", "linear", "dynamic", "llama3", "yarn"]
+  /// Source: LongRoPE, https://arxiv.org/abs/2402.13753.
+  public struct LongRope: Equatable, Sendable {
+    /// What the frequency of each pair is divided by in sequences of up to
+    /// ``originalMaxPositionEmbeddings``.
+    public var shortFactors: [Double]
+    /// The same for longer sequences; as many.
+    public var longFactors: [Double]
+    public var originalMaxPositionEmbeddings: Int
+    /// How many times the original length the model reaches.
+    public var factor: Double
+    /// What cosines and sines are multiplied by; nil: it follows from ``factor``.
+    public var attentionFactor: Double?
+
+    public init(
+      shortFactors: [Double], longFactors: [Double], originalMaxPositionEmbeddings: Int,
+      factor: Double, attentionFactor: Double? = nil
+    ) {
+      self.shortFactors = shortFactors
+      self.longFactors = longFactors
+      self.originalMaxPositionEmbeddings = originalMaxPositionEmbeddings
+      self.factor = factor
+      self.attentionFactor = attentionFactor
+    }
+  }
+
+  /// The names that `rope_type` may have; "su" is an older one of LongRoPE.
+  public static let knownTypes = [
+    "default", "linear", "dynamic", "llama3", "yarn", "longrope", "su",
+  ]
 }
 
 /// What `rope_scaling`, `rope_parameters` and the fields beside them say.
 struct RopeFields {
   var theta: Double
   var scaling: RopeScaling
-  var partialRotaryFactor: Double
+  /// nil: not given.
+  var partialRotaryFactor: Double?
 
   /// `rope_parameters` is where transformers 5 keeps everything; before that `rope_scaling` held the
   /// kind, and `rope_theta` stood beside it.
@@ -83,7 +114,7 @@ struct RopeFields {
     let partialRange = 1e-3...1.0
     let outerPartial = try fields.number("partial_rotary_factor", in: partialRange)
     let innerPartial = try parameters?.number("partial_rotary_factor", in: partialRange)
-    partialRotaryFactor = innerPartial ?? outerPartial ?? 1
+    partialRotaryFactor = innerPartial ?? outerPartial
     scaling = .none
     guard let nested = parameters ?? olderScaling else { return }
     for kind in ["full_attention", "sliding_attention"] where nested.value(kind) != nil {
@@ -94,13 +125,14 @@ struct RopeFields {
     let outerLength = try fields.integer("original_max_position_embeddings", in: lengths)
     let innerLength = try nested.integer("original_max_position_embeddings", in: lengths)
     scaling = try Self.scaling(
-      nested, originalLength: outerLength ?? innerLength ?? maxPositionEmbeddings,
+      nested, givenLength: outerLength ?? innerLength,
       maxPositionEmbeddings: maxPositionEmbeddings)
   }
 
   private static func scaling(
-    _ fields: FieldReader, originalLength: Int, maxPositionEmbeddings: Int
+    _ fields: FieldReader, givenLength: Int?, maxPositionEmbeddings: Int
   ) throws(CheckpointError) -> RopeScaling {
+    let originalLength = givenLength ?? maxPositionEmbeddings
     let factors = 1e-6...1e9
     let factor = try fields.number("factor", in: factors)
     let olderType = try fields.string("type")
@@ -126,6 +158,15 @@ struct RopeFields {
             + "\(scaling.highFrequencyFactor)")
       }
       return .llama3(scaling)
+    case "longrope", "su":
+      return try longRope(
+        fields, factor: factor, givenLength: givenLength,
+        maxPositionEmbeddings: maxPositionEmbeddings)
+    case "yarn" where fields.value("long_factor") != nil:
+      // What the first Phi-3 files call LongRoPE.
+      return try longRope(
+        fields, factor: factor, givenLength: givenLength,
+        maxPositionEmbeddings: maxPositionEmbeddings)
     case "yarn":
       return .yarn(
         .init(
@@ -142,5 +183,27 @@ struct RopeFields {
         fields.value("rope_type") == nil ? "type" : "rope_type",
         "is \(quoted(unknown)): known are \(RopeScaling.knownTypes.joined(separator: ", "))")
     }
+  }
+
+  private static func longRope(
+    _ fields: FieldReader, factor: Double?, givenLength: Int?, maxPositionEmbeddings: Int
+  ) throws(CheckpointError) -> RopeScaling {
+    let factors = 1e-6...1e9
+    let original = try fields.required("original_max_position_embeddings", givenLength)
+    let short = try fields.numbers("short_factor", in: factors)
+    let long = try fields.numbers("long_factor", in: factors)
+    let scaling = RopeScaling.LongRope(
+      shortFactors: try fields.required("short_factor", short),
+      longFactors: try fields.required("long_factor", long),
+      originalMaxPositionEmbeddings: original,
+      factor: factor ?? Double(maxPositionEmbeddings) / Double(original),
+      attentionFactor: try fields.number("attention_factor", in: 0...1e6))
+    guard scaling.shortFactors.count == scaling.longFactors.count else {
+      throw fields.failure(
+        "long_factor",
+        "has \(scaling.longFactors.count) numbers: it should have as many as short_factor, "
+          + "\(scaling.shortFactors.count)")
+    }
+    return .longRope(scaling)
   }
 }

@@ -74,6 +74,9 @@ public protocol Backend: AnyObject, Sendable {
   /// gate = silu(gate) * up. Both [rows, intermediate].
   func swiGLU(gate: Tensor, up: Tensor) throws
 
+  /// y += x, of equal shapes.
+  func add(_ x: Tensor, to y: Tensor) throws
+
   // MARK: Attention
 
   /// Stores rows of keys and values at positions firstPosition ..< firstPosition + rows.
@@ -97,6 +100,12 @@ public protocol Backend: AnyObject, Sendable {
   func rowAttention(
     q: Tensor, positions: [Int], layer: KeyValueLayer, shape: AttentionShape, into o: Tensor,
     logSumExp: Tensor?) throws
+
+  /// Joins two attentions of the same rows over disjoint keys: o becomes what attention over the
+  /// keys of both gives, and so does `whole`. o, part: [rows, queryHeads, headDim]; log-sum-exps:
+  /// [rows, queryHeads] float32.
+  func mergeAttention(
+    _ part: Tensor, logSumExp: Tensor, into o: Tensor, logSumExp whole: Tensor) throws
 
   // MARK: Estimation primitives
 
@@ -167,6 +176,30 @@ extension Backend {
   public func finish() throws {}
   public func limitWorkAhead() throws {}
   public func makeStopwatch() -> any WorkStopwatch { HostStopwatch() }
+
+  public func add(_ x: Tensor, to y: Tensor) throws {
+    guard x.shape == y.shape else {
+      throw ComputeError.shapeMismatch(operation: "add", detail: "x \(x.shape), y \(y.shape)")
+    }
+    try write(zip(try read(x), try read(y)).map { $0 + $1 }, to: y)
+  }
+
+  public func mergeAttention(
+    _ part: Tensor, logSumExp: Tensor, into o: Tensor, logSumExp whole: Tensor
+  ) throws {
+    let heads = logSumExp.count
+    guard part.shape == o.shape, logSumExp.shape == whole.shape, heads > 0,
+      part.count % heads == 0
+    else {
+      throw ComputeError.shapeMismatch(
+        operation: "mergeAttention",
+        detail: "part \(part.shape) with \(logSumExp.shape), o \(o.shape) with \(whole.shape)")
+    }
+    let merged = AttentionMerging.merged(
+      (try read(part), try read(logSumExp)), (try read(o), try read(whole)))
+    try write(merged.o, to: o)
+    try write(merged.logSumExp, to: whole)
+  }
 
   public func makeKeyValueStore(
     layers: Int, extents: [Int], options: KeyValueOptions

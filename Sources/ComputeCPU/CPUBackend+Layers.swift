@@ -88,6 +88,19 @@ extension CPUBackend {
     }
   }
 
+  public func add(_ x: Tensor, to y: Tensor) throws {
+    guard x.shape == y.shape else {
+      throw ComputeError.shapeMismatch(operation: "add", detail: "x \(x.shape), y \(y.shape)")
+    }
+    let source = try x.floats("add")
+    let target = try y.floats("add")
+    pool.split(x.count, minimum: 1 << 14) { range in
+      // A bias of one long row.
+      kernels.add_bias(
+        source + range.lowerBound, target + range.lowerBound, 1, Int64(range.count))
+    }
+  }
+
   public func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws {
     let shape = layer.keys.shape
     guard k.shape == v.shape, k.shape.count == 3, k.shape[1] == shape[0], k.shape[2] == shape[2],

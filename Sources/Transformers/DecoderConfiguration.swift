@@ -22,11 +22,18 @@ struct DecoderConfiguration: Sendable {
   let normEpsilon: Float
   let isOutputTied: Bool
   let rotary: RotaryScaling
+  /// nil: every key is seen at its true distance.
+  let dualChunk: DualChunk?
 
-  /// - Parameter slidingWindow: The window in force in a layer.
+  /// - Parameters:
+  ///   - partialRotaryFactor: The share of a head that turns where config.json does not say; nil:
+  ///     the family turns whole heads, and a file that asks for less is refused.
+  ///   - slidingWindow: The window in force in a layer.
   /// - Throws: ``TransformerError/unsupported`` for what no family here has.
   init(
-    _ checkpoint: Checkpoint, biases: ProjectionBiases, slidingWindow: (_ layer: Int) -> Int?
+    _ checkpoint: Checkpoint, biases: ProjectionBiases, partialRotaryFactor: Double? = nil,
+    rotaryLayout: RotaryEmbedding.Layout = .halves,
+    slidingWindow: (_ layer: Int) -> Int? = { _ in nil }
   ) throws {
     let configuration = checkpoint.configuration
     func unsupported(_ field: String, _ problem: String) -> TransformerError {
@@ -37,10 +44,25 @@ struct DecoderConfiguration: Sendable {
         "hidden_act",
         "is \"\(configuration.activation.rawValue)\": \(configuration.modelType) has silu")
     }
-    guard configuration.partialRotaryFactor == 1 else {
+    let givenFactor = configuration.partialRotaryFactor
+    if let givenFactor, givenFactor != 1, partialRotaryFactor == nil {
+      throw unsupported(
+        "partial_rotary_factor", "is \(givenFactor): \(configuration.modelType) turns whole heads")
+    }
+    let turned = Int(
+      Double(configuration.headDimension) * (givenFactor ?? partialRotaryFactor ?? 1))
+    guard turned > 0, turned % 2 == 0 else {
       throw unsupported(
         "partial_rotary_factor",
-        "is \(configuration.partialRotaryFactor): \(configuration.modelType) turns whole heads")
+        "turns \(turned) of \(configuration.headDimension) dimensions: it should be an even number")
+    }
+    if case .longRope(let longRope) = configuration.ropeScaling,
+      longRope.shortFactors.count != turned / 2
+    {
+      throw unsupported(
+        "rope_scaling.short_factor",
+        "has \(longRope.shortFactors.count) numbers: it should have one for each of the "
+          + "\(turned / 2) pairs that turn")
     }
     layers = configuration.numHiddenLayers
     hiddenSize = configuration.hiddenSize
@@ -54,7 +76,12 @@ struct DecoderConfiguration: Sendable {
     self.biases = biases
     normEpsilon = Float(configuration.rmsNormEpsilon)
     isOutputTied = configuration.tieWordEmbeddings
-    rotary = RotaryScaling(configuration)
+    dualChunk = configuration.dualChunkAttention.map(DualChunk.init)
+    if dualChunk != nil, attention.contains(where: { $0.slidingWindow != nil }) {
+      throw unsupported(
+        "dual_chunk_attention_config", "is there with a sliding window: known is one of the two")
+    }
+    rotary = RotaryScaling(configuration, dimensions: turned, layout: rotaryLayout)
   }
 
   var headDim: Int { attention[0].headDim }

@@ -19,8 +19,12 @@ struct DecoderLayer: Sendable {
   let k: Projection
   /// [keyValueWidth, hidden]
   let v: Projection
+  /// [headDim] each, for queries and keys; nil: heads are turned as they are projected.
+  let headNorms: (q: Tensor, k: Tensor)?
   /// [hidden, queryWidth]
   let o: Projection
+  /// [hidden]; nil: the output is added as it is.
+  let attentionOutputNorm: Tensor?
   /// [hidden]
   let postAttentionNorm: Tensor
   /// [intermediate, hidden]
@@ -29,6 +33,8 @@ struct DecoderLayer: Sendable {
   let up: Projection
   /// [hidden, intermediate]
   let down: Projection
+  /// [hidden]; nil: the output is added as it is.
+  let feedForwardOutputNorm: Tensor?
 }
 
 /// All weights of a decoder.
@@ -56,23 +62,32 @@ struct DecoderWeights: Sendable {
     embedding = try reader.matrix(table.embedding, configuration.vocabularySize, hidden)
     layers = try (0..<configuration.layers).map { layer in
       let prefix = table.layer + "\(layer)."
-      func projection(
-        _ name: String, _ outputs: Int, _ inputs: Int, biased: Bool
-      ) throws -> Projection {
-        try reader.projection(prefix + name, outputs, inputs, biased: biased)
-      }
       let queryWidth = configuration.queryWidth
       let keyValueWidth = configuration.keyValueWidth
+      let qkv = try reader.projections(
+        table.qkv, prefix, outputs: [queryWidth, keyValueWidth, keyValueWidth], hidden,
+        biased: biases.qkv)
+      let gateUp = try reader.projections(
+        table.gateUp, prefix, outputs: [intermediate, intermediate], hidden, biased: biases.mlp)
       return DecoderLayer(
         inputNorm: try reader.vector(prefix + table.inputNorm, hidden),
-        q: try projection(table.q, queryWidth, hidden, biased: biases.qkv),
-        k: try projection(table.k, keyValueWidth, hidden, biased: biases.qkv),
-        v: try projection(table.v, keyValueWidth, hidden, biased: biases.qkv),
-        o: try projection(table.o, hidden, queryWidth, biased: biases.o),
+        q: qkv[0], k: qkv[1], v: qkv[2],
+        headNorms: try table.headNorms.map { names in
+          (
+            try reader.vector(prefix + names.q, configuration.headDim),
+            try reader.vector(prefix + names.k, configuration.headDim)
+          )
+        },
+        o: try reader.projection(prefix + table.o, hidden, queryWidth, biased: biases.o),
+        attentionOutputNorm: try table.attentionOutputNorm.map {
+          try reader.vector(prefix + $0, hidden)
+        },
         postAttentionNorm: try reader.vector(prefix + table.postAttentionNorm, hidden),
-        gate: try projection(table.gate, intermediate, hidden, biased: biases.mlp),
-        up: try projection(table.up, intermediate, hidden, biased: biases.mlp),
-        down: try projection(table.down, hidden, intermediate, biased: biases.mlp))
+        gate: gateUp[0], up: gateUp[1],
+        down: try reader.projection(prefix + table.down, hidden, intermediate, biased: biases.mlp),
+        feedForwardOutputNorm: try table.feedForwardOutputNorm.map {
+          try reader.vector(prefix + $0, hidden)
+        })
     }
     norm = try reader.vector(table.norm, hidden)
     output = Projection(
@@ -107,6 +122,27 @@ private struct WeightReader {
     Projection(
       weight: try matrix(name + ".weight", outputs, inputs),
       bias: biased ? try vector(name + ".bias", outputs) : nil)
+  }
+
+  /// Projections of one input. Stacked ones share the tensor that holds them.
+  func projections(
+    _ names: ProjectionNames, _ prefix: String, outputs: [Int], _ inputs: Int, biased: Bool
+  ) throws -> [Projection] {
+    switch names {
+    case .separate(let names):
+      return try zip(names, outputs).map { name, outputs in
+        try projection(prefix + name, outputs, inputs, biased: biased)
+      }
+    case .stacked(let name):
+      let stack = try projection(prefix + name, outputs.reduce(0, +), inputs, biased: biased)
+      var next = 0
+      return outputs.map { outputs in
+        let rows = next..<next + outputs
+        next = rows.upperBound
+        return Projection(
+          weight: stack.weight.slice(rows: rows), bias: stack.bias?.slice(rows: rows))
+      }
+    }
   }
 
   private func finite(_ name: String, _ shape: [Int]) throws -> TensorView {

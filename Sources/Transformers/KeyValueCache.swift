@@ -70,7 +70,8 @@ public final class KeyValueCache {
   func lengthOfSequence(adding tokens: Int) -> Int {
     if count == 0 { selectionMemory.selections = calibratedSelections }
     let length =
-      count == 0 ? givenSequenceLength ?? tokens : sequenceLength ?? count + tokens
+      count == 0
+      ? max(givenSequenceLength ?? 0, tokens) : sequenceLength ?? count + tokens
     sequenceLength = length
     return length
   }

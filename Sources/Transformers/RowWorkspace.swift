@@ -61,21 +61,29 @@ extension RowWorkspace.Step {
     try normalize(hidden, layer.inputNorm)
     try project(workspace.normed, layer.k, into: workspace.k)
     try project(workspace.normed, layer.v, into: workspace.v)
+    try normalizeHeads(workspace.k, layer.headNorms?.k)
     try backend.rotate(workspace.k, rotary, firstPosition: firstPosition)
     try backend.store(k: workspace.k, v: workspace.v, in: cache, firstPosition: firstPosition)
   }
 
   /// [rows, queryHeads, headDim]: the projection of norm(hidden), rotated. Valid until the next step.
   func queries(of hidden: Tensor, firstPosition: Int) throws -> Tensor {
+    let q = try unturnedQueries(of: hidden)
+    try backend.rotate(q, rotary, firstPosition: firstPosition)
+    return q
+  }
+
+  /// The same before they are rotated.
+  func unturnedQueries(of hidden: Tensor) throws -> Tensor {
     try normalize(hidden, layer.inputNorm)
     try project(workspace.normed, layer.q, into: workspace.q)
-    try backend.rotate(workspace.q, rotary, firstPosition: firstPosition)
+    try normalizeHeads(workspace.q, layer.headNorms?.q)
     return workspace.q
   }
 
   /// hidden += projection of the attention output, which stands where the queries stood.
   func addAttentionOutput(to hidden: Tensor) throws {
-    try project(workspace.q, layer.o, into: hidden, accumulate: true)
+    try addProjection(of: workspace.q, layer.o, norm: layer.attentionOutputNorm, to: hidden)
   }
 
   /// hidden += down(silu(gate(x)) * up(x)), x = norm(hidden).
@@ -84,12 +92,30 @@ extension RowWorkspace.Step {
     try project(workspace.normed, layer.gate, into: workspace.gate)
     try project(workspace.normed, layer.up, into: workspace.up)
     try backend.swiGLU(gate: workspace.gate, up: workspace.up)
-    try project(workspace.gate, layer.down, into: hidden, accumulate: true)
+    try addProjection(
+      of: workspace.gate, layer.down, norm: layer.feedForwardOutputNorm, to: hidden)
   }
 
   private func normalize(_ hidden: Tensor, _ weight: Tensor) throws {
     try backend.rmsNorm(
       hidden, weight: weight, epsilon: configuration.normEpsilon, into: workspace.normed)
+  }
+
+  /// Norm over each head of x, [rows, heads, headDim], in place.
+  private func normalizeHeads(_ x: Tensor, _ weight: Tensor?) throws {
+    guard let weight else { return }
+    let heads = x.reshaped([x.rows * x.shape[1], x.shape[2]])
+    try backend.rmsNorm(heads, weight: weight, epsilon: configuration.normEpsilon, into: heads)
+  }
+
+  /// hidden += projection of x, or the norm of it.
+  private func addProjection(
+    of x: Tensor, _ projection: Projection, norm: Tensor?, to hidden: Tensor
+  ) throws {
+    guard let norm else { return try project(x, projection, into: hidden, accumulate: true) }
+    try project(x, projection, into: workspace.normed)
+    try normalize(workspace.normed, norm)
+    try backend.add(workspace.normed, to: hidden)
   }
 
   private func project(

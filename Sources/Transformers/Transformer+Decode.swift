@@ -22,10 +22,9 @@ extension Transformer {
         workspace: workspace)
       try cache.withLayer(layer, count: position + 1, for: .decode) { keysAndValues in
         try step.storeKeysAndValues(of: hidden, in: keysAndValues, firstPosition: position)
-        let q = try step.queries(of: hidden, firstPosition: position)
-        try backend.rowAttention(
-          q: q, positions: [position], layer: keysAndValues, shape: decoder.attention[layer],
-          into: q, logSumExp: nil)
+        try step.attendRow(
+          hidden, position: position, keysAndValues: keysAndValues,
+          shape: decoder.attention[layer], dualChunk: decoder.dualChunk)
       }
       try step.addAttentionOutput(to: hidden)
       try step.addFeedForward(to: hidden)

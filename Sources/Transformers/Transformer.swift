@@ -24,6 +24,13 @@ public final class Transformer: Sendable {
     self.backend = backend
     decoder = try family.configure(checkpoint)
     rotary = decoder.rotary
+    let tile = backend.tileShape(headDim: decoder.headDim)
+    if let stride = decoder.dualChunk?.stride, stride % tile.columns != 0 {
+      throw TransformerError.unsupported(
+        directory: checkpoint.directory, field: "dual_chunk_attention_config",
+        problem: "has chunks of \(stride) positions (chunk_size less local_size): it should be a "
+          + "multiple of the device's tiles, \(tile.columns)")
+    }
     weights = try DecoderWeights(
       checkpoint, table: family.weights, configuration: decoder, backend: backend)
   }
@@ -60,6 +67,18 @@ public final class Transformer: Sendable {
       options: keyValues, sequenceLength: sequenceLength, backend: backend)
   }
 
+  /// Whether a cache has to be emptied and its tokens read again before so many are added, because
+  /// the sequence outgrows the rotary frequencies that its keys were turned with.
+  ///
+  /// This is so for LongRoPE alone, when a sequence that began within the original length grows
+  /// beyond it: short factors and long ones do not mix, and the `generate` of transformers drops its
+  /// cache there too (`models/phi3`, `prepare_inputs_for_generation`). ``prefill(_:cache:options:)``
+  /// and ``decode(_:cache:)`` themselves keep the factors that a sequence began with.
+  public func mustReadAgain(_ cache: KeyValueCache, adding tokens: Int) -> Bool {
+    guard cache.count > 0, let length = cache.sequenceLength else { return false }
+    return rotary.changes(from: length, to: cache.count + tokens)
+  }
+
   /// Checks what is about to be read, before anything is computed.
   func validate(_ ids: [Int32], for cache: KeyValueCache) throws {
     guard !ids.isEmpty else { throw TransformerError.emptyPrompt }
@@ -87,7 +106,14 @@ public final class Transformer: Sendable {
 
   /// The rotary embedding of a cache's sequence, decided by the first tokens that it gets.
   func rotaryEmbedding(of cache: KeyValueCache, adding tokens: Int) -> RotaryEmbedding {
-    rotary.embedding(forLength: cache.lengthOfSequence(adding: tokens))
+    rotaryEmbedding(forLength: cache.lengthOfSequence(adding: tokens))
+  }
+
+  /// The rotary embedding of a sequence of so many tokens.
+  public func rotaryEmbedding(forLength length: Int) -> RotaryEmbedding {
+    var embedding = rotary.embedding(forLength: length)
+    embedding.attentionScaling *= decoder.dualChunk?.attentionScaling(forLength: length) ?? 1
+    return embedding
   }
 
   /// Logits of consecutive rows. hidden: [rows, hidden], unchanged; result: rows * vocabulary.

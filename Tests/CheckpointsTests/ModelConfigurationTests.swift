@@ -9,7 +9,7 @@ import Testing
     #expect(configuration.headDimension == 16)
     #expect(configuration.ropeTheta == 10_000)
     #expect(configuration.ropeScaling == .none)
-    #expect(configuration.partialRotaryFactor == 1)
+    #expect(configuration.partialRotaryFactor == nil)
     #expect(configuration.rmsNormEpsilon == 1e-6)
     #expect(configuration.activation == .silu)
     #expect(!configuration.tieWordEmbeddings)
@@ -128,5 +128,72 @@ import Testing
   @Test func `An absent file is refused by name`() {
     let error = failure { () throws(CheckpointError) in try ModelConfiguration(file: "/no/config") }
     #expect(isOneLine(error, naming: "/no/config", "no such file"))
+  }
+
+  /// The fields of a GLM-4-9B-1M config.json, sizes apart.
+  private func chatGLM(_ fields: [String: String] = [:]) throws -> ModelConfiguration {
+    let directory = try TemporaryDirectory()
+    var members = [
+      "model_type": "\"chatglm\"", "num_layers": "2", "padded_vocab_size": "96",
+      "hidden_size": "64", "ffn_hidden_size": "128", "kv_channels": "16", "seq_length": "1048576",
+      "num_attention_heads": "4", "multi_query_attention": "true", "multi_query_group_num": "2",
+      "layernorm_epsilon": "1.5625e-07", "add_bias_linear": "false", "add_qkv_bias": "true",
+      "rope_ratio": "10000", "rmsnorm": "true", "eos_token_id": "[5, 6]",
+    ]
+    members.merge(fields) { $1 }
+    let text = members.map { "\"\($0.key)\": \($0.value)" }.joined(separator: ", ")
+    try directory.write("{\(text)}", to: "config.json")
+    return try ModelConfiguration(file: directory.path(of: "config.json"))
+  }
+
+  @Test func `The fields of GLM-4's own code are read under the names of transformers`() throws {
+    let configuration = try chatGLM()
+    #expect(configuration.numHiddenLayers == 2)
+    #expect(configuration.vocabularySize == 96)
+    #expect(configuration.intermediateSize == 128)
+    #expect(configuration.headDimension == 16)
+    #expect(configuration.maxPositionEmbeddings == 1_048_576)
+    #expect(configuration.numKeyValueHeads == 2)
+    #expect(configuration.rmsNormEpsilon == 1.5625e-07)
+    #expect(configuration.attentionBias == true)
+    #expect(configuration.mlpBias == false)
+    #expect(configuration.ropeTheta == 1e8)
+    #expect(configuration.endOfTextTokenIDs == [5, 6])
+    #expect(try chatGLM(["multi_query_attention": "false"]).numKeyValueHeads == 4)
+    #expect(throws: CheckpointError.self) { try chatGLM(["rmsnorm": "false"]) }
+    #expect(throws: CheckpointError.self) { try chatGLM(["rope_ratio": "\"x\""]) }
+  }
+
+  @Test func `Dual chunk attention is read with its budgets`() throws {
+    let budgets =
+      #"{"0": ["vertical_and_slash", 30, 800, 0.9], "1": ["vertical_and_slash", 7, 5, 1]}"#
+    func read(_ text: String) throws -> DualChunkConfiguration? {
+      try configuration(["num_attention_heads": "2", "dual_chunk_attention_config": text])
+        .dualChunkAttention
+    }
+    #expect(try configuration().dualChunkAttention == nil)
+    let defaults = try #require(try read("{}"))
+    #expect(defaults.chunkSize == 8192 && defaults.localSize == 1024 && defaults.stride == 7168)
+    #expect(defaults.originalMaxPositionEmbeddings == nil && defaults.sparseAttention == nil)
+    let given = try #require(
+      try read(
+        #"{"chunk_size": 262144, "local_size": 8192, "original_max_position_embeddings": 262144, "#
+          + "\"sparse_attention_config\": [\(budgets), \(budgets)]}"))
+    #expect(given.stride == 253_952)
+    #expect(given.originalMaxPositionEmbeddings == 262_144)
+    let row = [
+      DualChunkConfiguration.Budget(vertical: 130, slash: 800), .init(vertical: 7, slash: 5),
+    ]
+    #expect(given.sparseAttention == [row, row])
+    #expect(
+      try read("{\"sparse_attention_enabled\": false, \"sparse_attention_config\": [\(budgets)]}")?
+        .sparseAttention == nil)
+    for text in [
+      #"{"chunk_size": 64, "local_size": 64}"#, #"{"sparse_attention_last_q": 32}"#,
+      "{\"sparse_attention_config\": [\(budgets)]}",
+      #"{"sparse_attention_config": [{"0": ["dense", 1, 1]}, {}]}"#, "[]",
+    ] {
+      #expect(throws: CheckpointError.self) { try read(text) }
+    }
   }
 }

@@ -28,18 +28,35 @@ import Testing
     let logits = try #require(try golden.tensor(named: "logits"))
     #expect(logits.shape.last == configuration.vocabularySize)
     let frequencies = try #require(try golden.tensor(named: "inverse_frequencies"))
-    #expect(frequencies.count == configuration.headDimension / 2)
+    let isOwnLayout = configuration.modelType == "chatglm"
+    let isGLM = isOwnLayout || configuration.modelType.hasPrefix("glm")
+    let turned = configuration.partialRotaryFactor ?? (isGLM ? 0.5 : 1)
+    #expect(frequencies.count == Int(Double(configuration.headDimension) * turned) / 2)
     _ = try checkpoint.tensor(
-      named: "model.embed_tokens.weight",
+      named: isOwnLayout
+        ? "transformer.embedding.word_embeddings.weight" : "model.embed_tokens.weight",
       shape: [configuration.vocabularySize, configuration.hiddenSize])
+    let widths =
+      (
+        q: configuration.numAttentionHeads * configuration.headDimension,
+        kv: configuration.numKeyValueHeads * configuration.headDimension
+      )
     for layer in 0..<configuration.numHiddenLayers {
+      let (projection, rows) =
+        switch configuration.modelType {
+        case "phi3": ("model.layers.\(layer).self_attn.qkv_proj", widths.q + 2 * widths.kv)
+        case "chatglm":
+          (
+            "transformer.encoder.layers.\(layer).self_attention.query_key_value",
+            widths.q + 2 * widths.kv
+          )
+        default: ("model.layers.\(layer).self_attn.k_proj", widths.kv)
+        }
       _ = try checkpoint.tensor(
-        named: "model.layers.\(layer).self_attn.k_proj.weight",
-        shape: [
-          configuration.numKeyValueHeads * configuration.headDimension, configuration.hiddenSize,
-        ])
+        named: projection + ".weight", shape: [rows, configuration.hiddenSize])
     }
-    #expect(checkpoint.contains("lm_head.weight") == !configuration.tieWordEmbeddings)
+    let output = isOwnLayout ? "transformer.output_layer.weight" : "lm_head.weight"
+    #expect(checkpoint.contains(output) == !configuration.tieWordEmbeddings)
     for tensorName in checkpoint.tensorNames {
       #expect(try checkpoint.tensor(named: tensorName).firstNonFiniteIndex() == nil)
     }

@@ -62,6 +62,19 @@ import Testing
             mscale: 0.707, mscaleAllDimensions: 0.5, attentionFactor: 1.25, truncate: false)))
   }
 
+  @Test func `LongRoPE is read under its names, its factor from the two lengths`() throws {
+    let lists = #""short_factor": [1, 1.5], "long_factor": [2, 30.25]"#
+    for type in ["longrope", "su", "yarn"] {
+      #expect(
+        try scaling(
+          "{\"type\": \"\(type)\", \"original_max_position_embeddings\": 64, \(lists)}")
+          == .longRope(
+            .init(
+              shortFactors: [1, 1.5], longFactors: [2, 30.25], originalMaxPositionEmbeddings: 64,
+              factor: 4, attentionFactor: nil)))
+    }
+  }
+
   @Test func `The rope parameters of transformers 5 are read, theta included`() throws {
     let text =
       #"{"rope_type": "linear", "factor": 2, "rope_theta": 500000, "partial_rotary_factor": 0.5}"#
@@ -83,8 +96,21 @@ import Testing
   }
 
   static let refused: [(text: String, names: [String])] = [
-    (#"{"rope_type": "longrope"}"#, ["rope_type", "\"longrope\"", "llama3", "yarn"]),
-    (#"{"type": "su"}"#, ["rope_scaling.type", "\"su\"", "dynamic"]),
+    (#"{"rope_type": "spiral"}"#, ["rope_type", "\"spiral\"", "llama3", "yarn"]),
+    (#"{"type": "mrope"}"#, ["rope_scaling.type", "\"mrope\"", "dynamic"]),
+    (#"{"rope_type": "longrope"}"#, ["original_max_position_embeddings", "missing"]),
+    (
+      #"{"type": "su", "original_max_position_embeddings": 8, "short_factor": [1]}"#,
+      ["long_factor", "missing"]
+    ),
+    (
+      #"{"type": "su", "original_max_position_embeddings": 8, "short_factor": [1], "#
+        + #""long_factor": [1, 2]}"#, ["long_factor", "2", "short_factor", "1"]
+    ),
+    (
+      #"{"type": "su", "original_max_position_embeddings": 8, "short_factor": [0]}"#,
+      ["short_factor", "0"]
+    ),
     (#"{"type": 3}"#, ["type", "3"]),
     (#"{"type": "linear"}"#, ["factor", "missing"]),
     (#"{"type": "dynamic", "factor": 0}"#, ["factor", "0"]),

@@ -13,12 +13,16 @@ struct Golden: Sendable, CustomTestStringConvertible {
   static let all = [
     "llama-1-head-a-group-64", "llama-2-heads-a-group-96", "llama-3-heads-a-group-64",
     "llama-4-heads-a-group-128", "llama-biases", "llama-derived-head-dim", "llama-float16",
-    "llama-float32", "llama-large-theta", "llama-shard-outside-index", "llama-sharded",
+    "llama-float32", "llama-shard-outside-index", "llama-sharded",
     "llama-tied", "llama-tied-float16", "mistral-no-window", "mistral-window", "qwen2",
     "qwen2-tied", "qwen2-window-off",
     "qwen2-window-on", "rope-dynamic-beyond", "rope-dynamic-within", "rope-linear",
     "rope-linear-older-layout", "rope-llama3", "rope-llama3-older-layout", "rope-yarn",
     "rope-yarn-attention-factor", "rope-yarn-betas", "rope-yarn-mscale", "rope-yarn-older-layout",
+    "yi", "qwen3", "qwen3-biases-window", "qwen3-yarn", "phi3", "phi3-window", "phi3-partial",
+    "phi3-longrope-within", "phi3-longrope-beyond", "phi3-longrope-older-layout",
+    "phi3-longrope-head-dim-96", "phi3-longrope-generate", "glm", "glm4", "chatglm",
+    "qwen2-dual-chunk-within", "qwen2-dual-chunk",
   ].map(Golden.init)
 
   static let folder = String(#filePath.dropLast("Golden.swift".count)) + "Goldens/"
@@ -34,6 +38,9 @@ struct Golden: Sendable, CustomTestStringConvertible {
   /// [tokens * vocabulary]
   func logits() throws -> [Float] { try floats("logits") }
   func inverseFrequencies() throws -> [Float] { try floats("inverse_frequencies") }
+  func generatedIDs() throws -> [Int32] { try floats("generated_ids").map { Int32($0) } }
+  /// [tokens * vocabulary]
+  func generatedLogits() throws -> [Float] { try floats("generated_logits") }
   func attentionScaling() throws -> Float { try #require(try floats("attention_scaling").first) }
 }
 

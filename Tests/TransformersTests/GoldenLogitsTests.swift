@@ -1,5 +1,6 @@
 import Checkpoints
 import Compute
+import SparseAttention
 import Testing
 import Transformers
 
@@ -45,18 +46,95 @@ struct GoldenLogitsTests {
   @Test(arguments: Golden.all)
   func `rotary frequencies and attention scaling equal those of transformers`(golden: Golden) throws
   {
-    let configuration = try golden.checkpoint().configuration
-    let rotary = RotaryScaling(
-      headDim: configuration.headDimension, theta: configuration.ropeTheta,
-      maxPositionEmbeddings: configuration.maxPositionEmbeddings,
-      scaling: configuration.ropeScaling)
-    let embedding = rotary.embedding(forLength: try golden.ids().count)
+    let model = try Transformer(
+      checkpoint: try golden.checkpoint(), backend: try TestBackend.cpu.make())
+    let embedding = model.rotaryEmbedding(forLength: try golden.ids().count)
     let expected = try golden.inverseFrequencies()
     #expect(embedding.inverseFrequencies.count == expected.count)
     for (value, target) in zip(embedding.inverseFrequencies, expected) {
       #expect(abs(value - target) <= 4 * target.ulp)
     }
     #expect(abs(embedding.attentionScaling - (try golden.attentionScaling())) < 1e-6)
+  }
+
+  /// The prompt is within the original length and the answer grows beyond it.
+  @Test(arguments: TestBackend.allCases)
+  func `LongRoPE's long factors come in force while generating as in transformers`(
+    backend: TestBackend
+  ) throws {
+    let golden = Golden(name: "phi3-longrope-generate")
+    let model = try Transformer(checkpoint: try golden.checkpoint(), backend: try backend.make())
+    let answer = try golden.generatedIDs()
+    let expected = try golden.generatedLogits()
+    let prompt = Array(try golden.ids().prefix(28))
+    let capacity = prompt.count + answer.count
+    let cache = try model.makeCache(capacity: capacity)
+    let first = try model.prefill(prompt, cache: cache).logits
+    var generator = TokenGenerator(
+      model: model, cache: cache, logits: first, prompt: prompt,
+      sampler: try Sampler(SamplingOptions(temperature: 0)), stopIDs: [],
+      maximumTokens: answer.count)
+    while try generator.next() != nil {}
+    #expect(Array(generator.history.suffix(answer.count)) == answer)
+
+    // The logits too, and that they could have come out otherwise.
+    let again = try model.makeCache(capacity: capacity)
+    let kept = try model.makeCache(capacity: capacity)
+    var values = try model.prefill(prompt, cache: again).logits
+    var keptValues = try model.prefill(prompt, cache: kept).logits
+    for id in answer.dropLast() {
+      if model.mustReadAgain(again, adding: 1) {
+        let ids = prompt + answer.prefix(again.count + 1 - prompt.count)
+        again.truncate(to: 0)
+        values += try model.prefill(ids, cache: again).logits
+      } else {
+        values += try model.decode(id, cache: again)
+      }
+      keptValues += try model.decode(id, cache: kept)
+    }
+    let width = model.vocabularySize
+    #expect(distance(values, from: expected, width: width) < Self.tolerance)
+    #expect(distance(keptValues, from: expected, width: width) > 0.1)
+  }
+
+  /// Every feature of a family is honoured in sparse mode as in dense: where the patterns take every
+  /// key of the model's own window the logits are those of transformers, and where they do not, a
+  /// kernel and its plain definition agree.
+  @Test(arguments: Golden.all)
+  func `sparse prefill of every golden keeps to the model's own rules`(golden: Golden) throws {
+    let ids = try golden.ids()
+    let model = try Transformer(
+      checkpoint: try golden.checkpoint(), backend: try TestBackend.cpu.make())
+    let (layers, heads) = (model.layerCount, model.attentionShape(layer: 0).queryHeads)
+    let width = model.vocabularySize
+    func options(_ pattern: HeadPattern) -> PrefillOptions {
+      PrefillOptions(
+        planner: AttentionPlanner(
+          configuration: .uniform(pattern, layers: layers, heads: heads), exact: true))
+    }
+    // Fewer than 64 rows are never sparse, so the text is repeated; its logits are known as far as it
+    // goes the first time, where the length does not change the rotary embedding.
+    let text = Array((ids + ids + ids).prefix(model.contextLength))
+    func logits(_ model: Transformer, _ options: PrefillOptions) throws -> [Float] {
+      try score(model, text, options)
+    }
+    let expected = try golden.logits()
+    let everything = try logits(model, options(.aShape(sink: 1, local: 9999)))
+    let (short, long) = (ids.count, text.count)
+    if model.rotaryEmbedding(forLength: short) == model.rotaryEmbedding(forLength: long) {
+      #expect(
+        distance(Array(everything.prefix(expected.count)), from: expected, width: width)
+          < Self.tolerance)
+    }
+
+    let tile = model.backend.tileShape(headDim: model.attentionShape(layer: 0).headDim)
+    let plain = try Transformer(
+      checkpoint: try golden.checkpoint(), backend: ReferenceBackend(tile: tile))
+    for pattern in [HeadPattern.aShape(sink: 3, local: 20), .verticalSlash(vertical: 5, slash: 4)] {
+      let values = try logits(model, options(pattern))
+      let reference = try logits(plain, options(pattern))
+      #expect(distance(values, from: reference, width: width) < Self.tolerance)
+    }
   }
 
   @Test func `every golden in the folder is tested`() throws {

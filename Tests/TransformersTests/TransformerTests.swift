@@ -10,7 +10,7 @@ struct TransformerTests {
     #expect(
       error?.description
         == "\(checkpoint.directory)/config.json: model_type is \"mamba\": known are "
-        + "llama, mistral, qwen2")
+        + "llama, mistral, qwen2, qwen3, phi3, glm, glm4, chatglm")
   }
 
   @Test func `what a family does not have is refused with its field named`() throws {
@@ -82,12 +82,19 @@ struct TransformerTests {
 
   @Test func `the context of dynamic and YaRN scaling is the extended one`() {
     func length(_ scaling: RopeScaling) -> Int {
-      RotaryScaling(headDim: 64, theta: 1e4, maxPositionEmbeddings: 4096, scaling: scaling)
+      RotaryScaling(dimensions: 64, theta: 1e4, maxPositionEmbeddings: 4096, scaling: scaling)
         .contextLength
     }
     #expect(length(.none) == 4096)
     #expect(length(.linear(factor: 4)) == 4096)
     #expect(length(.dynamic(factor: 2.5)) == 10240)
+    let factors = [Double](repeating: 1, count: 32)
+    #expect(
+      length(
+        .longRope(
+          .init(
+            shortFactors: factors, longFactors: factors, originalMaxPositionEmbeddings: 1024,
+            factor: 4))) == 4096)
   }
 
   @Test func `a cache in bfloat16 takes half the memory and nearly gives the same logits`() throws {

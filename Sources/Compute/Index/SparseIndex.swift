@@ -63,6 +63,16 @@ public struct SparseIndex: Sendable {
   /// Whether every head is known to compute every causal pair.
   public var isDense: Bool { resident == nil && rowSets.allSatisfy { $0 == .all } }
 
+  /// Some of the pairs of an index that was checked; diagonal tiles may be missing.
+  init(partOf whole: SparseIndex, rowSets: [RowSet]) {
+    firstPosition = whole.firstPosition
+    rows = whole.rows
+    tile = whole.tile
+    self.rowSets = rowSets
+    rowSetOfHead = whole.rowSetOfHead
+    resident = nil
+  }
+
   /// Dense causal attention for every head; takes no memory.
   public static func dense(
     firstPosition: Int, rows: Int, heads: Int, tile: TileShape

@@ -101,4 +101,9 @@ extension ReferenceBackend {
     }
     try store(output, in: gate)
   }
+
+  public func add(_ x: Tensor, to y: Tensor) throws {
+    try require(x.shape == y.shape, "add", "x \(x.shape), y \(y.shape)")
+    try store(zip(try doubles(x), try doubles(y)).map { $0 + $1 }, in: y)
+  }
 }

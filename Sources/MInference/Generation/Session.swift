@@ -64,7 +64,7 @@ public final class Session: Sendable {
     isCancelled: @escaping @Sendable () -> Bool
   ) throws -> PrefillReport {
     guard !prompt.isEmpty else { throw LanguageModelError.emptyPrompt }
-    let ids = (state.unread.map { [$0] } ?? []) + prompt
+    var ids = (state.unread.map { [$0] } ?? []) + prompt
     let tokens = (state.cache?.count ?? 0) + ids.count
     guard tokens < model.contextLength else {
       throw LanguageModelError.promptTooLong(tokens: tokens, contextLength: model.contextLength)
@@ -77,6 +77,10 @@ public final class Session: Sendable {
     let cache: KeyValueCache
     if let existing = state.cache {
       cache = existing
+      if model.transformer.mustReadAgain(cache, adding: ids.count) {
+        cache.truncate(to: 0)
+        ids = state.history + prompt
+      }
     } else {
       cache = try model.transformer.makeCache(capacity: capacity, keyValues: options.keyValues)
       cache.calibratedSelections = options.attention.calibratedSelections

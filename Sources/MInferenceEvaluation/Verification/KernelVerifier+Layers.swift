@@ -8,6 +8,8 @@ extension KernelVerifier {
     checkLinear()
     checkRotation()
     checkSwiGLU()
+    checkSum()
+    checkMerging()
   }
 
   private mutating func checkEmbedding() {
@@ -116,6 +118,40 @@ extension KernelVerifier {
           try side.backend.swiGLU(gate: gate, up: side.tensor(up, [rows, width]))
           return [try side.backend.read(gate)]
         }
+      }
+    }
+  }
+
+  private mutating func checkSum() {
+    for (rows, width) in [(1, 1), (3, 31), (65, 1024)] {
+      let x = numbers(rows * width)
+      let y = numbers(rows * width, magnitude: 40)
+      check("add", "\(rows) x \(width)", tolerance: 1e-7) { side in
+        let sum = try side.tensor(y, [rows, width])
+        try side.backend.add(side.tensor(x, [rows, width]), to: sum)
+        return [try side.backend.read(sum)]
+      }
+    }
+  }
+
+  /// Some rows have no keys on one side or on either.
+  private mutating func checkMerging() {
+    for (rows, heads, headDim) in [(1, 1, 64), (67, 3, 96)] {
+      let count = rows * heads
+      let (a, b) = (numbers(count * headDim), numbers(count * headDim))
+      func sums(_ empty: Int) -> [Float] {
+        numbers(count, magnitude: 20).enumerated().map { $0 % 7 < empty ? -.infinity : $1 }
+      }
+      let (x, y) = (sums(2), sums(1))
+      check("mergeAttention", "\(rows) x \(heads) x \(headDim)", tolerance: 1e-5) { side in
+        let o = try side.tensor(b, [rows, heads, headDim])
+        let whole = try side.tensor(y, [rows, heads])
+        try side.backend.mergeAttention(
+          side.tensor(a, [rows, heads, headDim]), logSumExp: side.tensor(x, [rows, heads]),
+          into: o, logSumExp: whole)
+        // Infinities do not compare by a difference.
+        let finite = try side.backend.read(whole).map { $0.isInfinite ? 0 : $0 }
+        return [try side.backend.read(o), finite]
       }
     }
   }

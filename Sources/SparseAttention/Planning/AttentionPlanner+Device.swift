@@ -4,12 +4,12 @@ import Compute
 /// request, and two numbers a head come back.
 extension AttentionPlanner {
   /// The index of one (layer, chunk), built by the backend; nil if it cannot build this one:
-  /// block-sparse heads are selected on the host.
+  /// block-sparse heads are selected on the host, and parts of an index are made there.
   func makeResidentIndex(
     layer: Int, _ inputs: ChunkInputs
   ) throws -> (index: SparseIndex, report: IndexReport)? {
     let patterns = configuration.patterns[layer]
-    guard let backend = inputs.backend as? any IndexBuilding,
+    guard let backend = inputs.backend as? any IndexBuilding, !inputs.needsHostIndex,
       wholeChunkReason(keys: inputs.keys, rows: inputs.rows) == nil,
       !patterns.contains(where: \.needsPooledQueries)
     else { return nil }

@@ -18,6 +18,9 @@ public struct ChunkInputs {
   public var pooledQueries: [[Float]]?
   /// The sequence's memory for static patterns.
   public var memory: SelectionMemory
+  /// Whether the index has to be here even where the backend could build and keep it: parts of it
+  /// are wanted (``Compute/SparseIndex/restricted(toKeys:)``).
+  public var needsHostIndex = false
 
   public init(
     backend: any Backend, shape: AttentionShape, keyValueLayer: KeyValueLayer, firstPosition: Int,

@@ -13,7 +13,9 @@ struct DecoderFamily: Sendable {
   let weights: WeightTable
 
   /// Every family that can be run.
-  static let known: [DecoderFamily] = [.llama, .mistral, .qwen2]
+  static let known: [DecoderFamily] = [
+    .llama, .mistral, .qwen2, .qwen3, .phi3, .glm, .glm4, .chatGLM,
+  ]
 
   /// The family of a checkpoint. Throws ``TransformerError/unknownArchitecture``.
   static func of(_ checkpoint: Checkpoint) throws -> DecoderFamily {
@@ -24,25 +26,4 @@ struct DecoderFamily: Sendable {
     }
     return family
   }
-}
-
-/// Where the weights of a family lie in its checkpoints.
-///
-/// A projection is stored as `name.weight`, [outputs, inputs], and, where biased, `name.bias`,
-/// [outputs]. Names below `layer` are those of layer n behind the prefix `layer` + "n.".
-struct WeightTable: Sendable {
-  var embedding = "model.embed_tokens.weight"
-  var layer = "model.layers."
-  var inputNorm = "input_layernorm.weight"
-  var q = "self_attn.q_proj"
-  var k = "self_attn.k_proj"
-  var v = "self_attn.v_proj"
-  var o = "self_attn.o_proj"
-  var postAttentionNorm = "post_attention_layernorm.weight"
-  var gate = "mlp.gate_proj"
-  var up = "mlp.up_proj"
-  var down = "mlp.down_proj"
-  var norm = "model.norm.weight"
-  /// Not there when the embedding is the output layer too.
-  var output = "lm_head.weight"
 }

@@ -13,8 +13,7 @@ extension DecoderFamily {
         biases: ProjectionBiases(
           qkv: checkpoint.configuration.attentionBias ?? false,
           o: checkpoint.configuration.attentionBias ?? false,
-          mlp: checkpoint.configuration.mlpBias ?? false),
-        slidingWindow: { _ in nil })
+          mlp: checkpoint.configuration.mlpBias ?? false))
     },
     weights: WeightTable())
 }

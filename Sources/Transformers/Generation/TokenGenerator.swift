@@ -29,7 +29,8 @@ public struct TokenGenerator {
   /// - Parameters:
   ///   - cache: Holds the prompt; gets the answer.
   ///   - logits: Of the token after the prompt, as prefill gave them.
-  ///   - prompt: For the repetition penalty.
+  ///   - prompt: The tokens that the cache holds: the repetition penalty looks at them, and
+  ///     they are read again where ``Transformer/mustReadAgain(_:adding:)`` says so.
   public init(
     model: Transformer, cache: KeyValueCache, logits: [Float], prompt: [Int32], sampler: Sampler,
     stopIDs: Set<Int32>, maximumTokens: Int
@@ -51,7 +52,12 @@ public struct TokenGenerator {
       guard cache.count < min(cache.capacity, model.contextLength) else {
         return finish(.contextFull)
       }
-      logits = try model.decode(id, cache: cache)
+      if model.mustReadAgain(cache, adding: 1), history.count == cache.count + 1 {
+        cache.truncate(to: 0)
+        logits = try model.prefill(history, cache: cache).logits
+      } else {
+        logits = try model.decode(id, cache: cache)
+      }
       pending = nil
     }
     let id = try sampler.sample(logits: logits, history: history)

@@ -33,8 +33,14 @@ package struct ChunkPlan: Equatable {
   /// The blocks of a chunk.
   package func rowBlocks(of chunk: Range<Int>) -> [Range<Int>] { Self.cut(chunk, every: rowBlock) }
 
+  /// The same plan with further cuts, at the ends of the parts that `cut` makes of a chunk.
+  init(_ plan: ChunkPlan, cutting cut: (Range<Int>) -> [Range<Int>]) {
+    rowBlock = plan.rowBlock
+    chunks = plan.chunks.flatMap(cut)
+  }
+
   /// The parts of `range` between absolute multiples of `size`.
-  private static func cut(_ range: Range<Int>, every size: Int) -> [Range<Int>] {
+  static func cut(_ range: Range<Int>, every size: Int) -> [Range<Int>] {
     var parts: [Range<Int>] = []
     var start = range.lowerBound
     while start < range.upperBound {

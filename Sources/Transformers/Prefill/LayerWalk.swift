@@ -45,7 +45,12 @@ public struct LayerWalk {
       positions: 0..<ids.count, chunk: nil, rowBlock: rowBlock ?? model.backend.rowBlock,
       tileRows: model.backend.tileShape(headDim: model.decoder.headDim).rows)
     self.rowBlock = plan.rowBlock
-    rotary = model.rotary.embedding(forLength: ids.count)
+    if let dualChunk = model.decoder.dualChunk, ids.count > dualChunk.stride {
+      throw TransformerError.invalidOption(
+        name: "the text's length", value: "\(ids.count)",
+        allowed: "at most one chunk of dual chunk attention, \(dualChunk.stride)")
+    }
+    rotary = model.rotaryEmbedding(forLength: ids.count)
     cache = try KeyValueCache(
       layers: 1, shape: model.decoder.attention[0], capacity: ids.count,
       options: KeyValueOptions(type: keyValueType, place: .device), sequenceLength: ids.count,

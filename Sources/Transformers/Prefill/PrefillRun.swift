@@ -50,10 +50,13 @@ struct PrefillRun {
         exact: planner.exact, costModel: planner.costModel)
     }
     positions = cache.count..<cache.count + tokens
-    plan = try ChunkPlan(
+    let wholePlan = try ChunkPlan(
       positions: positions, chunk: options.chunk,
       rowBlock: options.rowBlock ?? model.backend.rowBlock,
       tileRows: model.backend.tileShape(headDim: configuration.headDim).rows)
+    // Each chunk of dual chunk attention estimates with its own last rows, as the report has it.
+    plan =
+      configuration.dualChunk.map { ChunkPlan(wholePlan, cutting: $0.chunks) } ?? wholePlan
     rotary = model.rotaryEmbedding(of: cache, adding: tokens)
     workspace = try RowWorkspace(
       rows: min(plan.rowBlock, plan.chunks.map(\.count).max() ?? 1), configuration: configuration,
@@ -135,10 +138,18 @@ extension PrefillRun {
     }
     let pairs = computed.reduce(0, +)
     meter.planned(computed: pairs, causal: causal * shape.queryHeads)
-    for rows in plan.rowBlocks(of: chunk) {
+    let dualChunk = model.decoder.dualChunk
+    let regionIndices = RegionIndices(index)
+    for rows in plan.rowBlocks(of: chunk).flatMap({ dualChunk?.cut($0) ?? [$0] }) {
       try checkCancellation()
-      try addAttention(
-        rows, of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, index: index)
+      if let regions = dualChunk?.regions(ofRowsFrom: rows.lowerBound), regions.count > 1 {
+        try addAttention(
+          rows, of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues,
+          regions: regions, indices: regionIndices)
+      } else {
+        try addAttention(
+          rows, of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, index: index)
+      }
       let share =
         Double(
           SparseIndex.causalPairs(
@@ -193,12 +204,12 @@ extension PrefillRun {
       let last = max(chunk.lowerBound, chunk.upperBound - Self.estimatedRows)..<chunk.upperBound
       let queries = try step(layer: layer, rows: last.count)
         .queries(of: slice(hidden, last, of: chunk), firstPosition: last.lowerBound)
-      return try planner.makeIndex(
-        layer: layer,
-        ChunkInputs(
-          backend: model.backend, shape: shape, keyValueLayer: keysAndValues,
-          firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: queries,
-          pooledQueries: pooledQueries, memory: cache.selectionMemory))
+      var inputs = ChunkInputs(
+        backend: model.backend, shape: shape, keyValueLayer: keysAndValues,
+        firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: queries,
+        pooledQueries: pooledQueries, memory: cache.selectionMemory)
+      inputs.needsHostIndex = chunk.lowerBound >= model.decoder.dualChunk?.stride ?? .max
+      return try planner.makeIndex(layer: layer, inputs)
     }
     addFallbacks(indexReport.fallbacks, layer: layer, chunk: chunk)
     return (index, indexReport.computedPairs)
@@ -237,6 +248,27 @@ extension PrefillRun {
     try step.addFeedForward(to: block)
   }
 
+  /// The same where dual chunk attention turns the queries differently for several regions of keys.
+  /// Recall is not sampled there.
+  private mutating func addAttention(
+    _ rows: Range<Int>, of chunk: Range<Int>, hidden: Tensor, layer: Int,
+    keysAndValues: KeyValueLayer, regions: [DualChunk.Region], indices: RegionIndices
+  ) throws {
+    let step = step(layer: layer, rows: rows.count)
+    let block = slice(hidden, rows, of: chunk)
+    let shape = model.decoder.attention[layer]
+    try kernelWatch.time {
+      try step.attend(block, firstPosition: rows.lowerBound, regions: regions) {
+        q, region, o, logSumExp in
+        try model.backend.attention(
+          q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape,
+          index: try indices.index(of: region), into: o, logSumExp: logSumExp)
+      }
+    }
+    try step.addAttentionOutput(to: block)
+    try step.addFeedForward(to: block)
+  }
+
   /// What is left of the last layer when only the prompt's last row is wanted: nothing, but for the
   /// last chunk that row, attended to as decoding does.
   private mutating func addLastRow(
@@ -247,10 +279,10 @@ extension PrefillRun {
     let step = step(layer: layer, rows: 1)
     let row = slice(hidden, last..<last + 1, of: chunk)
     let shape = model.decoder.attention[layer]
-    let q = try step.queries(of: row, firstPosition: last)
     try kernelWatch.time {
-      try model.backend.rowAttention(
-        q: q, positions: [last], layer: keysAndValues, shape: shape, into: q, logSumExp: nil)
+      try step.attendRow(
+        row, position: last, keysAndValues: keysAndValues, shape: shape,
+        dualChunk: model.decoder.dualChunk)
     }
     try step.addAttentionOutput(to: row)
     try step.addFeedForward(to: row)

@@ -50,7 +50,7 @@ import Testing
 /// The reference backend with one fault.
 private final class FaultyBackend: Backend {
   enum Fault: String, CaseIterable {
-    case embed, rmsNorm, linear, swiGLU, attention, rowAttention, lastRowSums, meanPooled
+    case embed, rmsNorm, linear, swiGLU, add, attention, rowAttention, lastRowSums, meanPooled
   }
 
   let name = "faulty"
@@ -101,6 +101,10 @@ private final class FaultyBackend: Backend {
   func swiGLU(gate: Tensor, up: Tensor) throws {
     try reference.swiGLU(gate: gate, up: up)
     try spoil(.swiGLU, gate)
+  }
+  func add(_ x: Tensor, to y: Tensor) throws {
+    try reference.add(x, to: y)
+    try spoil(.add, y)
   }
   func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws {
     try reference.store(k: k, v: v, in: layer, firstPosition: firstPosition)

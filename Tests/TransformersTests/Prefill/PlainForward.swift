@@ -18,7 +18,7 @@ struct PlainForward {
     let shape = AttentionShape(queryHeads: heads, keyValueHeads: keyValueHeads, headDim: headDim)
     let rotary = RotaryEmbedding(
       inverseFrequencies: RotaryScaling(
-        headDim: headDim, theta: configuration.ropeTheta,
+        dimensions: headDim, theta: configuration.ropeTheta,
         maxPositionEmbeddings: configuration.maxPositionEmbeddings, scaling: .none
       ).embedding(forLength: 1).inverseFrequencies)
     let memory = SelectionMemory()

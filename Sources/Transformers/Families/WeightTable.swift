@@ -1,0 +1,33 @@
+/// Where the weights of a family lie in its checkpoints.
+///
+/// A projection is stored as `name.weight`, [outputs, inputs], and, where biased, `name.bias`,
+/// [outputs]; a norm under its whole name. Names below `layer` are those of layer n behind the prefix
+/// `layer` + "n.". The defaults are Llama's.
+struct WeightTable: Sendable {
+  var embedding = "model.embed_tokens.weight"
+  var layer = "model.layers."
+  var inputNorm = "input_layernorm.weight"
+  /// Queries, keys and values.
+  var qkv = ProjectionNames.separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])
+  /// Of each query head and each key head before they are turned; nil: there is none.
+  var headNorms: (q: String, k: String)?
+  var o = "self_attn.o_proj"
+  /// Of the attention's output before it is added to the hidden state; nil: there is none.
+  var attentionOutputNorm: String?
+  var postAttentionNorm = "post_attention_layernorm.weight"
+  var gateUp = ProjectionNames.separate(["mlp.gate_proj", "mlp.up_proj"])
+  var down = "mlp.down_proj"
+  /// Of the MLP's output before it is added to the hidden state; nil: there is none.
+  var feedForwardOutputNorm: String?
+  var norm = "model.norm.weight"
+  /// Not there when the embedding is the output layer too.
+  var output = "lm_head.weight"
+}
+
+/// Projections of the same input, in a given order.
+enum ProjectionNames: Sendable {
+  /// A tensor each.
+  case separate([String])
+  /// One tensor in which the rows of each lie above those of the next.
+  case stacked(String)
+}
