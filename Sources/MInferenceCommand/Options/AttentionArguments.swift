@@ -15,31 +15,7 @@ struct AttentionArguments: ParsableArguments {
     })
   var attention: AttentionMode = .minference
 
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Keys at the beginning.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var sink: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Nearest keys.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var local: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Key columns.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var vertical: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Offsets from the diagonal.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var slash: Size?
-
-  @Option(
-    name: .customLong("top-k-blocks"), parsing: .unconditional,
-    help: ArgumentHelp("Key blocks for each block of queries.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var topKBlocks: Size?
+  @OptionGroup var budgets: BudgetArguments
 
   @Option(
     help: ArgumentHelp(
@@ -88,12 +64,7 @@ struct AttentionArguments: ParsableArguments {
 
   /// The library's options.
   var options: AttentionOptions {
-    AttentionOptions(
-      mode: attention,
-      budgets: AttentionBudgets(
-        sink: sink?.value, local: local?.value, vertical: vertical?.value, slash: slash?.value,
-        topKBlocks: topKBlocks?.value),
-      exact: exact)
+    AttentionOptions(mode: attention, budgets: budgets.budgets, exact: exact)
   }
 
   func sessionOptions() -> SessionOptions {
