@@ -25,8 +25,7 @@ struct AttentionArguments: ParsableArguments {
   @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
   var exact = false
 
-  @Flag(help: "Measure recall on sampled rows, and say so at the end. Costs time.")
-  var monitor = false
+  @OptionGroup var watching: MonitorArguments
 
   @Option(
     parsing: .unconditional,
@@ -71,7 +70,7 @@ struct AttentionArguments: ParsableArguments {
     SessionOptions(
       attention: options,
       keyValues: KeyValueOptions(type: keyValueType, place: keyValuePlace), chunk: chunk?.value,
-      measuresRecall: monitor)
+      monitor: watching.options)
   }
 
   func load(directory: String, device: DeviceArguments) async throws -> LanguageModel {
