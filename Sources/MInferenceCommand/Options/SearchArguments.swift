@@ -46,7 +46,8 @@ struct SearchGoalArguments: ParsableArguments {
 
   var objective: SearchObjective {
     if let seconds {
-      return .withinSeconds(seconds, tenthPercentile: tenthPercentile ?? 0, outputError: outputError)
+      return .withinSeconds(
+        seconds, tenthPercentile: tenthPercentile ?? 0, outputError: outputError)
     }
     if let meanRecall {
       return .meanOverHeads(

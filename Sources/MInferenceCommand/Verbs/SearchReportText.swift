@@ -100,7 +100,8 @@ enum SearchReportText {
     let unreachable = choice.unreachable.map { "\($0 / result.heads).\($0 % result.heads)" }
     if !unreachable.isEmpty {
       lines.append(
-        "dense, as no pattern keeps recall and output error: heads \(unreachable.joined(separator: ", "))")
+        "dense, as no pattern keeps recall and output error: heads \(unreachable.joined(separator: ", "))"
+      )
     }
     return lines.map { $0 + "\n" }.joined()
   }

@@ -108,8 +108,8 @@ extension PatternConfiguration {
       guard let value = json[name]?.number, value.isFinite, value >= 0 else {
         throw PatternError.malformed(
           file: file,
-          detail: "\"costs\" has \"\(name)\" \(json[name]?.short ?? "missing"), not a number from 0; "
-            + "search again or take \"costs\" out")
+          detail: "\"costs\" has \"\(name)\" \(json[name]?.short ?? "missing"), not a number "
+            + "from 0; search again or take \"costs\" out")
       }
       return value
     }
