@@ -81,6 +81,17 @@ extension RowWorkspace.Step {
     return workspace.q
   }
 
+  /// The same for rows at any positions, ascending.
+  func queries(of hidden: Tensor, positions: [Int]) throws -> Tensor {
+    try normalize(hidden, layer.inputNorm)
+    try project(workspace.normed, layer.q, into: workspace.q)
+    for (rows, positions) in positions.consecutiveRanges {
+      try backend.rotate(
+        workspace.q.slice(rows: rows), rotary, firstPosition: positions.lowerBound)
+    }
+    return workspace.q
+  }
+
   /// hidden += projection of the attention output, which stands where the queries stood.
   func addAttentionOutput(to hidden: Tensor) throws {
     try addProjection(of: workspace.q, layer.o, norm: layer.attentionOutputNorm, to: hidden)

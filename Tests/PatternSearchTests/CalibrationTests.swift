@@ -58,6 +58,17 @@ import Testing
     #expect(index(.blockSparse(topK: 1)) == 4509.0)
   }
 
+  @Test func `A planner gets the costs in units of a dense pair`() {
+    let costs = CostModel(tilePair: 2e-9, columnPair: 5e-9, run: 3e-7)
+    #expect(costs.planning(denseBelow: 700).denseBelow == 700)
+    let planning = costs.planning(denseBelow: 0)
+    #expect(planning.tilePair == 1 && abs(planning.columnPair - 2.5) < 1e-9)
+    #expect(abs(planning.run - 150) < 1e-9)
+    // Nothing was fitted.
+    let unknown = CostModel(tilePair: 0, columnPair: 0)
+    #expect(unknown.planning(denseBelow: 4096) == SparseCostModel())
+  }
+
   @Test(arguments: CandidateSpace.known)
   func `A space begins with dense and names no pattern twice`(space: CandidateSpace) {
     #expect(space.patterns.first == .dense)

@@ -90,6 +90,30 @@ private func mean(_ options: [HeadOption]) -> Double {
     #expect(found <= 1.03 * optimal)
   }
 
+  @Test func `An output error above the cap is not chosen, and neither is one unmeasured`() throws {
+    let dense = HeadOption(seconds: 1, recall: 1, tenthPercentile: 1, outputError: 0)
+    func option(_ seconds: Double, _ recall: Double, _ error: Double?) -> HeadOption {
+      HeadOption(seconds: seconds, recall: recall, tenthPercentile: 0.9, outputError: error)
+    }
+    let heads = [
+      HeadOptions([dense, option(0.1, 0.96, 0.36), option(0.3, 0.97, 0.1)]),
+      HeadOptions([dense, option(0.1, 0.99, nil)]),
+      HeadOptions([dense, option(0.1, 0.99, 0.5)]),
+    ]
+    let floor = RecallFloor(outputError: 0.2)
+    for objective in [
+      SearchObjective.everyHead(floor), .meanOverHeads(0.96, floor: floor),
+      .withinSeconds(2.5, tenthPercentile: 0.8, outputError: 0.2),
+    ] {
+      let choice = try Choice.best(of: heads, for: objective)
+      #expect(choice.options == [2, 0, 0])
+      #expect(choice.worstOutputError == 0.1)
+    }
+    let uncapped = try Choice.best(of: heads, for: .everyHead(RecallFloor()))
+    #expect(uncapped.options == [1, 1, 1] && uncapped.worstOutputError == 0.5)
+    #expect(try Choice.best(of: heads, for: .everyHead(floor)).unreachable == [1, 2])
+  }
+
   @Test func `Heads that only dense can serve are named, cheap dense heads are not`() throws {
     let dense = HeadOption(seconds: 1, recall: 1, tenthPercentile: 1)
     let heads = [

@@ -53,6 +53,25 @@ import Transformers
     #expect(result.density > 0 && result.density <= 1)
   }
 
+  @Test func `A cap on output error holds for every head, in every sample`() throws {
+    let model = try TemporaryModel().load()
+    var options = options()
+    let uncapped = try PatternSearch(model: model, fingerprint: "x", options: options).run(samples)
+    let worst = try #require(uncapped.choice.worstOutputError)
+    let cap = worst / 2
+    options.objective = .everyHead(
+      RecallFloor(mean: 0.6, tenthPercentile: 0.3, outputError: cap))
+    let capped = try PatternSearch(model: model, fingerprint: "x", options: options).run(samples)
+    #expect(worst > 0.01 && (capped.choice.worstOutputError ?? 1) <= cap)
+    for layer in 0..<3 {
+      for head in 0..<4 where capped.patterns[capped.chosen(layer: layer, head: head)] != .dense {
+        let errors = capped.measured(layer: layer, head: head).map(\.outputError)
+        #expect(errors.contains { $0 != nil } && errors.allSatisfy { $0 ?? 0 <= cap })
+      }
+    }
+    #expect(capped.choice.meanRecall >= uncapped.choice.meanRecall)
+  }
+
   @Test func `An interrupted search goes on at its layer and finds the same`() throws {
     let temporary = try TemporaryModel()
     let model = try temporary.load()

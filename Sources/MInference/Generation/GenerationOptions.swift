@@ -11,16 +11,19 @@ public struct SessionOptions: Sendable {
   public var chunk: Int?
   /// Whether prefill also measures recall on sampled rows; its time is in no figure.
   public var measuresRecall: Bool
+  /// Estimates recall while a prompt is read, and may compute weak heads densely; nil: not watched.
+  public var monitor: RecallMonitor?
 
   public init(
     attention: AttentionOptions = AttentionOptions(),
     keyValues: KeyValueOptions = KeyValueOptions(),
-    chunk: Int? = nil, measuresRecall: Bool = false
+    chunk: Int? = nil, measuresRecall: Bool = false, monitor: RecallMonitor? = nil
   ) {
     self.attention = attention
     self.keyValues = keyValues
     self.chunk = chunk
     self.measuresRecall = measuresRecall
+    self.monitor = monitor
   }
 }
 

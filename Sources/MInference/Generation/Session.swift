@@ -91,7 +91,8 @@ public final class Session: Sendable {
       ids, cache: cache,
       options: PrefillOptions(
         planner: planner, chunk: options.chunk, measureRecall: options.measuresRecall,
-        lastLayerLastRowOnly: true, progress: progress, isCancelled: isCancelled))
+        monitor: options.monitor, lastLayerLastRowOnly: true, progress: progress,
+        isCancelled: isCancelled))
     state.history += prompt
     state.unread = nil
     state.logits = result.logits

@@ -39,7 +39,8 @@ extension LanguageModel {
     if options.mode == .dense || isDenseForWantOfPatterns(options) { return nil }
     return try options.mode.planner(
       layers: transformer.layerCount, heads: transformer.attentionShape(layer: 0).queryHeads,
-      patterns: patterns, budgets: options.budgets, exact: options.exact)
+      patterns: patterns, budgets: options.budgets, exact: options.exact,
+      costModel: patterns?.costModel(onDevice: transformer.backend.name) ?? SparseCostModel())
   }
 
   /// A model without a pattern file is read densely: which heads can do without what is not known.

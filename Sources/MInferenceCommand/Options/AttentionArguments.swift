@@ -15,31 +15,7 @@ struct AttentionArguments: ParsableArguments {
     })
   var attention: AttentionMode = .minference
 
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Keys at the beginning.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var sink: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Nearest keys.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var local: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Key columns.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var vertical: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Offsets from the diagonal.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var slash: Size?
-
-  @Option(
-    name: .customLong("top-k-blocks"), parsing: .unconditional,
-    help: ArgumentHelp("Key blocks for each block of queries.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var topKBlocks: Size?
+  @OptionGroup var budgets: BudgetArguments
 
   @Option(
     help: ArgumentHelp(
@@ -49,8 +25,7 @@ struct AttentionArguments: ParsableArguments {
   @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
   var exact = false
 
-  @Flag(help: "Measure recall on sampled rows, and say so at the end. Costs time.")
-  var monitor = false
+  @OptionGroup var watching: MonitorArguments
 
   @Option(
     parsing: .unconditional,
@@ -88,19 +63,14 @@ struct AttentionArguments: ParsableArguments {
 
   /// The library's options.
   var options: AttentionOptions {
-    AttentionOptions(
-      mode: attention,
-      budgets: AttentionBudgets(
-        sink: sink?.value, local: local?.value, vertical: vertical?.value, slash: slash?.value,
-        topKBlocks: topKBlocks?.value),
-      exact: exact)
+    AttentionOptions(mode: attention, budgets: budgets.budgets, exact: exact)
   }
 
   func sessionOptions() -> SessionOptions {
     SessionOptions(
       attention: options,
       keyValues: KeyValueOptions(type: keyValueType, place: keyValuePlace), chunk: chunk?.value,
-      measuresRecall: monitor)
+      monitor: watching.options)
   }
 
   func load(directory: String, device: DeviceArguments) async throws -> LanguageModel {

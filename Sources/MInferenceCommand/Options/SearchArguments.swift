@@ -31,6 +31,12 @@ struct SearchGoalArguments: ParsableArguments {
     })
   var seconds: Double?
 
+  @Option(
+    help: ArgumentHelp(
+      "Most output error of a head, norm(sparse - dense) / norm(dense).", valueName: "e"),
+    transform: { try Number.parsed($0, in: 0...1e9, allowed: "a number from 0 up") })
+  var outputError: Double = 0.2
+
   func validate() throws {
     if seconds != nil, meanRecall != nil || recall != nil {
       throw ValidationError(
@@ -40,15 +46,18 @@ struct SearchGoalArguments: ParsableArguments {
 
   var objective: SearchObjective {
     if let seconds {
-      return .withinSeconds(seconds, tenthPercentile: tenthPercentile ?? 0)
+      return .withinSeconds(
+        seconds, tenthPercentile: tenthPercentile ?? 0, outputError: outputError)
     }
     if let meanRecall {
       return .meanOverHeads(
         meanRecall,
-        floor: RecallFloor(mean: recall ?? 0.80, tenthPercentile: tenthPercentile ?? 0.50))
+        floor: RecallFloor(
+          mean: recall ?? 0.80, tenthPercentile: tenthPercentile ?? 0.50, outputError: outputError))
     }
     return .everyHead(
-      RecallFloor(mean: recall ?? 0.95, tenthPercentile: tenthPercentile ?? 0.80))
+      RecallFloor(
+        mean: recall ?? 0.95, tenthPercentile: tenthPercentile ?? 0.80, outputError: outputError))
   }
 }
 

@@ -46,8 +46,8 @@ struct DemoCommand: AsyncParsableCommand {
       Self.answers(document, dense: denseReading, sparse: sparseReading, mode: mode))
     try StandardOutput.write(
       Self.figures(dense: denseReading.metrics, sparse: sparseReading.metrics, mode: mode))
-    if attention.monitor, let report = sparseReading.metrics.prefill {
-      StandardError.write(RecallText.lines(report))
+    if attention.watching.monitor != nil, let report = sparseReading.metrics.prefill {
+      StandardError.write(MonitorText.lines(report))
     }
   }
 

@@ -32,31 +32,7 @@ struct EvaluateArguments: ParsableArguments {
     })
   var attention: [AttentionMode] = [.dense, .minference]
 
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Keys at the beginning.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var sink: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Nearest keys.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var local: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Key columns.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var vertical: Size?
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Offsets from the diagonal.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var slash: Size?
-
-  @Option(
-    name: .customLong("top-k-blocks"), parsing: .unconditional,
-    help: ArgumentHelp("Key blocks for each block of queries.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var topKBlocks: Size?
+  @OptionGroup var budgets: BudgetArguments
 
   @Option(
     help: ArgumentHelp(
@@ -100,9 +76,7 @@ struct EvaluateArguments: ParsableArguments {
   }
 
   private func options(_ mode: AttentionMode) -> AttentionOptions {
-    let budgets = AttentionBudgets(
-      sink: sink?.value, local: local?.value, vertical: vertical?.value, slash: slash?.value,
-      topKBlocks: topKBlocks?.value)
+    let budgets = budgets.budgets
     // A budget given for one kind is no mistake for another.
     let unused = Set(mode.unusedBudgets(budgets, hasPatternFile: false))
     return AttentionOptions(
@@ -152,14 +126,12 @@ struct EvaluateArguments: ParsableArguments {
   func run(_ suite: String, _ more: [(name: String, value: String)]) throws
     -> [(name: String, value: String)]
   {
-    let budgets = [
-      ("sink", sink), ("local", local), ("vertical", vertical), ("slash", slash),
-      ("top-k-blocks", topKBlocks), ("chunk", chunk),
-    ].compactMap { name, size in size.map { "\(name) \($0.value)" } }
+    let budgets = ([budgets.description] + (chunk.map { ["chunk \($0.value)"] } ?? []))
+      .filter { !$0.isEmpty }.joined(separator: ", ")
     return try [
       (name: "suite", value: suite), (name: "model", value: model ?? ModelDirectory.builtIn()),
       (name: "patterns", value: patterns ?? "the model's own"),
-      (name: "budgets", value: budgets.isEmpty ? "defaults" : budgets.joined(separator: ", ")),
+      (name: "budgets", value: budgets.isEmpty ? "defaults" : budgets),
       (name: "exact", value: "\(exact)"), (name: "calibration", value: calibration ?? "chronicle"),
     ] + more
   }

@@ -52,8 +52,8 @@ struct GenerateCommand: AsyncParsableCommand {
       try StandardOutput.write("\n")
       StandardError.write(figures.line + "\n")
     }
-    if attention.monitor, let report = session.metrics.prefill {
-      StandardError.write(RecallText.lines(report))
+    if attention.watching.monitor != nil, let report = session.metrics.prefill {
+      StandardError.write(MonitorText.lines(report))
     }
   }
 }

@@ -21,8 +21,8 @@ struct GenerationFigures {
       "prefill \(Quantity.grouped(Int(metrics.prefillTokensPerSecond))) tokens/s",
       "\(mode) density \(Quantity.percent(metrics.prefill?.density ?? 1))",
     ]
-    if let recall = metrics.prefill?.recall {
-      parts.append("recall \(Quantity.fixed(recall.mean, 3))")
+    if let recall = metrics.prefill?.monitor?.recall {
+      parts.append("recall about \(Quantity.fixed(recall.mean, 3))")
     }
     if let rate = metrics.decodeTokensPerSecond {
       parts.append("decode \(Quantity.fixed(rate, 1)) tokens/s")
@@ -56,9 +56,7 @@ struct GenerationFigures {
       ("chunks", .integer(report?.chunks ?? 0)),
       ("dense_fallbacks", .integer(report?.denseFallbacks.count ?? 0)),
     ]
-    if let recall = report?.recall {
-      members += [("recall", .number(recall.mean)), ("worst_recall", .number(recall.worst.mean))]
-    }
+    if let monitor = report?.monitor { members.append(("monitor", MonitorText.json(monitor))) }
     return .object(members)
   }
 

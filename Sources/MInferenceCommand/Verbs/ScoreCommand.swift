@@ -32,8 +32,8 @@ struct ScoreCommand: AsyncParsableCommand {
     }
     progress.finish()
     try StandardOutput.write(json ? Self.json(score).text + "\n" : Self.summary(score))
-    if attention.monitor {
-      StandardError.write(RecallText.lines(score.report))
+    if attention.watching.monitor != nil {
+      StandardError.write(MonitorText.lines(score.report))
     }
   }
 
@@ -73,13 +73,15 @@ struct ScoreCommand: AsyncParsableCommand {
   }
 
   private static func json(_ score: TextScore) -> JSONText {
-    .object([
+    let figures: [(String, JSONText)] = [
       ("tokens", .integer(score.mostLikely.count)),
       ("logprobs", .array(score.logProbabilities.map { .number(Double($0)) })),
       ("argmax", .array(score.mostLikely.map { .integer(Int($0)) })),
       ("perplexity", score.perplexity.map { .number($0) } ?? .null),
       ("density", .number(score.report.density)),
-    ])
+    ]
+    let monitor = score.report.monitor.map { [("monitor", MonitorText.json($0))] } ?? []
+    return .object(figures + monitor)
   }
 
   private static func summary(_ score: TextScore) -> String {

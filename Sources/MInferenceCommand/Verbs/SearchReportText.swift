@@ -65,7 +65,9 @@ enum SearchReportText {
     let choice = result.choice
     var lines = [
       "chosen: mean recall \(Quantity.fixed(choice.meanRecall, 3)), worst head "
-        + "\(Quantity.fixed(choice.worstRecall, 3)), density \(Quantity.fixed(result.density, 3)), "
+        + "\(Quantity.fixed(choice.worstRecall, 3)), worst output error "
+        + "\(choice.worstOutputError.map { Quantity.fixed($0, 3) } ?? "-"), density "
+        + "\(Quantity.fixed(result.density, 3)), "
         + "attention \(Quantity.seconds(choice.seconds)) where dense takes "
         + "\(Quantity.seconds(result.denseSeconds)) (predicted, all samples, ratio "
         + "\(Quantity.fixed(result.denseSeconds / choice.seconds, 2)))"
@@ -87,13 +89,19 @@ enum SearchReportText {
           + "\(Quantity.seconds(validation.seconds)), of it attention "
           + "\(Quantity.seconds(validation.attentionSeconds))")
     }
+    let costs = result.planningCosts
+    lines.append(
+      "for planning on this device: a pair of a column costs \(Quantity.fixed(costs.columnPair, 2)) "
+        + "pairs in tiles, a run of tiles \(Quantity.fixed(costs.run, 0)); dense below "
+        + "\(Quantity.grouped(costs.denseBelow)) keys")
     if validations.isEmpty {
       lines.append("not validated: name a text that chose nothing with --validate")
     }
     let unreachable = choice.unreachable.map { "\($0 / result.heads).\($0 % result.heads)" }
     if !unreachable.isEmpty {
       lines.append(
-        "dense, as no pattern keeps the recall: heads \(unreachable.joined(separator: ", "))")
+        "dense, as no pattern keeps recall and output error: heads \(unreachable.joined(separator: ", "))"
+      )
     }
     return lines.map { $0 + "\n" }.joined()
   }

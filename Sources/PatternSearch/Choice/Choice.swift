@@ -2,8 +2,9 @@
 public enum SearchObjective: Sendable, Hashable {
   /// The least total time such that every head keeps the floor.
   case everyHead(RecallFloor)
-  /// The best recall of the worst head within so many seconds; rows keep their percentile.
-  case withinSeconds(Double, tenthPercentile: Double)
+  /// The best recall of the worst head within so many seconds; rows keep their percentile, and
+  /// their output error its cap.
+  case withinSeconds(Double, tenthPercentile: Double, outputError: Double = .infinity)
   /// The least total time such that the mean recall over heads reaches a target, while every head
   /// keeps a (lower) floor.
   case meanOverHeads(Double, floor: RecallFloor)
@@ -18,6 +19,8 @@ public struct Choice: Sendable, Hashable {
   public let seconds: Double
   public let meanRecall: Double
   public let worstRecall: Double
+  /// Most output error of the chosen options; nil if none of them was measured.
+  public let worstOutputError: Double?
 
   init(_ options: [Int], of heads: [HeadOptions], floor: RecallFloor) {
     self.options = options
@@ -26,6 +29,7 @@ public struct Choice: Sendable, Hashable {
     seconds = chosen.reduce(0) { $0 + $1.seconds }
     meanRecall = chosen.isEmpty ? 1 : chosen.reduce(0) { $0 + $1.recall } / Double(chosen.count)
     worstRecall = chosen.map(\.recall).min() ?? 1
+    worstOutputError = chosen.compactMap(\.outputError).max()
   }
 }
 
@@ -44,9 +48,11 @@ extension Choice {
     switch objective {
     case .everyHead(let floor):
       return cheapest(heads, floor)
-    case .withinSeconds(let seconds, let tenthPercentile):
+    case .withinSeconds(let seconds, let tenthPercentile, let outputError):
       func choice(_ mean: Double) -> Choice {
-        cheapest(heads, RecallFloor(mean: mean, tenthPercentile: tenthPercentile))
+        cheapest(
+          heads,
+          RecallFloor(mean: mean, tenthPercentile: tenthPercentile, outputError: outputError))
       }
       let least = choice(0)
       guard least.seconds <= seconds else {

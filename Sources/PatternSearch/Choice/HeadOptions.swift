@@ -6,11 +6,17 @@ public struct HeadOption: Sendable, Hashable, Codable {
   public var recall: Double
   /// Nine rows of ten have at least this, in the sample where it is least.
   public var tenthPercentile: Double
+  /// norm(o_sparse - o_dense) / norm(o_dense), in the sample where it is most; nil if it was measured
+  /// in none, which is so for options that others surpass.
+  public var outputError: Double?
 
-  public init(seconds: Double, recall: Double, tenthPercentile: Double) {
+  public init(
+    seconds: Double, recall: Double, tenthPercentile: Double, outputError: Double? = nil
+  ) {
     self.seconds = seconds
     self.recall = recall
     self.tenthPercentile = tenthPercentile
+    self.outputError = outputError
   }
 }
 
@@ -46,13 +52,25 @@ public struct RecallFloor: Sendable, Hashable {
   public var mean: Double
   /// Least recall of nine sampled rows of ten.
   public var tenthPercentile: Double
+  /// Most output error of a head. Mass that is lost on values unlike the others weighs more than
+  /// recall tells. With a cap, an option whose error was not measured is none.
+  public var outputError: Double
 
-  public init(mean: Double = 0.95, tenthPercentile: Double = 0.80) {
+  public init(
+    mean: Double = 0.95, tenthPercentile: Double = 0.80, outputError: Double = .infinity
+  ) {
     self.mean = mean
     self.tenthPercentile = tenthPercentile
+    self.outputError = outputError
   }
 
   func isKept(by option: HeadOption) -> Bool {
+    keepsRecall(option)
+      && (outputError == .infinity || option.outputError.map { $0 <= outputError } ?? false)
+  }
+
+  /// The same, output error aside.
+  func keepsRecall(_ option: HeadOption) -> Bool {
     option.recall >= mean && option.tenthPercentile >= tenthPercentile
   }
 }

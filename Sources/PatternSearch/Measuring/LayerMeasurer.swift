@@ -15,6 +15,7 @@ package struct LayerMeasurer {
   /// Whether heads may keep more or less than the floor, as pays for all of them together.
   let choosesOnHull: Bool
   private let finalistCount: Int
+  private static let finalistRounds = 8
 
   package init(
     backend: any Backend, patterns: [HeadPattern], rows: SampledRows, shape: AttentionShape,
@@ -41,8 +42,12 @@ package struct LayerMeasurer {
   }
 
   /// [head][candidate].
+  ///
+  /// - Parameter earlier: the same of an earlier sample; what was a good choice there is measured here
+  ///   too.
   package func measure(
-    _ sampler: LayerSampler, layer: KeyValueLayer, isCancelled: () -> Bool = { false }
+    _ sampler: LayerSampler, layer: KeyValueLayer, earlier: [[CandidateMeasurement]]? = nil,
+    isCancelled: () -> Bool = { false }
   ) throws -> [[CandidateMeasurement]] {
     let shape = sampler.shape
     let sums = try rows.chunks.indices.map {
@@ -69,8 +74,8 @@ package struct LayerMeasurer {
           keys: pools ? Array(pooledKeys[keyValueHead].prefix(blocks * shape.headDim)) : [])
       }
       var measured = HostThreads.map(patterns.count) { measure(patterns[$0], mass, estimates) }
-      let chosen = finalists(of: measured)
-      if !chosen.isEmpty {
+      func measureErrors(_ candidates: [Int]) throws {
+        guard !candidates.isEmpty else { return }
         if outputError?.keyValueHead != keyValueHead {
           let values = layer.values.reshaped([
             shape.keyValueHeads * layer.capacity, shape.headDim,
@@ -85,8 +90,15 @@ package struct LayerMeasurer {
           )
         }
         if let error = outputError?.error {
-          try measureOutputErrors(&measured, chosen, mass, estimates, error)
+          try measureOutputErrors(&measured, candidates, mass, estimates, error)
         }
+      }
+      try measureErrors(earlier.map { finalists(ofEarlier: $0[head]) } ?? [])
+      // Candidates above the cap make room for others.
+      for _ in 0..<Self.finalistRounds {
+        let unmeasured = finalists(of: measured).filter { measured[$0].outputError == nil }
+        if unmeasured.isEmpty { break }
+        try measureErrors(unmeasured)
       }
       return measured
     }
@@ -155,14 +167,23 @@ package struct LayerMeasurer {
           tenthPercentile: $0.tenthPercentile)
       })
     let allowed = head.options.indices.filter {
-      patterns[$0] != .dense && floor.isKept(by: head.options[$0])
+      patterns[$0] != .dense && floor.keepsRecall(head.options[$0])
         && head.options[$0].seconds < head.options[0].seconds
+        && measured[$0].outputError.map { $0 <= floor.outputError } ?? true
     }
     let efficient =
       choosesOnHull
       ? MeanRecallSolver.hull(head, allowed)
       : allowed.sorted { head.options[$0].seconds < head.options[$1].seconds }
     return Array(efficient.prefix(finalistCount))
+  }
+
+  /// The candidates of an earlier sample whose error was measured and is not above the cap.
+  private func finalists(ofEarlier measured: [CandidateMeasurement]) -> [Int] {
+    measured.indices.filter {
+      patterns[$0] != .dense
+        && measured[$0].outputError.map { $0 <= floor.outputError } ?? false
+    }
   }
 
   private func measureOutputErrors(

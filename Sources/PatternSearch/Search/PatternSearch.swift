@@ -36,7 +36,9 @@ public struct PatternSearch: Sendable {
     var measurements: [SampleMeasurement] = []
     for index in samples.indices {
       measurements.append(
-        try measure(samples[index], index: index, costs: costs, work: &work, meter: meter))
+        try measure(
+          samples[index], index: index, earlier: measurements, costs: costs, work: &work,
+          meter: meter))
     }
     work?.removeHiddenStates()
     return try SearchResult(
@@ -57,7 +59,8 @@ public struct PatternSearch: Sendable {
         return ids.text
       },
       chunk: options.chunk, keyValueType: options.keyValueType.rawValue,
-      columnsThatFillTile: options.columnsThatFillTile, denseBelow: options.denseBelow)
+      columnsThatFillTile: options.columnsThatFillTile, denseBelow: options.denseBelow,
+      outputError: options.floor.outputError == .infinity ? nil : options.floor.outputError)
   }
 
   private func calibrate(
@@ -74,8 +77,8 @@ public struct PatternSearch: Sendable {
 
   /// One sample, from the first layer that is not in the work file.
   private func measure(
-    _ sample: SearchSample, index: Int, costs: CostModel, work: inout WorkFile?,
-    meter: SearchMeter
+    _ sample: SearchSample, index: Int, earlier: [SampleMeasurement], costs: CostModel,
+    work: inout WorkFile?, meter: SearchMeter
   ) throws -> SampleMeasurement {
     let tileRows = model.backend.tileShape(headDim: model.attentionShape(layer: 0).headDim).rows
     let chunk = options.chunk.map { (min($0, 1 << 40) + tileRows - 1) / tileRows * tileRows }
@@ -124,7 +127,7 @@ public struct PatternSearch: Sendable {
             backend: model.backend, patterns: options.space.patterns, rows: rows, shape: shape,
             costs: costs, floor: options.floor,
             columnsThatFillTile: options.columnsThatFillTile
-              ?? SparseCostModel().columnsThatFillTile(
+              ?? costs.planning(denseBelow: options.denseBelow).columnsThatFillTile(
                 model.backend.tileShape(headDim: shape.headDim)),
             denseBelow: options.denseBelow, choosesOnHull: options.choosesOnHull,
             finalists: options.choosesOnHull ? 8 : 3)
@@ -132,7 +135,8 @@ public struct PatternSearch: Sendable {
       }
       let heads =
         try measurer?.measurer.measure(
-          sampler, layer: keysAndValues, isCancelled: options.isCancelled) ?? []
+          sampler, layer: keysAndValues, earlier: earlier.last?.layers[layer],
+          isCancelled: options.isCancelled) ?? []
       measurement.layers.append(heads)
       try work?.append(.layer(sample: index, layer: layer, heads))
       if work != nil, layer + 1 < model.layerCount {

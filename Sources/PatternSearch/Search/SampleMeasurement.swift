@@ -29,13 +29,18 @@ extension SampleMeasurement {
       first.layers[layer].indices.map { head in
         HeadOptions(
           patterns.enumerated().map { candidate, pattern in
-            var option = HeadOption(seconds: 0, recall: 1, tenthPercentile: 1)
+            var option = HeadOption(
+              seconds: 0, recall: 1, tenthPercentile: 1,
+              outputError: pattern == .dense ? 0 : nil)
             for sample in samples {
               let measured = sample.layers[layer][head][candidate]
               option.seconds += costs.seconds(
                 measured.work, pattern: pattern, chunks: sample.chunks)
               option.recall = min(option.recall, measured.recall)
               option.tenthPercentile = min(option.tenthPercentile, measured.tenthPercentile)
+              if let error = measured.outputError {
+                option.outputError = max(option.outputError ?? 0, error)
+              }
             }
             return option
           })

@@ -21,7 +21,7 @@ public struct SearchOptions: Sendable {
   public var chunk: Int?
   public var keyValueType: DataType
   /// Single columns of one key tile from which on the tile is computed; nil: as the
-  /// planner has it by default.
+  /// planner has it with the calibrated costs.
   public var columnsThatFillTile: Int?
   /// Chunks that see fewer keys are dense, as the planner has it.
   public var denseBelow: Int
@@ -63,8 +63,8 @@ public struct SearchOptions: Sendable {
   var floor: RecallFloor {
     switch objective {
     case .everyHead(let floor), .meanOverHeads(_, let floor): floor
-    case .withinSeconds(_, let tenthPercentile):
-      RecallFloor(mean: 0, tenthPercentile: tenthPercentile)
+    case .withinSeconds(_, let tenthPercentile, let outputError):
+      RecallFloor(mean: 0, tenthPercentile: tenthPercentile, outputError: outputError)
     }
   }
 }

@@ -41,7 +41,15 @@ extension SearchResult {
           ? nil
           : RecallFigures(
             mean: rounded(figures.map(\.mean).min() ?? 1),
-            worst: rounded(figures.map(\.worst).min() ?? 1))))
+            worst: rounded(figures.map(\.worst).min() ?? 1)),
+        outputError: choice.worstOutputError.map(rounded), costs: roundedCosts))
+  }
+
+  private var roundedCosts: SparseCostModel {
+    let costs = planningCosts
+    return SparseCostModel(
+      denseBelow: costs.denseBelow, tilePair: costs.tilePair,
+      columnPair: rounded(costs.columnPair), run: rounded(costs.run))
   }
 
   /// To five decimals: what lies behind is noise, and files are read by people.

@@ -30,7 +30,8 @@ extension PatternSearch {
   /// sparse run's own queries and keys. Takes less than a dense pass.
   public func validate(_ result: SearchResult, on sample: SearchSample) throws -> SearchValidation {
     let planner = AttentionPlanner(
-      configuration: PatternConfiguration(patterns: result.chosenPatterns))
+      configuration: PatternConfiguration(patterns: result.chosenPatterns),
+      costModel: result.planningCosts)
     let options = options
     let cache = try model.makeCache(
       capacity: sample.ids.count, keyValues: KeyValueOptions(type: options.keyValueType))

@@ -86,7 +86,8 @@ extension PatternConfiguration {
     var metadata = PatternMetadata(
       model: json["model"]?["name"]?.string, device: json["device"]?.string,
       tokens: json["tokens"]?.integer, fingerprint: json["model"]?["fingerprint"]?.string,
-      recall: Self.figures(json["recall"]), validation: Self.figures(json["validation"]))
+      recall: Self.figures(json["recall"]), validation: Self.figures(json["validation"]),
+      outputError: json["output_error"]?.number, costs: try Self.costs(json["costs"], file: file))
     if case .array(let lengths) = json["lengths"] {
       metadata.lengths = lengths.compactMap(\.integer)
     }
@@ -100,6 +101,30 @@ extension PatternConfiguration {
 }
 
 extension PatternConfiguration {
+  /// Costs that a planner can count with; nil if the file has none.
+  private static func costs(_ json: JSONValue?, file: String) throws -> SparseCostModel? {
+    guard let json, json != .null else { return nil }
+    func cost(_ name: String) throws -> Double {
+      guard let value = json[name]?.number, value.isFinite, value >= 0 else {
+        throw PatternError.malformed(
+          file: file,
+          detail: "\"costs\" has \"\(name)\" \(json[name]?.short ?? "missing"), not a number "
+            + "from 0; search again or take \"costs\" out")
+      }
+      return value
+    }
+    let denseBelow = try cost("dense_below")
+    guard denseBelow <= Double(Int32.max), try cost("tile_pair") > 0 else {
+      throw PatternError.malformed(
+        file: file,
+        detail: "\"costs\" has a \"dense_below\" that is too large or a \"tile_pair\" of 0; "
+          + "search again or take \"costs\" out")
+    }
+    return SparseCostModel(
+      denseBelow: Int(denseBelow), tilePair: try cost("tile_pair"),
+      columnPair: try cost("column_pair"), run: try cost("run"))
+  }
+
   private static func figures(_ json: JSONValue?) -> RecallFigures? {
     guard let mean = json?["mean"]?.number, let worst = json?["worst"]?.number else { return nil }
     return RecallFigures(mean: mean, worst: worst)

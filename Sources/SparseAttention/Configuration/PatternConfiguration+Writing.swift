@@ -16,6 +16,8 @@ extension PatternConfiguration {
   ///       "model": {"name": "...", "fingerprint": "...", "layers": 8, "query_heads": 6},
   ///       "device": "...", "samples": ["..."], "tokens": 32768, "lengths": [8192, 32768],
   ///       "recall": {"mean": 0.96, "worst": 0.91}, "validation": {"mean": 0.95, "worst": 0.9},
+  ///       "output_error": 0.12,
+  ///       "costs": {"dense_below": 2048, "tile_pair": 1, "column_pair": 1.6, "run": 90},
   ///       "layers": [
   ///         [
   ///           {"pattern": "vertical-slash", "vertical": 1000, "slash": 6096, "recall": 0.97}
@@ -23,9 +25,9 @@ extension PatternConfiguration {
   ///       ]
   ///     }
   ///
-  /// device, samples, tokens, lengths, recall, validation, and a head's recall, tenth_percentile,
-  /// output_error, milliseconds and density are optional. The file
-  /// is replaced as a whole or not at all.
+  /// device, samples, tokens, lengths, recall, validation, output_error, costs, and a head's recall,
+  /// tenth_percentile, output_error, milliseconds and density are optional. Costs are those of
+  /// ``SparseCostModel``, as measured on the device. The file is replaced as a whole or not at all.
   ///
   /// - Throws: ``PatternError/unwritable(file:reason:)``.
   public func write(toFile file: String) throws {
@@ -56,6 +58,14 @@ extension PatternConfiguration {
         lines.append(
           "  \"\(name)\": {\"mean\": \(figures.mean), \"worst\": \(figures.worst)},")
       }
+    }
+    if let error = metadata.outputError, error.isFinite {
+      lines.append("  \"output_error\": \(error),")
+    }
+    if let costs = metadata.costs {
+      lines.append(
+        "  \"costs\": {\"dense_below\": \(costs.denseBelow), \"tile_pair\": \(costs.tilePair), "
+          + "\"column_pair\": \(costs.columnPair), \"run\": \(costs.run)},")
     }
     lines.append("  \"layers\": [")
     for (layer, row) in patterns.enumerated() {

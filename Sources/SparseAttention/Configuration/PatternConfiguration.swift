@@ -46,6 +46,13 @@ public struct PatternConfiguration: Sendable, Equatable {
   /// Heads of a layer; of upstream's files, those up to the highest that is listed.
   public var heads: Int { patterns.first?.count ?? 0 }
 
+  /// The costs to plan with on a kind of device ("cpu", "cuda"): the file's own if it was made on the
+  /// same kind, otherwise the defaults.
+  public func costModel(onDevice name: String) -> SparseCostModel {
+    guard metadata.device == name else { return SparseCostModel() }
+    return metadata.costs ?? SparseCostModel()
+  }
+
   /// The configuration for a model of this shape. Heads that the file leaves out get
   /// ``HeadPattern/unlisted``, as upstream has it.
   ///
@@ -85,11 +92,15 @@ public struct PatternMetadata: Sendable, Equatable {
   public var recall: RecallFigures?
   /// Recall on texts that chose nothing.
   public var validation: RecallFigures?
+  /// Most output error of any head on the samples that chose; nil if none was measured.
+  public var outputError: Double?
+  /// What the device's calibration found; for planning on the same kind of device.
+  public var costs: SparseCostModel?
 
   public init(
     model: String? = nil, device: String? = nil, samples: [String] = [], tokens: Int? = nil,
     fingerprint: String? = nil, lengths: [Int] = [], recall: RecallFigures? = nil,
-    validation: RecallFigures? = nil
+    validation: RecallFigures? = nil, outputError: Double? = nil, costs: SparseCostModel? = nil
   ) {
     self.model = model
     self.device = device
@@ -99,6 +110,8 @@ public struct PatternMetadata: Sendable, Equatable {
     self.lengths = lengths
     self.recall = recall
     self.validation = validation
+    self.outputError = outputError
+    self.costs = costs
   }
 }
 

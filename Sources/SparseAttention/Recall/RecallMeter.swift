@@ -12,6 +12,18 @@ public struct HeadRecall: Sendable, Hashable {
   /// The 10th percentile of rows, interpolated between neighbours.
   public var tenthPercentile: Double
   public var rows: Int
+
+  /// Of the recalls of some rows; nil of none.
+  package init?(_ values: [Float]) {
+    let rows = values.sorted()
+    guard let largest = rows.last else { return nil }
+    mean = rows.reduce(0.0) { $0 + Double($1) } / Double(rows.count)
+    let place = 0.1 * Double(rows.count - 1)
+    let low = rows[Int(place)]
+    let high = Int(place) + 1 < rows.count ? rows[Int(place) + 1] : largest
+    tenthPercentile = Double(low) + (place - place.rounded(.down)) * Double(high - low)
+    self.rows = rows.count
+  }
 }
 
 /// Collects how much of each row's attention mass the sparse index kept.
@@ -42,16 +54,17 @@ public struct RecallMeter: Sendable {
     }
   }
 
+  /// Adds the recalls of rows of one head.
+  package mutating func add(layer: Int, head: Int, _ recalls: [Float]) {
+    values[layer][head] += recalls
+  }
+
+  /// [layer][head]; nil where no row was added.
+  public var headRecalls: [[HeadRecall?]] { values.map { $0.map { HeadRecall($0) } } }
+
   /// Recall of a head; nil before a row was added.
   public func recall(layer: Int, head: Int) -> HeadRecall? {
-    let rows = values[layer][head].sorted()
-    guard let largest = rows.last else { return nil }
-    let mean = rows.reduce(0.0) { $0 + Double($1) } / Double(rows.count)
-    let place = 0.1 * Double(rows.count - 1)
-    let low = rows[Int(place)]
-    let high = Int(place) + 1 < rows.count ? rows[Int(place) + 1] : largest
-    let percentile = Double(low) + (place - place.rounded(.down)) * Double(high - low)
-    return HeadRecall(mean: mean, tenthPercentile: percentile, rows: rows.count)
+    HeadRecall(values[layer][head])
   }
 
   /// Mean over the heads that were measured, and the head that keeps least; nil if none was.

@@ -12,6 +12,8 @@ public struct PrefillOptions: Sendable {
   public var rowBlock: Int?
   /// Whether to compare sampled rows with dense attention. The time that this takes is in no figure.
   public var measureRecall: Bool
+  /// Watches recall while the prefill runs; its time is part of the prefill's. nil: nothing watches.
+  public var monitor: RecallMonitor?
   /// In the last layer compute attention and MLP of the prompt's last row alone, densely: the other
   /// rows' are never used when only the next token is wanted. No effect when scoring.
   public var lastLayerLastRowOnly: Bool
@@ -22,7 +24,8 @@ public struct PrefillOptions: Sendable {
 
   public init(
     planner: AttentionPlanner? = nil, chunk: Int? = nil, rowBlock: Int? = nil,
-    measureRecall: Bool = false, lastLayerLastRowOnly: Bool = false,
+    measureRecall: Bool = false, monitor: RecallMonitor? = nil,
+    lastLayerLastRowOnly: Bool = false,
     progress: (@Sendable (PrefillProgress) throws -> Void)? = nil,
     isCancelled: @escaping @Sendable () -> Bool = { false }
   ) {
@@ -30,6 +33,7 @@ public struct PrefillOptions: Sendable {
     self.chunk = chunk
     self.rowBlock = rowBlock
     self.measureRecall = measureRecall
+    self.monitor = monitor
     self.lastLayerLastRowOnly = lastLayerLastRowOnly
     self.progress = progress
     self.isCancelled = isCancelled

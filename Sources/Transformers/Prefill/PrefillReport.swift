@@ -13,7 +13,9 @@ public struct PrefillReport: Sendable {
   /// Of these, the attention kernel.
   public var kernelSeconds = 0.0
   /// Of these, the rest: linear layers, norms, rotation, the cache.
-  public var otherSeconds: Double { max(0, seconds - indexSeconds - kernelSeconds) }
+  public var otherSeconds: Double {
+    max(0, seconds - indexSeconds - kernelSeconds - (monitor?.seconds ?? 0))
+  }
   /// [layer][head], pairs of a query and a key that attention computed.
   public var computedPairs: [[Int]]
   /// [layer][head], pairs that dense attention would have computed for the same rows.
@@ -22,7 +24,9 @@ public struct PrefillReport: Sendable {
   public var recall: RecallSummary?
   /// The same for each head, [layer][head].
   public var headRecalls: [[HeadRecall?]]?
-  /// Heads that were to be sparse and were computed densely.
+  /// What the monitor saw; nil without one, and with dense attention.
+  public var monitor: MonitorReport?
+  /// Heads that were to be sparse and were computed densely, but for those that the monitor found.
   public var denseFallbacks: [DenseFallback] = []
 
   /// Computed / causal pairs over all layers, heads and chunks.

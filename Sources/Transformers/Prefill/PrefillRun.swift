@@ -22,6 +22,7 @@ struct PrefillRun {
   private(set) var report: PrefillReport
   private var meter: WorkMeter
   private var recall: RecallProbe?
+  private var recallGuard: RecallGuard?
   private let kernelWatch: any WorkStopwatch
   private let indexWatch: any WorkStopwatch
   private let recallWatch: any WorkStopwatch
@@ -65,6 +66,9 @@ struct PrefillRun {
       layers: configuration.layers, heads: configuration.attention[0].queryHeads)
     meter = WorkMeter(
       plan: plan, configuration: configuration, isSparse: planner != nil)
+    if let monitor = options.monitor, planner != nil {
+      recallGuard = RecallGuard(monitor, configuration: configuration, backend: model.backend)
+    }
     if options.measureRecall, let planner {
       recall = RecallProbe(
         positions: positions, sinkAndWindow: planner.sinkAndWindow, configuration: configuration)
@@ -99,11 +103,10 @@ struct PrefillRun {
     report.indexSeconds = indexWatch.seconds
     report.seconds = (ContinuousClock.now - start).inSeconds - recallWatch.seconds
     report.recall = recall?.meter.summary
-    report.headRecalls = recall.map { probe in
-      report.computedPairs.indices.map { layer in
-        report.computedPairs[layer].indices.map { probe.meter.recall(layer: layer, head: $0) }
-      }
-    }
+    report.headRecalls = recall?.meter.headRecalls
+    report.monitor = recallGuard?.finish(
+      kernelSeconds: report.kernelSeconds,
+      computedPairs: report.computedPairs.joined().reduce(0, +))
   }
 }
 
@@ -212,7 +215,14 @@ extension PrefillRun {
       return try planner.makeIndex(layer: layer, inputs)
     }
     addFallbacks(indexReport.fallbacks, layer: layer, chunk: chunk)
-    return (index, indexReport.computedPairs)
+    guard recallGuard != nil else { return (index, indexReport.computedPairs) }
+    let planned = RecallGuard.Chunk(
+      layer: layer, positions: chunk, hidden: hidden, keysAndValues: keysAndValues, shape: shape,
+      patterns: planner.configuration.patterns[layer], index: index,
+      computedPairs: indexReport.computedPairs, causalPairs: causal)
+    let makeStep = { [self] rows in step(layer: layer, rows: rows) }
+    return try recallGuard?.check(planned, makeStep: makeStep)
+      ?? (index, indexReport.computedPairs)
   }
 
   private mutating func addFallbacks(_ reasons: [Int: String], layer: Int, chunk: Range<Int>) {

@@ -115,6 +115,28 @@ struct CommandTests {
     #expect(wrong.status == 64 && wrong.complains(of: "--kv-heads", "4", "6"))
   }
 
+  @Test func `--monitor stands alone or before dense, and its figures are in the JSON`() throws {
+    let generate =
+      "$M generate --raw --model $D/model --max-tokens 2 --attention a-shape --sink 1 --local 9"
+      + " --exact --prompt-file $D/text --json"
+    try directory.write(String(repeating: "some text to read, ", count: 30), to: "text")
+    for (flags, mode) in [("--monitor", "false"), ("--monitor dense --monitor-floor 1", "true")] {
+      let run = try run("\(generate) \(flags)")
+      #expect(run.status == 0 && run.output.contains("\"monitor\": {\"floor\": "))
+      #expect(run.output.contains("\"computes_weak_heads_densely\": \(mode)"))
+      #expect(run.output.contains("\"extra_pairs\": 0") == (mode == "false"))
+      #expect(run.errors.contains("recall about ") && run.errors.contains("watching took "))
+    }
+    let piped = try run(generate.replacing("--prompt-file $D/text", with: "- --monitor < $D/text"))
+    #expect(piped.status == 0 && piped.output.contains("\"monitor\": "))
+    let plain = try run(generate)
+    #expect(!plain.output.contains("monitor") && !plain.errors.contains("watching"))
+    let wrong = try run("\(generate) --monitor sparse")
+    #expect(wrong.status == 64 && wrong.complains(of: "sparse"))
+    let alone = try run("\(generate) --monitor-floor 0.5")
+    #expect(alone.status == 64 && alone.complains(of: "--monitor-floor", "--monitor"))
+  }
+
   @Test func `help and version are no errors`() throws {
     for arguments in ["--help", "help generate", "--version", "generate --help"] {
       let run = try run("$M \(arguments)")

@@ -152,11 +152,41 @@ import Testing
       #"{"format": "minference-patterns", "version": 1, "model": {"layers": 1, "query_heads": 1}, "layers": [["spiral"]]}"#,
       "\"spiral\" is unknown"
     ),
+    (
+      #"{"format": "minference-patterns", "version": 1, "model": {"layers": 1, "query_heads": 1}, "costs": {"dense_below": 4096, "tile_pair": 1, "column_pair": "2", "run": 3}, "layers": [["dense"]]}"#,
+      "\"column_pair\""
+    ),
+    (
+      #"{"format": "minference-patterns", "version": 1, "model": {"layers": 1, "query_heads": 1}, "costs": {"dense_below": 1e300, "tile_pair": 1, "column_pair": 2, "run": 3}, "layers": [["dense"]]}"#,
+      "\"dense_below\""
+    ),
+    (
+      #"{"format": "minference-patterns", "version": 1, "model": {"layers": 1, "query_heads": 1}, "costs": {"dense_below": 1, "tile_pair": 0, "column_pair": 2, "run": 3}, "layers": [["dense"]]}"#,
+      "\"tile_pair\""
+    ),
   ])
   func `what is wrong with a file is said in one line`(text: String, part: String) {
     let message = message(text)
     #expect(message.contains(part), "\(message)")
     #expect(!message.contains("\n"))
+  }
+
+  @Test func `costs are taken on the kind of device that they were measured on, or the defaults`()
+    throws
+  {
+    let costs = SparseCostModel(denseBelow: 100, columnPair: 3, run: 7)
+    var file = PatternConfiguration.uniform(.dense, layers: 1, heads: 1)
+    #expect(file.costModel(onDevice: "cpu") == SparseCostModel())
+    file.metadata.costs = costs
+    #expect(file.costModel(onDevice: "cpu") == SparseCostModel())
+    file.metadata.device = "cpu"
+    #expect(file.costModel(onDevice: "cpu") == costs)
+    #expect(file.costModel(onDevice: "cuda") == SparseCostModel())
+    // A file from before there were costs.
+    let old = try read(
+      #"{"format": "minference-patterns", "version": 1, "device": "cpu", "model": {"layers": 1, "query_heads": 1}, "layers": [["dense"]]}"#
+    )
+    #expect(old.metadata.costs == nil && old.costModel(onDevice: "cpu") == SparseCostModel())
   }
 
   @Test func `a file that is not there or cannot be written is named`() {
@@ -183,7 +213,9 @@ import Testing
         ],
       ],
       metadata: PatternMetadata(
-        model: "a \"small\" model\n", device: "2 cores", samples: ["books", "söme"], tokens: 32768))
+        model: "a \"small\" model\n", device: "2 cores", samples: ["books", "söme"], tokens: 32768,
+        outputError: 0.125,
+        costs: SparseCostModel(denseBelow: 2048, tilePair: 1, columnPair: 1.75, run: 90.5)))
     written.measurements[1][0] = HeadMeasurement(
       recall: 0.97, milliseconds: 1.25, density: .infinity)
     try withFile { file in

@@ -1,0 +1,136 @@
+import Compute
+import SparseAttention
+
+/// Estimates the recall of every sparse head of a (layer, chunk) from a few sampled rows before the
+/// chunk's rows are attended to, so that a weak head can still be given a dense row set and nothing
+/// is computed twice.
+///
+/// The rows' log-sum-exps are compared: dense by the backend's row attention of all of them at once,
+/// sparse by its attention kernel on parts of the index with those rows alone.
+struct RecallGuard {
+  private(set) var report: MonitorReport
+  private var meter: RecallMeter
+  private let watch: any WorkStopwatch
+  private let backend: any Backend
+
+  init(_ monitor: RecallMonitor, configuration: DecoderConfiguration, backend: any Backend) {
+    report = MonitorReport(monitor)
+    meter = RecallMeter(
+      layers: configuration.layers, heads: configuration.attention[0].queryHeads)
+    watch = backend.makeStopwatch()
+    self.backend = backend
+  }
+
+  /// A chunk of a layer whose index has been made.
+  struct Chunk {
+    let layer: Int
+    let positions: Range<Int>
+    /// [rows of the chunk, hidden]
+    let hidden: Tensor
+    let keysAndValues: KeyValueLayer
+    let shape: AttentionShape
+    let patterns: [HeadPattern]
+    let index: SparseIndex
+    /// Pairs that each head computes.
+    let computedPairs: [Int]
+    /// Causal pairs of one head.
+    let causalPairs: Int
+  }
+
+  /// The index to compute with, and its pairs: those of the plan, or with weak heads dense.
+  ///
+  /// - Parameter makeStep: gives workspace for so many rows of the layer.
+  mutating func check(
+    _ chunk: Chunk, makeStep: (Int) -> RowWorkspace.Step
+  ) throws -> (SparseIndex, computed: [Int]) {
+    let sparse = Set(chunk.patterns.indices.filter { chunk.index.rowSet(ofHead: $0) != .all })
+    guard !sparse.isEmpty else { return (chunk.index, chunk.computedPairs) }
+    let first = sparse.map { chunk.patterns[$0].sinkAndWindow }.min() ?? 0
+    let rows = RecallMonitor.sampledRows(of: chunk.positions, from: first)
+    let (sparseSums, denseSums) = try watch.time {
+      try logSumExps(chunk, rows: rows, heads: sparse, step: makeStep(rows.count))
+    }
+    var weak: Set<Int> = []
+    for head in sparse.sorted() {
+      // A row before sink + window sees only keys that the pattern computes whatever it keeps.
+      let counted = rows.indices.filter { rows[$0] >= chunk.patterns[head].sinkAndWindow }
+      let recalls = counted.map { row in
+        let place = row * chunk.shape.queryHeads + head
+        return RecallMeter.recall(sparse: sparseSums[place], dense: denseSums[place])
+      }
+      guard let recall = HeadRecall(recalls) else { continue }
+      let isWeak = recall.mean < report.monitor.floor
+      let isComputedDensely = isWeak && report.monitor.computesWeakHeadsDensely
+      if isWeak {
+        report.weakHeads.append(
+          MonitorReport.WeakHead(
+            layer: chunk.layer, head: head, firstPosition: chunk.positions.lowerBound,
+            recall: recall, isComputedDensely: isComputedDensely))
+      }
+      if isComputedDensely { weak.insert(head) }
+      meter.add(
+        layer: chunk.layer, head: head, isComputedDensely ? recalls.map { _ in 1 } : recalls)
+    }
+    guard !weak.isEmpty else { return (chunk.index, chunk.computedPairs) }
+    var computed = chunk.computedPairs
+    for head in weak {
+      report.extraPairs += chunk.causalPairs - computed[head]
+      computed[head] = chunk.causalPairs
+    }
+    return (try chunk.index.replacingByAll(heads: weak), computed)
+  }
+
+  /// The figures of the whole prefill, once its kernels' seconds and pairs are known.
+  mutating func finish(kernelSeconds: Double, computedPairs: Int) -> MonitorReport {
+    report.seconds = watch.seconds
+    report.recall = meter.summary
+    report.headRecalls = meter.headRecalls
+    report.extraSeconds =
+      kernelSeconds * Double(report.extraPairs) / Double(max(computedPairs, 1))
+    return report
+  }
+
+  /// [rows, heads] each, natural logarithm.
+  private func logSumExps(
+    _ chunk: Chunk, rows: [Int], heads: Set<Int>, step: RowWorkspace.Step
+  ) throws -> (sparse: [Float], dense: [Float]) {
+    func tensor(_ type: DataType, _ extents: [Int]) throws -> Tensor {
+      try backend.makeTensor(type, extents, purpose: "watching recall")
+    }
+    let shape = chunk.shape
+    // Picking rows of a table is what embedding does.
+    let hidden = try tensor(backend.activationType, [rows.count, chunk.hidden.rowCount])
+    try backend.embed(
+      rows.map { Int32($0 - chunk.positions.lowerBound) }, table: chunk.hidden, into: hidden)
+    let q = try step.queries(of: hidden, positions: rows)
+    let o = try tensor(backend.activationType, [rows.count, shape.queryHeads, shape.headDim])
+    let sparse = try tensor(.float32, [rows.count, shape.queryHeads])
+    let dense = try tensor(.float32, [rows.count, shape.queryHeads])
+    for (places, positions) in rows.consecutiveRanges {
+      try backend.attention(
+        q: q.slice(rows: places), firstPosition: positions.lowerBound, layer: chunk.keysAndValues,
+        shape: shape, index: chunk.index.part(positions: positions, heads: heads),
+        into: o.slice(rows: places), logSumExp: sparse.slice(rows: places))
+    }
+    try backend.rowAttention(
+      q: q, positions: rows, layer: chunk.keysAndValues, shape: shape, into: o, logSumExp: dense)
+    return (try backend.read(sparse), try backend.read(dense))
+  }
+}
+
+extension [Int] {
+  /// Ascending distinct numbers as ranges of places and of the numbers that stand there.
+  var consecutiveRanges: [(places: Range<Int>, numbers: Range<Int>)] {
+    var ranges: [(places: Range<Int>, numbers: Range<Int>)] = []
+    for (place, number) in enumerated() {
+      if let last = ranges.last, last.numbers.upperBound == number {
+        ranges[ranges.count - 1] = (
+          last.places.lowerBound..<place + 1, last.numbers.lowerBound..<number + 1
+        )
+      } else {
+        ranges.append((place..<place + 1, number..<number + 1))
+      }
+    }
+    return ranges
+  }
+}
