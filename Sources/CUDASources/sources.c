@@ -68,6 +68,10 @@ static const char selection_cu[] = {
 #embed "Kernels/selection.cu"
     , 0};
 
+static const char synthetic_cu[] = {
+#embed "Kernels/synthetic.cu"
+    , 0};
+
 static const mi_cuda_source headers[] = {
     {"common.cuh", common_cuh},
     {"fp8.cuh", fp8_cuh},
@@ -90,6 +94,7 @@ static const mi_cuda_source kernels[] = {
     {"row_attention.cu", row_attention_cu},
     {"sampling.cu", sampling_cu},
     {"selection.cu", selection_cu},
+    {"synthetic.cu", synthetic_cu},
 };
 const mi_cuda_source *const mi_cuda_kernels = kernels;
 const int mi_cuda_kernel_count = sizeof kernels / sizeof *kernels;

@@ -30,6 +30,20 @@ public final class Checkpoint: Sendable {
       of: files, index: try ShardIndex(directory: listing))
   }
 
+  /// A checkpoint without weights: the shape of a model, for those who bring their own.
+  ///
+  /// - Parameter name: What stands for the directory in messages.
+  /// - Throws: `.unreadable`, `.malformedJSON`, `.invalidField`.
+  package init(shapeOf configuration: ModelConfiguration, named name: String)
+    throws(CheckpointError)
+  {
+    directory = name
+    self.configuration = configuration
+    generation = try GenerationConfiguration(file: nil, defaults: configuration)
+    files = []
+    fileIndices = [:]
+  }
+
   /// Names of all tensors, in ascending order.
   public var tensorNames: [String] { fileIndices.keys.sorted() }
 

@@ -95,6 +95,17 @@ extension CUDABackend {
       block: ElementwiseLaunch.threads, arguments)
   }
 
+  public func add(_ x: Tensor, to y: Tensor) throws {
+    try require(x.shape == y.shape, "add", "x \(x.shape), y \(y.shape)")
+    var arguments = KernelArguments()
+    arguments.add(try address(y, .bfloat16, "add"))
+    arguments.add(try address(x, .bfloat16, "add"))
+    arguments.add(Int64(x.count))
+    try kernel("add", in: Self.file).launch(
+      grid: (ElementwiseLaunch.blocks(x.count / 8 + 1), 1, 1), block: ElementwiseLaunch.threads,
+      arguments)
+  }
+
   public func swiGLU(gate: Tensor, up: Tensor) throws {
     let width = gate.rowCount
     try require(

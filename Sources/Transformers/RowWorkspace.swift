@@ -50,6 +50,10 @@ struct RowWorkspace {
     let layer: DecoderLayer
     let rotary: RotaryEmbedding
     let workspace: RowWorkspace
+    /// What stands in for queries and keys when speed is measured without a trained model.
+    var injection: (any QueryKeyInjection)?
+    /// Counts the time of the linear layers; nil: nobody wants to know.
+    var linearWatch: (any WorkStopwatch)?
   }
 }
 
@@ -63,6 +67,7 @@ extension RowWorkspace.Step {
     try project(workspace.normed, layer.v, into: workspace.v)
     try normalizeHeads(workspace.k, layer.headNorms?.k)
     try backend.rotate(workspace.k, rotary, firstPosition: firstPosition)
+    try injection?.replaceKeys(workspace.k, firstPosition: firstPosition)
     try backend.store(k: workspace.k, v: workspace.v, in: cache, firstPosition: firstPosition)
   }
 
@@ -70,6 +75,7 @@ extension RowWorkspace.Step {
   func queries(of hidden: Tensor, firstPosition: Int) throws -> Tensor {
     let q = try unturnedQueries(of: hidden)
     try backend.rotate(q, rotary, firstPosition: firstPosition)
+    try injection?.replaceQueries(q, firstPosition: firstPosition)
     return q
   }
 
@@ -83,13 +89,11 @@ extension RowWorkspace.Step {
 
   /// The same for rows at any positions, ascending.
   func queries(of hidden: Tensor, positions: [Int]) throws -> Tensor {
-    try normalize(hidden, layer.inputNorm)
-    try project(workspace.normed, layer.q, into: workspace.q)
+    let q = try unturnedQueries(of: hidden)
     for (rows, positions) in positions.consecutiveRanges {
-      try backend.rotate(
-        workspace.q.slice(rows: rows), rotary, firstPosition: positions.lowerBound)
+      try backend.rotate(q.slice(rows: rows), rotary, firstPosition: positions.lowerBound)
     }
-    return workspace.q
+    return q
   }
 
   /// hidden += projection of the attention output, which stands where the queries stood.
@@ -132,8 +136,11 @@ extension RowWorkspace.Step {
   private func project(
     _ x: Tensor, _ projection: Projection, into y: Tensor, accumulate: Bool = false
   ) throws {
-    try backend.linear(
-      x.reshaped([x.rows, x.rowCount]), weight: projection.weight, bias: projection.bias,
-      into: y.reshaped([y.rows, y.rowCount]), accumulate: accumulate)
+    func multiply() throws {
+      try backend.linear(
+        x.reshaped([x.rows, x.rowCount]), weight: projection.weight, bias: projection.bias,
+        into: y.reshaped([y.rows, y.rowCount]), accumulate: accumulate)
+    }
+    if let linearWatch { try linearWatch.time(multiply) } else { try multiply() }
   }
 }

@@ -35,6 +35,17 @@ public final class Transformer: Sendable {
       checkpoint, table: family.weights, configuration: decoder, backend: backend)
   }
 
+  init(
+    configuration: ModelConfiguration, backend: any Backend, decoder: DecoderConfiguration,
+    weights: DecoderWeights
+  ) {
+    self.configuration = configuration
+    self.backend = backend
+    self.decoder = decoder
+    self.weights = weights
+    rotary = decoder.rotary
+  }
+
   /// The values of `model_type` that can be run.
   public static var knownArchitectures: [String] { DecoderFamily.known.map(\.modelType) }
 

@@ -12,6 +12,10 @@ extension SparseIndex {
       throw ComputeError.shapeMismatch(
         operation: "SparseIndex", detail: "rows \(positions) of \(firstPosition)..<\(keys)")
     }
+    // The device's kernel picks the rows of its own index; all heads are as cheap as some.
+    if let resident {
+      return SparseIndex(firstPosition: firstPosition, rows: rows, tile: tile, resident: resident)
+    }
     let wanted = Set(rowSetOfHead.indices.filter(heads.contains).map { rowSetOfHead[$0] }).sorted()
     let places = Dictionary(uniqueKeysWithValues: wanted.enumerated().map { ($1, $0) })
     return try SparseIndex(
@@ -23,8 +27,19 @@ extension SparseIndex {
       })
   }
 
+  /// For each query head, whether it is known to compute every causal pair.
+  package func denseHeads() throws -> [Bool] {
+    if let resident { return try resident.isDense() }
+    return rowSetOfHead.map { rowSets[$0] == .all }
+  }
+
   /// The same index with every causal pair for some heads.
   package func replacingByAll(heads: Set<Int>) throws -> SparseIndex {
+    if let resident {
+      return SparseIndex(
+        firstPosition: firstPosition, rows: rows, tile: tile,
+        resident: try resident.makingDense(heads))
+    }
     var kept: [RowSet] = [.all]
     var places: [Int: Int] = [:]
     let rowSetOfHead = rowSetOfHead.enumerated().map { head, rowSet in

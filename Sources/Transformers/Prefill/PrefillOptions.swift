@@ -22,6 +22,11 @@ public struct PrefillOptions: Sendable {
   /// Asked before every block of rows; true ends the prefill with `CancellationError`.
   public var isCancelled: @Sendable () -> Bool
 
+  /// Stands in for queries and keys; its time is in no figure.
+  package var injection: (any QueryKeyInjection)?
+  /// Whether the report says what the linear layers took.
+  package var measuresLinearLayers = false
+
   public init(
     planner: AttentionPlanner? = nil, chunk: Int? = nil, rowBlock: Int? = nil,
     measureRecall: Bool = false, monitor: RecallMonitor? = nil,

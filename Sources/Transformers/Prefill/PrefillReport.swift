@@ -12,6 +12,8 @@ public struct PrefillReport: Sendable {
   public var indexSeconds = 0.0
   /// Of these, the attention kernel.
   public var kernelSeconds = 0.0
+  /// The linear layers alone; nil unless it was asked for.
+  public var linearSeconds: Double?
   /// Of these, the rest: linear layers, norms, rotation, the cache.
   public var otherSeconds: Double {
     max(0, seconds - indexSeconds - kernelSeconds - (monitor?.seconds ?? 0))

@@ -26,6 +26,7 @@ struct PrefillRun {
   private let kernelWatch: any WorkStopwatch
   private let indexWatch: any WorkStopwatch
   private let recallWatch: any WorkStopwatch
+  private let linearWatch: (any WorkStopwatch)?
   private let positions: Range<Int>
 
   /// Last rows of a chunk that estimation looks at. Source: MInference, section 3.2.
@@ -43,6 +44,7 @@ struct PrefillRun {
     kernelWatch = model.backend.makeStopwatch()
     indexWatch = model.backend.makeStopwatch()
     recallWatch = model.backend.makeStopwatch()
+    linearWatch = options.measuresLinearLayers ? model.backend.makeStopwatch() : nil
     let configuration = model.decoder
     planner = try options.planner.map { planner in
       AttentionPlanner(
@@ -101,7 +103,10 @@ struct PrefillRun {
     try model.backend.finish()
     report.kernelSeconds = kernelWatch.seconds
     report.indexSeconds = indexWatch.seconds
-    report.seconds = (ContinuousClock.now - start).inSeconds - recallWatch.seconds
+    report.seconds =
+      (ContinuousClock.now - start).inSeconds - recallWatch.seconds
+      - (options.injection?.seconds ?? 0)
+    report.linearSeconds = linearWatch?.seconds
     report.recall = recall?.meter.summary
     report.headRecalls = recall?.meter.headRecalls
     report.monitor = recallGuard?.finish(
@@ -306,7 +311,8 @@ extension PrefillRun {
   private func step(layer: Int, rows: Int) -> RowWorkspace.Step {
     RowWorkspace.Step(
       backend: model.backend, configuration: model.decoder, layer: model.weights.layers[layer],
-      rotary: rotary, workspace: workspace.prefix(rows))
+      rotary: rotary, workspace: workspace.prefix(rows), injection: options.injection,
+      linearWatch: linearWatch)
   }
 
   private func slice(_ hidden: Tensor, _ rows: Range<Int>, of chunk: Range<Int>) -> Tensor {

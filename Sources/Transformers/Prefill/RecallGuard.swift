@@ -43,7 +43,8 @@ struct RecallGuard {
   mutating func check(
     _ chunk: Chunk, makeStep: (Int) -> RowWorkspace.Step
   ) throws -> (SparseIndex, computed: [Int]) {
-    let sparse = Set(chunk.patterns.indices.filter { chunk.index.rowSet(ofHead: $0) != .all })
+    let isDense = try chunk.index.denseHeads()
+    let sparse = Set(chunk.patterns.indices.filter { !isDense[$0] })
     guard !sparse.isEmpty else { return (chunk.index, chunk.computedPairs) }
     let first = sparse.map { chunk.patterns[$0].sinkAndWindow }.min() ?? 0
     let rows = RecallMonitor.sampledRows(of: chunk.positions, from: first)

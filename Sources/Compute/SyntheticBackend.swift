@@ -1,0 +1,23 @@
+/// A backend that fills tensors with made-up numbers where they are: models of billions of weights
+/// whose speed is to be measured, and whose checkpoint nobody has.
+package protocol SyntheticBackend: Backend {
+  /// The most bytes of the device that tensors have taken at once.
+  var peakBytes: Int { get }
+
+  /// A tensor of about normal numbers with this deviation; the same for the same seed.
+  func makeRandom(
+    _ type: DataType, _ shape: [Int], deviation: Float, seed: UInt64, purpose: String
+  ) throws -> Tensor
+
+  /// Fills q, [rows, queryHeads, headDim]: row r of the last 64 positions before `keys` asks for
+  /// dimension r of the keys alone; rows before repeat that every 64 positions.
+  func injectQueries(
+    _ q: Tensor, firstPosition: Int, keys: Int, magnitude: Float) throws
+
+  /// Fills k, [rows, keyValueHeads, headDim], so that row r of the last 64 positions before `keys`
+  /// scores key j with offsetScores[head][keys - 64 + r - j] + columnScores[head][j], and a little
+  /// noise. Both tables: [keyValueHeads, keys] float32; headDim is at least 64.
+  func injectKeys(
+    _ k: Tensor, firstPosition: Int, offsetScores: Tensor, columnScores: Tensor, seed: UInt64
+  ) throws
+}

@@ -1,0 +1,56 @@
+package import Compute
+
+/// Made-up inputs (`synthetic.cu`).
+extension CUDABackend: SyntheticBackend {
+  package var peakBytes: Int { peakDeviceBytes }
+
+  private static let file = "synthetic.cu"
+
+  package func makeRandom(
+    _ type: DataType, _ shape: [Int], deviation: Float, seed: UInt64, purpose: String
+  ) throws -> Tensor {
+    let tensor = try makeTensor(.bfloat16, shape, purpose: purpose)
+    var arguments = KernelArguments()
+    arguments.add(try address(tensor, "makeRandom"))
+    arguments.add(Int64(tensor.count))
+    // Neighbouring seeds must not give neighbouring stretches of one sequence.
+    arguments.add(seed &* 0x9E37_79B9_7F4A_7C15)
+    arguments.add(deviation)
+    try kernel("fill_normal", in: Self.file).launch(
+      grid: (ElementwiseLaunch.blocks(tensor.count), 1, 1), block: ElementwiseLaunch.threads,
+      arguments)
+    return try converted(tensor, to: type)
+  }
+
+  package func injectQueries(
+    _ q: Tensor, firstPosition: Int, keys: Int, magnitude: Float
+  ) throws {
+    var arguments = KernelArguments()
+    arguments.add(try address(q, .bfloat16, "injectQueries"))
+    for extent in q.shape { arguments.add(Int32(extent)) }
+    arguments.add(Int32(firstPosition))
+    arguments.add(Int32(keys % 64))
+    arguments.add(magnitude)
+    try kernel("inject_queries", in: Self.file).launch(
+      grid: (ElementwiseLaunch.blocks(q.count), 1, 1), block: ElementwiseLaunch.threads, arguments)
+  }
+
+  package func injectKeys(
+    _ k: Tensor, firstPosition: Int, offsetScores: Tensor, columnScores: Tensor, seed: UInt64
+  ) throws {
+    try require(
+      k.shape.count == 3 && k.shape[2] >= 64 && offsetScores.shape == columnScores.shape
+        && offsetScores.rows == k.shape[1], "injectKeys",
+      "k \(k.shape), scores \(offsetScores.shape); heads have at least 64 dimensions")
+    var arguments = KernelArguments()
+    arguments.add(try address(k, .bfloat16, "injectKeys"))
+    arguments.add(try address(offsetScores, .float32, "injectKeys"))
+    arguments.add(try address(columnScores, .float32, "injectKeys"))
+    for extent in k.shape { arguments.add(Int32(extent)) }
+    arguments.add(Int32(firstPosition))
+    arguments.add(Int32(offsetScores.rowCount))
+    arguments.add(seed)
+    try kernel("inject_keys", in: Self.file).launch(
+      grid: (ElementwiseLaunch.blocks(k.count), 1, 1), block: ElementwiseLaunch.threads, arguments)
+  }
+}

@@ -1,0 +1,67 @@
+package import Checkpoints
+package import Compute
+
+extension Transformer {
+  /// A model of a checkpoint's shape with made-up weights, for measuring speed: what it says means
+  /// nothing.
+  ///
+  /// - Throws: ``TransformerError``, `ComputeError`.
+  package convenience init(
+    shapeOf checkpoint: Checkpoint, backend: any SyntheticBackend, seed: UInt64
+  ) throws {
+    let family = try DecoderFamily.of(checkpoint)
+    let decoder = try family.configure(checkpoint)
+    self.init(
+      configuration: checkpoint.configuration, backend: backend, decoder: decoder,
+      weights: try DecoderWeights(
+        random: decoder, hasHeadNorms: family.weights.headNorms != nil, backend: backend,
+        seed: seed))
+  }
+}
+
+extension DecoderWeights {
+  /// Matrices of small about normal numbers, norms of ones; no biases but where the family has them.
+  fileprivate init(
+    random configuration: DecoderConfiguration, hasHeadNorms: Bool,
+    backend: any SyntheticBackend, seed: UInt64
+  ) throws {
+    var number = seed
+    func matrix(_ rows: Int, _ columns: Int) throws -> Tensor {
+      number &+= 1
+      return try backend.makeRandom(
+        backend.activationType, [rows, columns], deviation: 0.02, seed: number,
+        purpose: "random weights")
+    }
+    func vector(_ count: Int, _ value: Float) throws -> Tensor {
+      let tensor = try backend.makeTensor(.float32, [count], purpose: "random weights")
+      try backend.write(Array(repeating: value, count: count), to: tensor)
+      return tensor
+    }
+    func projection(_ outputs: Int, _ inputs: Int, biased: Bool) throws -> Projection {
+      Projection(
+        weight: try matrix(outputs, inputs), bias: biased ? try vector(outputs, 0) : nil)
+    }
+    let hidden = configuration.hiddenSize
+    let width = configuration.intermediateSize
+    let biases = configuration.biases
+    embedding = try matrix(configuration.vocabularySize, hidden)
+    layers = try (0..<configuration.layers).map { _ in
+      DecoderLayer(
+        inputNorm: try vector(hidden, 1),
+        q: try projection(configuration.queryWidth, hidden, biased: biases.qkv),
+        k: try projection(configuration.keyValueWidth, hidden, biased: biases.qkv),
+        v: try projection(configuration.keyValueWidth, hidden, biased: biases.qkv),
+        headNorms: hasHeadNorms
+          ? (try vector(configuration.headDim, 1), try vector(configuration.headDim, 1)) : nil,
+        o: try projection(hidden, configuration.queryWidth, biased: biases.o),
+        attentionOutputNorm: nil, postAttentionNorm: try vector(hidden, 1),
+        gate: try projection(width, hidden, biased: biases.mlp),
+        up: try projection(width, hidden, biased: biases.mlp),
+        down: try projection(hidden, width, biased: biases.mlp), feedForwardOutputNorm: nil)
+    }
+    norm = try vector(hidden, 1)
+    output = Projection(
+      weight: configuration.isOutputTied
+        ? embedding : try matrix(configuration.vocabularySize, hidden), bias: nil)
+  }
+}
