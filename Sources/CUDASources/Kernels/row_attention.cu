@@ -16,7 +16,7 @@
 //      splits: any number >= 1; one wave is about 2 * multiprocessors / (y * z), at most ceil(keys / 64)
 // 2. row_attention_combine_dD
 //      (RowAttentionParameters by value)
-//      grid   x = rows * queryHeads;  block  x = 128;  no dynamic shared memory
+//      grid   x = rows * queryHeads;  block  x = 256;  no dynamic shared memory
 //
 // workspace: splits * rows * queryHeads * (D + 2) floats; not initialised, not kept between calls.
 // Keys above the largest position are never read. A row at a negative position gets o = 0 and logSumExp = -infinity.
@@ -39,6 +39,7 @@ struct RowAttentionParameters {
   int queryHeads;
   int groupSize;             ///< query heads a kv head, 1 to 16 (any number with m64)
   int splits;                ///< grid x of the first launch
+  int keys;                  ///< 1 + the largest position where the host knows it, so that copies start at once; else 0
   int window;                ///< keys with i - j >= window are invisible; INT_MAX: none
   float scaleLog2;           ///< scale * log2(e), positive
 };
@@ -82,15 +83,18 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   const int firstRow = firstPacked / a.groupSize;
   const int lastRow = (minimum(firstPacked + T::rows, packedRows) - 1) / a.groupSize;
   int least = 0x7fffffff, most = -1;
+  const bool known = rowWarps == 1 && a.keys > 0 && a.window == 0x7fffffff;
   for (int r = firstRow + lane; r <= lastRow; r += warpSize) {
     const int position = a.positions[r];
     least = minimum(least, position);
     most = maximum(most, position);
   }
-  least = __reduce_min_sync(0xffffffffu, least);
-  most = __reduce_max_sync(0xffffffffu, most);
-  const int end = most + 1;
-  const int begin = least >= a.window ? (least - a.window + 1) / T::stageKeys * T::stageKeys : 0;
+  if (!known) {
+    least = __reduce_min_sync(0xffffffffu, least);
+    most = __reduce_max_sync(0xffffffffu, most);
+  }
+  const int end = known ? a.keys : most + 1;
+  const int begin = !known && least >= a.window ? (least - a.window + 1) / T::stageKeys * T::stageKeys : 0;
   const long long steps = end > begin ? (end - begin + T::stageKeys - 1) / T::stageKeys : 0;
   const int firstStep = (int)(steps * split / a.splits), stepCount = (int)(steps * (split + 1) / a.splits) - firstStep;
   const int firstKey = begin + firstStep * T::stageKeys;
@@ -150,6 +154,10 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
         q[step][i + 2] = __byte_perm(four.x, four.y, 0x7632);
       }
     }
+  }
+  if (known) {
+    least = __reduce_min_sync(0xffffffffu, least);
+    most = __reduce_max_sync(0xffffffffu, most);
   }
   const float scale = bytes == 2 ? a.scaleLog2 : a.scaleLog2 * a.keyScales[kvHead];
 
@@ -320,42 +328,69 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   }
 }
 
-/// One block a (row, head): its warps share out the splits, a lane holds every 32nd element.
+/// One block a (row, head). Teams of D / 4 threads, four elements each, share out the splits; a thread's loads are all under
+/// way before it uses one, because the time of this launch is latency.
+template <int D> struct Combine {
+  static constexpr int threads = 256;
+  static constexpr int team = D / 4;
+  static constexpr int teams = threads / team;
+  static constexpr int batch = 8;
+};
+
 template <int D> __device__ __forceinline__ void combineRows(const RowAttentionParameters& a) {
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  using C = Combine<D>;
+  const int lane = threadIdx.x & 31, team = threadIdx.x / C::team, member = threadIdx.x % C::team;
   const long long index = blockIdx.x, count = (long long)a.rows * a.queryHeads;
+  const float4* partials = (const float4*)a.workspace;
   const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
-  float top = -infinity();
+
+  float o[4] = {0.0f, 0.0f, 0.0f, 0.0f}, sum = 0.0f, top = -infinity();
+  float4 x[C::batch];
+  float2 part[C::batch];
+  auto load = [&](int first) {
+#pragma unroll
+    for (int i = 0; i < C::batch; i++) {
+      const int s = first + i * C::teams;
+      const bool valid = team < C::teams && s < a.splits;
+      part[i] = valid ? statistics[s * count + index] : make_float2(-infinity(), 0.0f);
+      x[i] = valid ? partials[(s * count + index) * C::team + member] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    }
+  };
+  load(team);
   for (int s = lane; s < a.splits; s += warpSize) top = fmaxf(top, statistics[s * count + index].x);
   top = warpMaximum(top);
-
-  float o[D / 32], sum = 0.0f;
+  const float reference = top == -infinity() ? 0.0f : top;
+  for (int first = team;;) {
 #pragma unroll
-  for (int n = 0; n < D / 32; n++) o[n] = 0.0f;
-  if (top != -infinity()) {
-#pragma unroll 4
-    for (int s = warp; s < a.splits; s += 4) {
-      const float2 part = statistics[s * count + index];
-      const float weight = exp2Approximate(part.x - top);
-      sum += weight * part.y;
-#pragma unroll
-      for (int n = 0; n < D / 32; n++) o[n] += weight * a.workspace[(s * count + index) * D + n * 32 + lane];
+    for (int i = 0; i < C::batch; i++) {
+      const float weight = exp2Approximate(part[i].x - reference);
+      sum += weight * part[i].y;
+      o[0] += weight * x[i].x, o[1] += weight * x[i].y, o[2] += weight * x[i].z, o[3] += weight * x[i].w;
     }
+    first += C::batch * C::teams;
+    if (first >= a.splits) break;
+    load(first);
   }
-  __shared__ float parts[4][D + 1];
-#pragma unroll
-  for (int n = 0; n < D / 32; n++) parts[warp][n * 32 + lane] = o[n];
-  if (lane == 0) parts[warp][D] = sum;
+  __shared__ float4 parts[C::teams][C::team];
+  __shared__ float sums[C::teams];
+  if (team < C::teams) {
+    parts[team][member] = make_float4(o[0], o[1], o[2], o[3]);
+    if (member == 0) sums[team] = sum;
+  }
   __syncthreads();
   const int d = threadIdx.x;
-  const float total = parts[0][D] + parts[1][D] + parts[2][D] + parts[3][D];
-  const int row = (int)(index / a.queryHeads), head = (int)(index % a.queryHeads);
   if (d < D) {
-    const float x = parts[0][d] + parts[1][d] + parts[2][d] + parts[3][d];
-    a.o[(long long)row * a.oStride + head * D + d] = toBF16(total > 0.0f ? x / total : 0.0f);
+    float value = 0.0f, total = 0.0f;
+#pragma unroll
+    for (int i = 0; i < C::teams; i++) {
+      value += ((const float*)parts[i])[d];
+      total += sums[i];
+    }
+    const int row = (int)(index / a.queryHeads), head = (int)(index % a.queryHeads);
+    a.o[(long long)row * a.oStride + head * D + d] = toBF16(total > 0.0f ? value / total : 0.0f);
+    if (d == 0 && a.logSumExp != nullptr)
+      a.logSumExp[index] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
   }
-  if (d == 0 && a.logSumExp != nullptr)
-    a.logSumExp[index] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
 }
 
 }  // namespace mi
@@ -373,7 +408,7 @@ template <int D> __device__ __forceinline__ void combineRows(const RowAttentionP
   extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m64_fp8_d##D(RowAttentionParameters a) {         \
     mi::rowAttention<D, 1, 4>(a);                                                                                     \
   }                                                                                                                   \
-  extern "C" __global__ void __launch_bounds__(128) row_attention_combine_d##D(RowAttentionParameters a) {            \
+  extern "C" __global__ void __launch_bounds__(256) row_attention_combine_d##D(RowAttentionParameters a) {            \
     mi::combineRows<D>(a);                                                                                            \
   }
 
