@@ -6,7 +6,7 @@
 //   (AttentionParameters by value)
 //   grid   x = queryHeads * pairs, pairs = (firstPosition + rows - 1) / 128 - firstPosition / 128 + 1; y = z = 1
 //   block  x = 128
-//   dynamic shared memory, bytes: 53504 (d64), 78080 (d96), 102656 (d128); above 48 KiB, so the attribute
+//   dynamic shared memory, bytes: 54528 (d64), 79104 (d96), 103680 (d128); above 48 KiB, so the attribute
 //     CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set once
 //   every element of o in the given rows is written; q and o may be the same memory
 //   strides and base addresses are multiples of 8 elements (16 bytes); rows > 0
@@ -64,13 +64,14 @@ struct Tile {
   static constexpr float slack = 8.0f;   // log2: the running maximum moves only when a score exceeds it by more than this
 };
 
-/// Shared memory: q, two stages of k and v, the ring of columns, the compaction's state.
+/// Shared memory: q, two stages of k and v, the ring of columns, the columns of the next scan, counters, the pair.
 template <int D> struct Layout {
   static constexpr int rowBytes = D * 2;
   static constexpr int keyBytes = Tile::keys * rowBytes;
   static constexpr int stages = Tile::rows * rowBytes;
   static constexpr int ring = stages + 4 * keyBytes;
-  static constexpr int status = ring + Tile::ring * 4;
+  static constexpr int scan = ring + Tile::ring * 4;
+  static constexpr int status = scan + Tile::scan * 4;
   static constexpr int pair = status + 64;
   static constexpr int bytes = pair + 192;
   // Threads side by side on one row in a copy; 96 = 3 * 32 elements takes three passes of 4 threads.
@@ -230,17 +231,16 @@ struct Pair {
   int firstTileRow;     // 2T
   int present;          // bit h: half h has rows in the chunk
   int dense;            // bit h: half h is dense
+  int sparse;           // bit h: half h has rows and is not dense
+  int limit;            // columns from this key on are in diagonal tiles or invisible to sparse halves
   int lowestTile[2];    // window
   int lowestKey[2];
   int listBegin, listEnd;
   int walkLowest;       // the lowest tile that either half may compute
 
-  /// Flags of key tile t that rows, causality and the window leave over.
-  __device__ __forceinline__ int allowed(int t) const {
-    int flags = present;
-    if (t > firstTileRow || t < lowestTile[0]) flags &= ~1;
-    if (t > firstTileRow + 1 || t < lowestTile[1]) flags &= ~2;
-    return flags;
+  /// Flags of the halves whose window reaches key tile t.
+  __device__ __forceinline__ int visible(int t) const {
+    return (t >= lowestTile[0] ? 1 : 0) | (t >= lowestTile[1] ? 2 : 0);
   }
   /// Flags of tile t in a kind 2 list, by bisection.
   __device__ __forceinline__ int listed(int t) const {
@@ -260,52 +260,49 @@ struct Pair {
 };
 
 /// Compacts the plan's columns to those that a half of the pair has to gather: not in its tiles, not at or behind its own
-/// diagonal tile, inside the window. Each warp looks at 64 of every 256 columns; their loads run a scan ahead.
+/// diagonal tile, inside the window. Each warp looks at 64 of every 256 columns, copied to its part of `buffer` at the scan
+/// before: with the steps' own copies they are there one barrier later.
 struct ColumnScan {
-  int next;        // index of this lane's first column behind `later`
-  int limit;       // columns from this key on are in diagonal tiles or invisible
-  int current[2];  // -1: none yet
-  int later[2];
-  unsigned words[2][2];
+  int next;  // index of the scan's first column of this warp, a multiple of 4
 
-  static __device__ __forceinline__ int column(const Pair& pair, int index) {
-    return index < pair.plan.columnCount ? pair.plan.columns[index] : 0x7fffffff;
+  __device__ __forceinline__ void fetch(const Pair& pair, int* buffer, int lane) const {
+    const int left = pair.plan.columnCount - (next + lane * 4);
+    if (lane < 16)
+      copyAsyncPart(sharedAddress(buffer + lane * 4), pair.plan.columns + (left > 0 ? next + lane * 4 : 0),
+                    minimum(maximum(left, 0), 4) * 4);
   }
   /// Returns false when there is nothing to scan.
-  __device__ __forceinline__ bool begin(const Pair& pair, int thread) {
-    const int sparse = pair.present & ~pair.dense;
-    if (pair.plan.kind == 0 || pair.plan.columnCount == 0 || sparse == 0) return false;
-    limit = (pair.firstTileRow + (sparse >> 1 & 1)) * Tile::keys;
-    const int lowest = sparse & 1 ? pair.lowestKey[0] : pair.lowestKey[1];
+  __device__ __forceinline__ bool begin(const Pair& pair, int* buffer, int warp, int lane) {
+    if (pair.plan.kind == 0 || pair.plan.columnCount == 0 || pair.sparse == 0) return false;
+    const int lowest = pair.sparse & 1 ? pair.lowestKey[0] : pair.lowestKey[1];
     int low = 0, high = lowest > 0 ? pair.plan.columnCount : 0;
     while (low < high) {
       const int middle = (low + high) >> 1;
       if (pair.plan.columns[middle] < lowest) low = middle + 1;
       else high = middle;
     }
-    next = low + (thread >> 5) * 64 + (thread & 31);
-    later[0] = column(pair, next);
-    later[1] = column(pair, next + 32);
-    next += Tile::scan;
-    current[0] = current[1] = -1;
+    next = (low & ~3) + warp * 64;
+    fetch(pair, buffer, lane);
     return true;
   }
   /// Appends to the ring behind `produced` entries; an entry is column * 4 + flags. Adds the number of entries, and 65536
   /// at the columns' end, to `added`.
-  __device__ __forceinline__ void run(const Pair& pair, int* ring, int produced, int* added, int lane) {
-    const int sparse = pair.present & ~pair.dense;
-    int flags[2];
+  __device__ __forceinline__ void run(const Pair& pair, int* buffer, int* ring, int produced, int* added, int lane) {
+    int columns[2], flags[2];
     bool behind = false;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-      const int c = current[i], distance = pair.firstTileRow - (c >> 6);
-      behind = behind || c >= limit;
+      const int index = lane + i * 32, c = next + index < pair.plan.columnCount ? buffer[index] : 0x7fffffff;
+      const int distance = pair.firstTileRow - (c >> 6);
+      columns[i] = c;
       flags[i] = 0;
-      if ((unsigned)c < (unsigned)limit) {
+      if (c >= pair.limit) {
+        behind = true;
+      } else {
         const int covered = pair.plan.kind == 1
-            ? (words[i][0] >> (distance & 31) & 1) | (words[i][1] >> ((distance + 1) & 31) & 1) << 1
+            ? (pair.word(distance) >> (distance & 31) & 1) | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1
             : pair.listed(c >> 6);
-        flags[i] = sparse & ~covered;
+        flags[i] = pair.sparse & ~covered;
         if (distance <= 0 || c < pair.lowestKey[0]) flags[i] &= ~1;
         if (c < pair.lowestKey[1]) flags[i] &= ~2;
       }
@@ -316,22 +313,10 @@ struct ColumnScan {
     if (lane == 0) first = atomicAdd(added, __popc(kept0) + __popc(kept1) + end) & 65535;
     first = __shfl_sync(0xffffffffu, first, 0) + produced;
     const unsigned before = (1u << lane) - 1;
-    if (flags[0]) ring[(first + __popc(kept0 & before)) & (Tile::ring - 1)] = current[0] * 4 + flags[0];
-    if (flags[1]) ring[(first + __popc(kept0) + __popc(kept1 & before)) & (Tile::ring - 1)] = current[1] * 4 + flags[1];
-
-    current[0] = later[0];
-    current[1] = later[1];
-    later[0] = column(pair, next);
-    later[1] = column(pair, next + 32);
+    if (flags[0]) ring[(first + __popc(kept0 & before)) & (Tile::ring - 1)] = columns[0] * 4 + flags[0];
+    if (flags[1]) ring[(first + __popc(kept0) + __popc(kept1 & before)) & (Tile::ring - 1)] = columns[1] * 4 + flags[1];
     next += Tile::scan;
-    if (pair.plan.kind == 1) {
-#pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const int distance = pair.firstTileRow - (current[i] >> 6);
-        words[i][0] = pair.word(distance);
-        words[i][1] = pair.word(distance + 1);
-      }
-    }
+    fetch(pair, buffer, lane);
   }
 };
 
@@ -452,6 +437,8 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
     if (plan.kind == 0 || position + h * Tile::half + Tile::half - 1 >= plan.denseFrom) dense |= 1 << h;
   }
   pair.dense = dense;
+  pair.sparse = present & ~dense;
+  pair.limit = position + (present & ~dense & 2 ? Tile::half : 0);
   int listBegin = 0, listEnd = plan.kind == 1 ? plan.stepCount : 0;
   if (plan.kind == 2) {
     const int index = pairIndex - a.planFirstPosition / Tile::rows;
@@ -461,50 +448,55 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   pair.listBegin = listBegin;
   pair.listEnd = listEnd;
   pair.walkLowest = pair.present & 1 ? pair.lowestTile[0] : pair.lowestTile[1];
-  // With a dense half every tile is walked and the plan is asked about the other half; otherwise the list is walked.
-  const bool walkAll = (dense & present) != 0;
+  // With a dense half every tile is walked, and the plan asked about the other half; otherwise the list is walked.
+  const bool walkAll = (dense & present) != 0, mixed = (present & ~dense) != 0, windowed = a.window != 0x7fffffff;
+  const bool reversed = plan.kind == 1;
   int cursor = walkAll ? 2 * pairIndex + (present >> 1) : listBegin;
-  int entry = !walkAll && cursor < listEnd ? plan.steps[cursor] : 0;
+  const int end = walkAll ? pair.walkLowest : listEnd;
+  int entry = !walkAll && cursor < end ? plan.steps[cursor] : 0;
 
-  // The step in hand and the one being copied: tile >= 0, or columns at ringStart.
-  int tile, flags, ringStart = 0, ringCount = 0;
-  int ringNext = 0;
+  // A step is one word, so that the next one takes one register: tile * 4 + flags, or columnStep + place in the ring * 128 +
+  // number of columns, or 0 for none.
+  constexpr int columnStep = 1 << 30;
 
-  // The next tile step, flags 0 at the end of the tiles.
-  auto nextTile = [&](int& tile, int& flags) {
-    flags = 0;
-    tile = -1;
+  // The next tile step, 0 at the end of the tiles.
+  auto nextTile = [&]() {
+    int flags = 0, tile = 0;
     if (walkAll) {
-      while (cursor >= pair.walkLowest && flags == 0) {
+      while (cursor >= end && flags == 0) {
         tile = cursor--;
-        int planned = pair.dense;
-        if (pair.dense != 3 && (pair.present & ~pair.dense) != 0) {
-          const int distance = pair.firstTileRow - tile;
-          const int sparse = pair.plan.kind == 2 ? pair.listed(tile)
-                                                 : (pair.word(distance) >> (distance & 31) & 1)
-                                                       | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1;
-          planned |= sparse;
+        flags = tile > 2 * pairIndex ? present & 2 : present;
+        if (mixed) {
+          const int distance = 2 * pairIndex - tile;
+          const int planned = reversed ? (pair.word(distance) >> (distance & 31) & 1)
+                                             | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1
+                                       : pair.listed(tile);
+          flags &= planned | pair.dense;
         }
-        flags = planned & pair.allowed(tile);
+        if (windowed) flags &= pair.visible(tile);
       }
     } else {
-      while (cursor < pair.listEnd && flags == 0) {
-        tile = pair.plan.kind == 1 ? pair.firstTileRow + 1 - (entry >> 2) : entry >> 2;
-        if (tile < pair.walkLowest) {
-          cursor = pair.listEnd;
-          break;
-        }
-        flags = entry & 3 & pair.allowed(tile);
+      while (cursor < end && flags == 0) {
+        tile = reversed ? 2 * pairIndex + 1 - (entry >> 2) : entry >> 2;
+        flags = entry & (tile > 2 * pairIndex ? present & 2 : present);
         cursor++;
-        if (cursor < pair.listEnd) entry = pair.plan.steps[cursor];
+        if (cursor < end) entry = pair.plan.steps[cursor];
+        if (windowed) flags &= pair.visible(tile);
+        if (tile < 0 || (windowed && tile < pair.walkLowest)) {
+          flags = 0;
+          cursor = end;
+        }
       }
     }
+    return flags ? tile * 4 + flags : 0;
   };
 
-  nextTile(tile, flags);
+  int step = nextTile();
   ColumnScan scan;
-  bool scanned = !scan.begin(pair, thread);
-  int produced = 0;
+  int* scanBuffer = reinterpret_cast<int*>(memory + L::scan) + warp * 64;
+  bool scanned = !scan.begin(pair, scanBuffer, warp, lane);
+  copyAsyncCommit();
+  int produced = 0, ringNext = 0;
 
   Rows<D> w;
 #pragma unroll
@@ -533,27 +525,27 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
     scanned = scanned || sum >= 65536;
     if (thread == 0) added[(iteration + 2) & 3] = 0;
 
-    int followingTile, followingFlags, followingStart = 0, followingCount = 0;
-    nextTile(followingTile, followingFlags);
-    if (followingFlags) {
-      copyTile(stage ^ 1, followingTile);
+    int following = nextTile();
+    if (following) {
+      copyTile(stage ^ 1, following >> 2);
     } else if (produced - ringNext >= Tile::keys || (scanned && produced > ringNext)) {
-      followingTile = -1;
-      followingFlags = 3;
-      followingStart = ringNext & (Tile::ring - 1);
-      followingCount = minimum(produced - ringNext, Tile::keys);
-      copyColumns(stage ^ 1, followingStart, followingCount);
-      ringNext += followingCount;
+      const int start = ringNext & (Tile::ring - 1), count = minimum(produced - ringNext, Tile::keys);
+      following = columnStep + start * 128 + count;
+      copyColumns(stage ^ 1, start, count);
+      ringNext += count;
     }
+    if (!scanned && produced - ringNext < Tile::ahead)
+      scan.run(pair, scanBuffer, ring, produced, added + (iteration & 3), lane);
     copyAsyncCommit();
-    if (!scanned && produced - ringNext < Tile::ahead) scan.run(pair, ring, produced, added + (iteration & 3), lane);
 
     StepMask mask;
-    mask.columns = tile < 0;
+    mask.columns = step >= columnStep;
     mask.ring = ring;
-    mask.ringStart = ringStart;
-    mask.firstKey = tile * Tile::keys;
+    mask.ringStart = step >> 7 & (Tile::ring - 1);
+    mask.firstKey = (step >> 2) * Tile::keys;
+    int flags = step & 3;
     if (mask.columns) {
+      const int ringStart = mask.ringStart, ringCount = step & 127;
       const int place0 = L::place(lane), place1 = L::place(lane + 32);
       const int entry0 = place0 < ringCount ? ring[ringStart + place0] : 0;
       const int entry1 = place1 < ringCount ? ring[ringStart + place1] : 0;
@@ -562,7 +554,7 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
         mask.need[h][0] = __ballot_sync(0xffffffffu, entry0 >> h & 1);
         mask.need[h][1] = __ballot_sync(0xffffffffu, entry1 >> h & 1);
       }
-      if (flags) flags = (mask.need[0][0] | mask.need[0][1] ? 1 : 0) | (mask.need[1][0] | mask.need[1][1] ? 2 : 0);
+      flags = (mask.need[0][0] | mask.need[0][1] ? 1 : 0) | (mask.need[1][0] | mask.need[1][1] ? 2 : 0);
       mask.edge[0] = mask.edge[1] = false;
       if (a.window != 0x7fffffff) {
         const int farthest = __reduce_min_sync(0xffffffffu, minimum(place0 < ringCount ? entry0 >> 2 : 0x7fffffff,
@@ -573,7 +565,7 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
     } else {
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        mask.edge[h] = tile == pair.firstTileRow + h
+        mask.edge[h] = step >> 2 == 2 * pairIndex + h
                        || position + h * Tile::half + Tile::half - 1 - mask.firstKey >= a.window;
     }
     const unsigned kAddress = kLane + stage * 2 * L::keyBytes, vAddress = vLane + stage * 2 * L::keyBytes;
@@ -581,11 +573,8 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
     else if (flags == 1) computeStep<D, 1>(w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
     else if (flags == 2) computeStep<D, 2>(w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
 
-    if (followingFlags == 0 && scanned && produced == ringNext) break;
-    tile = followingTile;
-    flags = followingFlags;
-    ringStart = followingStart;
-    ringCount = followingCount;
+    if (following == 0 && scanned && produced == ringNext) break;
+    step = following;
   }
   copyAsyncWait<0>();
 
@@ -627,6 +616,6 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
 
 }  // namespace mi
 
-extern "C" __global__ void __launch_bounds__(128, 2) attention_d64(AttentionParameters a) { mi::attention<64>(a); }
+extern "C" __global__ void __launch_bounds__(128, 3) attention_d64(AttentionParameters a) { mi::attention<64>(a); }
 extern "C" __global__ void __launch_bounds__(128, 2) attention_d96(AttentionParameters a) { mi::attention<96>(a); }
 extern "C" __global__ void __launch_bounds__(128, 2) attention_d128(AttentionParameters a) { mi::attention<128>(a); }

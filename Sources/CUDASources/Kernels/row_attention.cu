@@ -57,6 +57,9 @@ template <int D, int bytes, int rowWarps> struct RowTile {
   static constexpr int matrixBytes = stageKeys * rowBytes;
   static constexpr int stages = D == 64 ? 6 : 3;
   static constexpr float slack = 8.0f;  // log2; as in attention.cu
+  // e4m3 values are multiplied as fp16, whose range is small: p is raised by 2^bias, to at most 2^15, and loses only what
+  // is below 2^-31 of its row's largest.
+  static constexpr float bias = bytes == 2 ? 0.0f : 7.0f;
 
   /// Position of 16-byte chunk `chunk` of key `key`, so that eight keys' equal chunks lie in different banks.
   static __device__ __forceinline__ int chunkOffset(int key, int chunk) {
@@ -64,10 +67,6 @@ template <int D, int bytes, int rowWarps> struct RowTile {
     return key * rowBytes + ((chunk ^ swizzle) << 4);
   }
 };
-
-/// Bytes 0 and 2 (1 and 3) of four e4m3 values as a bf16 pair.
-__device__ __forceinline__ unsigned evenBytes(unsigned x) { return fp8HighBytesToBF16Pair(x << 8); }
-__device__ __forceinline__ unsigned oddBytes(unsigned x) { return fp8HighBytesToBF16Pair(x); }
 
 template <int D, int bytes, int rowWarps>
 __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
@@ -133,8 +132,10 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   }
 
   // This thread's two packed rows, and q's fragments straight from global memory. With e4m3 keys the 16 dimensions of a
-  // step stand in the order in which a four-byte word yields them: 4c, 4c + 2, then 4c + 1, 4c + 3.
+  // step stand in the order in which a four-byte word yields them, and q becomes fp16 with a power of two taken out of
+  // every row.
   int position[2];
+  float scale[2];
   unsigned q[D / 16][4];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
@@ -143,23 +144,38 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
     const int r = valid ? packed / a.groupSize : 0, member = valid ? packed % a.groupSize : 0;
     position[i] = valid ? a.positions[r] : -1;
     const bf16* from = a.q + (long long)r * a.qStride + (kvHead * a.groupSize + member) * D;
+    if (bytes == 2) {
 #pragma unroll
-    for (int step = 0; step < D / 16; step++) {
-      if (bytes == 2) {
+      for (int step = 0; step < D / 16; step++) {
         q[step][i] = valid ? *(const unsigned*)(from + step * 16 + 2 * (lane & 3)) : 0u;
         q[step][i + 2] = valid ? *(const unsigned*)(from + step * 16 + 2 * (lane & 3) + 8) : 0u;
-      } else {
-        const uint2 four = valid ? *(const uint2*)(from + step * 16 + 4 * (lane & 3)) : make_uint2(0u, 0u);
-        q[step][i] = __byte_perm(four.x, four.y, 0x5410);
-        q[step][i + 2] = __byte_perm(four.x, four.y, 0x7632);
       }
+      scale[i] = a.scaleLog2;
+    } else {
+      float largest = 0.0f;
+#pragma unroll
+      for (int step = 0; step < D / 16; step++) {
+        const uint2 four = valid ? *(const uint2*)(from + step * 16 + 4 * (lane & 3)) : make_uint2(0u, 0u);
+        q[step][i] = four.x;
+        q[step][i + 2] = four.y;
+        largest = fmaxf(largest, fmaxf(fmaxf(fabsf(lowFloat(four.x)), fabsf(highFloat(four.x))),
+                                       fmaxf(fabsf(lowFloat(four.y)), fabsf(highFloat(four.y)))));
+      }
+      largest = quadMaximum(largest);
+      const int exponent = minimum(maximum((int)(__float_as_uint(largest) >> 23), 1), 253);
+      const float down = __uint_as_float((unsigned)(254 - exponent) << 23);  // the largest comes to lie in 1..<2
+#pragma unroll
+      for (int step = 0; step < D / 16; step++) {
+        q[step][i] = toF16Pair(lowFloat(q[step][i]) * down, highFloat(q[step][i]) * down);
+        q[step][i + 2] = toF16Pair(lowFloat(q[step][i + 2]) * down, highFloat(q[step][i + 2]) * down);
+      }
+      scale[i] = a.scaleLog2 * a.keyScales[kvHead] * __uint_as_float((unsigned)exponent << 23);
     }
   }
   if (known) {
     least = __reduce_min_sync(0xffffffffu, least);
     most = __reduce_max_sync(0xffffffffu, most);
   }
-  const float scale = bytes == 2 ? a.scaleLog2 : a.scaleLog2 * a.keyScales[kvHead];
 
   float o[D / 8][4], top[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f};
 #pragma unroll
@@ -196,10 +212,12 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
             multiplyAdd(s[n], q[chunk / 2], f[0], f[1]);
             multiplyAdd(s[n + 1], q[chunk / 2], f[2], f[3]);
           } else {
-            multiplyAdd(s[n], q[chunk], evenBytes(f[0]), oddBytes(f[0]));
-            multiplyAdd(s[n], q[chunk + 1], evenBytes(f[1]), oddBytes(f[1]));
-            multiplyAdd(s[n + 1], q[chunk], evenBytes(f[2]), oddBytes(f[2]));
-            multiplyAdd(s[n + 1], q[chunk + 1], evenBytes(f[3]), oddBytes(f[3]));
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+              unsigned low, high;
+              fp8ToF16Pairs(f[i], low, high);
+              multiplyAddF16(s[n + (i >> 1)], q[chunk + (i & 1)], low, high);
+            }
           }
         }
 
@@ -219,8 +237,8 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
         high[0] = fmaxf(high[0], fmaxf(s[n][0], s[n][1]));
         high[1] = fmaxf(high[1], fmaxf(s[n][2], s[n][3]));
       }
-      high[0] = quadMaximum(high[0]) * scale;
-      high[1] = quadMaximum(high[1]) * scale;
+      high[0] = quadMaximum(high[0]) * scale[0];
+      high[1] = quadMaximum(high[1]) * scale[1];
       if (__any_sync(0xffffffffu, high[0] > top[0] + T::slack || high[1] > top[1] + T::slack)) {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
@@ -235,16 +253,17 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
           }
         }
       }
-      const float m0 = top[0] == -infinity() ? 0.0f : top[0], m1 = top[1] == -infinity() ? 0.0f : top[1];
+      const float m0 = (top[0] == -infinity() ? 0.0f : top[0]) - T::bias;
+      const float m1 = (top[1] == -infinity() ? 0.0f : top[1]) - T::bias;
       unsigned p[keysN / 2][4];
 #pragma unroll
       for (int n = 0; n < keysN; n++) {
-        const float p0 = exp2Approximate(fmaf(s[n][0], scale, -m0)), p1 = exp2Approximate(fmaf(s[n][1], scale, -m0));
-        const float p2 = exp2Approximate(fmaf(s[n][2], scale, -m1)), p3 = exp2Approximate(fmaf(s[n][3], scale, -m1));
+        const float p0 = exp2Approximate(fmaf(s[n][0], scale[0], -m0)), p1 = exp2Approximate(fmaf(s[n][1], scale[0], -m0));
+        const float p2 = exp2Approximate(fmaf(s[n][2], scale[1], -m1)), p3 = exp2Approximate(fmaf(s[n][3], scale[1], -m1));
         sum[0] += p0 + p1;
         sum[1] += p2 + p3;
-        p[n >> 1][(n & 1) * 2] = toBF16Pair(p0, p1);
-        p[n >> 1][(n & 1) * 2 + 1] = toBF16Pair(p2, p3);
+        p[n >> 1][(n & 1) * 2] = bytes == 2 ? toBF16Pair(p0, p1) : toF16Pair(p0, p1);
+        p[n >> 1][(n & 1) * 2 + 1] = bytes == 2 ? toBF16Pair(p2, p3) : toF16Pair(p2, p3);
       }
 
 #pragma unroll
@@ -258,15 +277,21 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
             multiplyAdd(o[chunk + 1], p[n], f[2], f[3]);
           } else {
             // A word holds dimensions 2n, 2n + 1 of two keys: even dimensions make one product, odd ones another.
-            multiplyAdd(o[2 * chunk], p[n], evenBytes(f[0]), evenBytes(f[1]));
-            multiplyAdd(o[2 * chunk + 1], p[n], oddBytes(f[0]), oddBytes(f[1]));
-            multiplyAdd(o[2 * chunk + 2], p[n], evenBytes(f[2]), evenBytes(f[3]));
-            multiplyAdd(o[2 * chunk + 3], p[n], oddBytes(f[2]), oddBytes(f[3]));
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+              unsigned even[2], odd[2];
+              fp8ToF16Pairs(__byte_perm(f[2 * i], 0, 0x3120), even[0], odd[0]);
+              fp8ToF16Pairs(__byte_perm(f[2 * i + 1], 0, 0x3120), even[1], odd[1]);
+              multiplyAddF16(o[2 * chunk + 2 * i], p[n], even[0], even[1]);
+              multiplyAddF16(o[2 * chunk + 2 * i + 1], p[n], odd[0], odd[1]);
+            }
           }
         }
     }
   }
   copyAsyncWait<0>();
+  top[0] -= T::bias;
+  top[1] -= T::bias;
   sum[0] = quadSum(sum[0]);
   sum[1] = quadSum(sum[1]);
 
