@@ -6,7 +6,7 @@
 //   (AttentionParameters by value)
 //   grid   x = queryHeads * pairs, pairs = (firstPosition + rows - 1) / 128 - firstPosition / 128 + 1; y = z = 1
 //   block  x = 128
-//   dynamic shared memory, bytes: 50304 (d64), 74880 (d96), 99456 (d128); above 48 KiB, so the attribute
+//   dynamic shared memory, bytes: 54528 (d64), 79104 (d96), 103680 (d128); above 48 KiB, so the attribute
 //     CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set once
 //   every element of o in the given rows is written; q and o may be the same memory
 //   strides and base addresses are multiples of 8 elements (16 bytes); rows > 0
@@ -14,7 +14,8 @@
 // A block computes a pair of tile rows, 128 query positions, of one head. Every warp owns 16 rows of half 0 and 16 rows of
 // half 1, so that a step which only one half computes still keeps the four schedulers of a multiprocessor busy. The work of
 // a pair is a sequence of steps of 64 keys: first its tiles, descending, then the columns that no tile covers, gathered.
-// While a step is computed the next one is copied; warp 0 meanwhile compacts columns into a ring in shared memory.
+// While a step is computed the next one is copied. Columns are compacted, 256 at a time, into a ring in shared memory that
+// runs ahead of the steps; their order in it is of no account.
 
 #include "common.cuh"
 
@@ -57,22 +58,30 @@ struct Tile {
   static constexpr int half = 64;        // query positions of a tile
   static constexpr int keys = 64;        // keys of a step
   static constexpr int threads = 128;
-  static constexpr int ring = 256;       // compacted columns in shared memory: three steps and a scan, rounded up
+  static constexpr int ring = 1024;      // compacted columns in shared memory
+  static constexpr int scan = 256;       // columns looked at in one go, 64 a warp
+  static constexpr int ahead = ring - 2 * keys - scan;  // scans stop at this many columns behind those being copied
   static constexpr float slack = 8.0f;   // log2: the running maximum moves only when a score exceeds it by more than this
 };
 
-/// Shared memory: q, two stages of k and v, the ring of columns, the compaction's state.
+/// Shared memory: q, two stages of k and v, the ring of columns, the columns of the next scan, counters, the pair.
 template <int D> struct Layout {
   static constexpr int rowBytes = D * 2;
   static constexpr int keyBytes = Tile::keys * rowBytes;
   static constexpr int stages = Tile::rows * rowBytes;
   static constexpr int ring = stages + 4 * keyBytes;
-  static constexpr int status = ring + Tile::ring * 4;
-  static constexpr int bytes = status + 128;
+  static constexpr int scan = ring + Tile::ring * 4;
+  static constexpr int status = scan + Tile::scan * 4;
+  static constexpr int pair = status + 64;
+  static constexpr int bytes = pair + 192;
   // Threads side by side on one row in a copy; 96 = 3 * 32 elements takes three passes of 4 threads.
   static constexpr int rowThreads = D == 128 ? 16 : D == 64 ? 8 : 4;
   static constexpr int rowsAPass = Tile::threads / rowThreads;
+  static constexpr int rowPasses = Tile::keys / rowsAPass;
   static constexpr int chunkPasses = D / 8 / rowThreads;
+
+  /// Where the column of a step's key row stands among the step's 64 in the ring: one thread copies neighbours.
+  static __device__ __forceinline__ int place(int row) { return row % rowsAPass * rowPasses + row / rowsAPass; }
 };
 
 /// Position of 16-byte chunk `chunk` of row `row`, so that eight rows' equal chunks lie in different banks.
@@ -147,7 +156,7 @@ __device__ __forceinline__ void computeStep(Rows<D>& w, unsigned qAddress, unsig
 #pragma unroll
         for (int j = 0; j < 4; j++) {
           const int index = n * 8 + 2 * (lane & 3) + (j & 1);
-          const int key = mask.columns ? mask.ring[(mask.ringStart + index) & (Tile::ring - 1)] >> 2 : mask.firstKey + index;
+          const int key = mask.columns ? mask.ring[mask.ringStart + Layout<D>::place(index)] >> 2 : mask.firstKey + index;
           const int distance = row + (j >> 1) * 8 - key;
           if (distance < 0 || distance >= window) s[h][n][j] = -infinity();
         }
@@ -222,16 +231,16 @@ struct Pair {
   int firstTileRow;     // 2T
   int present;          // bit h: half h has rows in the chunk
   int dense;            // bit h: half h is dense
+  int sparse;           // bit h: half h has rows and is not dense
+  int limit;            // columns from this key on are in diagonal tiles or invisible to sparse halves
   int lowestTile[2];    // window
   int lowestKey[2];
   int listBegin, listEnd;
+  int walkLowest;       // the lowest tile that either half may compute
 
-  /// Flags of key tile t that rows, causality and the window leave over.
-  __device__ __forceinline__ int allowed(int t) const {
-    int flags = present;
-    if (t > firstTileRow || t < lowestTile[0]) flags &= ~1;
-    if (t > firstTileRow + 1 || t < lowestTile[1]) flags &= ~2;
-    return flags;
+  /// Flags of the halves whose window reaches key tile t.
+  __device__ __forceinline__ int visible(int t) const {
+    return (t >= lowestTile[0] ? 1 : 0) | (t >= lowestTile[1] ? 2 : 0);
   }
   /// Flags of tile t in a kind 2 list, by bisection.
   __device__ __forceinline__ int listed(int t) const {
@@ -250,85 +259,64 @@ struct Pair {
   }
 };
 
-/// Compacts, in warp 0, the plan's columns to those that a half of the pair has to gather: not in its tiles, not at or
-/// behind its own diagonal tile, inside the window. 64 columns a scan; their loads run one and two scans ahead.
+/// Compacts the plan's columns to those that a half of the pair has to gather: not in its tiles, not at or behind its own
+/// diagonal tile, inside the window. Each warp looks at 64 of every 256 columns, copied to its part of `buffer` at the scan
+/// before: with the steps' own copies they are there one barrier later.
 struct ColumnScan {
-  int next;          // index of the first column of `later`
-  int end;
-  int limit;         // columns from this key on are in diagonal tiles or invisible
-  int current[2], later[2];
-  unsigned words[2][2];
-  int produced;
-  bool exhausted;
+  int next;  // index of the scan's first column of this warp, a multiple of 4
 
-  __device__ __forceinline__ int column(const Pair& pair, int index) const {
-    return index < end ? pair.plan.columns[index] : 0x7fffffff;
+  __device__ __forceinline__ void fetch(const Pair& pair, int* buffer, int lane) const {
+    const int left = pair.plan.columnCount - (next + lane * 4);
+    if (lane < 16)
+      copyAsyncPart(sharedAddress(buffer + lane * 4), pair.plan.columns + (left > 0 ? next + lane * 4 : 0),
+                    minimum(maximum(left, 0), 4) * 4);
   }
-  __device__ __forceinline__ void loadWords(const Pair& pair) {
-    if (pair.plan.kind != 1) return;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      const int distance = pair.firstTileRow - (current[i] >> 6);
-      words[i][0] = pair.word(distance);
-      words[i][1] = pair.word(distance + 1);
-    }
-  }
-  __device__ __forceinline__ void begin(const Pair& pair, int lane) {
-    const int sparse = pair.present & ~pair.dense;
-    produced = 0;
-    end = pair.plan.columnCount;
-    exhausted = pair.plan.kind == 0 || end == 0 || sparse == 0;
-    if (exhausted) return;
-    limit = (pair.firstTileRow + (sparse >> 1 & 1)) * Tile::keys;
-    const int lowest = sparse & 1 ? pair.lowestKey[0] : pair.lowestKey[1];
-    int low = 0, high = lowest > 0 ? end : 0;
+  /// Returns false when there is nothing to scan.
+  __device__ __forceinline__ bool begin(const Pair& pair, int* buffer, int warp, int lane) {
+    if (pair.plan.kind == 0 || pair.plan.columnCount == 0 || pair.sparse == 0) return false;
+    const int lowest = pair.sparse & 1 ? pair.lowestKey[0] : pair.lowestKey[1];
+    int low = 0, high = lowest > 0 ? pair.plan.columnCount : 0;
     while (low < high) {
       const int middle = (low + high) >> 1;
       if (pair.plan.columns[middle] < lowest) low = middle + 1;
       else high = middle;
     }
-    next = low + 64;
-    current[0] = column(pair, low + lane);
-    current[1] = column(pair, low + 32 + lane);
-    later[0] = column(pair, low + 64 + lane);
-    later[1] = column(pair, low + 96 + lane);
-    loadWords(pair);
+    next = (low & ~3) + warp * 64;
+    fetch(pair, buffer, lane);
+    return true;
   }
-  /// Scans until the ring holds `wanted` entries in all, or the columns end. An entry is column * 4 + flags.
-  __device__ __forceinline__ void fill(const Pair& pair, int* ring, int wanted, int lane) {
-    const int sparse = pair.present & ~pair.dense;
-    while (!exhausted && produced < wanted) {
-      bool behind = false;
+  /// Appends to the ring behind `produced` entries; an entry is column * 4 + flags. Adds the number of entries, and 65536
+  /// at the columns' end, to `added`.
+  __device__ __forceinline__ void run(const Pair& pair, int* buffer, int* ring, int produced, int* added, int lane) {
+    int columns[2], flags[2];
+    bool behind = false;
 #pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const int c = current[i], distance = pair.firstTileRow - (c >> 6);
-        const bool inside = c < limit;
-        behind = behind || !inside;
-        int flags = 0;
-        if (inside) {
-          int covered;
-          if (pair.plan.kind == 1) {
-            covered = (words[i][0] >> (distance & 31) & 1) | (words[i][1] >> ((distance + 1) & 31) & 1) << 1;
-          } else {
-            covered = pair.listed(c >> 6);
-          }
-          flags = sparse & ~covered;
-          if (distance <= 0 || c < pair.lowestKey[0]) flags &= ~1;
-          if (c < pair.lowestKey[1]) flags &= ~2;
-        }
-        const unsigned kept = __ballot_sync(0xffffffffu, flags != 0);
-        if (flags != 0) ring[(produced + __popc(kept & ((1u << lane) - 1))) & (Tile::ring - 1)] = c * 4 + flags;
-        produced += __popc(kept);
+    for (int i = 0; i < 2; i++) {
+      const int index = lane + i * 32, c = next + index < pair.plan.columnCount ? buffer[index] : 0x7fffffff;
+      const int distance = pair.firstTileRow - (c >> 6);
+      columns[i] = c;
+      flags[i] = 0;
+      if (c >= pair.limit) {
+        behind = true;
+      } else {
+        const int covered = pair.plan.kind == 1
+            ? (pair.word(distance) >> (distance & 31) & 1) | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1
+            : pair.listed(c >> 6);
+        flags[i] = pair.sparse & ~covered;
+        if (distance <= 0 || c < pair.lowestKey[0]) flags[i] &= ~1;
+        if (c < pair.lowestKey[1]) flags[i] &= ~2;
       }
-      exhausted = __any_sync(0xffffffffu, behind);
-      current[0] = later[0];
-      current[1] = later[1];
-      next += 64;
-      later[0] = column(pair, next + lane);
-      later[1] = column(pair, next + 32 + lane);
-      loadWords(pair);
     }
-    __syncwarp();
+    const unsigned kept0 = __ballot_sync(0xffffffffu, flags[0] != 0), kept1 = __ballot_sync(0xffffffffu, flags[1] != 0);
+    const int end = __any_sync(0xffffffffu, behind) ? 65536 : 0;
+    int first = 0;
+    if (lane == 0) first = atomicAdd(added, __popc(kept0) + __popc(kept1) + end) & 65535;
+    first = __shfl_sync(0xffffffffu, first, 0) + produced;
+    const unsigned before = (1u << lane) - 1;
+    if (flags[0]) ring[(first + __popc(kept0 & before)) & (Tile::ring - 1)] = columns[0] * 4 + flags[0];
+    if (flags[1]) ring[(first + __popc(kept0) + __popc(kept1 & before)) & (Tile::ring - 1)] = columns[1] * 4 + flags[1];
+    next += Tile::scan;
+    fetch(pair, buffer, lane);
   }
 };
 
@@ -337,7 +325,7 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   extern __shared__ __align__(1024) unsigned char memory[];
   const unsigned base = sharedAddress(memory);
   int* ring = reinterpret_cast<int*>(memory + L::ring);
-  int* status = reinterpret_cast<int*>(memory + L::status);  // [2]: entries produced, * 2 + exhausted
+  int* added = reinterpret_cast<int*>(memory + L::status);  // [4]: entries that the scans of one iteration appended
   const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
 
   // Blocks that run together share keys: kv head outermost, then pairs from the longest on, then the heads of the group.
@@ -349,67 +337,6 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   const int position = pairIndex * Tile::rows;
   const bf16* k = a.k + kvHead * a.kvHeadStride;
   const bf16* v = a.v + kvHead * a.kvHeadStride;
-
-  Pair pair;
-  pair.plan = a.heads[head];
-  pair.firstTileRow = 2 * pairIndex;
-  pair.present = (a.firstPosition < position + Tile::half ? 1 : 0) | (keyEnd > position + Tile::half ? 2 : 0);
-  pair.dense = 0;
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-    const int first = maximum(position + h * Tile::half, a.firstPosition);
-    const int lowest = a.window > first ? 0 : first - a.window + 1;
-    pair.lowestKey[h] = lowest;
-    pair.lowestTile[h] = lowest / Tile::keys;
-    if (pair.plan.kind == 0 || position + h * Tile::half + Tile::half - 1 >= pair.plan.denseFrom) pair.dense |= 1 << h;
-  }
-  pair.listBegin = 0;
-  pair.listEnd = pair.plan.kind == 1 ? pair.plan.stepCount : 0;
-  if (pair.plan.kind == 2) {
-    const int index = pairIndex - a.planFirstPosition / Tile::rows;
-    pair.listBegin = pair.plan.stepOffsets[index];
-    pair.listEnd = pair.plan.stepOffsets[index + 1];
-  }
-  const int lowestTile = pair.present & 1 ? pair.lowestTile[0] : pair.lowestTile[1];
-  // With a dense half every tile is walked and the plan is asked about the other half; otherwise the list is walked.
-  const bool walkAll = (pair.dense & pair.present) != 0;
-  int cursor = walkAll ? pair.firstTileRow + (pair.present >> 1) : pair.listBegin;
-  int entry = !walkAll && cursor < pair.listEnd ? pair.plan.steps[cursor] : 0;
-
-  // The step in hand and the one being copied: tile >= 0, or columns at ringStart.
-  int tile, flags, ringStart = 0, ringCount = 0;
-  int ringNext = 0;
-
-  // The next tile step, flags 0 at the end of the tiles.
-  auto nextTile = [&](int& tile, int& flags) {
-    flags = 0;
-    tile = -1;
-    if (walkAll) {
-      while (cursor >= lowestTile && flags == 0) {
-        tile = cursor--;
-        int planned = pair.dense;
-        if (pair.dense != 3 && (pair.present & ~pair.dense) != 0) {
-          const int distance = pair.firstTileRow - tile;
-          const int sparse = pair.plan.kind == 2 ? pair.listed(tile)
-                                                 : (pair.word(distance) >> (distance & 31) & 1)
-                                                       | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1;
-          planned |= sparse;
-        }
-        flags = planned & pair.allowed(tile);
-      }
-    } else {
-      while (cursor < pair.listEnd && flags == 0) {
-        tile = pair.plan.kind == 1 ? pair.firstTileRow + 1 - (entry >> 2) : entry >> 2;
-        if (tile < lowestTile) {
-          cursor = pair.listEnd;
-          break;
-        }
-        flags = entry & 3 & pair.allowed(tile);
-        cursor++;
-        if (cursor < pair.listEnd) entry = pair.plan.steps[cursor];
-      }
-    }
-  };
 
   const int copyRow = thread / L::rowThreads, copyChunk = thread % L::rowThreads;
   const unsigned copyTo = base + L::stages + chunkOffset<D>(copyRow, copyChunk);
@@ -445,15 +372,32 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   };
   auto copyColumns = [&](int stage, int start, int count) {
     const unsigned to = copyTo + stage * 2 * L::keyBytes;
+    int entries[L::rowPasses];
+    const int* from = ring + start + copyRow * L::rowPasses;  // start is a multiple of 64
+#pragma unroll
+    for (int i = 0; i < L::rowPasses; i += 2) {
+      const int2 two = *reinterpret_cast<const int2*>(from + i);
+      entries[i] = two.x;
+      entries[i + 1] = two.y;
+    }
 #pragma unroll
     for (int row = 0; row < Tile::keys; row += L::rowsAPass) {
-      const bool valid = copyRow + row < count;
-      const int column = valid ? ring[(start + copyRow + row) & (Tile::ring - 1)] >> 2 : 0;
-      const long long offset = (long long)column * D + copyChunk * 8;
+      const int i = row / L::rowsAPass;
+      if (count == Tile::keys) {
+        const long long offset = (long long)(entries[i] >> 2) * D + copyChunk * 8;
 #pragma unroll
-      for (int c = 0; c < L::chunkPasses; c++) {
-        copyAsync16(to + row * L::rowBytes + c * L::rowThreads * 16, k + offset + c * L::rowThreads * 8, valid);
-        copyAsync16(to + L::keyBytes + row * L::rowBytes + c * L::rowThreads * 16, v + offset + c * L::rowThreads * 8, valid);
+        for (int c = 0; c < L::chunkPasses; c++) {
+          copyAsync16(to + row * L::rowBytes + c * L::rowThreads * 16, k + offset + c * L::rowThreads * 8);
+          copyAsync16(to + L::keyBytes + row * L::rowBytes + c * L::rowThreads * 16, v + offset + c * L::rowThreads * 8);
+        }
+      } else {
+        const bool valid = copyRow * L::rowPasses + i < count;
+        const long long offset = (long long)(valid ? entries[i] >> 2 : 0) * D + copyChunk * 8;
+#pragma unroll
+        for (int c = 0; c < L::chunkPasses; c++) {
+          copyAsync16(to + row * L::rowBytes + c * L::rowThreads * 16, k + offset + c * L::rowThreads * 8, valid);
+          copyAsync16(to + L::keyBytes + row * L::rowBytes + c * L::rowThreads * 16, v + offset + c * L::rowThreads * 8, valid);
+        }
       }
     }
   };
@@ -470,16 +414,89 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
                     q + (valid ? (long long)r * a.qStride : 0) + copyChunk * 8 + c * L::rowThreads * 8, valid);
     }
   }
-  nextTile(tile, flags);  // a half with rows has its diagonal tile, so the first step is a tile
-  if (flags) copyTile(0, tile);
+  // A half with rows has its diagonal tile, so the first step is known before the plan: its copy hides the plan's loads.
+  const int present = (a.firstPosition < position + Tile::half ? 1 : 0) | (keyEnd > position + Tile::half ? 2 : 0);
+  copyTile(0, 2 * pairIndex + (present >> 1));
   copyAsyncCommit();
+  if (thread < 4) added[thread] = 0;
 
-  ColumnScan scan;
-  if (warp == 0) {
-    scan.begin(pair, lane);
-    scan.fill(pair, ring, Tile::keys, lane);
-    if (lane == 0) status[1] = scan.produced * 2 + scan.exhausted;
+  // In shared memory for want of registers. Every thread writes the same values, each place once, so that none has to wait
+  // for another.
+  Pair& pair = *reinterpret_cast<Pair*>(memory + L::pair);
+  pair.firstTileRow = 2 * pairIndex;
+  pair.present = present;
+  const HeadPlan plan = a.heads[head];
+  pair.plan = plan;
+  int dense = 0;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int first = maximum(position + h * Tile::half, a.firstPosition);
+    const int lowest = a.window > first ? 0 : first - a.window + 1;
+    pair.lowestKey[h] = lowest;
+    pair.lowestTile[h] = lowest / Tile::keys;
+    if (plan.kind == 0 || position + h * Tile::half + Tile::half - 1 >= plan.denseFrom) dense |= 1 << h;
   }
+  pair.dense = dense;
+  pair.sparse = present & ~dense;
+  pair.limit = position + (present & ~dense & 2 ? Tile::half : 0);
+  int listBegin = 0, listEnd = plan.kind == 1 ? plan.stepCount : 0;
+  if (plan.kind == 2) {
+    const int index = pairIndex - a.planFirstPosition / Tile::rows;
+    listBegin = plan.stepOffsets[index];
+    listEnd = plan.stepOffsets[index + 1];
+  }
+  pair.listBegin = listBegin;
+  pair.listEnd = listEnd;
+  pair.walkLowest = pair.present & 1 ? pair.lowestTile[0] : pair.lowestTile[1];
+  // With a dense half every tile is walked, and the plan asked about the other half; otherwise the list is walked.
+  const bool walkAll = (dense & present) != 0, mixed = (present & ~dense) != 0, windowed = a.window != 0x7fffffff;
+  const bool reversed = plan.kind == 1;
+  int cursor = walkAll ? 2 * pairIndex + (present >> 1) : listBegin;
+  const int end = walkAll ? pair.walkLowest : listEnd;
+  int entry = !walkAll && cursor < end ? plan.steps[cursor] : 0;
+
+  // A step is one word, so that the next one takes one register: tile * 4 + flags, or columnStep + place in the ring * 128 +
+  // number of columns, or 0 for none.
+  constexpr int columnStep = 1 << 30;
+
+  // The next tile step, 0 at the end of the tiles.
+  auto nextTile = [&]() {
+    int flags = 0, tile = 0;
+    if (walkAll) {
+      while (cursor >= end && flags == 0) {
+        tile = cursor--;
+        flags = tile > 2 * pairIndex ? present & 2 : present;
+        if (mixed) {
+          const int distance = 2 * pairIndex - tile;
+          const int planned = reversed ? (pair.word(distance) >> (distance & 31) & 1)
+                                             | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1
+                                       : pair.listed(tile);
+          flags &= planned | pair.dense;
+        }
+        if (windowed) flags &= pair.visible(tile);
+      }
+    } else {
+      while (cursor < end && flags == 0) {
+        tile = reversed ? 2 * pairIndex + 1 - (entry >> 2) : entry >> 2;
+        flags = entry & (tile > 2 * pairIndex ? present & 2 : present);
+        cursor++;
+        if (cursor < end) entry = pair.plan.steps[cursor];
+        if (windowed) flags &= pair.visible(tile);
+        if (tile < 0 || (windowed && tile < pair.walkLowest)) {
+          flags = 0;
+          cursor = end;
+        }
+      }
+    }
+    return flags ? tile * 4 + flags : 0;
+  };
+
+  int step = nextTile();
+  ColumnScan scan;
+  int* scanBuffer = reinterpret_cast<int*>(memory + L::scan) + warp * 64;
+  bool scanned = !scan.begin(pair, scanBuffer, warp, lane);
+  copyAsyncCommit();
+  int produced = 0, ringNext = 0;
 
   Rows<D> w;
 #pragma unroll
@@ -497,66 +514,67 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   const unsigned vLane = base + L::stages + L::keyBytes + chunkOffset<D>(lane & 15, lane >> 4);
   const int firstRow = position + warp * 16 + (lane >> 2);
 
-  for (int iteration = 0; flags != 0; iteration++) {
+  for (int iteration = 0;; iteration++) {
     const int stage = iteration & 1;
     copyAsyncWait<0>();
     __syncthreads();
 
-    int followingTile, followingFlags, followingStart = 0, followingCount = 0;
-    nextTile(followingTile, followingFlags);
-    if (followingFlags) {
-      copyTile(stage ^ 1, followingTile);
-    } else {
-      // Written before the barrier above; the slot is written again only behind the next one.
-      const int available = (status[stage ^ 1] >> 1) - ringNext;
-      followingTile = -1;
-      followingStart = ringNext;
-      followingCount = minimum(available, Tile::keys);
-      if (followingCount > 0) {
-        copyColumns(stage ^ 1, followingStart, followingCount);
-        followingFlags = 3;
-        ringNext += followingCount;
-      }
+    // Four counters in turn: added to in one iteration, read in the next, cleared in the one after.
+    const int sum = added[(iteration + 3) & 3];
+    produced += sum & 65535;
+    scanned = scanned || sum >= 65536;
+    if (thread == 0) added[(iteration + 2) & 3] = 0;
+
+    int following = nextTile();
+    if (following) {
+      copyTile(stage ^ 1, following >> 2);
+    } else if (produced - ringNext >= Tile::keys || (scanned && produced > ringNext)) {
+      const int start = ringNext & (Tile::ring - 1), count = minimum(produced - ringNext, Tile::keys);
+      following = columnStep + start * 128 + count;
+      copyColumns(stage ^ 1, start, count);
+      ringNext += count;
     }
+    if (!scanned && produced - ringNext < Tile::ahead)
+      scan.run(pair, scanBuffer, ring, produced, added + (iteration & 3), lane);
     copyAsyncCommit();
-    if (warp == 0) {
-      scan.fill(pair, ring, ringNext + Tile::keys, lane);
-      if (lane == 0) status[stage] = scan.produced * 2 + scan.exhausted;
-    }
 
     StepMask mask;
-    mask.columns = tile < 0;
+    mask.columns = step >= columnStep;
     mask.ring = ring;
-    mask.ringStart = ringStart;
-    mask.firstKey = tile * Tile::keys;
+    mask.ringStart = step >> 7 & (Tile::ring - 1);
+    mask.firstKey = (step >> 2) * Tile::keys;
+    int flags = step & 3;
     if (mask.columns) {
-      const int entry0 = lane < ringCount ? ring[(ringStart + lane) & (Tile::ring - 1)] : 0;
-      const int entry1 = lane + 32 < ringCount ? ring[(ringStart + lane + 32) & (Tile::ring - 1)] : 0;
+      const int ringStart = mask.ringStart, ringCount = step & 127;
+      const int place0 = L::place(lane), place1 = L::place(lane + 32);
+      const int entry0 = place0 < ringCount ? ring[ringStart + place0] : 0;
+      const int entry1 = place1 < ringCount ? ring[ringStart + place1] : 0;
 #pragma unroll
       for (int h = 0; h < 2; h++) {
         mask.need[h][0] = __ballot_sync(0xffffffffu, entry0 >> h & 1);
         mask.need[h][1] = __ballot_sync(0xffffffffu, entry1 >> h & 1);
       }
-      flags = ((mask.need[0][0] | mask.need[0][1]) != 0 ? 1 : 0) | ((mask.need[1][0] | mask.need[1][1]) != 0 ? 2 : 0);
-      // The first column is the farthest one.
-      const int farthest = ring[ringStart & (Tile::ring - 1)] >> 2;
+      flags = (mask.need[0][0] | mask.need[0][1] ? 1 : 0) | (mask.need[1][0] | mask.need[1][1] ? 2 : 0);
+      mask.edge[0] = mask.edge[1] = false;
+      if (a.window != 0x7fffffff) {
+        const int farthest = __reduce_min_sync(0xffffffffu, minimum(place0 < ringCount ? entry0 >> 2 : 0x7fffffff,
+                                                                    place1 < ringCount ? entry1 >> 2 : 0x7fffffff));
 #pragma unroll
-      for (int h = 0; h < 2; h++) mask.edge[h] = position + h * Tile::half + Tile::half - 1 - farthest >= a.window;
+        for (int h = 0; h < 2; h++) mask.edge[h] = position + h * Tile::half + Tile::half - 1 - farthest >= a.window;
+      }
     } else {
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        mask.edge[h] = tile == pair.firstTileRow + h
+        mask.edge[h] = step >> 2 == 2 * pairIndex + h
                        || position + h * Tile::half + Tile::half - 1 - mask.firstKey >= a.window;
     }
     const unsigned kAddress = kLane + stage * 2 * L::keyBytes, vAddress = vLane + stage * 2 * L::keyBytes;
     if (flags == 3) computeStep<D, 3>(w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
     else if (flags == 1) computeStep<D, 1>(w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
-    else computeStep<D, 2>(w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
+    else if (flags == 2) computeStep<D, 2>(w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
 
-    tile = followingTile;
-    flags = followingFlags;
-    ringStart = followingStart;
-    ringCount = followingCount;
+    if (following == 0 && scanned && produced == ringNext) break;
+    step = following;
   }
   copyAsyncWait<0>();
 
@@ -598,6 +616,6 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
 
 }  // namespace mi
 
-extern "C" __global__ void __launch_bounds__(128, 2) attention_d64(AttentionParameters a) { mi::attention<64>(a); }
+extern "C" __global__ void __launch_bounds__(128, 3) attention_d64(AttentionParameters a) { mi::attention<64>(a); }
 extern "C" __global__ void __launch_bounds__(128, 2) attention_d96(AttentionParameters a) { mi::attention<96>(a); }
 extern "C" __global__ void __launch_bounds__(128, 2) attention_d128(AttentionParameters a) { mi::attention<128>(a); }

@@ -53,6 +53,27 @@ __device__ __forceinline__ unsigned fp8HighBytesToBF16Pair(unsigned x) {
   return r;
 }
 
+/// Two fp32 values to a packed fp16 pair, nearest, ties to even; `low` becomes element 0. Beyond 65504: infinity.
+__device__ __forceinline__ unsigned toF16Pair(float low, float high) {
+  unsigned r;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+
+/// Four e4m3 values to two fp16 pairs, exact: bytes 0 and 1, bytes 2 and 3. A cache must not hold the NaN codes 0x7f, 0xff.
+__device__ __forceinline__ void fp8ToF16Pairs(unsigned x, unsigned& low, unsigned& high) {
+#if __CUDA_ARCH__ >= 890
+  asm("{ .reg .b16 a, b; mov.b32 {a, b}, %2; cvt.rn.f16x2.e4m3x2 %0, a; cvt.rn.f16x2.e4m3x2 %1, b; }"
+      : "=r"(low), "=r"(high)
+      : "r"(x));
+#else
+  // Exponent and mantissa bits moved into fp16's fields scale by 2^-8, which one multiplication undoes.
+  const unsigned a = __byte_perm(x, 0, 0x1404), b = __byte_perm(x, 0, 0x3424);
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(low) : "r"((a & 0x80008000u) | ((a & 0x7f007f00u) >> 1)), "r"(0x5c005c00u));
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(high) : "r"((b & 0x80008000u) | ((b & 0x7f007f00u) >> 1)), "r"(0x5c005c00u));
+#endif
+}
+
 // MARK: Transcendentals (approximate units; inputs and results of subnormal size are flushed)
 
 __device__ __forceinline__ float exp2Approximate(float x) {
@@ -104,6 +125,11 @@ __device__ __forceinline__ void copyAsync16(unsigned shared, const void* global,
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0) : "memory");
 }
 
+/// Copies `bytes` (0 to 16) and fills the rest of the 16 with zeros. `global` must be a valid address also for 0 bytes.
+__device__ __forceinline__ void copyAsyncPart(unsigned shared, const void* global, int bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(bytes) : "memory");
+}
+
 __device__ __forceinline__ void copyAsyncCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 /// Waits until at most `pending` of this thread's committed groups are under way.
@@ -134,6 +160,13 @@ __device__ __forceinline__ void multiplyAdd(float (&c)[4], const unsigned (&a)[4
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// As `multiplyAdd` with fp16 operands.
+__device__ __forceinline__ void multiplyAddF16(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 }  // namespace mi

@@ -16,7 +16,7 @@
 //      splits: any number >= 1; one wave is about 2 * multiprocessors / (y * z), at most ceil(keys / 64)
 // 2. row_attention_combine_dD
 //      (RowAttentionParameters by value)
-//      grid   x = rows * queryHeads;  block  x = 128;  no dynamic shared memory
+//      grid   x = rows * queryHeads;  block  x = 256;  no dynamic shared memory
 //
 // workspace: splits * rows * queryHeads * (D + 2) floats; not initialised, not kept between calls.
 // Keys above the largest position are never read. A row at a negative position gets o = 0 and logSumExp = -infinity.
@@ -39,6 +39,7 @@ struct RowAttentionParameters {
   int queryHeads;
   int groupSize;             ///< query heads a kv head, 1 to 16 (any number with m64)
   int splits;                ///< grid x of the first launch
+  int keys;                  ///< 1 + the largest position where the host knows it, so that copies start at once; else 0
   int window;                ///< keys with i - j >= window are invisible; INT_MAX: none
   float scaleLog2;           ///< scale * log2(e), positive
 };
@@ -56,6 +57,9 @@ template <int D, int bytes, int rowWarps> struct RowTile {
   static constexpr int matrixBytes = stageKeys * rowBytes;
   static constexpr int stages = D == 64 ? 6 : 3;
   static constexpr float slack = 8.0f;  // log2; as in attention.cu
+  // e4m3 values are multiplied as fp16, whose range is small: p is raised by 2^bias, to at most 2^15, and loses only what
+  // is below 2^-31 of its row's largest.
+  static constexpr float bias = bytes == 2 ? 0.0f : 7.0f;
 
   /// Position of 16-byte chunk `chunk` of key `key`, so that eight keys' equal chunks lie in different banks.
   static __device__ __forceinline__ int chunkOffset(int key, int chunk) {
@@ -63,10 +67,6 @@ template <int D, int bytes, int rowWarps> struct RowTile {
     return key * rowBytes + ((chunk ^ swizzle) << 4);
   }
 };
-
-/// Bytes 0 and 2 (1 and 3) of four e4m3 values as a bf16 pair.
-__device__ __forceinline__ unsigned evenBytes(unsigned x) { return fp8HighBytesToBF16Pair(x << 8); }
-__device__ __forceinline__ unsigned oddBytes(unsigned x) { return fp8HighBytesToBF16Pair(x); }
 
 template <int D, int bytes, int rowWarps>
 __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
@@ -82,15 +82,18 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   const int firstRow = firstPacked / a.groupSize;
   const int lastRow = (minimum(firstPacked + T::rows, packedRows) - 1) / a.groupSize;
   int least = 0x7fffffff, most = -1;
+  const bool known = rowWarps == 1 && a.keys > 0 && a.window == 0x7fffffff;
   for (int r = firstRow + lane; r <= lastRow; r += warpSize) {
     const int position = a.positions[r];
     least = minimum(least, position);
     most = maximum(most, position);
   }
-  least = __reduce_min_sync(0xffffffffu, least);
-  most = __reduce_max_sync(0xffffffffu, most);
-  const int end = most + 1;
-  const int begin = least >= a.window ? (least - a.window + 1) / T::stageKeys * T::stageKeys : 0;
+  if (!known) {
+    least = __reduce_min_sync(0xffffffffu, least);
+    most = __reduce_max_sync(0xffffffffu, most);
+  }
+  const int end = known ? a.keys : most + 1;
+  const int begin = !known && least >= a.window ? (least - a.window + 1) / T::stageKeys * T::stageKeys : 0;
   const long long steps = end > begin ? (end - begin + T::stageKeys - 1) / T::stageKeys : 0;
   const int firstStep = (int)(steps * split / a.splits), stepCount = (int)(steps * (split + 1) / a.splits) - firstStep;
   const int firstKey = begin + firstStep * T::stageKeys;
@@ -129,8 +132,10 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   }
 
   // This thread's two packed rows, and q's fragments straight from global memory. With e4m3 keys the 16 dimensions of a
-  // step stand in the order in which a four-byte word yields them: 4c, 4c + 2, then 4c + 1, 4c + 3.
+  // step stand in the order in which a four-byte word yields them, and q becomes fp16 with a power of two taken out of
+  // every row.
   int position[2];
+  float scale[2];
   unsigned q[D / 16][4];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
@@ -139,19 +144,38 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
     const int r = valid ? packed / a.groupSize : 0, member = valid ? packed % a.groupSize : 0;
     position[i] = valid ? a.positions[r] : -1;
     const bf16* from = a.q + (long long)r * a.qStride + (kvHead * a.groupSize + member) * D;
+    if (bytes == 2) {
 #pragma unroll
-    for (int step = 0; step < D / 16; step++) {
-      if (bytes == 2) {
+      for (int step = 0; step < D / 16; step++) {
         q[step][i] = valid ? *(const unsigned*)(from + step * 16 + 2 * (lane & 3)) : 0u;
         q[step][i + 2] = valid ? *(const unsigned*)(from + step * 16 + 2 * (lane & 3) + 8) : 0u;
-      } else {
-        const uint2 four = valid ? *(const uint2*)(from + step * 16 + 4 * (lane & 3)) : make_uint2(0u, 0u);
-        q[step][i] = __byte_perm(four.x, four.y, 0x5410);
-        q[step][i + 2] = __byte_perm(four.x, four.y, 0x7632);
       }
+      scale[i] = a.scaleLog2;
+    } else {
+      float largest = 0.0f;
+#pragma unroll
+      for (int step = 0; step < D / 16; step++) {
+        const uint2 four = valid ? *(const uint2*)(from + step * 16 + 4 * (lane & 3)) : make_uint2(0u, 0u);
+        q[step][i] = four.x;
+        q[step][i + 2] = four.y;
+        largest = fmaxf(largest, fmaxf(fmaxf(fabsf(lowFloat(four.x)), fabsf(highFloat(four.x))),
+                                       fmaxf(fabsf(lowFloat(four.y)), fabsf(highFloat(four.y)))));
+      }
+      largest = quadMaximum(largest);
+      const int exponent = minimum(maximum((int)(__float_as_uint(largest) >> 23), 1), 253);
+      const float down = __uint_as_float((unsigned)(254 - exponent) << 23);  // the largest comes to lie in 1..<2
+#pragma unroll
+      for (int step = 0; step < D / 16; step++) {
+        q[step][i] = toF16Pair(lowFloat(q[step][i]) * down, highFloat(q[step][i]) * down);
+        q[step][i + 2] = toF16Pair(lowFloat(q[step][i + 2]) * down, highFloat(q[step][i + 2]) * down);
+      }
+      scale[i] = a.scaleLog2 * a.keyScales[kvHead] * __uint_as_float((unsigned)exponent << 23);
     }
   }
-  const float scale = bytes == 2 ? a.scaleLog2 : a.scaleLog2 * a.keyScales[kvHead];
+  if (known) {
+    least = __reduce_min_sync(0xffffffffu, least);
+    most = __reduce_max_sync(0xffffffffu, most);
+  }
 
   float o[D / 8][4], top[2] = {-infinity(), -infinity()}, sum[2] = {0.0f, 0.0f};
 #pragma unroll
@@ -188,10 +212,12 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
             multiplyAdd(s[n], q[chunk / 2], f[0], f[1]);
             multiplyAdd(s[n + 1], q[chunk / 2], f[2], f[3]);
           } else {
-            multiplyAdd(s[n], q[chunk], evenBytes(f[0]), oddBytes(f[0]));
-            multiplyAdd(s[n], q[chunk + 1], evenBytes(f[1]), oddBytes(f[1]));
-            multiplyAdd(s[n + 1], q[chunk], evenBytes(f[2]), oddBytes(f[2]));
-            multiplyAdd(s[n + 1], q[chunk + 1], evenBytes(f[3]), oddBytes(f[3]));
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+              unsigned low, high;
+              fp8ToF16Pairs(f[i], low, high);
+              multiplyAddF16(s[n + (i >> 1)], q[chunk + (i & 1)], low, high);
+            }
           }
         }
 
@@ -211,8 +237,8 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
         high[0] = fmaxf(high[0], fmaxf(s[n][0], s[n][1]));
         high[1] = fmaxf(high[1], fmaxf(s[n][2], s[n][3]));
       }
-      high[0] = quadMaximum(high[0]) * scale;
-      high[1] = quadMaximum(high[1]) * scale;
+      high[0] = quadMaximum(high[0]) * scale[0];
+      high[1] = quadMaximum(high[1]) * scale[1];
       if (__any_sync(0xffffffffu, high[0] > top[0] + T::slack || high[1] > top[1] + T::slack)) {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
@@ -227,16 +253,17 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
           }
         }
       }
-      const float m0 = top[0] == -infinity() ? 0.0f : top[0], m1 = top[1] == -infinity() ? 0.0f : top[1];
+      const float m0 = (top[0] == -infinity() ? 0.0f : top[0]) - T::bias;
+      const float m1 = (top[1] == -infinity() ? 0.0f : top[1]) - T::bias;
       unsigned p[keysN / 2][4];
 #pragma unroll
       for (int n = 0; n < keysN; n++) {
-        const float p0 = exp2Approximate(fmaf(s[n][0], scale, -m0)), p1 = exp2Approximate(fmaf(s[n][1], scale, -m0));
-        const float p2 = exp2Approximate(fmaf(s[n][2], scale, -m1)), p3 = exp2Approximate(fmaf(s[n][3], scale, -m1));
+        const float p0 = exp2Approximate(fmaf(s[n][0], scale[0], -m0)), p1 = exp2Approximate(fmaf(s[n][1], scale[0], -m0));
+        const float p2 = exp2Approximate(fmaf(s[n][2], scale[1], -m1)), p3 = exp2Approximate(fmaf(s[n][3], scale[1], -m1));
         sum[0] += p0 + p1;
         sum[1] += p2 + p3;
-        p[n >> 1][(n & 1) * 2] = toBF16Pair(p0, p1);
-        p[n >> 1][(n & 1) * 2 + 1] = toBF16Pair(p2, p3);
+        p[n >> 1][(n & 1) * 2] = bytes == 2 ? toBF16Pair(p0, p1) : toF16Pair(p0, p1);
+        p[n >> 1][(n & 1) * 2 + 1] = bytes == 2 ? toBF16Pair(p2, p3) : toF16Pair(p2, p3);
       }
 
 #pragma unroll
@@ -250,15 +277,21 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
             multiplyAdd(o[chunk + 1], p[n], f[2], f[3]);
           } else {
             // A word holds dimensions 2n, 2n + 1 of two keys: even dimensions make one product, odd ones another.
-            multiplyAdd(o[2 * chunk], p[n], evenBytes(f[0]), evenBytes(f[1]));
-            multiplyAdd(o[2 * chunk + 1], p[n], oddBytes(f[0]), oddBytes(f[1]));
-            multiplyAdd(o[2 * chunk + 2], p[n], evenBytes(f[2]), evenBytes(f[3]));
-            multiplyAdd(o[2 * chunk + 3], p[n], oddBytes(f[2]), oddBytes(f[3]));
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+              unsigned even[2], odd[2];
+              fp8ToF16Pairs(__byte_perm(f[2 * i], 0, 0x3120), even[0], odd[0]);
+              fp8ToF16Pairs(__byte_perm(f[2 * i + 1], 0, 0x3120), even[1], odd[1]);
+              multiplyAddF16(o[2 * chunk + 2 * i], p[n], even[0], even[1]);
+              multiplyAddF16(o[2 * chunk + 2 * i + 1], p[n], odd[0], odd[1]);
+            }
           }
         }
     }
   }
   copyAsyncWait<0>();
+  top[0] -= T::bias;
+  top[1] -= T::bias;
   sum[0] = quadSum(sum[0]);
   sum[1] = quadSum(sum[1]);
 
@@ -320,42 +353,69 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   }
 }
 
-/// One block a (row, head): its warps share out the splits, a lane holds every 32nd element.
+/// One block a (row, head). Teams of D / 4 threads, four elements each, share out the splits; a thread's loads are all under
+/// way before it uses one, because the time of this launch is latency.
+template <int D> struct Combine {
+  static constexpr int threads = 256;
+  static constexpr int team = D / 4;
+  static constexpr int teams = threads / team;
+  static constexpr int batch = 8;
+};
+
 template <int D> __device__ __forceinline__ void combineRows(const RowAttentionParameters& a) {
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  using C = Combine<D>;
+  const int lane = threadIdx.x & 31, team = threadIdx.x / C::team, member = threadIdx.x % C::team;
   const long long index = blockIdx.x, count = (long long)a.rows * a.queryHeads;
+  const float4* partials = (const float4*)a.workspace;
   const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
-  float top = -infinity();
+
+  float o[4] = {0.0f, 0.0f, 0.0f, 0.0f}, sum = 0.0f, top = -infinity();
+  float4 x[C::batch];
+  float2 part[C::batch];
+  auto load = [&](int first) {
+#pragma unroll
+    for (int i = 0; i < C::batch; i++) {
+      const int s = first + i * C::teams;
+      const bool valid = team < C::teams && s < a.splits;
+      part[i] = valid ? statistics[s * count + index] : make_float2(-infinity(), 0.0f);
+      x[i] = valid ? partials[(s * count + index) * C::team + member] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    }
+  };
+  load(team);
   for (int s = lane; s < a.splits; s += warpSize) top = fmaxf(top, statistics[s * count + index].x);
   top = warpMaximum(top);
-
-  float o[D / 32], sum = 0.0f;
+  const float reference = top == -infinity() ? 0.0f : top;
+  for (int first = team;;) {
 #pragma unroll
-  for (int n = 0; n < D / 32; n++) o[n] = 0.0f;
-  if (top != -infinity()) {
-#pragma unroll 4
-    for (int s = warp; s < a.splits; s += 4) {
-      const float2 part = statistics[s * count + index];
-      const float weight = exp2Approximate(part.x - top);
-      sum += weight * part.y;
-#pragma unroll
-      for (int n = 0; n < D / 32; n++) o[n] += weight * a.workspace[(s * count + index) * D + n * 32 + lane];
+    for (int i = 0; i < C::batch; i++) {
+      const float weight = exp2Approximate(part[i].x - reference);
+      sum += weight * part[i].y;
+      o[0] += weight * x[i].x, o[1] += weight * x[i].y, o[2] += weight * x[i].z, o[3] += weight * x[i].w;
     }
+    first += C::batch * C::teams;
+    if (first >= a.splits) break;
+    load(first);
   }
-  __shared__ float parts[4][D + 1];
-#pragma unroll
-  for (int n = 0; n < D / 32; n++) parts[warp][n * 32 + lane] = o[n];
-  if (lane == 0) parts[warp][D] = sum;
+  __shared__ float4 parts[C::teams][C::team];
+  __shared__ float sums[C::teams];
+  if (team < C::teams) {
+    parts[team][member] = make_float4(o[0], o[1], o[2], o[3]);
+    if (member == 0) sums[team] = sum;
+  }
   __syncthreads();
   const int d = threadIdx.x;
-  const float total = parts[0][D] + parts[1][D] + parts[2][D] + parts[3][D];
-  const int row = (int)(index / a.queryHeads), head = (int)(index % a.queryHeads);
   if (d < D) {
-    const float x = parts[0][d] + parts[1][d] + parts[2][d] + parts[3][d];
-    a.o[(long long)row * a.oStride + head * D + d] = toBF16(total > 0.0f ? x / total : 0.0f);
+    float value = 0.0f, total = 0.0f;
+#pragma unroll
+    for (int i = 0; i < C::teams; i++) {
+      value += ((const float*)parts[i])[d];
+      total += sums[i];
+    }
+    const int row = (int)(index / a.queryHeads), head = (int)(index % a.queryHeads);
+    a.o[(long long)row * a.oStride + head * D + d] = toBF16(total > 0.0f ? value / total : 0.0f);
+    if (d == 0 && a.logSumExp != nullptr)
+      a.logSumExp[index] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
   }
-  if (d == 0 && a.logSumExp != nullptr)
-    a.logSumExp[index] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
 }
 
 }  // namespace mi
@@ -373,7 +433,7 @@ template <int D> __device__ __forceinline__ void combineRows(const RowAttentionP
   extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m64_fp8_d##D(RowAttentionParameters a) {         \
     mi::rowAttention<D, 1, 4>(a);                                                                                     \
   }                                                                                                                   \
-  extern "C" __global__ void __launch_bounds__(128) row_attention_combine_d##D(RowAttentionParameters a) {            \
+  extern "C" __global__ void __launch_bounds__(256) row_attention_combine_d##D(RowAttentionParameters a) {            \
     mi::combineRows<D>(a);                                                                                            \
   }
 
