@@ -162,7 +162,7 @@ __device__ __forceinline__ int firstVisibleTile(const EstimationParameters& p) {
   return max(0, p.firstPosition - p.window + 1) / Tile::keys;
 }
 
-__device__ __forceinline__ Place place(const EstimationParameters& p) {
+__device__ __forceinline__ Place placeOfWarp(const EstimationParameters& p) {
   const int warps = blockDim.x / 32;
   const int parts = (p.groupSize + warps - 1) / warps;
   const int inGroup = blockIdx.y % parts * warps + threadIdx.x / 32;
@@ -177,7 +177,7 @@ __device__ __forceinline__ Place place(const EstimationParameters& p) {
 
 template <int D>
 __device__ __forceinline__ void rowMaxima(const EstimationParameters& p, unsigned char* memory) {
-  const Place place = ::place(p);
+  const Place place = placeOfWarp(p);
   if (!__syncthreads_or(place.isActive)) return;
   const int lane = threadIdx.x & 31;
   if (place.isActive) {
@@ -300,7 +300,7 @@ __device__ __forceinline__ void addDiagonals(
 template <int D>
 __device__ __forceinline__ void columnAndOffsetSums(
     const EstimationParameters& p, unsigned char* memory) {
-  const Place place = ::place(p);
+  const Place place = placeOfWarp(p);
   if (!__syncthreads_or(place.isActive) || place.start >= place.end) return;
   const int lane = threadIdx.x & 31;
   const int group = lane >> 2, pair = lane & 3;
