@@ -48,6 +48,10 @@ public struct AttentionPicture: Sendable {
     document.text(
       "Layer \(layer), head \(head), \(Quantity.grouped(image.keys)) tokens", x: 16, y: 24,
       class: "ink title")
+    if panels == 2 {
+      document.text(
+        "veiled: left out by the pattern", x: left + stride, y: 24, class: "muted small")
+    }
     let floor = AttentionCells.floor(keys: image.keys)
     for panel in 0..<panels {
       document.group(x: left + Double(panel) * stride, y: top) { document in

@@ -3,7 +3,8 @@ public import Compute
 /// Whether a head's row set computes what is brightest in each cell of an ``AttentionImage``.
 ///
 /// The image shows the largest probability of a cell, so this is asked of the pair that has it, not of
-/// the cell's area: a computed column stays visible, and a needle that is missed does not.
+/// the cell's area: a computed column stays visible, and a needle that is missed does not. Of cells
+/// without any probability it is asked of the pair in their middle.
 public struct ComputedCells: Sendable, Hashable {
   public let cells: Int
   /// Row by row; true above the diagonal, where there is nothing.
@@ -12,9 +13,14 @@ public struct ComputedCells: Sendable, Hashable {
   /// - Parameter index: of one chunk that begins at position 0, with the image's keys.
   public init(_ image: AttentionImage, index: SparseIndex, head: Int) {
     cells = image.cells
-    isComputed = image.brightest.map { pair in
-      guard let pair else { return true }
-      return index.computes(query: Int(pair.query), key: Int(pair.key), head: head)
+    isComputed = image.brightest.enumerated().map { cell, pair in
+      if let pair {
+        return index.computes(query: Int(pair.query), key: Int(pair.key), head: head)
+      }
+      let (row, column) = (cell / image.cells, cell % image.cells)
+      guard column <= row else { return true }
+      func middle(_ cell: Int) -> Int { (2 * cell + 1) * image.keys / (2 * image.cells) }
+      return index.computes(query: middle(row), key: middle(column), head: head)
     }
   }
 }

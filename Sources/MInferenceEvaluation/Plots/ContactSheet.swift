@@ -11,6 +11,9 @@ public enum ContactSheet {
       width: left + Double(heads) * stride.x + 76,
       height: top + Double(pictures.count) * stride.y + 10, title: title)
     document.text(title, x: 16, y: 24, class: "ink title")
+    if pictures.joined().contains(where: { $0.computed != nil }) {
+      document.text("veiled: left out by the pattern", x: 16, y: 39, class: "muted small")
+    }
     for head in 0..<heads {
       document.text(
         "head \(head)", x: left + Double(head) * stride.x + side / 2, y: top - 10,

@@ -6,7 +6,9 @@ public enum NeedleHeatMap {
     let records = records.filter { $0.depth != nil && $0.length != nil }
     let lengths = Set(records.compactMap(\.length)).sorted()
     let depths = Set(records.compactMap(\.depth)).sorted()
-    let cellWidth = max(28, min(54, 320 / Double(max(1, lengths.count))))
+    // A panel is wide enough for the longest name of a method and its mean.
+    let cellWidth = max(
+      28, 174 / Double(max(1, lengths.count)), min(54, 320 / Double(max(1, lengths.count))))
     let cellHeight = max(16, min(28, 300 / Double(max(1, depths.count))))
     let size = (width: cellWidth * Double(lengths.count), height: cellHeight * Double(depths.count))
     let columns = max(1, min(methods.count, Int(1100 / (size.width + 30))))

@@ -88,6 +88,27 @@ import Testing
     #expect(ComputedCells(image, index: index, head: 1).isComputed.allSatisfy { $0 })
   }
 
+  @Test func `a cell without any probability is not taken for computed`() throws {
+    let keys = 400
+    let grid = TileGrid(firstPosition: 0, rows: keys, tile: TileShape(rows: 8, columns: 8))
+    let index = try SparseIndex(
+      firstPosition: 0, rows: keys, tile: grid.tile,
+      rowSets: [.tiles(TileRuns(offsets: [0..<16], columns: [], on: grid))], rowSetOfHead: [0])
+    var image = AttentionImage(keys: keys, cells: 10)
+    // Everything lies on the row's own key; the rest is too small for a number.
+    for row in 0..<keys {
+      var scores = [Float](repeating: -1000, count: row + 1)
+      scores[row] = 0
+      scores.withUnsafeBufferPointer { image.add(position: row, scores: $0) }
+    }
+    let computed = ComputedCells(image, index: index, head: 0)
+    for row in 0..<10 {
+      for column in 0..<10 {
+        #expect(computed.isComputed[row * 10 + column] == (column >= row), "\(row) \(column)")
+      }
+    }
+  }
+
   @Test func `a head and a sheet of heads are drawn with their figures`() throws {
     var image = AttentionImage(keys: 300, cells: 20)
     for (row, values) in scores(300, seed: 2).enumerated() {
