@@ -53,7 +53,9 @@ let package = Package(
         "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA", "SparseAttention",
         "Transformers",
       ]),
-    module("MInferenceEvaluation", imports: ["MInference", "Checkpoints", "Compute"]),
+    module(
+      "MInferenceEvaluation",
+      imports: ["MInference", "Checkpoints", "Compute", "SparseAttention", "Transformers"]),
     // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
       name: "MInferenceCommand",

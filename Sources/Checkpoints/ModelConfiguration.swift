@@ -33,6 +33,8 @@ public struct ModelConfiguration: Equatable, Sendable {
   public var tieWordEmbeddings: Bool
   /// Nil: not given, and the model type decides.
   public var attentionBias: Bool?
+  /// Of the projection of the attention's output, where it is given apart.
+  public var attentionOutputBias: Bool?
   public var mlpBias: Bool?
 
   /// Keys a query sees at most, itself included; nil without a window. Whether it is in force in a
@@ -121,6 +123,7 @@ extension ModelConfiguration {
     activation = try Self.activation(fields)
     tieWordEmbeddings = try fields.boolean("tie_word_embeddings") ?? false
     attentionBias = try fields.boolean("attention_bias")
+    attentionOutputBias = try fields.boolean("attention_out_bias")
     mlpBias = try fields.boolean("mlp_bias")
     slidingWindow = try fields.integer("sliding_window", in: 1...Self.maximumLength)
     useSlidingWindow = try fields.boolean("use_sliding_window")

@@ -10,14 +10,14 @@
 ///
 /// Swift's cooperative pool has one thread a processor; a prefill of seconds inside it would starve
 /// every other task of the process.
-enum WorkerThread {
+package enum WorkerThread {
   private final class Job: Sendable {
     let body: @Sendable () -> Void
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
   }
 
   /// Runs `body` on a thread of its own and suspends the caller until it is done.
-  static func run<Value: Sendable>(
+  package static func run<Value: Sendable>(
     _ body: @escaping @Sendable () throws -> Value
   ) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in

@@ -1,7 +1,8 @@
 /// A Hugging Face tokenizer: text to ids and back, exactly as Python's `tokenizers` does it.
 ///
 /// Reads byte-pair tokenizers from `tokenizer.json`: the byte-level kind (GPT-2, Llama 3, Qwen 2) and the
-/// SentencePiece kind with byte fallback (Llama 2, Phi-3, Yi). Everything works on UTF-8 bytes. A tokenizer is
+/// SentencePiece kind with byte fallback (Llama 2, Phi-3, Yi); and those of tiktoken (Llama 3, GLM-4) from
+/// `tokenizer.model`. Everything works on UTF-8 bytes. A tokenizer is
 /// immutable; any number of threads may use it at once.
 public final class Tokenizer: Sendable {
   /// What `tokenizer_config.json` says beside it.
@@ -25,15 +26,23 @@ public final class Tokenizer: Sendable {
   /// Looks for those that are defined on normalized text.
   let normalizedMatcher: AddedTokenMatcher
 
-  /// Reads `tokenizer.json` of a directory, and `tokenizer_config.json` and `chat_template.jinja` where present.
+  /// Reads `tokenizer.json` of a directory, or without one `tokenizer.model` in tiktoken's form, and what
+  /// `TokenizerConfiguration` reads where present.
   ///
   /// - Throws: `TokenizerError`, one line that names the file and the stage.
   public convenience init(directory: String) throws(TokenizerError) {
     let path = directory + "/tokenizer.json"
     if !FileContents.exists(path) {
+      let ranks = directory + "/tokenizer.model"
+      if FileContents.exists(ranks) {
+        let configuration = try TokenizerConfiguration(directory: directory)
+        try self.init(TokenizerFile(tiktoken: ranks, configuration), configuration)
+        return
+      }
       let problem =
         FileContents.isDirectory(directory)
-        ? "there is no tokenizer.json in this directory" : "there is no such directory"
+        ? "there is no tokenizer.json or tokenizer.model in this directory"
+        : "there is no such directory"
       throw TokenizerError(.unreadable, directory, problem)
     }
     try self.init(path: path, configuration: TokenizerConfiguration(directory: directory))
@@ -57,10 +66,11 @@ public final class Tokenizer: Sendable {
     model = file.model
     decoder = file.decoder
 
-    let named = [
-      configuration.beginningOfTextToken, configuration.endOfTextToken,
-      configuration.paddingToken, configuration.unknownToken,
-    ].compactMap { $0.map { Array($0.utf8) } }
+    let named =
+      [
+        configuration.beginningOfTextToken, configuration.endOfTextToken,
+        configuration.paddingToken, configuration.unknownToken,
+      ].compactMap { $0.map { Array($0.utf8) } } + configuration.furtherControlTokens
     var byID: [UInt32: AddedToken] = [:]
     var byText: [[UInt8]: UInt32] = [:]
     var tokens: [AddedToken] = []

@@ -1,4 +1,5 @@
-/// What `tokenizer_config.json` and `chat_template.jinja` say beside `tokenizer.json`.
+/// What `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja` say beside
+/// `tokenizer.json`.
 public struct TokenizerConfiguration: Sendable {
   /// The text of the token that begins a text; nil where none is named.
   public var beginningOfTextToken: String?
@@ -20,17 +21,25 @@ public struct TokenizerConfiguration: Sendable {
   public var namedChatTemplates: [String: String] = [:]
   /// The file that `chatTemplate` is from, for errors about it.
   public var chatTemplateFile: String?
+  /// `added_tokens_decoder`: the control tokens of a tokenizer whose own file has none.
+  var addedTokens: [AddedToken] = []
+  /// The texts of further control tokens (`additional_special_tokens`, `extra_special_tokens`).
+  var furtherControlTokens: [[UInt8]] = []
 
   /// Says nothing.
   public init() {}
 
-  /// Reads the two files of a directory, each of which may be missing.
+  /// Reads the three files of a directory, each of which may be missing.
   ///
   /// - Throws: `TokenizerError` when a file is there but cannot be read or is malformed.
   public init(directory: String) throws(TokenizerError) {
     let path = directory + "/tokenizer_config.json"
     if FileContents.exists(path) {
       try read(JSONNode(contentsOf: path))
+    }
+    let mapPath = directory + "/special_tokens_map.json"
+    if FileContents.exists(mapPath) {
+      try readNames(JSONNode(contentsOf: mapPath))
     }
     let templatePath = directory + "/chat_template.jinja"
     if FileContents.exists(templatePath) {
@@ -40,10 +49,15 @@ public struct TokenizerConfiguration: Sendable {
   }
 
   private mutating func read(_ node: JSONNode) throws(TokenizerError) {
-    beginningOfTextToken = try Self.token(node["bos_token"])
-    endOfTextToken = try Self.token(node["eos_token"])
-    paddingToken = try Self.token(node["pad_token"])
-    unknownToken = try Self.token(node["unk_token"])
+    try readNames(node)
+    if node["added_tokens_decoder"].isPresent {
+      for (key, entry) in try node["added_tokens_decoder"].members() {
+        guard let id = Int(String(decoding: key, as: UTF8.self)),
+          (0...Vocabulary.largestIdentifier).contains(id)
+        else { throw entry.malformed("is not called by an id") }
+        addedTokens.append(try AddedToken(entry, id: id))
+      }
+    }
     addsBeginningOfText = try Self.optionalBool(node["add_bos_token"])
     addsEndOfText = try Self.optionalBool(node["add_eos_token"])
     // Files without a limit hold 1e30 here.
@@ -62,6 +76,31 @@ public struct TokenizerConfiguration: Sendable {
       namedChatTemplates["default"]
       ?? (namedChatTemplates.count == 1 ? namedChatTemplates.values.first : nil)
     chatTemplateFile = node.file
+  }
+
+  /// The names of tokens; what an earlier file said stands.
+  private mutating func readNames(_ node: JSONNode) throws(TokenizerError) {
+    func name(_ field: String, unless known: String?) throws(TokenizerError) -> String? {
+      if let known { return known }
+      return try Self.token(node[field])
+    }
+    beginningOfTextToken = try name("bos_token", unless: beginningOfTextToken)
+    endOfTextToken = try name("eos_token", unless: endOfTextToken)
+    paddingToken = try name("pad_token", unless: paddingToken)
+    unknownToken = try name("unk_token", unless: unknownToken)
+    for field in ["additional_special_tokens", "extra_special_tokens"] {
+      switch node[field].value {
+      case .null: break
+      case .object:
+        for (_, entry) in try node[field].members() { try addControlToken(entry) }
+      default:
+        for entry in try node[field].elements() { try addControlToken(entry) }
+      }
+    }
+  }
+
+  private mutating func addControlToken(_ node: JSONNode) throws(TokenizerError) {
+    if let text = try Self.token(node) { furtherControlTokens.append(Array(text.utf8)) }
   }
 
   /// A token's text: a string, or the `content` of an object.

@@ -8,6 +8,19 @@ struct TokenizerFile {
   let decoder: Decoder
   let addedTokens: [AddedToken]
 
+  init(
+    path: String, normalizer: Normalizer?, preTokenizer: PreTokenizer?, model: BytePairEncoding,
+    postProcessor: PostProcessor, decoder: Decoder, addedTokens: [AddedToken]
+  ) {
+    self.path = path
+    self.normalizer = normalizer
+    self.preTokenizer = preTokenizer
+    self.model = model
+    self.postProcessor = postProcessor
+    self.decoder = decoder
+    self.addedTokens = addedTokens
+  }
+
   init(path: String) throws(TokenizerError) {
     let bytes = try FileContents.utf8(of: path)
     self = try bytes.withUnsafeBufferPointer { bytes throws(TokenizerError) in

@@ -51,7 +51,7 @@ import Tokenizers
     }
   }
 
-  @Test(arguments: ["marks", "strict", "lines"])
+  @Test(arguments: ["marks", "strict", "lines", "thinking", "markers", "instructions", "turns"])
   func `A whole template renders conversations as jinja2 does`(name: String) throws {
     let goldens = try Self.goldens()
     let source = try #require(goldens.templates[name])

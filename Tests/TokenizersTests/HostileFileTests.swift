@@ -128,7 +128,7 @@ import Tokenizers
   @Test func `A directory that is missing or empty is told apart`() throws {
     try withTemporaryDirectory { directory in
       let empty = #expect(throws: TokenizerError.self) { try Tokenizer(directory: directory.path) }
-      #expect(empty?.problem == "there is no tokenizer.json in this directory")
+      #expect(empty?.problem == "there is no tokenizer.json or tokenizer.model in this directory")
       let path = directory.path + "/none"
       let missing = #expect(throws: TokenizerError.self) { try Tokenizer(directory: path) }
       #expect(missing?.description == "\(path): there is no such directory")

@@ -22,7 +22,7 @@ struct Golden: Sendable, CustomTestStringConvertible {
     "yi", "qwen3", "qwen3-biases-window", "qwen3-yarn", "phi3", "phi3-window", "phi3-partial",
     "phi3-longrope-within", "phi3-longrope-beyond", "phi3-longrope-older-layout",
     "phi3-longrope-head-dim-96", "phi3-longrope-generate", "glm", "glm4", "chatglm",
-    "qwen2-dual-chunk-within", "qwen2-dual-chunk",
+    "qwen2-dual-chunk-within", "qwen2-dual-chunk", "seed-oss", "seed-oss-all-biases",
   ].map(Golden.init)
 
   static let folder = String(#filePath.dropLast("Golden.swift".count)) + "Goldens/"

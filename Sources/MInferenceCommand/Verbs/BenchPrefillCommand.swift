@@ -38,6 +38,19 @@ struct BenchPrefillCommand: AsyncParsableCommand {
       "Write times against lengths, both logarithmic, to this SVG file.", valueName: "file"))
   var plot: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Measure a model shape with made-up weights and synthetic attention instead: "
+        + "\(ModelShape.names.joined(separator: ", ")), or a config.json. Needs --patterns.",
+      valueName: "shape"))
+  var shape: String?
+
+  @Option(help: "How the offsets of synthetic attention lie: clustered or scattered.")
+  var setting = SyntheticAttention.Setting.clustered
+
+  @Flag(help: "With --shape: leave out dense attention.")
+  var onlySparse = false
+
   @OptionGroup var device: DeviceArguments
   @OptionGroup var attention: AttentionArguments
 
@@ -45,6 +58,10 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   var json = false
 
   mutating func run() async throws {
+    if let shape {
+      let command = self
+      return try await WorkerThread.run { try command.runShape(shape) }
+    }
     let directory = try self.model ?? ModelDirectory.builtIn()
     let model = try await attention.load(directory: directory, device: device)
     attention.notices(for: model).forEach(StandardError.note)
@@ -72,3 +89,5 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
   }
 }
+
+extension SyntheticAttention.Setting: ExpressibleByArgument {}

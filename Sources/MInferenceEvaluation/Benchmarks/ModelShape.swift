@@ -1,4 +1,4 @@
-import Checkpoints
+package import Checkpoints
 import MInference
 
 /// Shapes of published models, for measuring speed without their weights.

@@ -1,7 +1,8 @@
-import Compute
-import MInference
-import SparseAttention
-import Transformers
+package import Checkpoints
+package import Compute
+package import MInference
+package import SparseAttention
+package import Transformers
 
 /// Time to the first token of a model shape with made-up weights and synthetic queries and keys.
 package struct ShapeBenchmark {

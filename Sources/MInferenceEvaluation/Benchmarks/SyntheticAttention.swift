@@ -1,6 +1,8 @@
-import Compute
-import MInference
-import Transformers
+package import Checkpoints
+package import Compute
+package import MInference
+package import SparseAttention
+package import Transformers
 
 /// Where the attention of a model that nobody can download would go: queries and keys that make
 /// the estimate of a prompt's last 64 rows find given offsets and columns.

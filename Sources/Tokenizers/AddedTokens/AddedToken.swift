@@ -13,8 +13,21 @@ struct AddedToken: Sendable {
   /// A control token: left out of decoded text on request, and plain text under `.asText`.
   var special: Bool
 
+  /// A control token of which no more is said.
+  init(control text: String, id: UInt32) {
+    self.id = id
+    content = Array(text.utf8)
+    (singleWord, stripsLeft, stripsRight, normalized) = (false, false, false, false)
+    special = true
+  }
+
   init(_ node: JSONNode) throws(TokenizerError) {
-    id = UInt32(try node["id"].index(limit: Vocabulary.largestIdentifier))
+    try self.init(node, id: try node["id"].index(limit: Vocabulary.largestIdentifier))
+  }
+
+  /// - Parameter id: Of an entry of `added_tokens_decoder`, whose key it is.
+  init(_ node: JSONNode, id: Int) throws(TokenizerError) {
+    self.id = UInt32(id)
     content = try node["content"].text()
     singleWord = try node["single_word"].bool(default: false)
     stripsLeft = try node["lstrip"].bool(default: false)

@@ -56,6 +56,12 @@ struct Decoder: Sendable {
   /// Put between pieces: a blank when tokenizer.json has no decoder, as Hugging Face does.
   let separator: [UInt8]
 
+  /// Stages that follow one another without a separator.
+  init(_ stages: [DecoderStage]) {
+    self.stages = stages
+    separator = []
+  }
+
   init(_ node: JSONNode) throws(TokenizerError) {
     let stages = try DecoderStage.stages(node)
     self.stages = stages ?? []

@@ -32,7 +32,10 @@ enum FileContents {
     return bytes
   }
 
-  private static func bytes(of path: String) throws(TokenizerError) -> [UInt8] {
+  /// The bytes of the file at `path`.
+  ///
+  /// - Throws: `.unreadable` with the system's reason, `.unsupported` past the limit.
+  static func bytes(of path: String) throws(TokenizerError) -> [UInt8] {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw unreadable(path) }
     defer { close(descriptor) }

@@ -17,6 +17,9 @@ struct SplitStage: Sendable {
 
   private let rule: Rule
 
+  /// Every match of a pattern is a piece.
+  init(_ pattern: SplitPattern) { rule = .pattern(pattern) }
+
   init(_ node: JSONNode) throws(TokenizerError) {
     let behaviorName = try node["behavior"].string()
     guard let behavior = Behavior(rawValue: behaviorName) else {

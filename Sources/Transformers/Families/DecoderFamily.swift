@@ -3,7 +3,7 @@ import Checkpoints
 /// One family of decoder models: how its config.json is understood, and its table of weight names.
 ///
 /// Families differ in these two alone; the arithmetic is shared. To add one, write a file like
-/// `Llama.swift` and name it in ``known``.
+/// `Llama.swift` and name it in ``known``; the article "Adding a model" goes through it.
 struct DecoderFamily: Sendable {
   /// The `model_type` of config.json.
   let modelType: String
@@ -14,7 +14,7 @@ struct DecoderFamily: Sendable {
 
   /// Every family that can be run.
   static let known: [DecoderFamily] = [
-    .llama, .mistral, .qwen2, .qwen3, .phi3, .glm, .glm4, .chatGLM,
+    .llama, .mistral, .qwen2, .qwen3, .phi3, .glm, .glm4, .chatGLM, .seedOSS,
   ]
 
   /// The family of a checkpoint. Throws ``TransformerError/unknownArchitecture``.

@@ -29,6 +29,7 @@ CONVERSATIONS = [
     [("system", "{{ not a tag }} {% if %}"), ("user", "<s>{# c #}</s>")],
     [("tool", "42"), ("user", "&<>'\u2028\u0000\u007f")],
     [("user", "x"), ("user", "y"), ("system", "late")],
+    [("user", "q"), ("assistant", "<think>\nhm\n\n</think>\n\nyes\n"), ("user", "<r>1</r>"), ("assistant", "<think>a</think>b")],
     [],
 ]
 
@@ -81,6 +82,93 @@ last: {{ message.content | tojson }}
 
 end
 """,
+    # The constructs of Qwen3's template: reasoning that is cut out of answers before the last question.
+    "thinking": """{%- set state = namespace(searching=true, last=messages|length - 1) %}
+{%- for message in messages[::-1] %}
+    {%- set place = (messages|length - 1) - loop.index0 %}
+    {%- if state.searching and message.role == "user" and message.content is string and not(message.content.startswith('<r>') and message.content.endswith('</r>')) %}
+        {%- set state.searching = false %}
+        {%- set state.last = place %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- if message.content is string %}
+        {%- set content = message.content %}
+    {%- else %}
+        {%- set content = '' %}
+    {%- endif %}
+    {%- if message.role == "assistant" %}
+        {%- set thought = '' %}
+        {%- if message.thought is defined and message.thought is not none %}
+            {%- set thought = message.thought %}
+        {%- elif '</think>' in content %}
+            {%- set thought = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}
+            {%- set content = content.split('</think>')[-1].lstrip('\n') %}
+        {%- endif %}
+        {%- if loop.index0 > state.last or (loop.last and (not loop.first or thought)) %}
+            {{- '<a>\n<think>\n' + thought.strip('\n') + '\n</think>\n\n' + content.lstrip('\n') }}
+        {%- else %}
+            {{- '<a>\n' + content }}
+        {%- endif %}
+        {%- for call in message.tool_calls %}
+            {{- call.arguments if call.arguments is string else call.arguments | tojson }}
+        {%- endfor %}
+        {{- '</a>\n' }}
+    {%- else %}
+        {{- '<' ~ message.role ~ '>' ~ content }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<a>\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\n\n</think>\n\n' }}
+    {%- endif %}
+{%- endif %}
+""",
+    # Those of GLM-4's: members that may be missing, an object written as indented JSON.
+    "markers": """[gMASK]<sop>{% for item in messages %}{% if item['tools'] is defined %}<|system|>
+{% for tool in item['tools'] %}{% if tool['type'] == 'function' %}## {{ tool['function']['name'] }}
+{{ tool['function'] | tojson(indent=4) }}
+{% endif %}{% endfor %}{% endif %}{% if item['content'] %}<|{{ item['role'] }}|>{{ item.get('metadata', '') }}
+{{ item['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}""",
+    # Those of Mistral's: chained selections of messages, comparison with one of them.
+    "instructions": """{%- if messages and messages[0]["role"] == "system" %}
+    {%- set system = messages[0]["content"] %}
+    {%- set rest = messages[1:] %}
+{%- else %}
+    {%- set rest = messages %}
+{%- endif %}
+{%- set questions = rest | selectattr("role", "equalto", "user") | list %}
+{%- set ns = namespace() %}
+{%- set ns.index = 0 %}
+{%- for message in rest | rejectattr("role", "equalto", "tool") | selectattr("tool_calls", "undefined") %}
+    {%- if (message["role"] == "user") != (ns.index % 2 == 0) %}
+        {{- raise_exception("roles must alternate") }}
+    {%- endif %}
+    {%- set ns.index = ns.index + 1 %}
+{%- endfor %}
+{{- bos_token }}
+{%- for message in rest %}
+    {%- if message["role"] == "user" %}
+        {%- if tools is not none and (message == questions[-1]) %}
+            {{- "[TOOLS]" + tools | string }}
+        {%- endif %}
+        {%- if loop.last and system is defined %}
+            {{- "[INST] " + system + "\n\n" + message["content"] + "[/INST]" }}
+        {%- else %}
+            {{- "[INST] " + message["content"] + "[/INST]" }}
+        {%- endif %}
+    {%- elif message["role"] == "assistant" %}
+        {{- " " + message["content"]|trim + eos_token}}
+    {%- else %}
+        {%- for key, value in message.items() if key != "role" %}
+            {{- ('"' + key + '": ') ~ (value | tojson) }}
+        {%- endfor %}
+    {%- endif %}
+{%- endfor %}
+""",
+    # Those of Yi's and of the first Llama 3's.
+    "turns": """{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{% if messages and messages[0]['role'] == 'system' %}{% set system_message = messages[0]['content'] %}{% endif %}{% if system_message is defined %}{{ system_message }}{% endif %}{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<h>' + message['role'] + '</h>\n\n' + message['content'] | trim + '<e>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<h>assistant</h>\n\n' }}{% else %}{{ eos_token }}{% endif %}""",
 }
 
 SNIPPETS = [

@@ -30,7 +30,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM, Glm4Config, GlmConfig, LlamaConfig, MistralConfig, Phi3Config,
-    Qwen2Config, Qwen3Config)
+    Qwen2Config, Qwen3Config, SeedOssConfig)
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-3  # of the largest logit at a position, as in the tests
@@ -43,7 +43,7 @@ BASE = dict(
 
 CONFIGURATIONS = dict(
     llama=LlamaConfig, mistral=MistralConfig, qwen2=Qwen2Config, qwen3=Qwen3Config,
-    phi3=Phi3Config, glm=GlmConfig, glm4=Glm4Config)
+    phi3=Phi3Config, glm=GlmConfig, glm4=Glm4Config, seed_oss=SeedOssConfig)
 
 
 def rope(kind, theta=10000.0, **fields):
@@ -188,6 +188,9 @@ VARIATIONS = [
     Variation("chatglm", family="glm", layout="chatglm", **GLM,
               rope_parameters=rope("default", 20000.0, partial_rotary_factor=0.5),
               without=GLM_PLAIN),
+    # Seed-OSS: biases of q, k and v, or all of them.
+    Variation("seed-oss", family="seed_oss"),
+    Variation("seed-oss-all-biases", family="seed_oss", attention_out_bias=True, mlp_bias=True),
 ]
 
 

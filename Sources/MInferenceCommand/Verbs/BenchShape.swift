@@ -1,0 +1,35 @@
+import ArgumentParser
+import MInference
+import MInferenceEvaluation
+
+/// `minference bench prefill --shape`: a model shape whose weights nobody has here.
+extension BenchPrefillCommand {
+  func runShape(_ shape: String) throws {
+    guard let file = attention.patterns else {
+      throw ValidationError("--shape needs the heads' patterns: give --patterns FILE")
+    }
+    let backend = try device.device.makeBackend(threads: device.threads?.value)
+    let benchmark = try ShapeBenchmark(
+      shape: shape, patterns: try PatternConfiguration(contentsOfFile: file), setting: setting,
+      backend: backend)
+    backend.notices.forEach(StandardError.note)
+    var rows: [ShapeBenchmark.Row] = []
+    let modes = onlySparse ? ["minference"] : ["dense", "minference"]
+    for length in lengths.map(\.value) {
+      for mode in modes {
+        let progress = ProgressLine(label: "\(mode) \(Quantity.grouped(length))")
+        rows.append(
+          try benchmark.measure(
+            mode, tokens: length, isDense: mode == "dense", exact: attention.exact,
+            chunk: attention.chunk?.value, keyValues: attention.sessionOptions().keyValues,
+            runs: self.repeat.value
+          ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
+        progress.finish()
+      }
+    }
+    try StandardOutput.write(
+      json
+        ? ShapeBenchmark.json(rows, setting: setting).text + "\n"
+        : ShapeBenchmark.table(rows, setting: setting))
+  }
+}
