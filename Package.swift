@@ -41,7 +41,7 @@ let package = Package(
     module("Tokenizers"),
     module("Compute"),
     module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem"]),
-    module("ComputeCUDA", imports: ["Compute", "CUDASources"]),
+    module("ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem"]),
     module("SparseAttention", imports: ["Compute"]),
     module("Transformers", imports: ["Checkpoints", "Compute", "SparseAttention"]),
     module(

@@ -20,6 +20,9 @@ public protocol Backend: AnyObject, Sendable {
   /// Rows of activations that are best worked on at once.
   var rowBlock: Int { get }
 
+  /// Bytes free on a device with memory of its own, and in the host's memory; nil where they are one.
+  func availableMemory() throws -> (device: Int, host: Int)?
+
   // MARK: Order and time
 
   /// Waits until everything asked for so far is done; throws what went wrong meanwhile.
@@ -173,6 +176,7 @@ extension Backend {
   public var notices: [String] { [] }
   public var activationType: DataType { .float32 }
   public var rowBlock: Int { 2048 }
+  public func availableMemory() throws -> (device: Int, host: Int)? { nil }
   public func finish() throws {}
   public func limitWorkAhead() throws {}
   public func makeStopwatch() -> any WorkStopwatch { HostStopwatch() }

@@ -1,3 +1,4 @@
+internal import CSystem
 internal import CUDASources
 public import Compute
 internal import Synchronization
@@ -58,8 +59,9 @@ public final class CUDABackend: Backend {
 
   public var notices: [String] { state.withLock(\.notices) + library.notices }
 
-  /// Free and total bytes of the GPU.
-  public func memory() throws -> (free: Int, total: Int) { try device.memory() }
+  public func availableMemory() throws -> (device: Int, host: Int)? {
+    (try device.memory().free, Int(csystem_available_memory_bytes()))
+  }
 
   /// The most bytes of the GPU that tensors have taken at once.
   public var peakDeviceBytes: Int { device.peakBytes }

@@ -8,6 +8,8 @@ public import SparseAttention
 public final class KeyValueCache {
   /// Positions for which there is room.
   public let capacity: Int
+  /// How the sequence uses its device's memory; nil where the device has none of its own.
+  public internal(set) var memoryPlan: MemoryPlan?
   /// Positions 0 ..< count are there in every layer.
   public internal(set) var count = 0
   /// The number format in which they are kept.

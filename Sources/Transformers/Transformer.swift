@@ -66,16 +66,22 @@ public final class Transformer: Sendable {
   ///   - keyValues: Number format and place; the backend's own choice by default.
   ///   - sequenceLength: The length that dynamic rotary scaling is to count with; nil for that of the
   ///     first prompt. See ``RotaryScaling/embedding(forLength:)``.
-  /// - Throws: ``TransformerError/contextExceeded(tokens:contextLength:)``; out of memory.
+  ///   - chunk: Tokens of a prompt that will be read at once; nil: all.
+  /// - Throws: ``TransformerError/contextExceeded(tokens:contextLength:)``,
+  ///   ``TransformerError/doesNotFit(tokens:longest:detail:)``; out of memory.
   public func makeCache(
-    capacity: Int, keyValues: KeyValueOptions = KeyValueOptions(), sequenceLength: Int? = nil
+    capacity: Int, keyValues: KeyValueOptions = KeyValueOptions(), sequenceLength: Int? = nil,
+    chunk: Int? = nil
   ) throws -> KeyValueCache {
     guard capacity <= contextLength else {
       throw TransformerError.contextExceeded(tokens: capacity, contextLength: contextLength)
     }
-    return try KeyValueCache(
+    let plan = try memoryPlan(tokens: capacity, chunk: chunk, wanted: keyValues)
+    let cache = try KeyValueCache(
       layers: decoder.layers, shape: decoder.attention[0], capacity: capacity,
-      options: keyValues, sequenceLength: sequenceLength, backend: backend)
+      options: plan?.keyValues ?? keyValues, sequenceLength: sequenceLength, backend: backend)
+    cache.memoryPlan = plan
+    return cache
   }
 
   /// Whether a cache has to be emptied and its tokens read again before so many are added, because

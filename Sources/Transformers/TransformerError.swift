@@ -19,6 +19,8 @@ public enum TransformerError: Error, Equatable, Sendable {
   case idOutOfRange(index: Int, id: Int32, vocabularySize: Int)
   /// Logits that cannot be sampled from.
   case invalidLogits(problem: String)
+  /// A sequence that a device's memory cannot hold, however it is arranged.
+  case doesNotFit(tokens: Int, longest: Int, detail: String)
   /// An option that is not a sensible number.
   case invalidOption(name: String, value: String, allowed: String)
 }
@@ -47,6 +49,9 @@ extension TransformerError: CustomStringConvertible {
       "token \(index) is id \(id), outside 0 ..< \(vocabularySize): use this model's tokenizer"
     case .invalidLogits(let problem):
       "the logits \(problem): the weights or the prompt overflow this number format"
+    case .doesNotFit(let tokens, let longest, let detail):
+      "\(tokens) tokens do not fit: \(detail); the longest that fits is \(longest) tokens: shorten the "
+        + "prompt, or try --chunk, --kv fp8 or --kv-on host"
     case .invalidOption(let name, let value, let allowed):
       "\(name) is \(value): it should be \(allowed)"
     }

@@ -32,6 +32,9 @@ public final class Session: Sendable {
     state = Mutex(State())
   }
 
+  /// How the sequence uses its device's memory; nil before the first prefill, and on a CPU.
+  public var memoryPlan: MemoryPlan? { state.withLock { $0.cache?.memoryPlan } }
+
   /// What the last prefill and the last answer took.
   public var metrics: GenerationMetrics { state.withLock(\.metrics) }
 
@@ -82,7 +85,8 @@ public final class Session: Sendable {
         ids = state.history + prompt
       }
     } else {
-      cache = try model.transformer.makeCache(capacity: capacity, keyValues: options.keyValues)
+      cache = try model.transformer.makeCache(
+        capacity: capacity, keyValues: options.keyValues, chunk: options.chunk)
       cache.calibratedSelections = options.attention.calibratedSelections
     }
     state.cache = cache

@@ -71,7 +71,8 @@ package struct ShapeBenchmark {
       shape: model.attentionShape(layer: 0), seed: 11, backend: backend)
     var random = SeededGenerator(seed: 3)
     let ids = (0..<tokens).map { _ in Int32(random.next(below: model.vocabularySize)) }
-    let cache = try model.makeCache(capacity: tokens + 1, keyValues: keyValues)
+    let cache = try model.makeCache(
+      capacity: tokens + 1, keyValues: keyValues, chunk: chunk)
     var options = PrefillOptions(
       planner: isDense ? nil : AttentionPlanner(configuration: patterns, exact: exact),
       chunk: chunk, lastLayerLastRowOnly: true, progress: progress)

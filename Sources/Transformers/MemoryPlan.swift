@@ -1,0 +1,168 @@
+public import Compute
+
+/// How a sequence will use a device's memory: one choice for all buffers, made from the model, the
+/// length and what is free, before anything starts.
+///
+/// A pure value. Keys and values stay on the device in the activations' type if they fit; else as
+/// float8; else as float8 in the host's memory, layer by layer. The hidden states of the prompt, one
+/// layer's keys and values, and the activations of a block of rows are always on the device.
+public struct MemoryPlan: Sendable, Equatable {
+  /// What keys and values are kept as, and where.
+  public let keyValues: KeyValueOptions
+  /// Bytes of the device that the sequence will take beside the weights.
+  public let deviceBytes: Int
+  /// Bytes of page-locked host memory.
+  public let hostBytes: Int
+  /// Bytes of keys and values, wherever they lie.
+  public let keyValueBytes: Int
+
+  /// What is free.
+  public struct Available: Sendable, Equatable {
+    public var deviceBytes: Int
+    public var hostBytes: Int
+
+    public init(deviceBytes: Int, hostBytes: Int) {
+      self.deviceBytes = deviceBytes
+      self.hostBytes = hostBytes
+    }
+  }
+
+  /// The sizes that decide.
+  public struct Sizes: Sendable, Equatable {
+    public var layers: Int
+    public var hiddenSize: Int
+    public var intermediateSize: Int
+    public var vocabularySize: Int
+    public var attention: AttentionShape
+    /// Bytes of an activation.
+    public var activationBytes: Int
+    /// Rows that are worked on at once.
+    public var rowBlock: Int
+  }
+
+  /// Room for the libraries' own buffers and for pieces between tensors.
+  static let reserve = 768 << 20
+
+  /// The plan for `tokens` positions of which `chunk` are read at once.
+  ///
+  /// - Parameter wanted: What the user decided already; the rest is chosen.
+  /// - Throws: ``TransformerError/doesNotFit`` with the longest length that does.
+  public init(
+    _ sizes: Sizes, tokens: Int, chunk: Int?, wanted: KeyValueOptions, available: Available
+  ) throws {
+    guard
+      let plan = Self.choices(wanted).lazy.map({
+        MemoryPlan(sizes, tokens: tokens, chunk: chunk, keyValues: $0)
+      }).first(where: { $0.fits(available, wanted: wanted) })
+    else {
+      throw TransformerError.doesNotFit(
+        tokens: tokens,
+        longest: Self.longest(sizes, below: tokens, chunk: chunk, wanted: wanted, available),
+        detail: "\(MemoryPlan(sizes, tokens: tokens, chunk: chunk, keyValues: Self.smallest(wanted)))"
+          + ", of which \(available.deviceBytes >> 20) MiB and \(available.hostBytes >> 20) MiB are free"
+      )
+    }
+    self = plan
+  }
+
+  private init(_ sizes: Sizes, tokens: Int, chunk: Int?, keyValues: KeyValueOptions) {
+    let shape = sizes.attention
+    let rows = min(chunk ?? tokens, tokens)
+    let block = min(rows, sizes.rowBlock)
+    let width = shape.queryHeads * shape.headDim
+    let perLayer = 2 * shape.keyValueHeads * shape.headDim * tokens
+    let isQuantized = keyValues.type == .float8
+    let stored = perLayer * (isQuantized ? 1 : sizes.activationBytes)
+    let staging = isQuantized ? perLayer * sizes.activationBytes : 0
+    let kept = keyValues.place == .host ? 2 * stored : sizes.layers * stored
+    let activations =
+      block
+      * (sizes.hiddenSize + width + 2 * shape.keyValueHeads * shape.headDim
+        + 2 * sizes.intermediateSize)
+    // Two tables of sums, and the partial results, of every head.
+    let estimation = shape.queryHeads * tokens * 9
+    self.keyValues = keyValues
+    keyValueBytes = sizes.layers * stored
+    hostBytes = keyValues.place == .host ? keyValueBytes : 0
+    deviceBytes =
+      kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + estimation
+      + 4 * sizes.vocabularySize + Self.reserve
+  }
+
+  private func fits(_ available: Available) -> Bool {
+    deviceBytes <= available.deviceBytes && hostBytes <= available.hostBytes
+  }
+
+  /// The same where the user has chosen the host: who knows better than a count of free pages.
+  private func fits(_ available: Available, wanted: KeyValueOptions) -> Bool {
+    wanted.place == .host ? deviceBytes <= available.deviceBytes : fits(available)
+  }
+
+  /// From the most exact to the smallest.
+  private static func choices(_ wanted: KeyValueOptions) -> [KeyValueOptions] {
+    let all = [
+      KeyValueOptions(type: .bfloat16, place: .device),
+      KeyValueOptions(type: .float8, place: .device),
+      KeyValueOptions(type: .float8, place: .host),
+      KeyValueOptions(type: .bfloat16, place: .host),
+    ]
+    return all.filter {
+      (wanted.type ?? $0.type) == $0.type && (wanted.place ?? $0.place) == $0.place
+        // The last is there only for those who ask for it.
+        && ($0.type == .float8 || $0.place == .device || wanted.type == .bfloat16)
+    }
+  }
+
+  private static func smallest(_ wanted: KeyValueOptions) -> KeyValueOptions {
+    choices(wanted).last ?? wanted
+  }
+
+  private static func longest(
+    _ sizes: Sizes, below tokens: Int, chunk: Int?, wanted: KeyValueOptions, _ available: Available
+  ) -> Int {
+    var low = 0
+    var high = tokens
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      let fits = choices(wanted).contains {
+        MemoryPlan(sizes, tokens: middle, chunk: chunk, keyValues: $0).fits(available, wanted: wanted)
+      }
+      if fits { low = middle } else { high = middle }
+    }
+    return low
+  }
+}
+
+extension MemoryPlan: CustomStringConvertible {
+  /// "keys and values float8 on the host; 30.1 GiB of the GPU, 64.0 GiB of page-locked memory".
+  public var description: String {
+    func gibibytes(_ bytes: Int) -> String {
+      let tenths = (bytes + (1 << 30) / 20) / ((1 << 30) / 10)
+      return "\(tenths / 10).\(tenths % 10) GiB"
+    }
+    let place = keyValues.place == .host ? "in host memory" : "on the device"
+    return "keys and values \(keyValues.type?.rawValue ?? "") \(place); "
+      + "\(gibibytes(deviceBytes)) of the device"
+      + (hostBytes > 0 ? ", \(gibibytes(hostBytes)) of page-locked memory" : "")
+  }
+}
+
+extension Transformer {
+  /// The plan for a sequence on this model's device; nil where the device has no memory of its own.
+  ///
+  /// - Throws: ``TransformerError/doesNotFit``.
+  public func memoryPlan(
+    tokens: Int, chunk: Int?, wanted: KeyValueOptions
+  ) throws -> MemoryPlan? {
+    guard let available = try backend.availableMemory() else { return nil }
+    return try MemoryPlan(
+      MemoryPlan.Sizes(
+        layers: decoder.layers, hiddenSize: decoder.hiddenSize,
+        intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
+        attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
+        rowBlock: backend.rowBlock),
+      tokens: tokens, chunk: chunk, wanted: wanted,
+      available: MemoryPlan.Available(
+        deviceBytes: available.device, hostBytes: available.host))
+  }
+}
