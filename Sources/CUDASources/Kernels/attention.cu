@@ -6,15 +6,15 @@
 //   (AttentionParameters by value)
 //   grid   x = queryHeads * pairs, pairs = (firstPosition + rows - 1) / 128 - firstPosition / 128 + 1; y = z = 1
 //   block  x = 128
-//   dynamic shared memory, bytes: 54528 (d64), 79104 (d96), 103680 (d128); above 48 KiB, so the attribute
+//   dynamic shared memory, bytes: 51968 (d64), 76544 (d96), 101120 (d128); above 48 KiB, so the attribute
 //     CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set once
-//   every element of o in the given rows is written; q and o may be the same memory
+//   every element of o in the given rows is written; q and o may be the same memory; rows without keys get 0 and -infinity
 //   strides and base addresses are multiples of 8 elements (16 bytes); rows > 0
 //
 // A block computes a pair of tile rows, 128 query positions, of one head. Every warp owns 16 rows of half 0 and 16 rows of
 // half 1, so that a step which only one half computes still keeps the four schedulers of a multiprocessor busy. The work of
 // a pair is a sequence of steps of 64 keys: first its tiles, descending, then the columns that no tile covers, gathered.
-// While a step is computed the next one is copied. Columns are compacted, 256 at a time, into a ring in shared memory that
+// While a step is computed the next one is copied. Columns are compacted, 128 at a time, into a ring in shared memory that
 // runs ahead of the steps; their order in it is of no account.
 
 #include "common.cuh"
@@ -26,7 +26,7 @@ struct HeadPlan {
   const int* steps;        ///< kind 1: e * 4 + flags ascending, e = 2T + 1 - keyTile; kind 2: keyTile * 4 + flags, descending
   const int* stepOffsets;  ///< kind 2: [pairs of the planned chunk + 1] into `steps`
   const unsigned* bits;    ///< kind 1: bit d is set when tiles at distance d (tile row minus key tile) are computed
-  const int* columns;      ///< ascending key positions, distinct
+  const int* columns;      ///< ascending key positions, distinct; 16-byte aligned
   int columnCount;
   int denseFrom;           ///< a tile row whose 64 positions reach this one is dense; INT_MAX: none
   int words;               ///< 32-bit words of `bits`
@@ -58,8 +58,8 @@ struct Tile {
   static constexpr int half = 64;        // query positions of a tile
   static constexpr int keys = 64;        // keys of a step
   static constexpr int threads = 128;
-  static constexpr int ring = 1024;      // compacted columns in shared memory
-  static constexpr int scan = 256;       // columns looked at in one go, 64 a warp
+  static constexpr int ring = 512;       // compacted columns in shared memory, which is to fit into 99 KiB (sm_86, sm_89)
+  static constexpr int scan = 128;       // columns looked at in one go, 32 a warp
   static constexpr int ahead = ring - 2 * keys - scan;  // scans stop at this many columns behind those being copied
   static constexpr float slack = 8.0f;   // log2: the running maximum moves only when a score exceeds it by more than this
 };
@@ -260,14 +260,14 @@ struct Pair {
 };
 
 /// Compacts the plan's columns to those that a half of the pair has to gather: not in its tiles, not at or behind its own
-/// diagonal tile, inside the window. Each warp looks at 64 of every 256 columns, copied to its part of `buffer` at the scan
+/// diagonal tile, inside the window. Each warp looks at 32 of every 128 columns, copied to its part of `buffer` at the scan
 /// before: with the steps' own copies they are there one barrier later.
 struct ColumnScan {
   int next;  // index of the scan's first column of this warp, a multiple of 4
 
   __device__ __forceinline__ void fetch(const Pair& pair, int* buffer, int lane) const {
     const int left = pair.plan.columnCount - (next + lane * 4);
-    if (lane < 16)
+    if (lane < 8)
       copyAsyncPart(sharedAddress(buffer + lane * 4), pair.plan.columns + (left > 0 ? next + lane * 4 : 0),
                     minimum(maximum(left, 0), 4) * 4);
   }
@@ -281,40 +281,31 @@ struct ColumnScan {
       if (pair.plan.columns[middle] < lowest) low = middle + 1;
       else high = middle;
     }
-    next = (low & ~3) + warp * 64;
+    next = (low & ~3) + warp * 32;
     fetch(pair, buffer, lane);
     return true;
   }
   /// Appends to the ring behind `produced` entries; an entry is column * 4 + flags. Adds the number of entries, and 65536
   /// at the columns' end, to `added`.
   __device__ __forceinline__ void run(const Pair& pair, int* buffer, int* ring, int produced, int* added, int lane) {
-    int columns[2], flags[2];
-    bool behind = false;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-      const int index = lane + i * 32, c = next + index < pair.plan.columnCount ? buffer[index] : 0x7fffffff;
-      const int distance = pair.firstTileRow - (c >> 6);
-      columns[i] = c;
-      flags[i] = 0;
-      if (c >= pair.limit) {
-        behind = true;
-      } else {
-        const int covered = pair.plan.kind == 1
-            ? (pair.word(distance) >> (distance & 31) & 1) | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1
-            : pair.listed(c >> 6);
-        flags[i] = pair.sparse & ~covered;
-        if (distance <= 0 || c < pair.lowestKey[0]) flags[i] &= ~1;
-        if (c < pair.lowestKey[1]) flags[i] &= ~2;
-      }
+    const int column = next + lane < pair.plan.columnCount ? buffer[lane] : 0x7fffffff;
+    const int distance = pair.firstTileRow - (column >> 6);
+    const bool behind = column >= pair.limit;
+    int flags = 0;
+    if (!behind) {
+      const int covered = pair.plan.kind == 1
+          ? (pair.word(distance) >> (distance & 31) & 1) | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1
+          : pair.listed(column >> 6);
+      flags = pair.sparse & ~covered;
+      if (distance <= 0 || column < pair.lowestKey[0]) flags &= ~1;
+      if (column < pair.lowestKey[1]) flags &= ~2;
     }
-    const unsigned kept0 = __ballot_sync(0xffffffffu, flags[0] != 0), kept1 = __ballot_sync(0xffffffffu, flags[1] != 0);
+    const unsigned kept = __ballot_sync(0xffffffffu, flags != 0);
     const int end = __any_sync(0xffffffffu, behind) ? 65536 : 0;
     int first = 0;
-    if (lane == 0) first = atomicAdd(added, __popc(kept0) + __popc(kept1) + end) & 65535;
+    if (lane == 0) first = atomicAdd(added, __popc(kept) + end) & 65535;
     first = __shfl_sync(0xffffffffu, first, 0) + produced;
-    const unsigned before = (1u << lane) - 1;
-    if (flags[0]) ring[(first + __popc(kept0 & before)) & (Tile::ring - 1)] = columns[0] * 4 + flags[0];
-    if (flags[1]) ring[(first + __popc(kept0) + __popc(kept1 & before)) & (Tile::ring - 1)] = columns[1] * 4 + flags[1];
+    if (flags) ring[(first + __popc(kept & ((1u << lane) - 1))) & (Tile::ring - 1)] = column * 4 + flags;
     next += Tile::scan;
     fetch(pair, buffer, lane);
   }
@@ -414,9 +405,11 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
                     q + (valid ? (long long)r * a.qStride : 0) + copyChunk * 8 + c * L::rowThreads * 8, valid);
     }
   }
-  // A half with rows has its diagonal tile, so the first step is known before the plan: its copy hides the plan's loads.
+  // As a rule a half with rows has its diagonal tile, so the first step is known before the plan: its copy hides the plan's
+  // loads.
   const int present = (a.firstPosition < position + Tile::half ? 1 : 0) | (keyEnd > position + Tile::half ? 2 : 0);
-  copyTile(0, 2 * pairIndex + (present >> 1));
+  const int expected = 2 * pairIndex + (present >> 1);
+  copyTile(0, expected);
   copyAsyncCommit();
   if (thread < 4) added[thread] = 0;
 
@@ -492,8 +485,13 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   };
 
   int step = nextTile();
+  if (step && step >> 2 != expected) {  // the index was restricted to some keys: a thread overwrites what it copied itself
+    copyAsyncWait<0>();
+    copyTile(0, step >> 2);
+    copyAsyncCommit();
+  }
   ColumnScan scan;
-  int* scanBuffer = reinterpret_cast<int*>(memory + L::scan) + warp * 64;
+  int* scanBuffer = reinterpret_cast<int*>(memory + L::scan) + warp * 32;
   bool scanned = !scan.begin(pair, scanBuffer, warp, lane);
   copyAsyncCommit();
   int produced = 0, ringNext = 0;
