@@ -71,7 +71,7 @@ public final class CPUBackend: Backend {
   public func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
     let byteCount = try Self.byteCount(type, shape, purpose: purpose)
     // Linux grants more than there is and kills later; large requests are checked first.
-    if byteCount > 64 << 20, let available = availableMemory(), byteCount > available {
+    if byteCount > 64 << 20, let available = freeHostBytes(), byteCount > available {
       throw ComputeError.outOfMemory(wantedBytes: byteCount, purpose: purpose)
     }
     guard let buffer = HostBuffer(byteCount: byteCount) else {

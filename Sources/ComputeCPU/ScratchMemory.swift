@@ -44,7 +44,7 @@ final class ScratchMemory: @unchecked Sendable {
 func processorCount() -> Int { max(1, Int(csystem_cpu_count())) }
 
 /// Bytes that can be had without swapping or breaking a limit, if the system tells.
-func availableMemory() -> Int? {
+func freeHostBytes() -> Int? {
   let bytes = csystem_available_memory_bytes()
   return bytes > 0 ? Int(clamping: bytes) : nil
 }

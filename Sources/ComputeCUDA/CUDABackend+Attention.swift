@@ -127,9 +127,9 @@ enum AttentionLaunch {
 
   static func sharedBytes(headDim: Int) -> Int {
     switch headDim {
-    case 64: 50304
-    case 96: 74880
-    default: 99456
+    case 64: 51968
+    case 96: 76544
+    default: 101120
     }
   }
 }

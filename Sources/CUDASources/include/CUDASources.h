@@ -158,6 +158,7 @@ typedef struct {
   uint64_t value_scales;
   uint64_t positions;
   uint64_t workspace;
+  uint64_t arrivals;
   int64_t kv_head_stride;
   int32_t rows;
   int32_t q_stride;
@@ -165,6 +166,7 @@ typedef struct {
   int32_t query_heads;
   int32_t group_size;
   int32_t splits;
+  int32_t keys;
   int32_t window;
   float scale_log2;
 } mi_row_attention_parameters;

@@ -37,6 +37,7 @@ struct GenerateCommand: AsyncParsableCommand {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }
     progress.finish()
+    if let plan = session.memoryPlan { StandardError.note("memory: \(plan)") }
 
     var answer = ""
     let options = GenerationOptions(
