@@ -30,6 +30,17 @@ struct DigitCounts {
   int digit, rank;
 };
 
+/// This thread's share of `count` scores; -0 counts as 0.
+struct StridedScores {
+  const float* scores;
+  int count;
+
+  template <typename Visit>
+  __device__ __forceinline__ void operator()(Visit visit) const {
+    for (int i = threadIdx.x; i < count; i += blockDim.x) visit(scores[i] + 0.0f);
+  }
+};
+
 /// The k-th largest, as ordered bits; k in 1 ... the number of scores. All threads of the block call
 /// it. forEach(visit) calls visit(score) for this thread's share of the scores, the same each time.
 template <int copies, typename ForEach>

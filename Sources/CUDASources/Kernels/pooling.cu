@@ -22,7 +22,6 @@ using namespace mi;
 namespace {
 
 struct Products {
-  static constexpr int threads = 256;
   /// Query blocks and key blocks of a thread block.
   static constexpr int queries = 64;
   static constexpr int keys = 128;
@@ -228,9 +227,8 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
     if (count == candidates) {
       for (int i = thread; i < candidates; i += Choice::threads) take(i);
     } else if (count > 0) {
-      const unsigned cut = kthLargest(count, digits, [&](auto visit) {
-        for (int i = thread; i < candidates; i += Choice::threads) visit(scores[i]);
-      });
+      const StridedScores all = {scores, candidates};
+      const unsigned cut = kthLargest(count, digits, all);
       const TieBounds bounds = tieBounds(scoreOfOrderedBits(cut));
       int clear = 0;
       for (int i = thread; i < candidates; i += Choice::threads) {
