@@ -67,7 +67,7 @@ struct SelectionParameters {
   /// [heads][sumStride] fp32; keys entries each are read. sumStride is a multiple of 4.
   const float* vertical;
   const float* slash;
-  /// [heads]; budgets above the keys count as the keys.
+  /// [heads]; not negative; budgets above the keys count as the keys.
   const HeadBudget* budgets;
   /// [heads][maximumColumns]: ascending; vertical budgets are at most maximumColumns.
   int* columns;
@@ -99,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
   const bool isSlash = blockIdx.y == 1;
   const HeadBudget budget = p.budgets[head];
   if (budget.wanted == 0) return;
-  const int count = max(0, min(isSlash ? budget.slash : budget.vertical, p.keys));
+  const int count = min(isSlash ? budget.slash : budget.vertical, p.keys);
   const int first = min(isSlash ? p.forcedOffsets : p.forcedColumns, count);
   const float* scores = (isSlash ? p.slash : p.vertical) + head * p.sumStride;
   int* taken = isSlash ? (p.offsets ? p.offsets + (long long)head * p.maximumOffsets : nullptr)
