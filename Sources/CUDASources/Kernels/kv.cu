@@ -33,7 +33,7 @@ extern "C" __global__ void __launch_bounds__(256) store(
 
 // amax[h] = max(amax[h], largest magnitude of positions firstPosition ..< firstPosition + count of kv
 // head h); NaN is passed over. amax: [kvHeads] fp32, not negative: zero it before the first range.
-// Grid: (any number of blocks, kvHeads); (min(1024, count * headDim / 16384 + 1), kvHeads) is good.
+// Grid: (any number of blocks, kvHeads); (min(256, count * headDim / 16384 + 1), kvHeads) is good.
 // Block: 256. Parameters: cache, amax, int headDim, int firstPosition, int count,
 // long long kvHeadStride.
 extern "C" __global__ void __launch_bounds__(256) fp8_amax(
@@ -42,6 +42,7 @@ extern "C" __global__ void __launch_bounds__(256) fp8_amax(
   const bf16* source = cache + blockIdx.y * kvHeadStride + (long long)firstPosition * headDim;
   const long long pieces = (long long)count * headDim / 8;
   float largest = 0;
+#pragma unroll 4
   for (long long i = (long long)blockIdx.x * 256 + threadIdx.x; i < pieces; i += gridDim.x * 256ll) {
     float values[8];
     AsBf16::load8(source + i * 8, values);

@@ -30,6 +30,17 @@ struct DigitCounts {
   int digit, rank;
 };
 
+/// This thread's share of `count` scores; -0 counts as 0.
+struct StridedScores {
+  const float* scores;
+  int count;
+
+  template <typename Visit>
+  __device__ __forceinline__ void operator()(Visit visit) const {
+    for (int i = threadIdx.x; i < count; i += blockDim.x) visit(scores[i] + 0.0f);
+  }
+};
+
 /// The k-th largest, as ordered bits; k in 1 ... the number of scores. All threads of the block call
 /// it. forEach(visit) calls visit(score) for this thread's share of the scores, the same each time.
 template <int copies, typename ForEach>
@@ -104,13 +115,9 @@ __device__ __forceinline__ float nextUp(float x) {
 __device__ __forceinline__ TieBounds tieBounds(float cut) {
   const double above = (double)cut + 5e-6;
   const double below = (double)cut - 5e-6;
-  // Rounded down first, so that the next floats up reach the bound; above the largest comes NaN, which
-  // no score reaches.
-  TieBounds bounds;
-  bounds.above = __double2float_rd(above);
-  while ((double)bounds.above <= above) bounds.above = nextUp(bounds.above);
-  bounds.below = __double2float_rd(below);
-  while ((double)bounds.below < below) bounds.below = nextUp(bounds.below);
+  // The float at or below a bound and the next one enclose it. After infinity comes NaN, which no score
+  // reaches.
+  const TieBounds bounds = {nextUp(__double2float_rd(above)), __double2float_ru(below)};
   return bounds;
 }
 

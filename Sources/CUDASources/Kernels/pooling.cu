@@ -22,7 +22,6 @@ using namespace mi;
 namespace {
 
 struct Products {
-  static constexpr int threads = 256;
   /// Query blocks and key blocks of a thread block.
   static constexpr int queries = 64;
   static constexpr int keys = 128;
@@ -42,7 +41,7 @@ struct BlockParameters {
   const float* keys;
   /// Scratch: [heads][slabBlocks][scoreStride] fp32; scoreStride >= keyBlocks.
   float* scores;
-  /// [heads]; wanted, and vertical is the top k, at most topK.
+  /// [heads]; wanted, and vertical is the top k, from 0 to topK.
   const HeadBudget* budgets;
   /// Scratch: [heads][pairs][2 * (topK + 2)]: steps of each pair at the start of its room.
   int* rooms;
@@ -216,7 +215,7 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
     const float* scores = p.scores + ((long long)head * 2 * p.slabPairs + 2 * blockIdx.x + half) *
                                          p.scoreStride;
     const int candidates = own + 1;
-    const int count = max(0, min(min(budget.vertical, p.topK), candidates));
+    const int count = min(min(budget.vertical, p.topK), candidates);
     const int from = max(p.firstPosition, own * tileExtent);
     const int to = min(keys, (own + 1) * tileExtent);
     // Tiles before the window of all rows are left out.
@@ -228,9 +227,8 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
     if (count == candidates) {
       for (int i = thread; i < candidates; i += Choice::threads) take(i);
     } else if (count > 0) {
-      const unsigned cut = kthLargest(count, digits, [&](auto visit) {
-        for (int i = thread; i < candidates; i += Choice::threads) visit(scores[i]);
-      });
+      const StridedScores all = {scores, candidates};
+      const unsigned cut = kthLargest(count, digits, all);
       const TieBounds bounds = tieBounds(scoreOfOrderedBits(cut));
       int clear = 0;
       for (int i = thread; i < candidates; i += Choice::threads) {

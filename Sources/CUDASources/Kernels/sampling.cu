@@ -56,9 +56,8 @@ extern "C" __global__ void __launch_bounds__(1024) largest_logits(
   __shared__ int taken;
   logits += blockIdx.x * stride;
   const int thread = threadIdx.x;
-  const unsigned cut = kthLargest(count, digits, [&](auto visit) {
-    for (int i = thread; i < vocabulary; i += Sampling::threads) visit(logits[i] + 0.0f);
-  });
+  const StridedScores all = {logits, vocabulary};
+  const unsigned cut = kthLargest(count, digits, all);
   candidates[thread] = 0;
   if (thread == 0) taken = 0;
   __syncthreads();

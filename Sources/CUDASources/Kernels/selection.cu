@@ -44,11 +44,30 @@ __device__ __forceinline__ void forQuads(
   }
 }
 
+/// This thread's share of the scores that are not forced.
+struct FreeScores {
+  const float* scores;
+  int forced, keys;
+
+  template <typename Visit>
+  __device__ __forceinline__ void operator()(Visit visit) const {
+    const int forced = this->forced, keys = this->keys;
+    // Aligned down: indices below `forced` are skipped.
+    forQuads(
+        scores, forced & ~3, keys, keys, threadIdx.x, Selection::threads, [&](int i, float4 quad) {
+          if (i >= forced) visit(quad.x);
+          if (i + 1 >= forced && i + 1 < keys) visit(quad.y);
+          if (i + 2 >= forced && i + 2 < keys) visit(quad.z);
+          if (i + 3 >= forced && i + 3 < keys) visit(quad.w);
+        });
+  }
+};
+
 struct SelectionParameters {
   /// [heads][sumStride] fp32; keys entries each are read. sumStride is a multiple of 4.
   const float* vertical;
   const float* slash;
-  /// [heads]; budgets above the keys count as the keys.
+  /// [heads]; not negative; budgets above the keys count as the keys.
   const HeadBudget* budgets;
   /// [heads][maximumColumns]: ascending; vertical budgets are at most maximumColumns.
   int* columns;
@@ -80,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
   const bool isSlash = blockIdx.y == 1;
   const HeadBudget budget = p.budgets[head];
   if (budget.wanted == 0) return;
-  const int count = max(0, min(isSlash ? budget.slash : budget.vertical, p.keys));
+  const int count = min(isSlash ? budget.slash : budget.vertical, p.keys);
   const int first = min(isSlash ? p.forcedOffsets : p.forcedColumns, count);
   const float* scores = (isSlash ? p.slash : p.vertical) + head * p.sumStride;
   int* taken = isSlash ? (p.offsets ? p.offsets + (long long)head * p.maximumOffsets : nullptr)
@@ -94,16 +113,8 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
   TieBounds bounds = {0, 0};
   int wanted = count - forced;
   if (wanted > 0) {
-    // Aligned down: indices below `forced` are skipped.
-    const int begin = forced & ~3;
-    const unsigned cut = kthLargest(wanted, shared.digits, [&](auto visit) {
-      forQuads(scores, begin, p.keys, p.keys, thread, Selection::threads, [&](int i, float4 quad) {
-        if (i >= forced) visit(quad.x);
-        if (i + 1 >= forced && i + 1 < p.keys) visit(quad.y);
-        if (i + 2 >= forced && i + 2 < p.keys) visit(quad.z);
-        if (i + 3 >= forced && i + 3 < p.keys) visit(quad.w);
-      });
-    });
+    const FreeScores free = {scores, forced, p.keys};
+    const unsigned cut = kthLargest(wanted, shared.digits, free);
     bounds = tieBounds(scoreOfOrderedBits(cut));
   }
   __syncthreads();
