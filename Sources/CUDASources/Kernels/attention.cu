@@ -229,8 +229,7 @@ __device__ __forceinline__ void computeStep(Rows<D>& w, unsigned qAddress, unsig
 struct Pair {
   HeadPlan plan;
   int firstTileRow;     // 2T
-  int present;          // bit h: half h has rows in the chunk
-  int dense;            // bit h: half h is dense
+  int dense;            // bit h: half h is dense, whether it has rows or not
   int sparse;           // bit h: half h has rows and is not dense
   int limit;            // columns from this key on are in diagonal tiles or invisible to sparse halves
   int lowestTile[2];    // window
@@ -413,40 +412,39 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   copyAsyncCommit();
   if (thread < 4) added[thread] = 0;
 
-  // In shared memory for want of registers. Every thread writes the same values, each place once, so that none has to wait
-  // for another.
-  Pair& pair = *reinterpret_cast<Pair*>(memory + L::pair);
-  pair.firstTileRow = 2 * pairIndex;
-  pair.present = present;
   const HeadPlan plan = a.heads[head];
-  pair.plan = plan;
-  int dense = 0;
+  Pair made;
+  made.plan = plan;
+  made.firstTileRow = 2 * pairIndex;
+  made.dense = 0;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     const int first = maximum(position + h * Tile::half, a.firstPosition);
     const int lowest = a.window > first ? 0 : first - a.window + 1;
-    pair.lowestKey[h] = lowest;
-    pair.lowestTile[h] = lowest / Tile::keys;
-    if (plan.kind == 0 || position + h * Tile::half + Tile::half - 1 >= plan.denseFrom) dense |= 1 << h;
+    made.lowestKey[h] = lowest;
+    made.lowestTile[h] = lowest / Tile::keys;
+    if (plan.kind == 0 || position + h * Tile::half + Tile::half - 1 >= plan.denseFrom) made.dense |= 1 << h;
   }
-  pair.dense = dense;
-  pair.sparse = present & ~dense;
-  pair.limit = position + (present & ~dense & 2 ? Tile::half : 0);
-  int listBegin = 0, listEnd = plan.kind == 1 ? plan.stepCount : 0;
+  made.sparse = present & ~made.dense;
+  made.limit = position + (made.sparse & 2 ? Tile::half : 0);
+  made.walkLowest = present & 1 ? made.lowestTile[0] : made.lowestTile[1];
+  made.listBegin = 0;
+  made.listEnd = plan.kind == 1 ? plan.stepCount : 0;
   if (plan.kind == 2) {
     const int index = pairIndex - a.planFirstPosition / Tile::rows;
-    listBegin = plan.stepOffsets[index];
-    listEnd = plan.stepOffsets[index + 1];
+    made.listBegin = plan.stepOffsets[index];
+    made.listEnd = plan.stepOffsets[index + 1];
   }
-  pair.listBegin = listBegin;
-  pair.listEnd = listEnd;
-  pair.walkLowest = pair.present & 1 ? pair.lowestTile[0] : pair.lowestTile[1];
   // With a dense half every tile is walked, and the plan asked about the other half; otherwise the list is walked.
-  const bool walkAll = (dense & present) != 0, mixed = (present & ~dense) != 0, windowed = a.window != 0x7fffffff;
+  const bool walkAll = (made.dense & present) != 0, mixed = made.sparse != 0, windowed = a.window != 0x7fffffff;
   const bool reversed = plan.kind == 1;
-  int cursor = walkAll ? 2 * pairIndex + (present >> 1) : listBegin;
-  const int end = walkAll ? pair.walkLowest : listEnd;
+  int cursor = walkAll ? expected : made.listBegin;
+  const int end = walkAll ? made.walkLowest : made.listEnd;
   int entry = !walkAll && cursor < end ? plan.steps[cursor] : 0;
+  // What is seldom used lies in shared memory, for want of registers.
+  Pair& pair = *reinterpret_cast<Pair*>(memory + L::pair);
+  if (thread == 0) pair = made;
+  __syncthreads();
 
   // A step is one word, so that the next one takes one register: tile * 4 + flags, or columnStep + place in the ring * 128 +
   // number of columns, or 0 for none.

@@ -2,8 +2,8 @@
 //
 //   o[r][h] = softmax over keys j <= positions[r], positions[r] - j < window of (scale * q[r][h] . k[j]) times v[j]
 //
-// Partial results over parts of the keys, then their combination: by the last block to finish (m16 with `arrivals`), or by a
-// second launch. The heads of a group and the rows are packed into one matrix (packed row m = r * groupSize + member of the group), so that a block reads its keys once for all of them.
+// Two launches: partial results over parts of the keys, then their combination. The heads of a group and the rows are packed
+// into one matrix (packed row m = r * groupSize + member of the group), so that a block reads its keys once for all of them.
 //
 // 1. row_attention_m16_dD, row_attention_m64_dD           (D = 64, 96, 128; k and v bf16)
 //    row_attention_m16_fp8_dD, row_attention_m64_fp8_dD   (k and v e4m3, value = scale of the kv head * stored)
@@ -13,9 +13,9 @@
 //      dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128), the same for all variants; above 48 KiB, so
 //        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set once
 //      m16 where rows * groupSize <= 16 (decoding: memory bound, warps share out the keys), else m64 (warps share out the rows)
-//      splits: any number >= 1, at most ceil(keys / 64) make sense; one wave of blocks is best: multiprocessors / (y * z) for
-//        m16 with bf16, twice that for the others
-// 2. row_attention_combine_dD, not after m16 with `arrivals`
+//      splits: any number >= 1, at most ceil(keys / 64) make sense; whole waves of blocks: multiprocessors / (y * z) for m16
+//        with bf16, 2 * multiprocessors / (y * z) for m16 with e4m3, about 20 blocks a multiprocessor for m64, rounded down
+// 2. row_attention_combine_dD
 //      (RowAttentionParameters by value)
 //      grid   x = rows * queryHeads;  block  x = 256;  no dynamic shared memory
 //
@@ -34,7 +34,6 @@ struct RowAttentionParameters {
   const float* valueScales;  ///< [kvHeads], e4m3 only
   const int* positions;      ///< [rows], device memory, any order; ascending is fastest
   float* workspace;
-  int* arrivals;             ///< [grid y * grid z] of m16, zero before its first use and after each; null: combine by launch 2
   long long kvHeadStride;    ///< elements
   int rows;
   int qStride, oStride;      ///< elements
@@ -69,108 +68,6 @@ template <int D, int bytes, int rowWarps> struct RowTile {
     return key * rowBytes + ((chunk ^ swizzle) << 4);
   }
 };
-
-/// Combines, in one warp, the splits of one (row, head), written by other blocks of this launch.
-template <int D>
-__device__ __forceinline__ void combineInWarp(const RowAttentionParameters& a, int row, int head, int lane) {
-  constexpr int batch = 16;
-  const long long count = (long long)a.rows * a.queryHeads, index = (long long)row * a.queryHeads + head;
-  const float4* partials = (const float4*)a.workspace;
-  const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
-  float top = -infinity(), sum = 0.0f;
-  for (int s = lane; s < a.splits; s += warpSize) top = fmaxf(top, __ldcg(&statistics[s * count + index]).x);
-  top = warpMaximum(top);
-  const float reference = top == -infinity() ? 0.0f : top;
-  float o[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-  for (int first = 0; first < a.splits; first += batch) {
-    float4 x[batch];
-#pragma unroll
-    for (int i = 0; i < batch; i++)
-      x[i] = lane < D / 4 && first + i < a.splits ? __ldcg(&partials[((first + i) * count + index) * (D / 4) + lane])
-                                                  : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    const bool mine = lane < batch && first + lane < a.splits;
-    const float2 part = mine ? __ldcg(&statistics[(first + lane) * count + index]) : make_float2(-infinity(), 0.0f);
-    const float weight = exp2Approximate(part.x - reference);
-    sum += weight * part.y;
-#pragma unroll
-    for (int i = 0; i < batch; i++) {
-      const float w = __shfl_sync(0xffffffffu, weight, i);
-      o[0] += w * x[i].x, o[1] += w * x[i].y, o[2] += w * x[i].z, o[3] += w * x[i].w;
-    }
-  }
-  sum = warpSum(sum);
-  const float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
-  if (lane < D / 4)
-    *(uint2*)(a.o + (long long)row * a.oStride + head * D + lane * 4) =
-        make_uint2(toBF16Pair(o[0] * inverse, o[1] * inverse), toBF16Pair(o[2] * inverse, o[3] * inverse));
-  if (lane == 0 && a.logSumExp != nullptr)
-    a.logSumExp[index] = sum > 0.0f ? (top + log2Approximate(sum)) * ln2 : -infinity();
-}
-
-/// One block a (row, head). Teams of D / 4 threads, four elements each, share out the splits; a thread's loads are all under
-/// way before it uses one, because the time of this launch is latency.
-template <int D> struct Combine {
-  static constexpr int threads = 256;
-  static constexpr int team = D / 4;
-  static constexpr int teams = threads / team;
-  static constexpr int batch = 8;
-};
-
-template <int D> __device__ __forceinline__ void combineRows(const RowAttentionParameters& a) {
-  using C = Combine<D>;
-  const int lane = threadIdx.x & 31, team = threadIdx.x / C::team, member = threadIdx.x % C::team;
-  const long long index = blockIdx.x, count = (long long)a.rows * a.queryHeads;
-  const float4* partials = (const float4*)a.workspace;
-  const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
-
-  float o[4] = {0.0f, 0.0f, 0.0f, 0.0f}, sum = 0.0f, top = -infinity();
-  float4 x[C::batch];
-  float2 part[C::batch];
-  auto load = [&](int first) {
-#pragma unroll
-    for (int i = 0; i < C::batch; i++) {
-      const int s = first + i * C::teams;
-      const bool valid = team < C::teams && s < a.splits;
-      part[i] = valid ? statistics[s * count + index] : make_float2(-infinity(), 0.0f);
-      x[i] = valid ? partials[(s * count + index) * C::team + member] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    }
-  };
-  load(team);
-  for (int s = lane; s < a.splits; s += warpSize) top = fmaxf(top, statistics[s * count + index].x);
-  top = warpMaximum(top);
-  const float reference = top == -infinity() ? 0.0f : top;
-  for (int first = team;;) {
-#pragma unroll
-    for (int i = 0; i < C::batch; i++) {
-      const float weight = exp2Approximate(part[i].x - reference);
-      sum += weight * part[i].y;
-      o[0] += weight * x[i].x, o[1] += weight * x[i].y, o[2] += weight * x[i].z, o[3] += weight * x[i].w;
-    }
-    first += C::batch * C::teams;
-    if (first >= a.splits) break;
-    load(first);
-  }
-  __shared__ float4 parts[C::teams][C::team];
-  __shared__ float sums[C::teams];
-  if (team < C::teams) {
-    parts[team][member] = make_float4(o[0], o[1], o[2], o[3]);
-    if (member == 0) sums[team] = sum;
-  }
-  __syncthreads();
-  const int d = threadIdx.x;
-  if (d < D) {
-    float value = 0.0f, total = 0.0f;
-#pragma unroll
-    for (int i = 0; i < C::teams; i++) {
-      value += ((const float*)parts[i])[d];
-      total += sums[i];
-    }
-    const int row = (int)(index / a.queryHeads), head = (int)(index % a.queryHeads);
-    a.o[(long long)row * a.oStride + head * D + d] = toBF16(total > 0.0f ? value / total : 0.0f);
-    if (d == 0 && a.logSumExp != nullptr)
-      a.logSumExp[index] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
-  }
-}
 
 template <int D, int bytes, int rowWarps>
 __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
@@ -454,22 +351,71 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
       *(float4*)(a.workspace + partial(packed) * D + column) = r;
       if (column == 0) statistics[partial(packed)] = make_float2(all, total);
     }
-    if (a.arrivals == nullptr) return;
+  }
+}
 
-    // The last of the splits' blocks to arrive combines them, and leaves the counter at zero for the next launch.
-    __shared__ bool last;
-    __threadfence();
-    __syncthreads();
-    if (thread == 0) {
-      int* arrivals = a.arrivals + blockIdx.z * gridDim.y + blockIdx.y;
-      last = atomicAdd(arrivals, 1) == a.splits - 1;
-      if (last) *arrivals = 0;
-      __threadfence();
+/// One block a (row, head). Teams of D / 4 threads, four elements each, share out the splits; a thread's loads are all under
+/// way before it uses one, because the time of this launch is latency.
+template <int D> struct Combine {
+  static constexpr int threads = 256;
+  static constexpr int team = D / 4;
+  static constexpr int teams = threads / team;
+  static constexpr int batch = 8;
+};
+
+template <int D> __device__ __forceinline__ void combineRows(const RowAttentionParameters& a) {
+  using C = Combine<D>;
+  const int lane = threadIdx.x & 31, team = threadIdx.x / C::team, member = threadIdx.x % C::team;
+  const long long index = blockIdx.x, count = (long long)a.rows * a.queryHeads;
+  const float4* partials = (const float4*)a.workspace;
+  const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
+
+  float o[4] = {0.0f, 0.0f, 0.0f, 0.0f}, sum = 0.0f, top = -infinity();
+  float4 x[C::batch];
+  float2 part[C::batch];
+  auto load = [&](int first) {
+#pragma unroll
+    for (int i = 0; i < C::batch; i++) {
+      const int s = first + i * C::teams;
+      const bool valid = team < C::teams && s < a.splits;
+      part[i] = valid ? statistics[s * count + index] : make_float2(-infinity(), 0.0f);
+      x[i] = valid ? partials[(s * count + index) * C::team + member] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     }
-    __syncthreads();
-    if (!last) return;
-    for (int packed = firstPacked + warp; packed < minimum(firstPacked + T::rows, packedRows); packed += 4)
-      combineInWarp<D>(a, packed / a.groupSize, kvHead * a.groupSize + packed % a.groupSize, lane);
+  };
+  load(team);
+  for (int s = lane; s < a.splits; s += warpSize) top = fmaxf(top, statistics[s * count + index].x);
+  top = warpMaximum(top);
+  const float reference = top == -infinity() ? 0.0f : top;
+  for (int first = team;;) {
+#pragma unroll
+    for (int i = 0; i < C::batch; i++) {
+      const float weight = exp2Approximate(part[i].x - reference);
+      sum += weight * part[i].y;
+      o[0] += weight * x[i].x, o[1] += weight * x[i].y, o[2] += weight * x[i].z, o[3] += weight * x[i].w;
+    }
+    first += C::batch * C::teams;
+    if (first >= a.splits) break;
+    load(first);
+  }
+  __shared__ float4 parts[C::teams][C::team];
+  __shared__ float sums[C::teams];
+  if (team < C::teams) {
+    parts[team][member] = make_float4(o[0], o[1], o[2], o[3]);
+    if (member == 0) sums[team] = sum;
+  }
+  __syncthreads();
+  const int d = threadIdx.x;
+  if (d < D) {
+    float value = 0.0f, total = 0.0f;
+#pragma unroll
+    for (int i = 0; i < C::teams; i++) {
+      value += ((const float*)parts[i])[d];
+      total += sums[i];
+    }
+    const int row = (int)(index / a.queryHeads), head = (int)(index % a.queryHeads);
+    a.o[(long long)row * a.oStride + head * D + d] = toBF16(total > 0.0f ? value / total : 0.0f);
+    if (d == 0 && a.logSumExp != nullptr)
+      a.logSumExp[index] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
   }
 }
 
