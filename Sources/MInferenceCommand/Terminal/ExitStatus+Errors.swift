@@ -54,6 +54,7 @@ extension ExitStatus {
     switch error {
     case .unknownArchitecture, .unsupported, .nonFiniteWeight: .configuration
     case .emptyPrompt, .contextExceeded, .idOutOfRange: .inputData
+    case .doesNotFit: .system
     case .invalidOption: .usage
     case .cacheFull, .foreignCache, .invalidLogits: .software
     }
