@@ -24,9 +24,9 @@ extension CUDABackend {
     let tileRows = packed <= 16 ? 16 : 64
     let blocks = (packed + tileRows - 1) / tileRows * shape.keyValueHeads
     let most = (layer.count + AttentionLaunch.rowKeys - 1) / AttentionLaunch.rowKeys
-    let wave = (tileRows == 16 && !isQuantized ? 1 : 2) * device.multiprocessors
+    // Rows in tiles of 64 see key ranges of different lengths: many blocks even that out.
+    let wave = (tileRows == 64 ? 10 : isQuantized ? 2 : 1) * device.multiprocessors
     let splits = max(1, min(most, wave / blocks))
-    let combinesItself = tileRows == 16 && blocks <= AttentionLaunch.mostArrivals
     let workspace = try makeTensor(
       .float32, [splits, rows * shape.queryHeads, headDim + 2], purpose: "partial attention")
     var parameters = mi_row_attention_parameters()
@@ -44,7 +44,6 @@ extension CUDABackend {
       "rowAttention", "keys of \(layer.keys.type.rawValue)")
     parameters.positions = try address(list, "rowAttention")
     parameters.workspace = try address(workspace, "rowAttention")
-    parameters.arrivals = combinesItself ? try address(arrivals(), "rowAttention") : 0
     parameters.keys = Int32((positions.max() ?? 0) + 1)
     parameters.kv_head_stride = Int64(layer.capacity * headDim)
     parameters.rows = Int32(rows)
@@ -61,16 +60,12 @@ extension CUDABackend {
     try kernel(name, in: "row_attention.cu").launch(
       grid: (splits, (packed + tileRows - 1) / tileRows, shape.keyValueHeads),
       block: AttentionLaunch.threads, shared: headDim == 96 ? 73728 : 98304, arguments)
-    guard !combinesItself else { return }
     try kernel("row_attention_combine_d\(headDim)", in: "row_attention.cu").launch(
       grid: (rows * shape.queryHeads, 1, 1), block: 256, arguments)
   }
 }
 
 extension AttentionLaunch {
-  /// Blocks of keys' parts that count their arrivals side by side.
-  static let mostArrivals = 4096
-
   /// Keys of the smallest part that a block of `row_attention.cu` is worth.
   static let rowKeys = 64
 }

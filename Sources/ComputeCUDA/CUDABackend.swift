@@ -26,19 +26,8 @@ public final class CUDABackend: Backend {
     /// Marks behind the two latest sections of work.
     var marks: [CUDAEvent] = []
     var frequencies: [[Float]: Tensor] = [:]
-    /// Counters that `row_attention.cu` leaves at zero.
-    var arrivals: Tensor?
     /// The host index that was used last, and its form on the device.
     var uploaded: (index: SparseIndex, form: UploadedIndex)?
-  }
-
-  /// Zeros for kernels that count their blocks and set the counters back.
-  func arrivals() throws -> Tensor {
-    if let tensor = state.withLock(\.arrivals) { return tensor }
-    let tensor = try uploaded(
-      [Int32](repeating: 0, count: AttentionLaunch.mostArrivals), purpose: "counters")
-    state.withLock { $0.arrivals = tensor }
-    return tensor
   }
 
   /// A host index on the device; the last one is kept, since blocks of rows share an index.
