@@ -305,6 +305,7 @@ struct ColumnScan {
     if (lane == 0) first = atomicAdd(added, __popc(kept) + end) & 65535;
     first = __shfl_sync(0xffffffffu, first, 0) + produced;
     if (flags) ring[(first + __popc(kept & ((1u << lane) - 1))) & (Tile::ring - 1)] = column * 4 + flags;
+    __syncwarp();  // the whole warp has read its part of the buffer
     next += Tile::scan;
     fetch(pair, buffer, lane);
   }

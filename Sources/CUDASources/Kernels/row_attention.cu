@@ -14,7 +14,7 @@
 //        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set once
 //      m16 where rows * groupSize <= 16 (decoding: memory bound, warps share out the keys), else m64 (warps share out the rows)
 //      splits: any number >= 1, at most ceil(keys / 64) make sense; whole waves of blocks: multiprocessors / (y * z) for m16
-//        with bf16, 2 * multiprocessors / (y * z) for m16 with e4m3, about 20 blocks a multiprocessor for m64, rounded down
+//        with bf16, 2 * multiprocessors / (y * z) for m16 with e4m3, 10 to 20 blocks a multiprocessor for m64, rounded down
 // 2. row_attention_combine_dD
 //      (RowAttentionParameters by value)
 //      grid   x = rows * queryHeads;  block  x = 256;  no dynamic shared memory
