@@ -62,7 +62,8 @@ public struct AttentionPicture: Sendable {
       }
     }
     drawBar(
-      x: left + Double(panels) * stride - 18, y: top + side * 0.2, height: side * 0.6, in: &document)
+      x: left + Double(panels) * stride - 18, y: top + side * 0.2, height: side * 0.6, in: &document
+    )
     return document.text
   }
 
