@@ -98,9 +98,15 @@ fi
 # shellcheck disable=SC2086
 evaluated ablation-needle "Methods side by side: needle, small budgets" needle --attention "$all" \
   --lengths "$ablation_lengths" --depths "$depths" --rounds "$rounds" $budgets
+# Retrieval of one fact may survive any prefill (see the documentation); perplexity tells more apart.
 # shellcheck disable=SC2086
 evaluated ablation-ruler "Methods side by side: RULER, small budgets" ruler --attention "$all" \
   --kinds "$ablation_kinds" --lengths "$ablation_lengths" --samples "$prompts" $budgets
+book=${texts%% *}
+# shellcheck disable=SC2086
+evaluated ablation-perplexity "Methods side by side: perplexity, small budgets" perplexity \
+  --attention "$all" --lengths "$ablation_lengths" --windows "$windows" \
+  ${book:+--text "$book"} $budgets
 if [ "$published" = yes ]; then
   evaluated ablation-published "Methods side by side: RULER, published budgets" ruler \
     --attention "$all" --kinds "$ablation_kinds" --lengths "${ablation_lengths##*,}" \

@@ -1,16 +1,15 @@
 #!/bin/sh
-# Makes the pictures of the README and the documentation: the patterns of a model, the needle map
-# dense and sparse, and time against length.
+# Makes the pictures of the README and the documentation: patterns of a model (a few heads, and every
+# head), the needle map dense and sparse, and time against length.
 #
 #   Benchmarks/pictures.sh OUTPUT TEXT
 #
-# TEXT is a UTF-8 file of which PATTERN_LENGTH tokens' worth is looked at. Parameters are environment
-# variables:
+# TEXT is a UTF-8 file. Parameters are environment variables:
 #
 #   COMMAND         the command                                   .build/release/minference
 #   MODEL           a checkpoint's directory                      Models/minference-tiny
 #   DEVICE          auto, cpu or cuda                             auto
-#   HEADS           layer.head of the heads that are drawn alone  1.2 2.0 6.1
+#   HEADS           layer.head of the heads that are drawn        1.2,4.0,6.1
 #   BYTES           bytes of the text that heads are drawn of     120000
 #   NEEDLE_LENGTHS  prompt lengths of the needle map              4K,8K,16K,32K,64K,128K
 #   DEPTHS, ROUNDS  depths of the map, prompts of a cell          10, 1
@@ -30,12 +29,10 @@ prompt=$output/prompt.txt
 awk -v most="${BYTES:-120000}" '{ n += length($0) + 1; if (n > most) exit; print }' "$text" \
   > "$prompt"
 
-for place in ${HEADS:-1.2 2.0 6.1}; do
-  "$command" inspect --model "$model" --device "$device" --prompt-file "$prompt" --raw \
-    --layer "${place%.*}" --head "${place#*.}" --output "$output/head-${place%.*}-${place#*.}.svg"
-done
+"$command" inspect --model "$model" --device "$device" --prompt-file "$prompt" --raw \
+  --heads "${HEADS:-1.2,4.0,6.1}" --output "$output/patterns.svg"
 "$command" inspect --model "$model" --device "$device" --prompt-file "$prompt" --raw --all \
-  --output "$output/patterns.svg"
+  --output "$output/heads.svg"
 "$command" evaluate needle --model "$model" --device "$device" --attention dense,minference \
   --lengths "${NEEDLE_LENGTHS:-4K,8K,16K,32K,64K,128K}" --depths "${DEPTHS:-10}" \
   --rounds "${ROUNDS:-1}" --results "$output/needle.jsonl" --plot "$output/needle.svg" \

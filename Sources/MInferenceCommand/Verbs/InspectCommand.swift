@@ -9,7 +9,8 @@ struct InspectCommand: AsyncParsableCommand {
     abstract: "Draws what a head attends to, and what its pattern computes of it.",
     discussion: """
       A cell shows the largest attention probability of its pairs, on a log scale; cells whose \
-      brightest pair is not computed are veiled. --all draws every head on one sheet.
+      brightest pair is not computed are veiled. --heads draws a few heads side by side, --all every \
+      head on one sheet.
       """)
 
   @OptionGroup var model: ModelArguments
@@ -21,6 +22,26 @@ struct InspectCommand: AsyncParsableCommand {
 
   @Option(help: ArgumentHelp("The query head, from 0.", valueName: "n"))
   var head: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Heads to draw side by side: 1.2,4.0 is head 2 of layer 1 and head 0 of layer 4.",
+      valueName: "l.h,l.h"),
+    transform: { text in
+      try text.split(separator: ",", omittingEmptySubsequences: false).map { place in
+        let numbers = place.split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
+        guard numbers.count == 2, let layer = numbers[0], let head = numbers[1] else {
+          throw ValidationError("\"\(place)\" is no head; give layer and head, such as 1.2")
+        }
+        return HeadPlace(layer: layer, head: head)
+      }
+    })
+  var heads: [HeadPlace] = []
+
+  struct HeadPlace: Hashable {
+    let layer: Int
+    let head: Int
+  }
 
   @Flag(help: "Draw every layer and head on one sheet.")
   var all = false
@@ -35,8 +56,9 @@ struct InspectCommand: AsyncParsableCommand {
   var output: String
 
   func validate() throws {
-    guard all != (layer != nil && head != nil), all == (layer == nil && head == nil) else {
-      throw ValidationError("give --layer and --head, or --all")
+    let ways = [layer != nil || head != nil, !heads.isEmpty, all].count { $0 }
+    guard ways == 1, (layer == nil) == (head == nil) else {
+      throw ValidationError("give --layer and --head, or --heads, or --all")
     }
     if let cells, cells.value > 1024 {
       throw ValidationError("--cells: \(cells.value) is too many; give 1024 or fewer")
@@ -54,36 +76,55 @@ struct InspectCommand: AsyncParsableCommand {
     let inspection = HeadInspection(
       model, tokens: ids, planner: try model.planner(for: attention.options),
       cells: cells?.value ?? (all ? 48 : 192))
-    let (layer, head, all) = (layer, head, all)
+    let wanted = wanted
     let pictures = try inspection.pictures(
-      upToLayer: layer, isWanted: { all || $0 == layer && $1 == head }
+      upToLayer: all ? nil : wanted.map(\.layer).max(),
+      isWanted: { [all] in all || wanted.contains(HeadPlace(layer: $0, head: $1)) }
     ) { done, total in
       progress.update(fraction: Double(done) / Double(total), totalTokens: ids.count)
     }
     progress.finish()
-    guard let picture = pictures.last?.first else {
-      throw CommandFailure(.software, "inspect: no picture was made of layer \(layer ?? 0)")
+    guard let picture = pictures.joined().first else {
+      throw CommandFailure(.software, "inspect: no picture was made of \(wanted)")
     }
+    let name = model.directory.split(separator: "/").last.map(String.init) ?? model.directory
     let title =
-      "\(model.directory): attention of \(Quantity.grouped(ids.count)) tokens, "
+      "\(name): attention of \(Quantity.grouped(ids.count)) tokens, "
       + attention.attention.rawValue
+    // In the order in which they were named.
+    let named = heads.compactMap { place in
+      pictures.joined().first { $0.layer == place.layer && $0.head == place.head }
+    }
     try TextFile.replace(
-      output, with: all ? ContactSheet.svg(pictures, title: title) : picture.svg)
+      output,
+      with: all
+        ? ContactSheet.svg(pictures, title: title)
+        : heads.isEmpty ? picture.svg : HeadStrip.svg(named, title: title))
+  }
+
+  /// The heads that are drawn, unless all are.
+  private var wanted: [HeadPlace] {
+    if let layer, let head { return [HeadPlace(layer: layer, head: head)] }
+    return heads
   }
 
   private func check(_ model: LanguageModel) throws {
     let layers = model.transformer.layerCount
-    if let layer, !(0..<layers).contains(layer) {
-      throw CommandFailure(
-        .usage,
-        "--layer: \(layer) is not among the model's \(layers) layers; give 0 to \(layers - 1)"
-      )
-    }
-    guard let layer, let head else { return }
-    let heads = model.transformer.attentionShape(layer: layer).queryHeads
-    if !(0..<heads).contains(head) {
-      throw CommandFailure(
-        .usage, "--head: \(head) is not among the layer's \(heads) heads; give 0 to \(heads - 1)")
+    let flag = heads.isEmpty ? ("--layer", "--head") : ("--heads", "--heads")
+    for place in wanted {
+      guard (0..<layers).contains(place.layer) else {
+        throw CommandFailure(
+          .usage,
+          "\(flag.0): \(place.layer) is not among the model's \(layers) layers; give 0 to "
+            + "\(layers - 1)")
+      }
+      let heads = model.transformer.attentionShape(layer: place.layer).queryHeads
+      guard (0..<heads).contains(place.head) else {
+        throw CommandFailure(
+          .usage,
+          "\(flag.1): \(place.head) is not among the layer's \(heads) heads; give 0 to "
+            + "\(heads - 1)")
+      }
     }
   }
 }

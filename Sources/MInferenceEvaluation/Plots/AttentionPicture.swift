@@ -56,23 +56,36 @@ public struct AttentionPicture: Sendable {
     for panel in 0..<panels {
       document.group(x: left + Double(panel) * stride, y: top) { document in
         document.text(panel == 0 ? "attention" : "computed by \(caption)", x: 0, y: -27)
-        let scale = side / Double(image.cells)
-        document.group(x: 0, y: 0, scale: scale, extra: " shape-rendering=\"crispEdges\"") {
-          AttentionCells.draw(image, floor: floor, in: &$0)
-          if panel == 1, let computed { AttentionCells.drawVeil(computed, in: &$0) }
-        }
-        document.path(
-          "M0 0V\(SVGDocument.number(side))H\(SVGDocument.number(side))Z", class: "axis")
-        drawAxes(side: side, withLabels: panel == 0, in: &document)
+        drawPanel(
+          side: side, floor: floor, isVeiled: panel == 1, withLabels: panel == 0, in: &document)
         if panel == 1 { drawTicks(side: side, in: &document) }
       }
     }
+    drawBar(
+      x: left + Double(panels) * stride - 18, y: top + side * 0.2, height: side * 0.6, in: &document
+    )
+    return document.text
+  }
+
+  /// The image with its axes, from (0, 0).
+  func drawPanel(
+    side: Double, floor: Double, isVeiled: Bool, withLabels: Bool, in document: inout SVGDocument
+  ) {
+    let scale = side / Double(image.cells)
+    document.group(x: 0, y: 0, scale: scale, extra: " shape-rendering=\"crispEdges\"") {
+      AttentionCells.draw(image, floor: floor, in: &$0)
+      if isVeiled, let computed { AttentionCells.drawVeil(computed, in: &$0) }
+    }
+    document.path("M0 0V\(SVGDocument.number(side))H\(SVGDocument.number(side))Z", class: "axis")
+    drawAxes(side: side, withLabels: withLabels, in: &document)
+  }
+
+  /// The scale of colours, for prompts of the image's length.
+  func drawBar(x: Double, y: Double, height: Double, in document: inout SVGDocument) {
     let lowest = -AttentionCells.floorExponent(keys: image.keys)
     ColorScale.drawBar(
-      in: &document, x: left + Double(panels) * stride - 18, y: top + side * 0.2,
-      height: side * 0.6, label: "largest attention probability in the cell",
+      in: &document, x: x, y: y, height: height, label: "largest attention probability in the cell",
       ticks: (0...lowest).map { (Double($0) / Double(lowest), Self.power($0 - lowest)) })
-    return document.text
   }
 
   /// 1, 0.1, 0.01, then powers of ten.

@@ -5,14 +5,14 @@ public enum ContactSheet {
     let side = 112.0
     let stride = (x: side + 22, y: side + 50)
     let left = 62.0
-    let top = 62.0
+    let top = 72.0
     let heads = pictures.map(\.count).max() ?? 0
     var document = SVGDocument(
       width: left + Double(heads) * stride.x + 76,
       height: top + Double(pictures.count) * stride.y + 10, title: title)
     document.text(title, x: 16, y: 24, class: "ink title")
     if pictures.joined().contains(where: { $0.computed != nil }) {
-      document.text("veiled: left out by the pattern", x: 16, y: 39, class: "muted small")
+      document.text("veiled: left out by the pattern", x: 16, y: 40, class: "muted small")
     }
     for head in 0..<heads {
       document.text(

@@ -10,6 +10,9 @@ import SparseAttention
 struct RecallGuard {
   private(set) var report: MonitorReport
   private var meter: RecallMeter
+  /// [layer][head], what patterns kept of the latest rows: a short chunk has too few to judge by.
+  private var latest: [[[Float]]]
+  private static let judgedRows = 16
   private let watch: any WorkStopwatch
   private let backend: any Backend
 
@@ -17,6 +20,9 @@ struct RecallGuard {
     report = MonitorReport(monitor)
     meter = RecallMeter(
       layers: configuration.layers, heads: configuration.attention[0].queryHeads)
+    latest = Array(
+      repeating: Array(repeating: [], count: configuration.attention[0].queryHeads),
+      count: configuration.layers)
     watch = backend.makeStopwatch()
     self.backend = backend
   }
@@ -47,7 +53,8 @@ struct RecallGuard {
     let sparse = Set(chunk.patterns.indices.filter { !isDense[$0] })
     guard !sparse.isEmpty else { return (chunk.index, chunk.computedPairs) }
     let first = sparse.map { chunk.patterns[$0].sinkAndWindow }.min() ?? 0
-    let rows = RecallMonitor.sampledRows(of: chunk.positions, from: first)
+    let rows = RecallMonitor.sampledRows(
+      of: chunk.positions, from: first, tileRows: chunk.index.tile.rows)
     let (sparseSums, denseSums) = try watch.time {
       try logSumExps(chunk, rows: rows, heads: sparse, step: makeStep(rows.count))
     }
@@ -59,7 +66,11 @@ struct RecallGuard {
         let place = row * chunk.shape.queryHeads + head
         return RecallMeter.recall(sparse: sparseSums[place], dense: denseSums[place])
       }
-      guard let recall = HeadRecall(recalls) else { continue }
+      guard !recalls.isEmpty else { continue }
+      let judged = Array(
+        (latest[chunk.layer][head] + recalls).suffix(max(Self.judgedRows, recalls.count)))
+      latest[chunk.layer][head] = judged
+      guard let recall = HeadRecall(judged) else { continue }
       let isWeak = recall.mean < report.monitor.floor
       let isComputedDensely = isWeak && report.monitor.computesWeakHeadsDensely
       if isWeak {

@@ -15,16 +15,32 @@ public struct RecallMonitor: Sendable, Hashable {
     self.computesWeakHeadsDensely = computesWeakHeadsDensely
   }
 
-  /// One row is sampled for so many of a chunk: that bounds the cost of watching short chunks.
-  private static let rowsPerSample = 128
-  private static let mostSamples = 32
+  /// A kernel computes a row at the price of its tile, so rows are watched in groups within a tile,
+  /// and one tile of so many.
+  private static let tilesOfGroup = 50
+  private static let mostGroups = 9
+  private static let mostRowsOfGroup = 4
+  /// Groups of a prompt's beginning, whatever they cost: keys are few there.
+  private static let groupsOfFirstChunk = 4
 
-  /// The positions of a chunk that are watched, ascending and distinct: three of four spread over
-  /// those at `first` and after it, the rest its last.
-  package static func sampledRows(of chunk: Range<Int>, from first: Int) -> [Int] {
-    let count = min(mostSamples, max(2, chunk.count / rowsPerSample))
-    return RecallRows.positions(
-      in: chunk, from: first, spread: count - max(1, count / 4), last: max(1, count / 4))
+  /// The positions of a chunk that are watched, ascending and distinct: groups of neighbours spread
+  /// over those at `first` and after it, and, unless there is one group alone, the last rows.
+  package static func sampledRows(
+    of chunk: Range<Int>, from first: Int, tileRows: Int
+  ) -> [Int] {
+    let affordable = chunk.count / (tilesOfGroup * tileRows)
+    let groups = min(
+      mostGroups, max(chunk.lowerBound == 0 ? groupsOfFirstChunk : 1, affordable))
+    let count = min(mostRowsOfGroup, max(1, chunk.count / 1024))
+    var rows = RecallRows.positions(
+      in: chunk, from: first, spread: max(1, groups - 1), last: 0
+    ).flatMap { position in
+      let tileEnd = min((position / tileRows + 1) * tileRows, chunk.upperBound)
+      let start = max(chunk.lowerBound, min(position, tileEnd - count))
+      return start..<min(start + count, tileEnd)
+    }
+    if groups > 1 { rows += max(chunk.lowerBound, chunk.upperBound - count)..<chunk.upperBound }
+    return Set(rows).sorted()
   }
 }
 
@@ -53,7 +69,8 @@ public struct MonitorReport: Sendable {
     public let head: Int
     /// The chunk's first position.
     public let firstPosition: Int
-    /// What its pattern keeps, over the sampled rows.
+    /// What its pattern keeps, over the chunk's sampled rows; where these are fewer than 16, over the
+    /// latest 16 of the prompt.
     public let recall: HeadRecall
     public let isComputedDensely: Bool
   }

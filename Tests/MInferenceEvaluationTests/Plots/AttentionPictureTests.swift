@@ -127,6 +127,10 @@ import Testing
     ] {
       #expect(picture.svg.contains(text), "\(text)")
     }
+    let strip = HeadStrip.svg([picture, picture], title: "Two <heads>")
+    expectWellFormed(strip)
+    #expect(strip.count(ofText: "layer 3, head 1") == 2 && strip.contains("Two &lt;heads&gt;"))
+    #expect(strip.count(ofText: "density 25.0 %, recall 0.951") == 2)
     let sheet = ContactSheet.svg([[picture, picture], [picture]], title: "All & every")
     expectWellFormed(sheet)
     #expect(sheet.count(ofText: "25.0 %, recall 0.951") == 3)
