@@ -1,14 +1,6 @@
 public import SparseAttention
 import Transformers
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
-
 /// Which pairs of queries and keys a prefill computes.
 public struct AttentionOptions: Sendable, Hashable {
   public var mode: AttentionMode
@@ -54,8 +46,8 @@ extension LanguageModel {
     var notices: [String] = []
     if isDenseForWantOfPatterns(options) {
       notices.append(
-        "\(directory): has no patterns.json, so attention is dense; give --patterns FILE or "
-          + "--attention vertical-slash")
+        "\(directory): has no patterns.json, so attention is dense; find the patterns with "
+          + "minference search, or give --patterns FILE or --attention vertical-slash")
     }
     let unused = options.mode.unusedBudgets(options.budgets, hasPatternFile: patterns != nil)
     if !unused.isEmpty {
@@ -65,16 +57,5 @@ extension LanguageModel {
       )
     }
     return notices
-  }
-
-  /// The pattern file that was given, or `patterns.json` of the directory if there is one, checked
-  /// against the model's shape.
-  static func findPatterns(
-    given: String?, directory: String, of transformer: Transformer
-  ) throws -> PatternConfiguration? {
-    let path = given ?? directory + "/patterns.json"
-    if given == nil, access(path, F_OK) != 0 { return nil }
-    return try PatternConfiguration(contentsOfFile: path).validated(
-      layers: transformer.layerCount, heads: transformer.attentionShape(layer: 0).queryHeads)
   }
 }
