@@ -82,6 +82,50 @@ struct PatternSourceTests {
     #expect(try source(of: "model") == (.file(path: directory.path(beside)), 52))
   }
 
+  @Test func `budgets of config.json count from the length on that it names`() throws {
+    let field =
+      #"{"chunk_size": 1024, "local_size": 128, "sparse_attention_threshold": 9000, "#
+      + #""sparse_attention_config": "#
+    try TinyCheckpoint.write(
+      to: directory,
+      configuration: [
+        "dual_chunk_attention_config": field
+          + patterns(vertical: 51)
+          .replacing("stream_llm", with: "vertical_and_slash") + "}"
+      ])
+    let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
+    let planner = try #require(try model.planner(for: AttentionOptions()))
+    #expect(planner.costModel.denseBelow == 9001)
+    let chosen = try #require(try model.planner(for: AttentionOptions(mode: .verticalSlash)))
+    #expect(chosen.costModel.denseBelow < 9000)
+  }
+
+  @Test func `without patterns every head gets the same one, watched`() throws {
+    try TinyCheckpoint.write(to: directory)
+    let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
+    let options = AttentionOptions()
+    let planner = try #require(try model.planner(for: options))
+    #expect(
+      planner.configuration.patterns.joined().allSatisfy {
+        $0 == .verticalSlash(vertical: 1000, slash: 6096)
+      })
+    #expect(model.monitor(for: options, given: nil)?.computesWeakHeadsDensely == true)
+    let given = RecallMonitor(floor: 0.5)
+    #expect(model.monitor(for: options, given: given) == given)
+    #expect(model.notices(for: options).contains { $0.contains("minference search") })
+    for other in [
+      AttentionOptions(mode: .dense), AttentionOptions(mode: .aShape),
+      AttentionOptions(exact: true), AttentionOptions(budgets: AttentionBudgets(vertical: 30)),
+    ] {
+      #expect(model.monitor(for: other, given: nil) == nil)
+      #expect(!model.notices(for: other).contains { $0.contains("minference search") })
+    }
+    try directory.write(patterns(vertical: 31), to: "model/patterns.json")
+    let patterned = try LanguageModel(
+      directory: directory.path("model"), device: .cpu, threads: 1)
+    #expect(patterned.monitor(for: options, given: nil) == nil)
+  }
+
   @Test(arguments: [
     ("/models/Qwen2.5-7B-Instruct-1M/", ["Qwen2.5_7B_Instruct_1M.json"]),
     (
