@@ -5,10 +5,15 @@ struct ChatFormat {
   private let template: ChatTemplate
   private let configuration: TokenizerConfiguration
 
-  /// Throws ``LanguageModelError/noChatTemplate(file:)``, or `ChatTemplateError` for a template that
-  /// cannot be read.
-  init(_ tokenizer: Tokenizer) throws {
+  /// - Parameter given: A template in place of the checkpoint's.
+  /// - Throws: ``LanguageModelError/noChatTemplate(file:)``, or `ChatTemplateError` for a template
+  ///   that cannot be read.
+  init(_ tokenizer: Tokenizer, _ given: ChatTemplate? = nil) throws {
     configuration = tokenizer.configuration
+    if let given {
+      template = given
+      return
+    }
     guard let source = configuration.chatTemplate else {
       throw LanguageModelError.noChatTemplate(file: tokenizer.path)
     }

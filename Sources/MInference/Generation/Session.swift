@@ -95,7 +95,8 @@ public final class Session: Sendable {
       ids, cache: cache,
       options: PrefillOptions(
         planner: planner, chunk: options.chunk, measureRecall: options.measuresRecall,
-        monitor: options.monitor, lastLayerLastRowOnly: true, progress: progress,
+        monitor: model.monitor(for: options.attention, given: options.monitor),
+        lastLayerLastRowOnly: true, progress: progress,
         isCancelled: isCancelled))
     state.history += prompt
     state.unread = nil

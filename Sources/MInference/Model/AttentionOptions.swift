@@ -1,13 +1,5 @@
 public import SparseAttention
-import Transformers
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
+package import Transformers
 
 /// Which pairs of queries and keys a prefill computes.
 public struct AttentionOptions: Sendable, Hashable {
@@ -36,26 +28,45 @@ extension LanguageModel {
   package func planner(for options: AttentionOptions) throws -> AttentionPlanner? {
     // Budgets are checked where they are not used, too.
     _ = try options.mode.pattern(options.budgets)
-    if options.mode == .dense || isDenseForWantOfPatterns(options) { return nil }
+    if options.mode == .dense { return nil }
+    var costModel = SparseCostModel()
+    if options.mode == .minference, case .configuration = patternSource,
+      let dualChunk = transformer.configuration.dualChunkAttention
+    {
+      // What gives the budgets says from which length on they are worth it.
+      costModel.denseBelow = max(
+        costModel.denseBelow, dualChunk.sparseAttentionThreshold + 1)
+    }
     return try options.mode.planner(
       layers: transformer.layerCount, heads: transformer.attentionShape(layer: 0).queryHeads,
-      patterns: patterns, budgets: options.budgets, exact: options.exact,
-      costModel: patterns?.costModel(onDevice: transformer.backend.name) ?? SparseCostModel())
+      patterns: patterns, budgets: options.budgets, exact: options.exact, costModel: costModel)
   }
 
-  /// A model without a pattern file is read densely: which heads can do without what is not known.
-  private func isDenseForWantOfPatterns(_ options: AttentionOptions) -> Bool {
-    options.mode == .minference && patterns == nil && options.budgets.vertical == nil
-      && options.budgets.slash == nil
+  /// What watches a prefill: what was asked for, and for a model without patterns a monitor that
+  /// computes weak heads densely.
+  ///
+  /// Which heads can do without what is not known then. Every head is vertical-slash with the
+  /// budgets that upstream gives heads it does not list, and those that lose too much of what they
+  /// attend to are found while the prompt is read.
+  package func monitor(
+    for options: AttentionOptions, given: RecallMonitor?
+  ) -> RecallMonitor? {
+    if let given { return given }
+    return adaptsForWantOfPatterns(options) ? RecallMonitor(computesWeakHeadsDensely: true) : nil
+  }
+
+  private func adaptsForWantOfPatterns(_ options: AttentionOptions) -> Bool {
+    options.mode == .minference && patterns == nil && !options.exact
+      && options.budgets.vertical == nil && options.budgets.slash == nil
   }
 
   /// What the user should know about these options with this model, one line each.
   public func notices(for options: AttentionOptions) -> [String] {
     var notices: [String] = []
-    if isDenseForWantOfPatterns(options) {
+    if adaptsForWantOfPatterns(options) {
       notices.append(
-        "\(directory): has no patterns.json, so attention is dense; give --patterns FILE or "
-          + "--attention vertical-slash")
+        "\(directory): has no patterns.json, so every head gets the same pattern, and those that "
+          + "lose too much are computed densely; find the patterns with minference search")
     }
     let unused = options.mode.unusedBudgets(options.budgets, hasPatternFile: patterns != nil)
     if !unused.isEmpty {
@@ -65,16 +76,5 @@ extension LanguageModel {
       )
     }
     return notices
-  }
-
-  /// The pattern file that was given, or `patterns.json` of the directory if there is one, checked
-  /// against the model's shape.
-  static func findPatterns(
-    given: String?, directory: String, of transformer: Transformer
-  ) throws -> PatternConfiguration? {
-    let path = given ?? directory + "/patterns.json"
-    if given == nil, access(path, F_OK) != 0 { return nil }
-    return try PatternConfiguration(contentsOfFile: path).validated(
-      layers: transformer.layerCount, heads: transformer.attentionShape(layer: 0).queryHeads)
   }
 }

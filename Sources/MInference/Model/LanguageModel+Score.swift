@@ -62,7 +62,8 @@ extension LanguageModel {
       ids, cache: cache,
       options: PrefillOptions(
         planner: try planner(for: options.attention), chunk: options.chunk,
-        measureRecall: options.measuresRecall, monitor: options.monitor, progress: progress,
+        measureRecall: options.measuresRecall,
+        monitor: monitor(for: options.attention, given: options.monitor), progress: progress,
         isCancelled: isCancelled)
     ) { position, logits in
       var best = logits.startIndex

@@ -14,7 +14,7 @@ public import Transformers
 ///
 /// A model never changes: any number of sessions may run on it at once.
 public final class LanguageModel: Sendable {
-  /// As given to ``load(directory:device:threads:patterns:)``.
+  /// As given to ``load(directory:device:threads:patterns:chatTemplate:)``.
   public let directory: String
   public let tokenizer: Tokenizer
   public let transformer: Transformer
@@ -22,21 +22,29 @@ public final class LanguageModel: Sendable {
   public let generation: GenerationConfiguration
   /// The patterns of its heads, from a file; nil if there is none.
   public let patterns: PatternConfiguration?
+  /// Where ``patterns`` came from.
+  package let patternSource: PatternSource
+  /// A chat template that was given in place of the checkpoint's.
+  private let chatTemplate: ChatTemplate?
   /// What the user should know about the device, one line each: a missing BLAS, for example.
   public let notices: [String]
 
   /// Loads a checkpoint directory. Blocks the calling thread while weights are checked; from a task
-  /// use ``load(directory:device:threads:patterns:)``.
+  /// use ``load(directory:device:threads:patterns:chatTemplate:)``.
   ///
   /// - Parameters:
   ///   - directory: config.json, *.safetensors, tokenizer.json, and what else Hugging Face puts there.
   ///   - threads: CPU threads to compute on; nil for one on every processor.
-  ///   - patterns: A pattern file; nil for `patterns.json` of the directory, if it is there.
+  ///   - patterns: A pattern file; nil for `patterns.json` of the directory, or a file there that the
+  ///     authors of MInference published for this model, or the budgets in its config.json.
+  ///   - chatTemplate: A file with a chat template in place of the checkpoint's.
   /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
   ///   ``LanguageModelError``; every description is one line that names the file.
   public init(
-    directory: String, device: Device = .auto, threads: Int? = nil, patterns: String? = nil
+    directory: String, device: Device = .auto, threads: Int? = nil, patterns: String? = nil,
+    chatTemplate: String? = nil
   ) throws {
+    self.chatTemplate = try chatTemplate.map(ChatTemplate.init(contentsOfFile:))
     let backend = try device.makeBackend(threads: threads)
     let checkpoint = try Checkpoint(directory: directory)
     tokenizer = try Tokenizer(directory: directory)
@@ -44,18 +52,20 @@ public final class LanguageModel: Sendable {
     try checkpoint.verifyUnchanged()
     self.directory = directory
     generation = checkpoint.generation
-    self.patterns = try Self.findPatterns(
-      given: patterns, directory: directory, of: transformer)
+    (patternSource, self.patterns) = try PatternSource.find(
+      given: patterns, directory: directory, configuration: checkpoint.configuration)
     notices = backend.notices
   }
 
   /// The same on a thread of its own.
   public static func load(
-    directory: String, device: Device = .auto, threads: Int? = nil, patterns: String? = nil
+    directory: String, device: Device = .auto, threads: Int? = nil, patterns: String? = nil,
+    chatTemplate: String? = nil
   ) async throws -> LanguageModel {
     try await WorkerThread.run {
       try LanguageModel(
-        directory: directory, device: device, threads: threads, patterns: patterns)
+        directory: directory, device: device, threads: threads, patterns: patterns,
+        chatTemplate: chatTemplate)
     }
   }
 
@@ -63,7 +73,9 @@ public final class LanguageModel: Sendable {
   public var contextLength: Int { transformer.contextLength }
 
   /// Whether prompts can be put in chat form.
-  public var hasChatTemplate: Bool { tokenizer.configuration.chatTemplate != nil }
+  public var hasChatTemplate: Bool {
+    chatTemplate != nil || tokenizer.configuration.chatTemplate != nil
+  }
 
   /// Ids that end an answer: the checkpoint's, and the tokenizer's end of text.
   var stopIDs: Set<Int32> {
@@ -86,7 +98,7 @@ public final class LanguageModel: Sendable {
         throw LanguageModelError.emptyPrompt
       }
       // As Hugging Face does it, a beginning-of-text token is the template's affair.
-      ids = tokenizer.encode(try ChatFormat(tokenizer).segments(messages))
+      ids = tokenizer.encode(try ChatFormat(tokenizer, chatTemplate).segments(messages))
     case .raw(let text):
       guard !text.isEmpty else { throw LanguageModelError.emptyPrompt }
       ids = tokenizer.encode(text)
@@ -101,7 +113,7 @@ public final class LanguageModel: Sendable {
 
   /// The ids of a user's next message, to be read behind the answer that a session has just given.
   public func encodeFollowUp(_ message: String) throws -> [Int32] {
-    tokenizer.encode(try ChatFormat(tokenizer).continuation(message))
+    tokenizer.encode(try ChatFormat(tokenizer, chatTemplate).continuation(message))
   }
 
   /// A new sequence.

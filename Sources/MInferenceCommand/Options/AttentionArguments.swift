@@ -73,10 +73,12 @@ struct AttentionArguments: ParsableArguments {
       monitor: watching.options)
   }
 
-  func load(directory: String, device: DeviceArguments) async throws -> LanguageModel {
+  func load(
+    directory: String, device: DeviceArguments, chatTemplate: String? = nil
+  ) async throws -> LanguageModel {
     try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
-      patterns: patterns)
+      patterns: patterns, chatTemplate: chatTemplate)
   }
 
   /// What the user should know about the model and these flags, one line each.
@@ -84,7 +86,10 @@ struct AttentionArguments: ParsableArguments {
     model.notices + model.notices(for: options)
   }
 
-  func load(_ model: ModelArguments) async throws -> LanguageModel {
-    try await load(directory: model.model, device: model.device)
+  func load(
+    _ model: ModelArguments, chatTemplate: String? = nil
+  ) async throws -> LanguageModel {
+    try await load(
+      directory: model.model, device: model.device, chatTemplate: chatTemplate)
   }
 }

@@ -21,7 +21,15 @@ struct PromptArguments: ParsableArguments {
   @Flag(help: "Take the prompt as it stands, special tokens included, without the chat form.")
   var raw = false
 
+  @Option(
+    help: ArgumentHelp(
+      "A Jinja file in place of the checkpoint's chat template.", valueName: "file"))
+  var chatTemplate: String?
+
   func validate() throws {
+    if raw, chatTemplate != nil {
+      throw ValidationError("--raw uses no chat template; leave out --chat-template")
+    }
     if let source, source != "-" {
       throw ValidationError(
         "\"\(source)\" is not expected; name a file with --prompt-file, or give - for standard input"
@@ -31,7 +39,14 @@ struct PromptArguments: ParsableArguments {
     guard given <= 1 else {
       throw ValidationError("--prompt-file, --prompt and - exclude one another; give one")
     }
-    guard given == 1 else {
+  }
+
+  /// Whether there is a prompt at all.
+  var isGiven: Bool { promptFile != nil || prompt != nil || source != nil }
+
+  /// Throws where there is no prompt.
+  func requirePrompt() throws {
+    guard isGiven else {
       throw ValidationError("there is no prompt; give --prompt-file FILE, --prompt TEXT or -")
     }
   }

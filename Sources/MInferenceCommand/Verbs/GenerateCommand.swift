@@ -21,10 +21,12 @@ struct GenerateCommand: AsyncParsableCommand {
   @Flag(help: "Print one JSON object with the answer and all figures, and nothing else.")
   var json = false
 
+  func validate() throws { try prompt.requirePrompt() }
+
   mutating func run() async throws {
     // What can be wrong with the prompt is found before the model is loaded.
     let text = try prompt.text()
-    let model = try await attention.load(self.model)
+    let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
     let ids = try prompt.encode(text, for: model)
     // What the context leaves for the answer may be less than what was asked for.
     let session = try model.makeSession(

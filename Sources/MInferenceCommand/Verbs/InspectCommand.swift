@@ -2,12 +2,14 @@ import ArgumentParser
 import MInference
 import MInferenceEvaluation
 
-/// `minference inspect`: pictures of attention.
+/// `minference inspect`: what a checkpoint is, and pictures of its attention.
 struct InspectCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Draws what a head attends to, and what its pattern computes of it.",
+    abstract: "Describes a checkpoint; with a prompt, draws what a head attends to.",
     discussion: """
+      Without a prompt: family, context, heads, memory, and which pattern file would be used; no \
+      weight is read. With one, a picture of attention and of what the head's pattern computes of it.
       A cell shows the largest attention probability of its pairs, on a log scale; cells whose \
       brightest pair is not computed are veiled. --heads draws a few heads side by side, --all every \
       head on one sheet.
@@ -53,10 +55,15 @@ struct InspectCommand: AsyncParsableCommand {
   var cells: Size?
 
   @Option(help: ArgumentHelp("The SVG file to write.", valueName: "file"))
-  var output: String
+  var output: String?
 
   func validate() throws {
     let ways = [layer != nil || head != nil, !heads.isEmpty, all].count { $0 }
+    guard prompt.isGiven || output != nil || ways > 0 else { return }
+    try prompt.requirePrompt()
+    guard output != nil else {
+      throw ValidationError("there is no file for the picture; give --output FILE")
+    }
     guard ways == 1, (layer == nil) == (head == nil) else {
       throw ValidationError("give --layer and --head, or --heads, or --all")
     }
@@ -66,8 +73,13 @@ struct InspectCommand: AsyncParsableCommand {
   }
 
   mutating func run() async throws {
+    guard let output else {
+      let description = try ModelDescriptionText(
+        directory: model.model, patterns: attention.patterns)
+      return try StandardOutput.write(description.text)
+    }
     let text = try prompt.text()
-    let model = try await attention.load(self.model)
+    let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
     attention.notices(for: model).forEach(StandardError.note)
     try check(model)
     let ids = try prompt.encode(text, for: model)

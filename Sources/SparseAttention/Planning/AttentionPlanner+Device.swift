@@ -8,12 +8,12 @@ extension AttentionPlanner {
   func makeResidentIndex(
     layer: Int, _ inputs: ChunkInputs
   ) throws -> (index: SparseIndex, report: IndexReport)? {
-    let patterns = configuration.patterns[layer]
     guard let backend = inputs.backend as? any IndexBuilding, !inputs.needsHostIndex,
-      wholeChunkReason(keys: inputs.keys, rows: inputs.rows) == nil,
-      !patterns.contains(where: \.needsPooledQueries)
+      wholeChunkReason(keys: inputs.keys, rows: inputs.rows) == nil
     else { return nil }
     try check(layer: layer, inputs)
+    let patterns = configuration.patterns[layer]
+    guard !patterns.contains(where: \.needsPooledQueries) else { return nil }
     let watch = inputs.backend.makeStopwatch()
     let wishes = try watch.time {
       try patterns.enumerated().map { head, pattern in

@@ -59,6 +59,14 @@ public struct ChatTemplate: Sendable {
     }
   }
 
+  /// Reads a file with a template.
+  ///
+  /// - Throws: `TokenizerError` for a file that cannot be read, `ChatTemplateError` naming the line.
+  public init(contentsOfFile path: String) throws {
+    let bytes = try FileContents.utf8(of: path)
+    try self.init(source: String(decoding: bytes, as: UTF8.self), name: path)
+  }
+
   /// Renders a conversation.
   ///
   /// - Parameters:

@@ -137,6 +137,38 @@ struct CommandTests {
     #expect(alone.status == 64 && alone.complains(of: "--monitor-floor", "--monitor"))
   }
 
+  @Test func `inspect without a prompt describes the checkpoint and reads no weights`() throws {
+    try TinyCheckpoint.write(to: directory, name: "poisoned", poison: .nan)
+    let run = try run("$M inspect --model $D/poisoned")
+    #expect(run.status == 0 && run.errors.isEmpty)
+    let parameters = 259 * 64 + 64 + 2 * (2 * 64 + 2 * 128 * 64 + 2 * 64 * 64 + 3 * 96 * 64)
+    for text in [
+      "llama, LlamaForCausalLM", "\(parameters / 1000),\(parameters % 1000) in",
+      "2,048 tokens", "theta 10000", "2 for queries, 1 for keys and values (groups of 2)",
+      "1,024 bytes a token as float32", "minference search", "beyond context",
+    ] {
+      #expect(run.output.contains(text), "\(text)")
+    }
+    let picture = try self.run("$M inspect --model $D/model --layer 0 --head 0")
+    #expect(picture.status == 64 && picture.complains(of: "prompt"))
+    let unnamed = try self.run("$M inspect --model $D/model --layer 0 --head 0 --prompt x")
+    #expect(unnamed.status == 64 && unnamed.complains(of: "--output"))
+  }
+
+  @Test func `a chat template may be given in place of the checkpoint's`() throws {
+    // The same text in chat form and raw: the template is what differs.
+    try directory.write("Q: {{ messages[0].content }}\nA:", to: "form.jinja")
+    let flags = "--model $D/model --max-tokens 5 --json"
+    let given = try run("$M generate \(flags) --prompt hi --chat-template $D/form.jinja")
+    let raw = try run("$M generate \(flags) --raw --prompt 'Q: hi\nA:'")
+    #expect(try text(of: given) == text(of: raw))
+    try directory.write("a\n{% for m in messages %}\n{% macro x() %}", to: "bad.jinja")
+    let bad = try run("$M generate \(flags) --prompt hi --chat-template $D/bad.jinja")
+    #expect(bad.status == 78 && bad.complains(of: "bad.jinja", "line 3", "macro"))
+    let missing = try run("$M generate \(flags) --prompt hi --chat-template $D/none.jinja")
+    #expect(missing.status == 66 && missing.complains(of: "none.jinja"))
+  }
+
   @Test func `help and version are no errors`() throws {
     for arguments in ["--help", "help generate", "--version", "generate --help"] {
       let run = try run("$M \(arguments)")
