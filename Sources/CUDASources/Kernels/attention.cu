@@ -26,7 +26,7 @@ struct HeadPlan {
   const int* steps;        ///< kind 1: e * 4 + flags ascending, e = 2T + 1 - keyTile; kind 2: keyTile * 4 + flags, descending
   const int* stepOffsets;  ///< kind 2: [pairs of the planned chunk + 1] into `steps`
   const unsigned* bits;    ///< kind 1: bit d is set when tiles at distance d (tile row minus key tile) are computed
-  const int* columns;      ///< ascending key positions, distinct; 16-byte aligned
+  const int* columns;      ///< ascending key positions, distinct
   int columnCount;
   int denseFrom;           ///< a tile row whose 64 positions reach this one is dense; INT_MAX: none
   int words;               ///< 32-bit words of `bits`
@@ -262,13 +262,11 @@ struct Pair {
 /// diagonal tile, inside the window. Each warp looks at 32 of every 128 columns, copied to its part of `buffer` at the scan
 /// before: with the steps' own copies they are there one barrier later.
 struct ColumnScan {
-  int next;  // index of the scan's first column of this warp, a multiple of 4
+  int next;  // index of the scan's first column of this warp
 
   __device__ __forceinline__ void fetch(const Pair& pair, int* buffer, int lane) const {
-    const int left = pair.plan.columnCount - (next + lane * 4);
-    if (lane < 8)
-      copyAsyncPart(sharedAddress(buffer + lane * 4), pair.plan.columns + (left > 0 ? next + lane * 4 : 0),
-                    minimum(maximum(left, 0), 4) * 4);
+    const bool valid = next + lane < pair.plan.columnCount;
+    copyAsync4(sharedAddress(buffer + lane), pair.plan.columns + (valid ? next + lane : 0), valid);
   }
   /// Returns false when there is nothing to scan.
   __device__ __forceinline__ bool begin(const Pair& pair, int* buffer, int warp, int lane) {
@@ -280,7 +278,7 @@ struct ColumnScan {
       if (pair.plan.columns[middle] < lowest) low = middle + 1;
       else high = middle;
     }
-    next = (low & ~3) + warp * 32;
+    next = low + warp * 32;
     fetch(pair, buffer, lane);
     return true;
   }
@@ -305,7 +303,6 @@ struct ColumnScan {
     if (lane == 0) first = atomicAdd(added, __popc(kept) + end) & 65535;
     first = __shfl_sync(0xffffffffu, first, 0) + produced;
     if (flags) ring[(first + __popc(kept & ((1u << lane) - 1))) & (Tile::ring - 1)] = column * 4 + flags;
-    __syncwarp();  // the whole warp has read its part of the buffer
     next += Tile::scan;
     fetch(pair, buffer, lane);
   }

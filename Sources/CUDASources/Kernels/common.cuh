@@ -125,9 +125,10 @@ __device__ __forceinline__ void copyAsync16(unsigned shared, const void* global,
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0) : "memory");
 }
 
-/// Copies `bytes` (0 to 16) and fills the rest of the 16 with zeros. `global` must be a valid address also for 0 bytes.
-__device__ __forceinline__ void copyAsyncPart(unsigned shared, const void* global, int bytes) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(bytes) : "memory");
+/// Copies 4 bytes from global to shared memory; both addresses are multiples of 4. Writes zeros and reads nothing when `valid`
+/// is false. `global` must still be a valid address.
+__device__ __forceinline__ void copyAsync4(unsigned shared, const void* global, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared), "l"(global), "r"(valid ? 4 : 0) : "memory");
 }
 
 __device__ __forceinline__ void copyAsyncCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
