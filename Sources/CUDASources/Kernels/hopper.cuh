@@ -59,7 +59,7 @@ __device__ __forceinline__ bool barrierTry(unsigned barrier, unsigned parity) {
 __device__ __forceinline__ void barrierWait(unsigned barrier, unsigned parity) {
 #ifdef MI_BOUNDED_WAITS
   for (int tries = 0; !barrierTry(barrier, parity); ++tries)
-    if (tries > (1 << 22)) __trap();
+    if (tries > (1 << 20)) __trap();
 #else
   while (!barrierTry(barrier, parity)) {}
 #endif

@@ -324,7 +324,7 @@ template <int headDim, int stages, int queryBuffers> struct Producer {
       end = plan.stepCount;
       if (kind == 2) explicitRange(plan, i, end);
     }
-    if (dense == 3 && !together && a.window > 64 * (last + 1)) end = minimum(end, 1);  // all others both halves use
+    if (dense == 3 && valid == 3 && !together && a.window > 64 * (last + 1)) end = minimum(end, 1);  // all others both halves use
     int entry = list && i + lane < end ? list[i + lane] : 0;
     while (i < end) {
       const int ahead = list && i + 32 + lane < end ? list[i + 32 + lane] : 0;
