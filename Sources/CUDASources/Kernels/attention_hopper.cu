@@ -10,6 +10,9 @@
 #define MI_PRODUCER_REGISTERS 40
 #define MI_CONSUMER_REGISTERS 232
 #endif
+#ifndef MI_SLACK
+#define MI_SLACK 1
+#endif
 #ifndef MI_PINGPONG
 #define MI_PINGPONG 1
 #endif
@@ -30,13 +33,13 @@ __device__ __forceinline__ unsigned long long lowBits(int n) {
 }
 
 /// Writes -infinity to the scores of one block of 64 keys that its rows do not see. `s` points at the block's 32 scores.
-template <int base, int headDim>
+template <int base, bool partials, int headDim>
 __device__ __forceinline__ void maskBlock(Rows<headDim>& r, const Stage& stage, int block, int half,
                                           const AttentionParameters& a) {
   const int lane = threadIdx.x & 31, q = 2 * (lane & 3);
   const int firstRow = stage.row[half] + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
   const int position = stage.position[block];
-  const bool partial = stage.partial >> (2 * block + half) & 1;
+  const bool partial = partials && (stage.partial >> (2 * block + half) & 1);
 #pragma unroll
   for (int j = 0; j < 2; ++j) {
     const int row = firstRow + 8 * j;
@@ -100,7 +103,7 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
   }
 
   template <bool full>
-  static __device__ __forceinline__ void softmax(Rows<headDim>& r, float scale, float (&factor)[2]) {
+  static __device__ __forceinline__ void softmax(Rows<headDim>& r, float scale, float (&factor)[2], bool& keep) {
     constexpr int count = full ? 64 : 32;
     float top[2] = {r.maximum[0], r.maximum[1]};
 #pragma unroll
@@ -109,6 +112,13 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       top[j] = quadMaximum(top[j]);
+    }
+    // The maximum moves only when a row exceeds it by more than 2^8: weights stay far inside the range of bf16 and fp32, and
+    // most stages then leave the output as it is.
+    keep = MI_SLACK && __all_sync(0xffffffffu, (top[0] - r.maximum[0]) * scale <= 8.0f && (top[1] - r.maximum[1]) * scale <= 8.0f);
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      if (keep) top[j] = r.maximum[j];
       shift[j] = top[j] == -infinity() ? 0.0f : top[j] * scale;
       factor[j] = exp2Approximate(r.maximum[j] * scale - shift[j]);
       r.maximum[j] = top[j];
@@ -129,7 +139,8 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
   /// One stage: scores of this one while the weights of the one before (0: none, 1: one block, 2: whole) meet their values.
   template <bool full, int before, bool masked>
   static __device__ __forceinline__ void step(Rows<headDim>& r, const AttentionParameters& a, unsigned shared, unsigned queries,
-                                              const Stage& current, const Place& now, const Place& then, int half) {
+                                              const Stage& current, const Place& now, const Place& then, int half,
+                                              unsigned next, int nextPhase) {
     const bool leader = (threadIdx.x & 31) == 0;
     const int use = current.use;
     const int edge = current.edge;
@@ -148,27 +159,39 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
     if (turns) barrierArrive(2 - half, 256);
     if (before) productsWait<1>(); else productsWait<0>();
     pin(r.s);
-    if (!masked) {
-    } else if (full) {
-      if (edge >> half & 1) maskBlock<0>(r, current, 0, half, a);
-      if (edge >> half & 4) maskBlock<32>(r, current, 1, half, a);
-    } else {
-      if (edge >> (half + 2 * (now.own >> 1)) & 1) maskBlock<0>(r, current, now.own >> 1, half, a);
+    const int mine = full ? edge >> half & 5 : edge >> (half + 2 * (now.own >> 1)) & 1;
+    if (masked && mine) {
+      if (full) {
+        if (mine & 1) maskBlock<0, !before>(r, current, 0, half, a);
+        if (mine & 4) maskBlock<32, !before>(r, current, 1, half, a);
+      } else {
+        maskBlock<0, !before>(r, current, now.own >> 1, half, a);
+      }
+      __syncwarp();
+      if (leader) barrierArriveAgain(shared + Layout::emptyKeys + 8 * now.stage);
+    } else if (leader) {
+      barrierArrive(shared + Layout::emptyKeys + 8 * now.stage);
     }
-    __syncwarp();
-    if (leader) barrierArrive(shared + Layout::emptyKeys + 8 * now.stage);
     float factor[2];
-    softmax<full>(r, a.scaleLog2, factor);
+    bool keep;
+    softmax<full>(r, a.scaleLog2, factor, keep);
+    pin(r.s);
+    pin(r.sum);
+    // A loop ends a block of code: the exponentials stay before it, and so run under the products.
+    barrierWait(next, nextPhase);
     if (before) {
       productsWait<0>();
       pin(r.s);  // or the weights would be rounded while their registers are still read
       pin(r.o);
       if (leader) barrierArrive(shared + Layout::emptyValues + 8 * then.stage);
     }
+    if (!keep) {
+#pragma unroll
+      for (int i = 0; i < headDim / 2; ++i) r.o[i] *= factor[i >> 1 & 1];
+    }
+    pin(r.o);
 #pragma unroll
     for (int i = 0; i < (full ? 32 : 16); ++i) r.p[i] = toBF16Pair(r.s[2 * i], r.s[2 * i + 1]);
-#pragma unroll
-    for (int i = 0; i < headDim / 2; ++i) r.o[i] *= factor[i >> 1 & 1];
   }
 
   static __device__ __forceinline__ void store(Rows<headDim>& r, const AttentionParameters& a, int firstRow, int head) {
@@ -248,27 +271,29 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
         const unsigned offset = stage * Layout::stageBytes + (now.own == 2 ? Layout::blockBytes : 0);
         now.keys = shared + Layout::keys + offset;
         now.values = shared + Layout::values + offset;
+        if (++stage == stages) stage = 0, phase ^= 1;
+        const unsigned next = shared + Layout::fullKeys + 8 * stage;
+        const int nextPhase = phase;
         // Whole stages follow each other, then single blocks: only those are pipelined, the turns between them are not.
-        if (now.own == 3 && then.own == 3) {
-          step<true, 2, true>(r, a, shared, queries, current, now, then, half);
+        if (now.own == 3 && then.own == 3 && current.partial == 0) {
+          step<true, 2, true>(r, a, shared, queries, current, now, then, half, next, nextPhase);
         } else if (now.own == 3) {
           finish(r, shared, then);
-          step<true, 0, true>(r, a, shared, queries, current, now, then, half);
+          step<true, 0, true>(r, a, shared, queries, current, now, then, half, next, nextPhase);
         } else if (now.own && (then.own == 1 || then.own == 2) && (current.edge >> (half + 2 * (now.own >> 1)) & 1) == 0) {
-          step<false, 1, false>(r, a, shared, queries, current, now, then, half);
+          step<false, 1, false>(r, a, shared, queries, current, now, then, half, next, nextPhase);
         } else if (now.own) {
           finish(r, shared, then);
-          step<false, 0, true>(r, a, shared, queries, current, now, then, half);
+          step<false, 0, true>(r, a, shared, queries, current, now, then, half, next, nextPhase);
         } else {
           // The ring would stand still if this half kept its last stage while it passes over others.
-          if (leader) barrierArrive(shared + Layout::emptyKeys + 8 * stage);
+          if (leader) barrierArrive(shared + Layout::emptyKeys + 8 * now.stage);
           finish(r, shared, then);
-          barrierWait(shared + Layout::fullValues + 8 * stage, phase);
-          if (leader) barrierArrive(shared + Layout::emptyValues + 8 * stage);
+          barrierWait(shared + Layout::fullValues + 8 * now.stage, now.phase);
+          if (leader) barrierArrive(shared + Layout::emptyValues + 8 * now.stage);
+          barrierWait(next, nextPhase);
         }
         then = now;
-        if (++stage == stages) stage = 0, phase ^= 1;
-        barrierWait(shared + Layout::fullKeys + 8 * stage, phase);
       } while (info[stage].tile == tile);
       if (leader) barrierArrive(shared + Layout::emptyQueries + 8 * buffer);
       finish(r, shared, then);
@@ -298,25 +323,33 @@ __device__ __forceinline__ void attention(const AttentionParameters& a, const Ho
       barrierInitialize(shared + Layout::fullQueries + 8 * i, 1);
       barrierInitialize(shared + Layout::emptyQueries + 8 * i, 8);
     }
+    for (int i = 0; i < Layout::queueDepth; ++i) {
+      barrierInitialize(shared + Layout::fullQueue + 8 * i, 1);
+      barrierInitialize(shared + Layout::emptyQueue + 8 * i, 1);
+    }
     barrierInitializationFence();
   }
   __syncthreads();
   const int group = __shfl_sync(0xffffffffu, threadIdx.x >> 7, 0);
   if (group == 0) {
     releaseRegisters<MI_PRODUCER_REGISTERS>();
+    Stage* queue = (Stage*)((unsigned char*)info + Layout::queue - Layout::info);
     if (threadIdx.x < 32) {
-      Producer<headDim, stages, queryBuffers> p{a, h, &queries, &keys, &values, &columnKeys, &columnValues, shared, info,
-          (unsigned*)((unsigned char*)info + Layout::waitingMasks - Layout::info), (int)threadIdx.x};
-      p.tileCount = p.stage = p.phase = p.valueCount = 0;
-      const int count = workItems(a, h);
-      int index = p.lane == 0 ? (int)atomicAdd(h.counter, 1u) : 0;
+      Loader<headDim, stages, queryBuffers>::run(
+          a, shared, (unsigned*)queue, (unsigned*)info, queries, keys, values, columnKeys, columnValues);
+    } else if (threadIdx.x < 64) {
+      Planner<headDim, stages, queryBuffers> p{a, h, shared, queue,
+          (unsigned*)((unsigned char*)info + Layout::waitingMasks - Layout::info)};
+      p.slot = p.slotPhase = 0;
+      const int lane = threadIdx.x & 31, count = workItems(a, h);
+      int index = lane == 0 ? (int)atomicAdd(h.counter, 1u) : 0;
       index = __shfl_sync(0xffffffffu, index, 0);
       while (index < count) {
-        int next = p.lane == 0 ? (int)atomicAdd(h.counter, 1u) : 0;
+        const int next = lane == 0 ? (int)atomicAdd(h.counter, 1u) : 0;
         p.run(index);
         index = __shfl_sync(0xffffffffu, next, 0);
       }
-      if (p.lane == 0 && index == count + (int)gridDim.x - 1) *h.counter = 0;  // the last one to ask
+      if (lane == 0 && index == count + (int)gridDim.x - 1) *h.counter = 0;  // the last one to ask
       p.emitEnd();
     }
   } else {

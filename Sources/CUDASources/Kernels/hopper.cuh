@@ -46,6 +46,10 @@ __device__ __forceinline__ void barrierExpect(unsigned barrier, int bytes) {
 __device__ __forceinline__ void barrierArrive(unsigned barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
+/// The same, but told apart by the compiler, which would otherwise join two branches that end alike.
+__device__ __forceinline__ void barrierArriveAgain(unsigned barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0]; // again" ::"r"(barrier) : "memory");
+}
 __device__ __forceinline__ bool barrierTry(unsigned barrier, unsigned parity) {
   unsigned done;
   asm volatile(
