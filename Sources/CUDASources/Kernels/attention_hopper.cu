@@ -132,7 +132,7 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
   }
 
   struct Place {  // of a stage of the ring
-    int stage, phase, own;
+    int slot, phase, own;  // slot: 8 * stage, the offset of its barriers
     unsigned keys, values;  // of the first block that the half uses
   };
 
@@ -152,7 +152,8 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
     scores<full>(r, queries, now.keys);
     productsCommit();
     if (before) {
-      barrierWait(shared + Layout::fullValues + 8 * then.stage, then.phase);
+      barrierWait(shared + Layout::fullValues + then.slot, then.phase);
+      productsBegin();
       accumulate<before == 2>(r, then.values);
       productsCommit();
     }
@@ -168,9 +169,9 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
         maskBlock<0, !before>(r, current, now.own >> 1, half, a);
       }
       __syncwarp();
-      if (leader) barrierArriveAgain(shared + Layout::emptyKeys + 8 * now.stage);
+      if (leader) barrierArriveAgain(shared + Layout::emptyKeys + now.slot);
     } else if (leader) {
-      barrierArrive(shared + Layout::emptyKeys + 8 * now.stage);
+      barrierArrive(shared + Layout::emptyKeys + now.slot);
     }
     float factor[2];
     bool keep;
@@ -183,7 +184,7 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
       productsWait<0>();
       pin(r.s);  // or the weights would be rounded while their registers are still read
       pin(r.o);
-      if (leader) barrierArrive(shared + Layout::emptyValues + 8 * then.stage);
+      if (leader) barrierArrive(shared + Layout::emptyValues + then.slot);
     }
     if (!keep) {
 #pragma unroll
@@ -238,7 +239,7 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
   }
 
   static __device__ __forceinline__ void finish(Rows<headDim>& r, unsigned shared, const Place& then) {
-    const unsigned full = shared + Layout::fullValues + 8 * then.stage, empty = shared + Layout::emptyValues + 8 * then.stage;
+    const unsigned full = shared + Layout::fullValues + then.slot, empty = shared + Layout::emptyValues + then.slot;
     if (then.own == 3) settle<true>(r, then.values, full, then.phase, empty);
     else if (then.own) settle<false>(r, then.values, full, then.phase, empty);
   }
@@ -246,6 +247,9 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
   static __device__ __forceinline__ void run(const AttentionParameters& a, unsigned shared, const Stage* info, int half) {
     Rows<headDim> r;
     const bool leader = (threadIdx.x & 31) == 0;
+    // Where barriers lie is kept apart from where tiles lie, and looks different in every thread: ptxas 13.0 to 13.5 otherwise
+    // computes the addresses in uniform registers, under predicates, and confuses this stage's with the last one's.
+    const int zero = opaqueZero();
     int stage = 0, phase = 0, tileCount = 0;
     if (MI_PINGPONG && half == 1) barrierArrive(1, 256);
     barrierWait(shared + Layout::fullKeys, 0);
@@ -260,19 +264,20 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
       r.maximum[0] = r.maximum[1] = -infinity();
       r.sum[0] = r.sum[1] = 0.0f;
       Place then;
-      then.own = 0;
+      then.own = then.slot = then.phase = 0;
+      then.keys = then.values = 0;
       do {
         const Stage& current = info[stage];
         const int use = current.use;
         Place now;
-        now.stage = stage;
+        now.slot = 8 * stage + zero;
         now.phase = phase;
         now.own = (use >> half & 1) | (use >> (half + 1) & 2);
         const unsigned offset = stage * Layout::stageBytes + (now.own == 2 ? Layout::blockBytes : 0);
         now.keys = shared + Layout::keys + offset;
         now.values = shared + Layout::values + offset;
         if (++stage == stages) stage = 0, phase ^= 1;
-        const unsigned next = shared + Layout::fullKeys + 8 * stage;
+        const unsigned next = shared + Layout::fullKeys + 8 * stage + zero;
         const int nextPhase = phase;
         // Whole stages follow each other, then single blocks: only those are pipelined, the turns between them are not.
         if (now.own == 3 && then.own == 3 && current.partial == 0) {
@@ -287,10 +292,10 @@ template <int headDim, int stages, int queryBuffers> struct Consumer {
           step<false, 0, true>(r, a, shared, queries, current, now, then, half, next, nextPhase);
         } else {
           // The ring would stand still if this half kept its last stage while it passes over others.
-          if (leader) barrierArrive(shared + Layout::emptyKeys + 8 * now.stage);
+          if (leader) barrierArrive(shared + Layout::emptyKeys + now.slot);
           finish(r, shared, then);
-          barrierWait(shared + Layout::fullValues + 8 * now.stage, now.phase);
-          if (leader) barrierArrive(shared + Layout::emptyValues + 8 * now.stage);
+          barrierWait(shared + Layout::fullValues + now.slot, now.phase);
+          if (leader) barrierArrive(shared + Layout::emptyValues + now.slot);
           barrierWait(next, nextPhase);
         }
         then = now;

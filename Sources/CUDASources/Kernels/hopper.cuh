@@ -24,6 +24,13 @@ template <int count> __device__ __forceinline__ void claimRegisters() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
 }
 
+/// Zero, but the compiler takes it for a value that differs between threads.
+__device__ __forceinline__ int opaqueZero() {
+  unsigned thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return (int)(thread >> 10);
+}
+
 /// Waits on named barrier `id` until `threads` threads have arrived at it, this one included.
 __device__ __forceinline__ void barrierSync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
