@@ -1,3 +1,32 @@
+// Sparse causal attention over a head's plan on Hopper (sm_90a): bulk tensor copies and warpgroup products.
+//
+// The same function as attention.cu (the plan's kinds, columns, denseFrom, window; o and log-sum-exp), head dimensions 64 and 128.
+//
+// attention_hopper_d64, attention_hopper_d128
+//   (AttentionParameters, HopperParameters, TensorMap queries, keys, values, columnKeys, columnValues), all by value
+//   grid   x = multiprocessors (any number works: blocks take work items from a counter), y = z = 1
+//   block  x = 384
+//   dynamic shared memory, bytes: 100352 (d64), 199680 (d128); CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set
+//   tensor maps: CUtensorMap of bf16, rank 3, element strides 1, no interleave, 128-byte swizzle, 256-byte L2 promotion, zero
+//   fill outside; sizes with the innermost first, strides in bytes of the outer two, box
+//     queries            {d, queryHeads, rows}          {2 d, 2 qStride}         {64, 1, 64}   at q
+//     keys, values       {d, keys, kvHeads}             {2 d, 2 kvHeadStride}    {64, 64, 1}   at k and v
+//     columnKeys/Values  {d, maximumColumns, queryHeads} {2 d, 2 d maximumColumns} {64, 64, 1}  at the workspaces below
+//   keys of the map is firstPosition + rows: what lies beyond is never read, so it may hold anything
+//   without columns in any plan the last two maps are never used (any valid maps)
+//   HopperParameters.counter: one word that is zero before the first launch; every launch leaves it zero. One launch at a time
+//
+// gather_columns_d64, gather_columns_d128 (AttentionParameters, bf16* columnKeys, bf16* columnValues, int maximumColumns)
+//   before the kernel above on the same stream, if any plan has columns
+//   grid   x = maximumColumns / 8, y = queryHeads; block x = 256; no shared memory
+//   columnKeys, columnValues: workspaces [queryHeads][maximumColumns][d] of bf16, maximumColumns a multiple of 64, at least every
+//   plan's columnCount
+//
+// One thread block a multiprocessor, three warpgroups. The first plans and loads (hopper_plan.cuh); the two others each own 64 of
+// a pair's 128 rows: scores by products from shared memory, weights in registers as the left operand of the second product. While
+// a warpgroup's weights of one stage meet their values, it computes the exponentials of the next; and the two take turns, so that
+// the products of one run under the exponentials of the other.
+
 #include "hopper_plan.cuh"
 
 #ifndef MI_STAGES
