@@ -68,7 +68,7 @@ let package = Package(
     tests(of: "Tokenizers", goldens: true),
     tests(of: "Compute"),
     tests(of: "ComputeCPU", imports: ["Compute"]),
-    tests(of: "ComputeCUDA", imports: ["Compute"]),
+    tests(of: "ComputeCUDA", imports: ["Compute", "CUDASources"]),
     tests(of: "SparseAttention", imports: ["Compute"]),
     tests(
       of: "Transformers", imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],

@@ -8,6 +8,10 @@ static const char attention_cu[] = {
 #embed "Kernels/attention.cu"
     , 0};
 
+static const char attention_hopper_cu[] = {
+#embed "Kernels/attention_hopper.cu"
+    , 0};
+
 static const char common_cuh[] = {
 #embed "Kernels/common.cuh"
     , 0};
@@ -22,6 +26,14 @@ static const char estimation_cu[] = {
 
 static const char fp8_cuh[] = {
 #embed "Kernels/fp8.cuh"
+    , 0};
+
+static const char hopper_cuh[] = {
+#embed "Kernels/hopper.cuh"
+    , 0};
+
+static const char hopper_plan_cuh[] = {
+#embed "Kernels/hopper_plan.cuh"
     , 0};
 
 static const char kv_cu[] = {
@@ -75,6 +87,8 @@ static const char synthetic_cu[] = {
 static const mi_cuda_source headers[] = {
     {"common.cuh", common_cuh},
     {"fp8.cuh", fp8_cuh},
+    {"hopper.cuh", hopper_cuh},
+    {"hopper_plan.cuh", hopper_plan_cuh},
     {"largest.cuh", largest_cuh},
     {"numbers.cuh", numbers_cuh},
     {"pairs.cuh", pairs_cuh},
@@ -86,6 +100,7 @@ const int mi_cuda_header_count = sizeof headers / sizeof *headers;
 
 static const mi_cuda_source kernels[] = {
     {"attention.cu", attention_cu},
+    {"attention_hopper.cu", attention_hopper_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},
     {"kv.cu", kv_cu},

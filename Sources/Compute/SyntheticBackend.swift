@@ -9,6 +9,9 @@ package protocol SyntheticBackend: Backend {
     _ type: DataType, _ shape: [Int], deviation: Float, seed: UInt64, purpose: String
   ) throws -> Tensor
 
+  /// Copies all bytes of a tensor to one of the same size.
+  func copy(_ x: Tensor, to y: Tensor) throws
+
   /// Fills q, [rows, queryHeads, headDim]: row r of the last 64 positions before `keys` asks for
   /// dimension r of the keys alone; rows before repeat that every 64 positions.
   func injectQueries(

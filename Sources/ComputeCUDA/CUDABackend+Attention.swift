@@ -67,7 +67,7 @@ extension CUDABackend {
         + "\(index.firstPosition)..<\(index.keys), \(layer.count) keys of \(layer.keys.shape); head "
         + "sizes are 64, 96 or 128 on a GPU")
     guard q.rows > 0 else { return }
-    let (plans, owner) = try plans(of: index, heads: shape.queryHeads)
+    let (plans, columns, owner) = try plans(of: index, heads: shape.queryHeads)
     var parameters = mi_attention_parameters()
     parameters.q = try address(q, .bfloat16, "attention")
     parameters.o = try address(o, .bfloat16, "attention")
@@ -85,7 +85,13 @@ extension CUDABackend {
     parameters.group_size = Int32(shape.groupSize)
     parameters.window = Int32(clamping: shape.slidingWindow ?? .max)
     parameters.scale_log2 = shape.scale * 1.442695040888963
-    try launchAttention(parameters, headDim: headDim)
+    // Parts of an index may lack their diagonal tiles, which only the portable kernel allows for.
+    if usesHopperKernel(headDim: headDim), !index.isPart {
+      try launchHopperAttention(
+        parameters, headDim: headDim, keyValueHeads: shape.keyValueHeads, mostColumns: columns)
+    } else {
+      try launchAttention(parameters, headDim: headDim)
+    }
     withExtendedLifetime(owner) {}
   }
 
@@ -100,22 +106,22 @@ extension CUDABackend {
       shared: AttentionLaunch.sharedBytes(headDim: headDim), arguments)
   }
 
-  /// The HeadPlans of an index on the device, and what keeps them there.
+  /// The HeadPlans of an index on the device, the most columns of any, and what keeps them there.
   private func plans(
     of index: SparseIndex, heads: Int
-  ) throws -> (address: UInt64, owner: any Sendable) {
+  ) throws -> (address: UInt64, mostColumns: Int, owner: any Sendable) {
     if let resident = index.resident {
       guard let resident = resident as? CUDAIndex else {
         throw ComputeError.shapeMismatch(
           operation: "attention", detail: "the index belongs to another device")
       }
-      return (try address(resident.plans, "attention"), resident)
+      return (try address(resident.plans, "attention"), resident.mostColumns, resident)
     }
     try require(
       index.rowSetOfHead.count == heads, "attention",
       "\(index.rowSetOfHead.count) heads in the index, \(heads) in q")
     let uploaded = try uploadedIndex(index)
-    return (try address(uploaded.plans, "attention"), uploaded.plans)
+    return (try address(uploaded.plans, "attention"), uploaded.mostColumns, uploaded.plans)
   }
 }
 

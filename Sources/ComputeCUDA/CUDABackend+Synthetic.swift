@@ -22,6 +22,15 @@ extension CUDABackend: SyntheticBackend {
     return try converted(tensor, to: type)
   }
 
+  package func copy(_ x: Tensor, to y: Tensor) throws {
+    try require(x.byteCount == y.byteCount, "copy", "\(x.byteCount) to \(y.byteCount) bytes")
+    try device.activate()
+    try device.driver.check(
+      "cuMemcpyDtoDAsync",
+      device.driver.copyOnDevice(
+        address(y, "copy"), address(x, "copy"), x.byteCount, device.stream))
+  }
+
   package func injectQueries(
     _ q: Tensor, firstPosition: Int, keys: Int, magnitude: Float
   ) throws {

@@ -18,6 +18,16 @@ public final class CUDABackend: Backend {
   let linearLayers: LinearLayers
   private let state = Mutex(State())
 
+  /// Which attention kernels are used.
+  public enum Kernels: Sendable {
+    /// The fastest that the GPU runs.
+    case fastest
+    /// Those that run on every GPU from sm_80 on.
+    case portable
+  }
+
+  let kernels: Kernels
+
   /// Rows and keys of the index's tile; a thread block computes two tile rows.
   static let tile = 64
 
@@ -26,8 +36,18 @@ public final class CUDABackend: Backend {
     /// Marks behind the two latest sections of work.
     var marks: [CUDAEvent] = []
     var frequencies: [[Float]: Tensor] = [:]
+    /// A word that kernels which count their work leave at zero.
+    var counter: Tensor?
     /// The host index that was used last, and its form on the device.
     var uploaded: (index: SparseIndex, form: UploadedIndex)?
+  }
+
+  /// Zero, for a kernel that counts its work and sets the count back.
+  func counter() throws -> Tensor {
+    if let tensor = state.withLock(\.counter) { return tensor }
+    let tensor = try uploaded([Int32](repeating: 0, count: 4), purpose: "a counter")
+    state.withLock { $0.counter = tensor }
+    return tensor
   }
 
   /// A host index on the device; the last one is kept, since blocks of rows share an index.
@@ -47,7 +67,8 @@ public final class CUDABackend: Backend {
   /// Opens the first GPU, or the one that MINFERENCE_CUDA_DEVICE names.
   ///
   /// - Throws: `ComputeError.unavailable` without driver, GPU, NVRTC or cuBLASLt.
-  public init(rowBlock: Int = 16384) throws {
+  public init(rowBlock: Int = 16384, kernels: Kernels = .fastest) throws {
+    self.kernels = kernels
     device = try CUDADevice()
     library = KernelLibrary(device: device)
     linearLayers = try LinearLayers(device: device)
@@ -56,6 +77,9 @@ public final class CUDABackend: Backend {
 
   /// The GPU's name and architecture: "NVIDIA H100 80GB HBM3 (sm_90)".
   public var deviceName: String { "\(device.name) (sm_\(device.architecture))" }
+
+  /// Whether this GPU has kernels that others do not run.
+  public var hasOwnKernels: Bool { usesHopperKernel(headDim: 128) }
 
   public var notices: [String] { state.withLock(\.notices) + library.notices }
 

@@ -29,7 +29,9 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   package func variants(threads: Int?) throws -> [(name: String, backend: any Backend)] {
     if self == .cuda {
       let backend = try CUDABackend()
-      return [("cuda \(backend.deviceName)", backend)]
+      let name = backend.deviceName
+      guard backend.hasOwnKernels else { return [(name, backend)] }
+      return [(name, backend), (name + ", portable", try CUDABackend(kernels: .portable))]
     }
     var variants: [(name: String, backend: any Backend)] = []
     for set in InstructionSet.available {

@@ -147,6 +147,12 @@ typedef struct {
   float scale_log2;
 } mi_attention_parameters;
 
+// HopperParameters of Kernels/hopper_plan.cuh.
+typedef struct {
+  uint64_t counter;
+  int32_t pair_heads;
+} mi_hopper_parameters;
+
 // RowAttentionParameters of Kernels/row_attention.cu.
 typedef struct {
   uint64_t q;

@@ -15,6 +15,8 @@ public struct SparseIndex: Sendable {
   public let rowSetOfHead: [Int]
   /// The index itself, where a device built it and keeps it; nil: it is here.
   public let resident: (any ResidentIndex)?
+  /// Whether this is a part of an index, whose rows may lack their diagonal tiles.
+  public let isPart: Bool
 
   /// Keys that the chunk may see: all positions up to its last row.
   public var keys: Int { firstPosition + rows }
@@ -35,6 +37,7 @@ public struct SparseIndex: Sendable {
     self.rowSets = rowSets
     self.rowSetOfHead = rowSetOfHead
     resident = nil
+    isPart = false
     guard firstPosition >= 0, rows > 0 else {
       throw ComputeError.shapeMismatch(
         operation: "SparseIndex", detail: "\(rows) rows from position \(firstPosition)")
@@ -58,6 +61,7 @@ public struct SparseIndex: Sendable {
     rowSets = []
     rowSetOfHead = []
     self.resident = resident
+    isPart = false
   }
 
   /// Whether every head is known to compute every causal pair.
@@ -71,6 +75,7 @@ public struct SparseIndex: Sendable {
     self.rowSets = rowSets
     rowSetOfHead = whole.rowSetOfHead
     resident = nil
+    isPart = true
   }
 
   /// Dense causal attention for every head; takes no memory.

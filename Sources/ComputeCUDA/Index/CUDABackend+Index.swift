@@ -15,7 +15,8 @@ extension CUDABackend: IndexBuilding {
     try build.planEstimated()
     try build.planFixed()
     let index = CUDAIndex(
-      plans: build.plans, counts: build.pairs, lists: build.lists, heads: heads, backend: self)
+      plans: build.plans, counts: build.pairs, lists: build.lists,
+      mostColumns: build.mostColumns, heads: heads, backend: self)
     return SparseIndex(
       firstPosition: request.firstPosition, rows: request.rows,
       tile: tileShape(headDim: request.shape.headDim), resident: index)
@@ -33,6 +34,8 @@ extension CUDABackend: IndexBuilding {
     private let bits: Tensor
     private let steps: Tensor
     private(set) var lists: [Tensor]
+    /// The most columns that any head asks for.
+    private(set) var mostColumns = 0
 
     init(_ request: IndexRequest, backend: CUDABackend, purpose: String) throws {
       self.request = request
@@ -91,6 +94,7 @@ extension CUDABackend: IndexBuilding {
         q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
         layer: request.layer, shape: request.shape, budgets: wanted)
       let most = budgets.reduce(1) { max($0, Int($1.vertical)) }
+      mostColumns = max(mostColumns, most)
       let columns = try backend.makeTensor(
         .int32, [budgets.count, most], purpose: purpose)
       let counts = try backend.makeTensor(.int32, [budgets.count, 2], purpose: purpose)
@@ -136,6 +140,7 @@ extension CUDABackend: IndexBuilding {
           [Int32(clamping: $0.lowerBound), Int32(clamping: $0.upperBound)]
         }
         columns += singles
+        mostColumns = max(mostColumns, singles.count)
         return band
       }
       guard bands.contains(where: { $0.wanted != 0 }) else { return }

@@ -9,13 +9,16 @@ final class CUDAIndex: ResidentIndex, @unchecked Sendable {
   private let lists: [Tensor]
   /// [queryHeads][2] 64-bit integers: pairs in tiles, pairs of single columns.
   private let counts: Tensor
+  /// At least the columns of every head.
+  let mostColumns: Int
   private let heads: Int
   private let backend: CUDABackend
 
-  init(plans: Tensor, counts: Tensor, lists: [Tensor], heads: Int, backend: CUDABackend) {
+  init(plans: Tensor, counts: Tensor, lists: [Tensor], mostColumns: Int, heads: Int, backend: CUDABackend) {
     self.plans = plans
     self.counts = counts
     self.lists = lists
+    self.mostColumns = mostColumns
     self.heads = heads
     self.backend = backend
   }
@@ -41,6 +44,6 @@ final class CUDAIndex: ResidentIndex, @unchecked Sendable {
     }
     return CUDAIndex(
       plans: try backend.uploaded(changed, purpose: "an index"), counts: counts,
-      lists: lists + [plans], heads: heads, backend: backend)
+      lists: lists + [plans], mostColumns: mostColumns, heads: heads, backend: backend)
   }
 }

@@ -8,6 +8,8 @@ internal import Compute
 struct UploadedIndex {
   /// [queryHeads] HeadPlan, and what they point to.
   let plans: Tensor
+  /// The most columns of any head.
+  let mostColumns: Int
   private let lists: [Tensor]
 
   /// HeadPlan's kinds.
@@ -39,6 +41,7 @@ struct UploadedIndex {
     }
     plans = try backend.uploaded(
       index.rowSetOfHead.map { plansOfSets[$0] }, purpose: "an index")
+    mostColumns = plansOfSets.reduce(0) { max($0, Int($1.column_count)) }
     self.lists = lists
   }
 }

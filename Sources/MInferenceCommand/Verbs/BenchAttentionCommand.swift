@@ -1,5 +1,4 @@
 import ArgumentParser
-import CSystem
 import MInference
 import MInferenceEvaluation
 
@@ -14,9 +13,14 @@ struct BenchAttentionCommand: ParsableCommand {
       """)
 
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("Tokens of the prompt.", valueName: "n"),
-    transform: { try Size.parsed($0, atLeast: 64) })
-  var tokens: Size = Size(value: 16384)
+    parsing: .unconditional,
+    help: ArgumentHelp("Tokens of the prompt; lengths separated by commas.", valueName: "n,n"),
+    transform: { text in
+      try text.split(separator: ",", omittingEmptySubsequences: false).map {
+        try Size.parsed(String($0), atLeast: 64)
+      }
+    })
+  var tokens: [Size] = [Size(value: 16384)]
 
   @Option(
     parsing: .unconditional, help: ArgumentHelp("Size of a head.", valueName: "n"),
@@ -53,21 +57,28 @@ struct BenchAttentionCommand: ParsableCommand {
   func run() throws {
     let backend = try device.device.makeBackend(threads: device.threads?.value)
     for notice in backend.notices { StandardError.note(notice) }
-    let benchmark = AttentionBenchmark(
-      tokens: tokens.value,
-      shape: AttentionShape(
-        queryHeads: heads.value, keyValueHeads: keyValueHeads.value, headDim: headDim.value),
-      repetitions: self.repeat.value)
-    let measurements = try benchmark.run(on: backend, clock: csystem_monotonic_seconds) {
-      StandardError.note($0)
+    var parts: [JSONText] = []
+    for tokens in tokens {
+      let benchmark = AttentionBenchmark(
+        tokens: tokens.value,
+        shape: AttentionShape(
+          queryHeads: heads.value, keyValueHeads: keyValueHeads.value, headDim: headDim.value),
+        repetitions: self.repeat.value)
+      let measurements = try benchmark.run(on: backend) { StandardError.note($0) }
+      if json {
+        parts.append(Self.json(measurements, tokens: tokens.value))
+      } else {
+        try StandardOutput.write(
+          "\(Quantity.grouped(tokens.value)) tokens, \(heads.value) / \(keyValueHeads.value) heads of "
+            + "\(headDim.value)\n" + Self.table(measurements) + "\n")
+      }
     }
-    try StandardOutput.write(
-      json ? Self.json(measurements).text + "\n" : Self.table(measurements))
+    if json { try StandardOutput.write(JSONText.object([("lengths", .array(parts))]).text + "\n") }
   }
 
   private static func table(_ measurements: [AttentionBenchmark.Measurement]) -> String {
     var table = TextTable(
-      header: ["case", "density", "time", "useful GFLOP/s", "of the product"])
+      header: ["case", "density", "time", "useful GFLOP/s", "of the product", "GB/s"])
     let product = measurements.first?.operationsPerSecond
     for measurement in measurements {
       let rate = measurement.operationsPerSecond
@@ -75,13 +86,17 @@ struct BenchAttentionCommand: ParsableCommand {
         measurement.name, measurement.density.map { Quantity.percent($0) } ?? "",
         Quantity.seconds(measurement.seconds), rate.map { Quantity.fixed($0 / 1e9, 1) } ?? "",
         rate.flatMap { rate in product.map { Quantity.percent(rate / $0) } } ?? "",
+        measurement.bytesPerSecond.map { Quantity.fixed($0 / 1e9, 1) } ?? "",
       ])
     }
     return table.text
   }
 
-  private static func json(_ measurements: [AttentionBenchmark.Measurement]) -> JSONText {
+  private static func json(
+    _ measurements: [AttentionBenchmark.Measurement], tokens: Int
+  ) -> JSONText {
     .object([
+      ("tokens", .integer(tokens)),
       (
         "cases",
         .array(
@@ -94,6 +109,7 @@ struct BenchAttentionCommand: ParsableCommand {
                 "operations_per_s",
                 measurement.operationsPerSecond.map { .number($0) } ?? .null
               ),
+              ("bytes_per_s", measurement.bytesPerSecond.map { .number($0) } ?? .null),
             ])
           })
       )

@@ -11,10 +11,18 @@ struct VerifyCommand: ParsableCommand {
 
   @OptionGroup var device: DeviceArguments
 
+  @Flag(help: "Print how fast the kernels of a GPU are instead, beside a copy of the same bytes.")
+  var perf = false
+
   @Flag(help: "Print one JSON object.")
   var json = false
 
   func run() throws {
+    if perf {
+      let backend = try device.device.makeBackend(threads: device.threads?.value)
+      return try StandardOutput.write(
+        KernelSpeed.table(try KernelSpeed.measure(backend, rows: 131_072)))
+    }
     var results: [(variant: String, checks: [KernelCheck])] = []
     for variant in try device.device.variants(threads: device.threads?.value) {
       for notice in variant.backend.notices { StandardError.note(notice) }

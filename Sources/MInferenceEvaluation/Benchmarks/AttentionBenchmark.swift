@@ -12,6 +12,8 @@ public struct AttentionBenchmark: Sendable {
     public var seconds: Double
     /// Useful operations a second; nil where that means nothing.
     public var operationsPerSecond: Double?
+    /// Bytes that must be read or written at least, a second; nil where that means nothing.
+    public var bytesPerSecond: Double?
     /// Computed pairs / causal pairs.
     public var density: Double?
   }
@@ -30,10 +32,9 @@ public struct AttentionBenchmark: Sendable {
     self.repetitions = repetitions
   }
 
-  /// Seconds of every case, the median over the repetitions.
-  /// - Parameter clock: monotonic seconds.
+  /// Every case, the median over the repetitions; one run before them warms up.
   public func run(
-    on backend: any Backend, clock: () -> Double, progress: (String) -> Void = { _ in }
+    on backend: any Backend, progress: (String) -> Void = { _ in }
   ) throws -> [Measurement] {
     let problem = try Problem(self, backend)
     var cases: [(name: String, density: Double?, operations: Double?, work: () throws -> Void)] = []
@@ -57,21 +58,31 @@ public struct AttentionBenchmark: Sendable {
           { try problem.attend(index) }
         ))
     }
-    cases.append(("estimation of all heads, 64 last rows", nil, nil, problem.estimate))
+    if backend is any IndexBuilding {
+      cases.append(
+        ("estimation, selection and index of all heads", nil, nil, problem.buildIndex))
+    } else {
+      cases.append(("estimation of all heads, 64 last rows", nil, nil, problem.estimate))
+    }
+    let decode = "attention of one row, as in decoding"
+    cases.append((decode, nil, nil, problem.decode))
     var seconds = [[Double]](repeating: [], count: cases.count)
-    for repetition in 0..<repetitions {
+    for repetition in 0...repetitions {
       for (index, benchmark) in cases.enumerated() {
-        progress("\(repetition + 1)/\(repetitions) \(benchmark.name)")
-        let start = clock()
-        try benchmark.work()
-        seconds[index].append(clock() - start)
+        progress("\(repetition)/\(repetitions) \(benchmark.name)")
+        let watch = backend.makeStopwatch()
+        try watch.time(benchmark.work)
+        if repetition > 0 { seconds[index].append(watch.seconds) }
       }
     }
+    let cacheBytes = Double(problem.layer.keys.byteCount + problem.layer.values.byteCount)
     return zip(cases, seconds).map { benchmark, seconds in
       let median = seconds.sorted()[seconds.count / 2]
       return Measurement(
         name: benchmark.name, seconds: median,
-        operationsPerSecond: benchmark.operations.map { $0 / median }, density: benchmark.density)
+        operationsPerSecond: benchmark.operations.map { $0 / median },
+        bytesPerSecond: benchmark.name == decode ? cacheBytes / median : nil,
+        density: benchmark.density)
     }
   }
 }
@@ -92,19 +103,27 @@ private struct Problem {
     shape = benchmark.shape
     tokens = benchmark.tokens
     var random = SeededGenerator(seed: 1)
+    let type = backend.activationType
+    var seed: UInt64 = 1
     func tensor(_ shape: [Int]) throws -> Tensor {
-      let tensor = try backend.makeTensor(.float32, shape, purpose: "benchmark")
+      // A GPU's tensors are too large to be filled from the host in a reasonable time.
+      if let synthetic = backend as? any SyntheticBackend {
+        seed += 1
+        return try synthetic.makeRandom(
+          type, shape, deviation: 1, seed: seed, purpose: "benchmark")
+      }
+      let tensor = try backend.makeTensor(type, shape, purpose: "benchmark")
       try backend.write(
         (0..<tensor.count).map { _ in Float.random(in: -1...1, using: &random) }, to: tensor)
       return tensor
     }
     q = try tensor([tokens, shape.queryHeads, shape.headDim])
-    o = try backend.makeTensor(.float32, q.shape, purpose: "benchmark")
+    o = try backend.makeTensor(type, q.shape, purpose: "benchmark")
     layer = KeyValueLayer(
       keys: try tensor([shape.keyValueHeads, tokens, shape.headDim]),
       values: try tensor([shape.keyValueHeads, tokens, shape.headDim]), count: tokens)
     square = try tensor([4096, 4096])
-    product = try backend.makeTensor(.float32, [4096, 4096], purpose: "benchmark")
+    product = try backend.makeTensor(type, [4096, 4096], purpose: "benchmark")
   }
 
   func multiply() throws {
@@ -120,6 +139,26 @@ private struct Problem {
     _ = try backend.lastRowSums(
       q: q.slice(rows: tokens - 64..<tokens), firstPosition: tokens - 64, layer: layer,
       shape: shape, heads: Array(0..<shape.queryHeads))
+  }
+
+  /// What a layer's planning costs on a device that builds its own indices, the paper's largest
+  /// budgets for every head.
+  func buildIndex() throws {
+    guard let builder = backend as? any IndexBuilding else { return }
+    _ = try builder.makeIndex(
+      IndexRequest(
+        heads: Array(
+          repeating: .estimated(columns: min(1000, tokens), offsets: min(6096, tokens)),
+          count: shape.queryHeads),
+        firstPosition: 0, rows: tokens, lastRows: q.slice(rows: tokens - 64..<tokens),
+        layer: layer, shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1.5,
+        exact: true))
+  }
+
+  func decode() throws {
+    try backend.rowAttention(
+      q: q.slice(rows: tokens - 1..<tokens), positions: [tokens - 1], layer: layer, shape: shape,
+      into: o.slice(rows: 0..<1), logSumExp: nil)
   }
 
   /// Each tile kept with the same probability, drawn for every head; sink and diagonal always.

@@ -1,4 +1,4 @@
-package import Checkpoints
+import Checkpoints
 package import Compute
 package import MInference
 package import SparseAttention

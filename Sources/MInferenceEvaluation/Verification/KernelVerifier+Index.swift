@@ -15,6 +15,11 @@ extension KernelVerifier {
           checkIndexBuilding(builder, shape, first: first, rows: rows)
         }
       }
+      // A few long ones: positions beyond 16 bits, lists of thousands.
+      for (keys, first) in [(40_000, 0), (140_001, 70_000)] {
+        let shape = AttentionShape(queryHeads: 4, keyValueHeads: 1, headDim: headDim)
+        checkIndexBuilding(builder, shape, first: first, rows: keys - first)
+      }
     }
   }
 
@@ -26,7 +31,9 @@ extension KernelVerifier {
     let k = numbers(keys * shape.keyValueHeads * shape.headDim)
     let wishes = (0..<shape.queryHeads).map { head -> IndexRequest.Head in
       switch head % 5 {
-      case 0: .estimated(columns: min(keys, 30 + 7 * head), offsets: min(keys, 50 + 11 * head))
+      case 0:
+        .estimated(
+          columns: min(keys, 30 + 7 * head + keys / 40), offsets: min(keys, 50 + 11 * head + keys / 50))
       case 1: .bands(offsets: [0..<min(keys, 70)], columns: [0, 1, 5], denseFrom: nil)
       case 2: .estimated(columns: min(keys, 200), offsets: 1)
       case 3: .bands(offsets: [0..<1, 90..<91], columns: [], denseFrom: max(0, keys - 66))

@@ -22,13 +22,14 @@ struct CalibrationProblem {
       slidingWindow: shape.slidingWindow)
     var random = SplitMix(seed: 1)
     func tensor(_ extents: [Int]) throws -> Tensor {
-      let tensor = try backend.makeTensor(.float32, extents, purpose: "calibration")
+      let tensor = try backend.makeTensor(
+        backend.activationType, extents, purpose: "calibration")
       try backend.write(
         (0..<tensor.count).map { _ in Float.random(in: -1...1, using: &random) }, to: tensor)
       return tensor
     }
     q = try tensor([keys, shape.queryHeads, shape.headDim])
-    o = try backend.makeTensor(.float32, q.shape, purpose: "calibration")
+    o = try backend.makeTensor(backend.activationType, q.shape, purpose: "calibration")
     let extents = [shape.keyValueHeads, keys, shape.headDim]
     layer = KeyValueLayer(
       keys: try backend.makeTensor(keyValueType, extents, purpose: "calibration"),

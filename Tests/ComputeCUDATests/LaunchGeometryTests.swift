@@ -1,0 +1,34 @@
+import CUDASources
+import Testing
+
+@testable import ComputeCUDA
+
+/// The numbers that Swift launches kernels with are those that the kernels' files state.
+@Suite struct LaunchGeometryTests {
+  private func text(of file: String) throws -> String {
+    let source = try #require(KernelSource.kernels.first { $0.name == file })
+    return String(cString: source.text)
+  }
+
+  @Test func `shared memory of the attention kernels`() throws {
+    let portable = try text(of: "attention.cu")
+    let bytes = [64, 96, 128].map { "\(AttentionLaunch.sharedBytes(headDim: $0)) (d\($0))" }
+    #expect(portable.contains("dynamic shared memory, bytes: " + bytes.joined(separator: ", ")))
+    #expect(portable.contains("threads = \(AttentionLaunch.threads);"))
+    #expect(portable.contains("rows = \(AttentionLaunch.rows);"))
+    let hopper = try text(of: HopperLaunch.file)
+    let most = [64, 128].map { "\(HopperLaunch.sharedBytes(headDim: $0)) (d\($0))" }
+    #expect(hopper.contains("dynamic shared memory, bytes: " + most.joined(separator: ", ")))
+    #expect(hopper.contains("block  x = \(HopperLaunch.threads)"))
+    let rows = try text(of: "row_attention.cu")
+    #expect(rows.contains("dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128)"))
+  }
+
+  @Test func `parameter structs have the sizes that the kernels expect`() {
+    #expect(MemoryLayout<mi_head_plan>.stride == 64)
+    #expect(MemoryLayout<mi_head_budget>.stride == 16)
+    #expect(MemoryLayout<mi_fixed_bands>.stride == 32)
+    #expect(MemoryLayout<mi_attention_parameters>.size == 92)
+    #expect(MemoryLayout<mi_tensor_map>.size == 128)
+  }
+}

@@ -1,0 +1,67 @@
+import Compute
+import Testing
+
+@testable import Transformers
+
+/// How a device's memory is used, from sizes alone.
+@Suite struct MemoryPlanTests {
+  /// Llama-3-8B in bfloat16.
+  static let sizes = MemoryPlan.Sizes(
+    layers: 32, hiddenSize: 4096, intermediateSize: 14336, vocabularySize: 128_256,
+    attention: AttentionShape(queryHeads: 32, keyValueHeads: 8, headDim: 128), activationBytes: 2,
+    rowBlock: 16384)
+
+  private func plan(
+    _ tokens: Int, gibibytes: Int, host: Int = 128, chunk: Int? = nil,
+    wanted: KeyValueOptions = KeyValueOptions()
+  ) throws -> MemoryPlan {
+    try MemoryPlan(
+      Self.sizes, tokens: tokens, chunk: chunk, wanted: wanted,
+      available: MemoryPlan.Available(deviceBytes: gibibytes << 30, hostBytes: host << 30))
+  }
+
+  @Test func `keys and values stay as they are where they fit`() throws {
+    let plan = try plan(131_072, gibibytes: 60)
+    #expect(plan.keyValues == KeyValueOptions(type: .bfloat16, place: .device))
+    #expect(plan.keyValueBytes == 16 << 30)
+    #expect(plan.hostBytes == 0)
+  }
+
+  @Test func `a million tokens of an 8B model fit 80 GB through the host, 141 GB as float8`() throws {
+    // Weights have taken 15 GiB of each.
+    let small = try plan(1 << 20, gibibytes: 63)
+    #expect(small.keyValues == KeyValueOptions(type: .float8, place: .host))
+    #expect(small.hostBytes == 64 << 30 && small.keyValueBytes == 64 << 30)
+    let large = try plan(1 << 20, gibibytes: 124)
+    #expect(large.keyValues == KeyValueOptions(type: .float8, place: .device))
+  }
+
+  @Test func `what the user wants stands, or is refused`() throws {
+    let host = try plan(
+      4096, gibibytes: 60, host: 0, wanted: KeyValueOptions(type: .bfloat16, place: .host))
+    #expect(host.keyValues == KeyValueOptions(type: .bfloat16, place: .host))
+    #expect(throws: TransformerError.self) {
+      try plan(
+        1 << 20, gibibytes: 63, wanted: KeyValueOptions(type: .bfloat16, place: .device))
+    }
+  }
+
+  @Test func `a prompt that cannot fit is told the longest that can`() throws {
+    let error = #expect(throws: TransformerError.self) {
+      try plan(4 << 20, gibibytes: 63, host: 128)
+    }
+    guard case .doesNotFit(_, let longest, _) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(longest > 1 << 20)
+    #expect(throws: Never.self) { try plan(longest, gibibytes: 63, host: 128) }
+    #expect(throws: TransformerError.self) { try plan(longest + 64, gibibytes: 63, host: 128) }
+  }
+
+  @Test func `chunks bound what the hidden states take`() throws {
+    let whole = try plan(1 << 20, gibibytes: 124)
+    let chunked = try plan(1 << 20, gibibytes: 124, chunk: 65536)
+    #expect(whole.deviceBytes - chunked.deviceBytes == (8 << 30) - (8 << 26))
+  }
+}
