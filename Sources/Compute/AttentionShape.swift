@@ -67,7 +67,8 @@ public struct RotaryEmbedding: Sendable, Hashable {
     case interleaved
   }
 
-  /// One for each pair; 2 * count elements of a head are turned, the rest passes through.
+  /// One for each pair; 2 * count elements of a head are turned, the rest passes through. Negative
+  /// ones turn back.
   public var inverseFrequencies: [Float]
   /// Factor on cosine and sine (YaRN's attention scaling).
   public var attentionScaling: Float

@@ -82,6 +82,25 @@ import Tokenizers
     }
   }
 
+  /// Ranks of the right number, the pieces beyond single bytes made up.
+  @Test func `GLM-4's ranks get its control tokens and its prefix`() throws {
+    try withTemporaryDirectory { directory in
+      let lines = (0..<151_329).map { rank in
+        let bytes =
+          rank < 256
+          ? [UInt8(rank)]
+          : [0xFF, UInt8(rank >> 16 & 0xFF), UInt8(rank >> 8 & 0xFF), UInt8(rank & 0xFF)]
+        return Data(bytes).base64EncodedString() + " \(rank)"
+      }
+      try Data((lines.joined(separator: "\n") + "\n").utf8)
+        .write(to: directory.appending(path: "tokenizer.model"))
+      let tokenizer = try Tokenizer(directory: directory.path)
+      #expect(tokenizer.encode("hi<|user|>") == [151331, 151333, 104, 105, 151336])
+      #expect(tokenizer.encode("hi", addTemplate: false) == [104, 105])
+      #expect(tokenizer.vocabularySize == 151_343)
+    }
+  }
+
   static let refused: [(contents: String, kind: TokenizerError.Kind, problem: String)] = [
     ("", .malformed, "empty"),
     ("YQ== 0\nYg==\n", .malformed, "line 2"),

@@ -87,7 +87,8 @@ extension KernelVerifier {
         ] {
           let x = numbers(rows * heads * headDim)
           // theta^(-2p / turned) without a power function: a geometric series from 1 to about 1e-5.
-          var frequency: Float = 1
+          // Dual chunk attention turns back, with negative ones.
+          var frequency: Float = turned == headDim ? 1 : -1
           var frequencies: [Float] = []
           for _ in 0..<(turned / 2) {
             frequencies.append(frequency)

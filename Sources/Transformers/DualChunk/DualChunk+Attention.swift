@@ -51,11 +51,13 @@ extension RowWorkspace.Step {
   private func queries(
     of hidden: Tensor, firstPosition: Int, at position: Int?
   ) throws -> Tensor {
-    guard let position else { return try queries(of: hidden, firstPosition: firstPosition) }
-    let q = try unturnedQueries(of: hidden)
-    // One row with many heads: all of them stand where the row stands.
-    try backend.rotate(
-      q.reshaped([1, q.rows * q.shape[1], q.shape[2]]), rotary, firstPosition: position)
+    let q = try queries(of: hidden, firstPosition: firstPosition)
+    guard let position else { return q }
+    // Row r stands firstPosition - position + r too far, and is turned back by that.
+    var back = rotary
+    back.inverseFrequencies = rotary.inverseFrequencies.map { -$0 }
+    back.attentionScaling = 1
+    try backend.rotate(q, back, firstPosition: firstPosition - position)
     return q
   }
 }

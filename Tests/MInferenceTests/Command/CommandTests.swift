@@ -81,7 +81,8 @@ struct CommandTests {
     let lists = run.output.split(separator: "[").dropFirst().map {
       $0.prefix { $0 != "]" }.split(separator: ", ").count
     }
-    #expect(lists.count == 2 && lists[0] == lists[1] - 1 && lists[0] > 100)
+    // What a monitor saw may follow.
+    #expect(lists.count >= 2 && lists[0] == lists[1] - 1 && lists[0] > 100)
   }
 
   @Test func `two runs at once do not disturb each other`() throws {

@@ -42,6 +42,35 @@ import Testing
     #expect(try await answer(parts) == answer(whole))
   }
 
+  /// Short factors and long ones do not mix; transformers begins anew there too.
+  @Test func `a session that outgrows LongRoPE's original length is read again`() async throws {
+    let factors = { (factor: Int) in
+      "[" + (0..<32).map { "\(1 + factor * $0)" }.joined(separator: ", ") + "]"
+    }
+    try TinyCheckpoint.write(
+      to: directory, name: "long",
+      configuration: [
+        "rope_scaling":
+          #"{"type": "longrope", "original_max_position_embeddings": 40, "short_factor": "#
+          + #"\#(factors(0)), "long_factor": \#(factors(3))}"#
+      ])
+    let model = try LanguageModel(directory: directory.path("long"), device: .cpu, threads: 2)
+    let prompt = try model.encode(.raw("The map was in the chest, and the chest was in the cart."))
+    let whole = try model.makeSession(capacity: 100)
+    try await whole.prefill(prompt)
+    let parts = try model.makeSession(capacity: 100)
+    try await parts.prefill(Array(prompt[..<20]))
+    #expect(parts.metrics.promptTokens == 20)
+    try await parts.prefill(Array(prompt[20...]))
+    #expect(parts.metrics.promptTokens == prompt.count)
+    // Beyond the length nothing is read again.
+    let more = try model.encode(.raw(" Why?"))
+    try await parts.prefill(more)
+    #expect(parts.metrics.promptTokens == more.count)
+    try await whole.prefill(more)
+    #expect(try await answer(parts) == answer(whole))
+  }
+
   @Test func `a follow-up is read behind the answer, the last token included`() async throws {
     let prompt = try model.encode(.raw("abc"))
     let session = try model.makeSession(capacity: 100)
