@@ -44,6 +44,10 @@ static const char largest_cuh[] = {
 #embed "Kernels/largest.cuh"
     , 0};
 
+static const char merging_cu[] = {
+#embed "Kernels/merging.cu"
+    , 0};
+
 static const char numbers_cuh[] = {
 #embed "Kernels/numbers.cuh"
     , 0};
@@ -104,6 +108,7 @@ static const mi_cuda_source kernels[] = {
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},
     {"kv.cu", kv_cu},
+    {"merging.cu", merging_cu},
     {"plan.cu", plan_cu},
     {"pooling.cu", pooling_cu},
     {"row_attention.cu", row_attention_cu},

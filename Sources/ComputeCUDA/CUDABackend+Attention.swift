@@ -126,12 +126,12 @@ extension CUDABackend {
 }
 
 /// Geometry of `attention.cu`.
-enum AttentionLaunch {
+package enum AttentionLaunch {
   /// Query positions of a thread block: a pair of tile rows.
-  static let rows = 128
-  static let threads = 128
+  package static let rows = 128
+  package static let threads = 128
 
-  static func sharedBytes(headDim: Int) -> Int {
+  package static func sharedBytes(headDim: Int) -> Int {
     switch headDim {
     case 64: 51968
     case 96: 76544

@@ -3,10 +3,14 @@ internal import Compute
 
 /// Attention by the Hopper kernel (`attention_hopper.cu`): bulk tensor copies and warpgroup products.
 extension CUDABackend {
-  /// Whether this GPU and this head size have it.
+  var hasHopperKernel: Bool {
+    device.architecture == 90 && device.driver.encodeTensorMap != nil
+  }
+
+  /// Whether attention of this head size is left to it. Heads of 64 are not: over tens of thousands of
+  /// keys its dense results were wrong.
   func usesHopperKernel(headDim: Int) -> Bool {
-    kernels == .fastest && device.architecture == 90 && device.driver.encodeTensorMap != nil
-      && (headDim == 64 || headDim == 128)
+    kernels == .hopper && hasHopperKernel && headDim == 128
   }
 
   /// - Parameters:
@@ -86,9 +90,9 @@ extension CUDABackend {
 }
 
 /// Geometry of `attention_hopper.cu`.
-enum HopperLaunch {
-  static let file = "attention_hopper.cu"
-  static let threads = 384
+package enum HopperLaunch {
+  package static let file = "attention_hopper.cu"
+  package static let threads = 384
 
-  static func sharedBytes(headDim: Int) -> Int { headDim == 64 ? 100_352 : 199_680 }
+  package static func sharedBytes(headDim: Int) -> Int { headDim == 64 ? 100_352 : 199_680 }
 }

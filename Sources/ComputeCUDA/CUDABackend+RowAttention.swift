@@ -65,6 +65,27 @@ extension CUDABackend {
   }
 }
 
+extension CUDABackend {
+  public func mergeAttention(
+    _ part: Tensor, logSumExp: Tensor, into o: Tensor, logSumExp whole: Tensor
+  ) throws {
+    let vectors = logSumExp.count
+    try require(
+      part.shape == o.shape && logSumExp.shape == whole.shape && vectors > 0
+        && part.count % vectors == 0, "mergeAttention",
+      "part \(part.shape) with \(logSumExp.shape), o \(o.shape) with \(whole.shape)")
+    var arguments = KernelArguments()
+    arguments.add(try address(part, .bfloat16, "mergeAttention"))
+    arguments.add(try address(logSumExp, .float32, "mergeAttention"))
+    arguments.add(try address(o, .bfloat16, "mergeAttention"))
+    arguments.add(try address(whole, .float32, "mergeAttention"))
+    arguments.add(Int64(vectors))
+    arguments.add(Int32(part.count / vectors))
+    try kernel("merge_attention", in: "merging.cu").launch(
+      grid: ((vectors + 7) / 8, 1, 1), block: ElementwiseLaunch.threads, arguments)
+  }
+}
+
 extension AttentionLaunch {
   /// Keys of the smallest part that a block of `row_attention.cu` is worth.
   static let rowKeys = 64

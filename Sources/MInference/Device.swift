@@ -2,6 +2,14 @@ public import Compute
 import ComputeCPU
 import ComputeCUDA
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// Where a model runs.
 public enum Device: String, Sendable, Hashable, CaseIterable {
   /// The fastest device that this build and this machine have.
@@ -16,12 +24,18 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   public func makeBackend(threads: Int? = nil) throws -> any Backend {
     switch self {
     case .cpu: return try CPUBackend(threads: threads)
-    case .cuda: return try CUDABackend()
+    case .cuda: return try CUDABackend(kernels: Self.cudaKernels)
     case .auto:
       // A machine without a usable GPU is an ordinary one.
-      if let backend = try? CUDABackend() { return backend }
+      if let backend = try? CUDABackend(kernels: Self.cudaKernels) { return backend }
       return try CPUBackend(threads: threads)
     }
+  }
+
+  /// MINFERENCE_CUDA_KERNELS=hopper puts the kernel for Hopper on trial.
+  private static var cudaKernels: CUDABackend.Kernels {
+    getenv("MINFERENCE_CUDA_KERNELS").flatMap { CUDABackend.Kernels(rawValue: String(cString: $0)) }
+      ?? .portable
   }
 
   /// The backends to verify on this device: one for each instruction set that the processor runs,
@@ -31,7 +45,7 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
       let backend = try CUDABackend()
       let name = backend.deviceName
       guard backend.hasOwnKernels else { return [(name, backend)] }
-      return [(name, backend), (name + ", portable", try CUDABackend(kernels: .portable))]
+      return [(name, backend), (name + ", Hopper", try CUDABackend(kernels: .hopper))]
     }
     var variants: [(name: String, backend: any Backend)] = []
     for set in InstructionSet.available {

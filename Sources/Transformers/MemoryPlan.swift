@@ -38,6 +38,19 @@ public struct MemoryPlan: Sendable, Equatable {
     public var activationBytes: Int
     /// Rows that are worked on at once.
     public var rowBlock: Int
+
+    public init(
+      layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
+      attention: AttentionShape, activationBytes: Int, rowBlock: Int
+    ) {
+      self.layers = layers
+      self.hiddenSize = hiddenSize
+      self.intermediateSize = intermediateSize
+      self.vocabularySize = vocabularySize
+      self.attention = attention
+      self.activationBytes = activationBytes
+      self.rowBlock = rowBlock
+    }
   }
 
   /// Room for the libraries' own buffers and for pieces between tensors.

@@ -1,7 +1,6 @@
 import Compute
+import ComputeCUDA
 import Testing
-
-@testable import ComputeCUDA
 
 #if canImport(Glibc)
   import Glibc

@@ -1,7 +1,6 @@
 import Compute
+import ComputeCUDA
 import Testing
-
-@testable import ComputeCUDA
 
 /// Every kernel compiles for every architecture that it is made for. Needs NVRTC and no GPU.
 @Suite struct KernelCompilationTests {

@@ -1,7 +1,6 @@
 import CUDASources
+import ComputeCUDA
 import Testing
-
-@testable import ComputeCUDA
 
 /// The numbers that Swift launches kernels with are those that the kernels' files state.
 @Suite struct LaunchGeometryTests {

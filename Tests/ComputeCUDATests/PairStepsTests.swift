@@ -1,7 +1,6 @@
 import Compute
+import ComputeCUDA
 import Testing
-
-@testable import ComputeCUDA
 
 /// Host indices in the form that the attention kernel reads.
 @Suite struct PairStepsTests {

@@ -1,6 +1,5 @@
+import MInferenceEvaluation
 import Testing
-
-@testable import MInferenceEvaluation
 
 /// Synthetic offsets and columns, and the densities that they are pinned to.
 @Suite struct SyntheticAttentionTests {

@@ -1,7 +1,6 @@
 import Compute
 import Testing
-
-@testable import Transformers
+import Transformers
 
 /// How a device's memory is used, from sizes alone.
 @Suite struct MemoryPlanTests {

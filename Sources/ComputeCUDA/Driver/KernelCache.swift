@@ -11,10 +11,10 @@
 /// An entry is written to a name of its own and renamed, so that processes that start together see
 /// whole entries or none. What cannot be read or does not match its checksum is compiled again; a
 /// directory that cannot be written is used no further, and the user is told.
-struct KernelCache: Sendable {
+package struct KernelCache: Sendable {
   let directory: String?
 
-  init() {
+  package init() {
     if let cache = getenv("XDG_CACHE_HOME"), cache.pointee != 0 {
       directory = String(cString: cache) + "/minference"
     } else if let home = getenv("HOME"), home.pointee != 0 {
@@ -24,12 +24,12 @@ struct KernelCache: Sendable {
     }
   }
 
-  init(directory: String) { self.directory = directory }
+  package init(directory: String) { self.directory = directory }
 
   private static let magic: [UInt8] = Array("MIKERNEL1".utf8)
 
   /// The code stored under a key; nil if there is none that is whole.
-  func load(_ key: String) -> [UInt8]? {
+  package func load(_ key: String) -> [UInt8]? {
     guard let directory, let file = fopen(directory + "/" + key, "rb") else { return nil }
     defer { fclose(file) }
     var bytes: [UInt8] = []
@@ -45,7 +45,7 @@ struct KernelCache: Sendable {
   }
 
   /// Keeps code under a key. Returns what the user should know if that fails.
-  func store(_ code: [UInt8], as key: String) -> String? {
+  package func store(_ code: [UInt8], as key: String) -> String? {
     guard let directory else { return "kernels are compiled at every start: HOME is not set" }
     Self.makeDirectory(directory)
     let path = directory + "/" + key

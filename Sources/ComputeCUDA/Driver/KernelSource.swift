@@ -4,7 +4,7 @@ internal import CUDASources
 package struct KernelSource: @unchecked Sendable {
   package let name: String
   let cName: UnsafePointer<CChar>
-  let text: UnsafePointer<CChar>
+  package let text: UnsafePointer<CChar>
 
   private init?(_ source: mi_cuda_source) {
     guard let name = source.name, let text = source.text else { return nil }
@@ -20,7 +20,7 @@ package struct KernelSource: @unchecked Sendable {
   package static let kernels: [KernelSource] = sources(mi_cuda_kernels, mi_cuda_kernel_count)
 
   /// Files that those include.
-  static let headers: [KernelSource] = sources(mi_cuda_headers, mi_cuda_header_count)
+  package static let headers: [KernelSource] = sources(mi_cuda_headers, mi_cuda_header_count)
 
   private static func sources(
     _ first: UnsafePointer<mi_cuda_source>?, _ count: Int32

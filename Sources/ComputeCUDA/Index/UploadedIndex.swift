@@ -1,5 +1,5 @@
 internal import CUDASources
-internal import Compute
+package import Compute
 
 /// An index that was made on the host, in the form that the attention kernel reads.
 ///
@@ -47,8 +47,8 @@ struct UploadedIndex {
 }
 
 /// Entries of pairs of tile rows: keyTile * 4 + flags, flag h for half h, key tiles descending.
-enum PairSteps {
-  static func steps(
+package enum PairSteps {
+  package static func steps(
     of tiles: TileRuns, on index: SparseIndex
   ) -> (steps: [Int32], offsets: [Int32]) {
     var steps: [Int32] = []

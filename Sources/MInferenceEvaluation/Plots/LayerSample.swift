@@ -50,7 +50,7 @@ struct LayerSample {
     let new = values[rows * width..<(rows + wanted.count) * width]
     let kept = try lastRows.map { try backend.read($0) } ?? []
     let tensor = try backend.makeTensor(
-      .float32, [wanted.upperBound - first, block.shape.queryHeads, block.shape.headDim],
+      backend.activationType, [wanted.upperBound - first, block.shape.queryHeads, block.shape.headDim],
       purpose: "the last queries")
     try backend.write(kept + new, to: tensor)
     lastRows = tensor
@@ -71,7 +71,8 @@ struct LayerSample {
     let width = shape.queryHeads * shape.headDim
     for start in stride(from: 0, to: positions.count, by: Self.scoredRows) {
       let rows = positions[start..<min(start + Self.scoredRows, positions.count)]
-      let q = try backend.makeTensor(.float32, [rows.count, shape.headDim], purpose: "queries")
+      let q = try backend.makeTensor(
+        backend.activationType, [rows.count, shape.headDim], purpose: "queries")
       try backend.write(
         rows.indices.flatMap { row in
           queries[row * width + head * shape.headDim..<row * width + (head + 1) * shape.headDim]

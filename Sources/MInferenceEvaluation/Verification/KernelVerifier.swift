@@ -88,11 +88,11 @@ final class KernelSide {
     self.precision = precision
   }
 
-  /// Activations; rounded alike on both sides.
-  func tensor(_ values: [Float], _ shape: [Int]) throws -> Tensor {
+  /// Activations, rounded alike on both sides, or numbers of another type.
+  func tensor(_ values: [Float], _ shape: [Int], _ type: DataType? = nil) throws -> Tensor {
     let tensor = try backend.makeTensor(
-      backend.activationType, shape, purpose: "a verified kernel")
-    try backend.write(precision.rounded(values), to: tensor)
+      type ?? backend.activationType, shape, purpose: "a verified kernel")
+    try backend.write(type == nil ? precision.rounded(values) : values, to: tensor)
     return tensor
   }
 

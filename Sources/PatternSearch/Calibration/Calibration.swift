@@ -12,13 +12,13 @@ public struct Calibration: Sendable {
   public var shape: AttentionShape
   /// Width of the hidden states, from which block-sparse heads project queries once more.
   public var hiddenSize: Int
-  public var keyValueType: DataType
+  public var keyValueType: DataType?
   /// Lengths at which kernels run. Two at least, or what is fixed cannot be told from what grows.
   public var lengths: [Int]
   public var repetitions: Int
 
   public init(
-    shape: AttentionShape, hiddenSize: Int, keyValueType: DataType = .float32,
+    shape: AttentionShape, hiddenSize: Int, keyValueType: DataType? = nil,
     lengths: [Int] = [2048, 4096, 8192], repetitions: Int = 3
   ) {
     self.shape = shape
@@ -59,12 +59,14 @@ public struct Calibration: Sendable {
     for keys in lengths {
       if isCancelled() { throw CancellationError() }
       let problem = try CalibrationProblem(
-        backend: backend, shape: shape, keys: keys, keyValueType: keyValueType)
+        backend: backend, shape: shape, keys: keys,
+        keyValueType: keyValueType ?? backend.activationType)
       let rowSets = problem.rowSets()
-      let hidden = try backend.makeTensor(.float32, [keys, hiddenSize], purpose: "calibration")
+      let hidden = try backend.makeTensor(
+        backend.activationType, [keys, hiddenSize], purpose: "calibration")
       try backend.write([Float](repeating: 0.5, count: hidden.count), to: hidden)
       let weight = try backend.makeTensor(
-        .float32, [shape.queryHeads * shape.headDim, hiddenSize], purpose: "calibration")
+        backend.activationType, [shape.queryHeads * shape.headDim, hiddenSize], purpose: "calibration")
       try backend.write([Float](repeating: 0.01, count: weight.count), to: weight)
       var work: [() throws -> Void] = rowSets.map { entry in { try problem.attend(entry.rowSet) } }
       work.append { try problem.estimate() }

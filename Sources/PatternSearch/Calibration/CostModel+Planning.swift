@@ -16,7 +16,13 @@ extension CostModel {
 
 extension SearchResult {
   /// The costs that the planner goes by where these patterns are used on this device.
-  public var planningCosts: SparseCostModel { costs.planning(denseBelow: crossover) }
+  ///
+  /// Never below the default crossover: the prediction leaves out what a sparse layer does around its
+  /// kernels, and at two thousand tokens a whole prefill was slower than dense although its kernels
+  /// were predicted to be faster.
+  public var planningCosts: SparseCostModel {
+    costs.planning(denseBelow: max(crossover, SparseCostModel().denseBelow))
+  }
 
   /// The least number of keys, in steps of 256, from which on all heads together are predicted to be
   /// faster with the chosen patterns than densely, estimation included.

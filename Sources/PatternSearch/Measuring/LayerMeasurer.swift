@@ -124,7 +124,7 @@ package struct LayerMeasurer {
       positions: rows.positions, keys: rows.tokens, slidingWindow: shape.slidingWindow
     ) { places in
       let q = try backend.makeTensor(
-        .float32, [places.count, shape.headDim], purpose: "measuring recall")
+        backend.activationType, [places.count, shape.headDim], purpose: "measuring recall")
       try backend.write(
         sampler.queries(ofHead: head, places: places, factor: factor), to: q)
       let scores = try backend.makeTensor(

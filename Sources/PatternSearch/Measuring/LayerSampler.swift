@@ -59,7 +59,8 @@ package struct LayerSampler {
   func lastRowSums(ofChunk chunk: Int, layer: KeyValueLayer) throws -> [LastRowSums] {
     let lastRows = lastRows(ofChunk: chunk)
     let q = try backend.makeTensor(
-      .float32, [lastRows.count, shape.queryHeads, shape.headDim], purpose: "measuring recall")
+      backend.activationType, [lastRows.count, shape.queryHeads, shape.headDim],
+      purpose: "measuring recall")
     try backend.write(last[chunk], to: q)
     return try backend.lastRowSums(
       q: q, firstPosition: lastRows.lowerBound, layer: layer, shape: shape,

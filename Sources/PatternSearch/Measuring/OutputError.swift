@@ -22,7 +22,7 @@ struct OutputError {
       }
     }
     self.values = try backend.makeTensor(
-      .float32, [headDim, keys], purpose: "measuring output error")
+      backend.activationType, [headDim, keys], purpose: "measuring output error")
     try backend.write(transposed, to: self.values)
   }
 
@@ -36,7 +36,7 @@ struct OutputError {
       let batch = start..<min(start + step, places.count)
       let rows = Array(places[batch])
       let weights = try backend.makeTensor(
-        .float32, [rows.count, keys], purpose: "measuring output error")
+        backend.activationType, [rows.count, keys], purpose: "measuring output error")
       try backend.write(mass.masked(rowSet, on: grid, places: rows), to: weights)
       let o = try backend.makeTensor(
         .float32, [rows.count, headDim], purpose: "measuring output error")

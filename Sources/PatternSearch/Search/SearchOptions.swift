@@ -19,7 +19,7 @@ public struct SearchOptions: Sendable {
   public var objective: SearchObjective
   /// Tokens of a chunk; nil: each text is one chunk. Rounded up to the backend's tile rows.
   public var chunk: Int?
-  public var keyValueType: DataType
+  public var keyValueType: DataType?
   /// Single columns of one key tile from which on the tile is computed; nil: as the
   /// planner has it with the calibrated costs.
   public var columnsThatFillTile: Int?
@@ -36,7 +36,7 @@ public struct SearchOptions: Sendable {
 
   public init(
     space: CandidateSpace = .standard, objective: SearchObjective = .everyHead(RecallFloor()),
-    chunk: Int? = nil, keyValueType: DataType = .float32, columnsThatFillTile: Int? = nil,
+    chunk: Int? = nil, keyValueType: DataType? = nil, columnsThatFillTile: Int? = nil,
     denseBelow: Int = SparseCostModel().denseBelow,
     calibrationLengths: [Int] = [2048, 4096, 8192], workFile: String? = nil,
     progress: @escaping @Sendable (SearchProgress) throws -> Void = { _ in },
