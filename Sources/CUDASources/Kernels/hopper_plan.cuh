@@ -278,22 +278,27 @@ template <int headDim, int stages, int queryBuffers> struct Planner {
     high = plan.stepOffsets[pair + 1];
   }
 
-  /// Whether the list of tile row `row` of this pair holds key tile t <= row.
-  __device__ __forceinline__ bool covers(const HeadPlan& plan, int kind, int row, int t) {
+  /// Which halves' lists hold key tile t, as bits by half. Distances below zero count as not held.
+  template <int kind>
+  __device__ __forceinline__ int covers(const int* steps, int low, int high, const unsigned* bits, int words, int t) {
+    int held = 0;
     if (kind == 1) {
-      const int distance = row - t;
-      return (distance >> 5) < plan.words && (plan.bits[distance >> 5] >> (distance & 31) & 1);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int distance = work.tileRow(half) - t;
+        if (distance >= 0 && (distance >> 5) < words) held |= (bits[distance >> 5] >> (distance & 31) & 1) << half;
+      }
+      return held;
     }
-    int low, high;
-    explicitRange(plan, low, high);
     const int end = high;
     while (low < high) {  // first entry whose tile is at most t; tiles descend
       const int middle = (low + high) >> 1;
-      if ((plan.steps[middle] >> 2) > t) low = middle + 1; else high = middle;
+      if ((steps[middle] >> 2) > t) low = middle + 1; else high = middle;
     }
-    if (low >= end) return false;
-    const int entry = plan.steps[low];
-    return (entry >> 2) == t && (entry >> (row & 1) & 1);
+    if (low >= end) return 0;
+    const int entry = steps[low];
+    if ((entry >> 2) != t) return 0;
+    return h.pairHeads ? (entry >> (work.firstRow & 1) & 1) * 3 : entry & 3;
   }
 
   /// All of one work item.
@@ -312,7 +317,9 @@ template <int headDim, int stages, int queryBuffers> struct Planner {
       if (first < a.firstPosition + a.rows && first + 63 >= a.firstPosition) valid |= 1 << half;
     }
     pushTiles(plan, kind, dense, true);
-    if (kind != 0 && plan.columnCount > 0 && dense != 3) pushColumns(plan, kind, dense);
+    if (kind != 0 && plan.columnCount > 0 && dense != 3) {
+      if (kind == 1) pushColumns<1>(plan, dense); else pushColumns<2>(plan, dense);
+    }
     pushTiles(plan, kind, dense, false);
     const bool first = both.flags != 0;
     if (first || single.flags) {
@@ -328,6 +335,11 @@ template <int headDim, int stages, int queryBuffers> struct Planner {
   /// The tiles of a pair that both halves use, or (`together` false) that only one does.
   __device__ __forceinline__ void pushTiles(const HeadPlan& plan, int kind, int dense, bool together) {
     const int last = work.firstRow | 1;  // the pair's last key tile
+    const int* const steps = plan.steps;
+    const unsigned* const bits = plan.bits;
+    const int words = plan.words;
+    int low = 0, high = 0;
+    if (kind == 2) explicitRange(plan, low, high);
     const int* list = nullptr;
     int i = 0, end;
     if (dense) {
@@ -335,9 +347,9 @@ template <int headDim, int stages, int queryBuffers> struct Planner {
       end = last + 1 - lowest;
       if (dense == 3 && valid == 3 && !together && a.window > 64 * (last + 1)) end = minimum(end, 2);
     } else {
-      list = plan.steps;
-      end = plan.stepCount;
-      if (kind == 2) explicitRange(plan, i, end);
+      list = steps;
+      i = low;
+      end = kind == 2 ? high : plan.stepCount;
     }
     int entry = list && i + lane() < end ? list[i + lane()] : 0;
     for (; i < end; i += 32) {
@@ -350,7 +362,8 @@ template <int headDim, int stages, int queryBuffers> struct Planner {
         } else {
           t = last - (i + lane());
           flags = dense;
-          if (dense != 3 && t <= work.firstRow && covers(plan, kind, work.firstRow, t)) flags = 3;
+          if (dense != 3)
+            flags |= kind == 1 ? covers<1>(steps, low, high, bits, words, t) : covers<2>(steps, low, high, bits, words, t);
         }
       }
       flags &= t < 0 ? 0 : valid;
@@ -375,31 +388,42 @@ template <int headDim, int stages, int queryBuffers> struct Planner {
   }
 
   /// The columns before the diagonal tiles that no tile covers, 64 gathered rows at a time.
-  __device__ __forceinline__ void pushColumns(const HeadPlan& plan, int kind, int dense) {
-    const int count = plan.columnCount;
+  template <int kind> __device__ __forceinline__ void pushColumns(const HeadPlan& plan, int dense) {
+    const int* const columns = plan.columns;
+    const int* const steps = plan.steps;
+    const unsigned* const bits = plan.bits;
+    const int count = plan.columnCount, words = plan.words;
+    int low = 0, high = 0;
+    if (kind == 2) explicitRange(plan, low, high);
     const int end = 64 * work.tileRow(1);
     const int computed = valid & ~dense;
-    int next[2];
+    // Two blocks ahead, because a block takes less time than a load from L2.
+    int now[2], next[2], later[2];
 #pragma unroll
-    for (int j = 0; j < 2; ++j) next[j] = 32 * j + lane() < count ? plan.columns[32 * j + lane()] : end;
+    for (int j = 0; j < 2; ++j) {
+      const int i = 32 * j + lane();
+      now[j] = i < count ? columns[i] : end;
+      next[j] = i + 64 < count ? columns[i + 64] : end;
+    }
     for (int start = 0; start < count; start += 64) {
-      const int column[2] = {next[0], next[1]};
-      if (__shfl_sync(0xffffffffu, column[0], 0) >= end) return;
+      if (__shfl_sync(0xffffffffu, now[0], 0) >= end) return;
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
-        const int i = start + 64 + 32 * j + lane();
-        next[j] = i < count ? plan.columns[i] : end;
+        const int i = start + 128 + 32 * j + lane();
+        later[j] = i < count ? columns[i] : end;
       }
+      int held[2];
+#pragma unroll
+      for (int j = 0; j < 2; ++j) held[j] = now[j] < end ? covers<kind>(steps, low, high, bits, words, now[j] >> 6) : 3;
       unsigned mask[2][2];
       Block x = {~start, 0};
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int row = work.tileRow(half);
         bool partial = false;
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
-          const int behind = 64 * row - column[j];
-          const bool mine = (computed >> half & 1) && behind > 0 && behind < a.window && !covers(plan, kind, row, column[j] >> 6);
+          const int behind = 64 * work.tileRow(half) - now[j];
+          const bool mine = (computed & ~held[j]) >> half & 1 && behind > 0 && behind < a.window;
           mask[half][j] = __ballot_sync(0xffffffffu, mine);
           partial |= mine && behind + 63 >= a.window;
         }
@@ -408,6 +432,8 @@ template <int headDim, int stages, int queryBuffers> struct Planner {
         if (a.window < 0x7fffffff && __any_sync(0xffffffffu, partial)) x.flags |= 20 << half;
       }
       if (x.flags & 3) push(x, mask);
+#pragma unroll
+      for (int j = 0; j < 2; ++j) now[j] = next[j], next[j] = later[j];
     }
   }
 };
