@@ -14,6 +14,8 @@
 //     columnKeys/Values  {d, maximumColumns, queryHeads} {2 d, 2 d maximumColumns} {64, 64, 1}  at the workspaces below
 //   keys of the map is firstPosition + rows: what lies beyond is never read, so it may hold anything
 //   without columns in any plan the last two maps are never used (any valid maps)
+//   HopperParameters.pairHeads: 0 always works; 1 if groupSize is even and every two neighbouring heads of a group have the same
+//   plan: the two warpgroups then are two heads over one tile row and share every tile
 //   HopperParameters.counter: one word that is zero before the first launch; every launch leaves it zero. One launch at a time
 //
 // gather_columns_d64, gather_columns_d128 (AttentionParameters, bf16* columnKeys, bf16* columnValues, int maximumColumns)
@@ -24,6 +26,8 @@
 //
 // One thread block a multiprocessor, three warpgroups. The first has a planner warp and a loader warp (hopper_planner.cuh,
 // hopper_loader.cuh); the two others each own 64 of a pair's 128 rows (hopper_consumer.cuh).
+//
+// ptxas runs the products of attention_hopper_d64 one after the other with NVRTC 12.9 and 13.0 (its note C7511): right, but slow.
 
 #include "hopper_consumer.cuh"
 #include "hopper_loader.cuh"
