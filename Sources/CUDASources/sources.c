@@ -32,8 +32,24 @@ static const char hopper_cuh[] = {
 #embed "Kernels/hopper.cuh"
     , 0};
 
+static const char hopper_consumer_cuh[] = {
+#embed "Kernels/hopper_consumer.cuh"
+    , 0};
+
+static const char hopper_loader_cuh[] = {
+#embed "Kernels/hopper_loader.cuh"
+    , 0};
+
 static const char hopper_plan_cuh[] = {
 #embed "Kernels/hopper_plan.cuh"
+    , 0};
+
+static const char hopper_planner_cuh[] = {
+#embed "Kernels/hopper_planner.cuh"
+    , 0};
+
+static const char hopper_rows_cuh[] = {
+#embed "Kernels/hopper_rows.cuh"
     , 0};
 
 static const char kv_cu[] = {
@@ -92,7 +108,11 @@ static const mi_cuda_source headers[] = {
     {"common.cuh", common_cuh},
     {"fp8.cuh", fp8_cuh},
     {"hopper.cuh", hopper_cuh},
+    {"hopper_consumer.cuh", hopper_consumer_cuh},
+    {"hopper_loader.cuh", hopper_loader_cuh},
     {"hopper_plan.cuh", hopper_plan_cuh},
+    {"hopper_planner.cuh", hopper_planner_cuh},
+    {"hopper_rows.cuh", hopper_rows_cuh},
     {"largest.cuh", largest_cuh},
     {"numbers.cuh", numbers_cuh},
     {"pairs.cuh", pairs_cuh},

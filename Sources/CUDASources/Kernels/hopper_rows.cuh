@@ -1,0 +1,101 @@
+// The 64 rows of a consumer warpgroup of the Hopper attention kernel: masks before the softmax, output after it.
+
+#pragma once
+
+#include "hopper_plan.cuh"
+
+namespace mi {
+
+/// A half's rows: what one consumer warpgroup holds between stages.
+template <int headDim> struct Rows {
+  float s[64];              // scores, then weights, of 64 x 128 or (first 32) 64 x 64 keys
+  float o[headDim / 2];     // output before division
+  unsigned p[32];           // weights as A fragments
+  float maximum[2], sum[2]; // of rows g and g + 8; the sum is this thread's share
+};
+
+/// Bits 0..<n of 64.
+__device__ __forceinline__ unsigned long long lowBits(int n) {
+  return n <= 0 ? 0ull : n >= 64 ? ~0ull : (1ull << n) - 1;
+}
+
+/// Writes -infinity to the scores of one block of 64 keys that its rows do not see. `s` points at the block's 32 scores.
+template <int base, bool partials, int headDim>
+__device__ __forceinline__ void maskBlock(Rows<headDim>& r, const Stage& stage, int block, int half,
+                                          const AttentionParameters& a) {
+  const int lane = threadIdx.x & 31, q = 2 * (lane & 3);
+  const int firstRow = stage.row[half] + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
+  const int position = stage.position[block];
+  const bool partial = partials && (stage.partial >> (2 * block + half) & 1);
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const int row = firstRow + 8 * j;
+    unsigned long long seen;
+    if (position >= 0) {
+      const int last = row - position;
+      seen = lowBits(last + 1) & ~lowBits(last - a.window + 1);
+    } else {
+      seen = (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
+      if (partial) {
+        const int* columns = a.heads[stage.head[0]].columns + ~position;
+        for (int b = 0; b < 64; b += 8)
+          for (int e = 0; e < 2; ++e)
+            if ((seen >> (b + q + e) & 1) && row - columns[b + q + e] >= a.window) seen &= ~(1ull << (b + q + e));
+      }
+    }
+    seen >>= q;
+    const unsigned words[2] = {(unsigned)seen, (unsigned)(seen >> 32)};
+#pragma unroll
+    for (int b = 0; b < 8; ++b)
+#pragma unroll
+      for (int e = 0; e < 2; ++e)
+        if (!(words[b >> 2] >> (8 * (b & 3) + e) & 1)) r.s[base + 4 * b + 2 * j + e] = -infinity();
+  }
+}
+
+/// Divides, and writes the rows of the chunk and their log-sum-exp. `firstRow` is the position of the half's first row.
+template <int headDim>
+__device__ __forceinline__ void store(Rows<headDim>& r, const AttentionParameters& a, int firstRow, int head) {
+  const int lane = threadIdx.x & 31, q = lane & 3;
+  float scale[2];
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const float sum = quadSum(r.sum[j]);
+    scale[j] = sum > 0.0f ? 1.0f / sum : 0.0f;
+    const int row = firstRow + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2) + 8 * j - a.firstPosition;
+    const bool inside = row >= 0 && row < a.rows;
+    if (inside && q == 0 && a.logSumExp)
+      a.logSumExp[(long long)row * a.queryHeads + head] =
+          sum > 0.0f ? (r.maximum[j] * a.scaleLog2 + log2Approximate(sum)) * ln2 : -infinity();
+    bf16* to = a.o + (long long)row * a.oStride + (long long)head * headDim;
+    // Four threads hold a row, two columns of every eight; after the exchange each holds eight columns that lie together.
+#pragma unroll
+    for (int group = 0; group < headDim / 32; ++group) {
+      unsigned x[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int b = 4 * (4 * group + i) + 2 * j;
+        x[i] = toBF16Pair(r.o[b] * scale[j], r.o[b + 1] * scale[j]);
+      }
+      unsigned y[4];
+      // Transposes the 4 x 4 pairs of the quad: thread q gives its pair of block i to thread i.
+      {
+        const unsigned s0 = q & 1 ? x[0] : x[1], s1 = q & 1 ? x[2] : x[3];
+        const unsigned r0 = __shfl_xor_sync(0xffffffffu, s0, 1), r1 = __shfl_xor_sync(0xffffffffu, s1, 1);
+        y[0] = q & 1 ? r0 : x[0];
+        y[1] = q & 1 ? x[1] : r0;
+        y[2] = q & 1 ? r1 : x[2];
+        y[3] = q & 1 ? x[3] : r1;
+        const unsigned s2 = q & 2 ? y[0] : y[2], s3 = q & 2 ? y[1] : y[3];
+        const unsigned r2 = __shfl_xor_sync(0xffffffffu, s2, 2), r3 = __shfl_xor_sync(0xffffffffu, s3, 2);
+        x[0] = q & 2 ? r2 : y[0];
+        x[1] = q & 2 ? r3 : y[1];
+        x[2] = q & 2 ? y[2] : r2;
+        x[3] = q & 2 ? y[3] : r3;
+      }
+      if (inside) *(uint4*)(to + 32 * group + 8 * q) = make_uint4(x[0], x[1], x[2], x[3]);
+    }
+  }
+}
+
+}  // namespace mi
