@@ -71,7 +71,8 @@ public struct MemoryPlan: Sendable, Equatable {
       throw TransformerError.doesNotFit(
         tokens: tokens,
         longest: Self.longest(sizes, below: tokens, chunk: chunk, wanted: wanted, available),
-        detail: "\(MemoryPlan(sizes, tokens: tokens, chunk: chunk, keyValues: Self.smallest(wanted)))"
+        detail:
+          "\(MemoryPlan(sizes, tokens: tokens, chunk: chunk, keyValues: Self.smallest(wanted)))"
           + ", of which \(available.deviceBytes >> 20) MiB and \(available.hostBytes >> 20) MiB are free"
       )
     }
@@ -138,7 +139,8 @@ public struct MemoryPlan: Sendable, Equatable {
     while high - low > 1 {
       let middle = (low + high) / 2
       let fits = choices(wanted).contains {
-        MemoryPlan(sizes, tokens: middle, chunk: chunk, keyValues: $0).fits(available, wanted: wanted)
+        MemoryPlan(sizes, tokens: middle, chunk: chunk, keyValues: $0).fits(
+          available, wanted: wanted)
       }
       if fits { low = middle } else { high = middle }
     }

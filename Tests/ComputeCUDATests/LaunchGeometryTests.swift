@@ -27,7 +27,7 @@ import Testing
     #expect(MemoryLayout<mi_head_plan>.stride == 64)
     #expect(MemoryLayout<mi_head_budget>.stride == 16)
     #expect(MemoryLayout<mi_fixed_bands>.stride == 32)
-    #expect(MemoryLayout<mi_attention_parameters>.size == 92)
+    #expect(MemoryLayout<mi_attention_parameters>.stride == 96)
     #expect(MemoryLayout<mi_tensor_map>.size == 128)
   }
 }

@@ -10,7 +10,9 @@ import Testing
     let offsets = attention.offsetScores.indices.filter {
       attention.offsetScores[$0] > 0 || $0 < 100
     }.sorted(by: >)
-    let columns = attention.columnScores.indices.filter { attention.columnScores[$0] > 0 || $0 < 30 }
+    let columns = attention.columnScores.indices.filter {
+      attention.columnScores[$0] > 0 || $0 < 30
+    }
     var computed = 0.0
     let rows = stride(from: 32 * 64, to: keys, by: 64 * 61)
     var causal = 0.0

@@ -74,7 +74,9 @@ import Tokenizers
       let json = try Tokenizer(path: shared + "/tokenizer.json")
       for kind in SampleText.Kind.allCases {
         let sample = SampleText.make(kind, count: 300_000)
-        #expect(try ranks.encode(bytes: sample) == json.encode(bytes: sample), "\(kind)")
+        // The published tokenizer.json of these vectors adds no beginning of text; the ranks do.
+        #expect(
+          try ranks.encode(bytes: sample) == [128000] + json.encode(bytes: sample), "\(kind)")
       }
       let turn = "<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
       #expect(ranks.encode(turn) == [128000, 128006, 882, 128007, 271, 6151, 128009])

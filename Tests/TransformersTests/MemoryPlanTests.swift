@@ -26,7 +26,8 @@ import Transformers
     #expect(plan.hostBytes == 0)
   }
 
-  @Test func `a million tokens of an 8B model fit 80 GB through the host, 141 GB as float8`() throws {
+  @Test func `a million tokens of an 8B model fit 80 GB through the host, 141 GB as float8`() throws
+  {
     // Weights have taken 15 GiB of each.
     let small = try plan(1 << 20, gibibytes: 63)
     #expect(small.keyValues == KeyValueOptions(type: .float8, place: .host))

@@ -63,7 +63,9 @@ struct TransformerTests {
       try model.makeCache(capacity: 129)
     }
     #expect(throws: TransformerError.self) { try model.makeCache(capacity: 0) }
-    #expect(throws: TransformerError.self) { try model.makeCache(capacity: 8, keyValues: KeyValueOptions(type: .float16)) }
+    #expect(throws: TransformerError.self) {
+      try model.makeCache(capacity: 8, keyValues: KeyValueOptions(type: .float16))
+    }
     for options in [
       PrefillOptions(chunk: 0), PrefillOptions(chunk: -4), PrefillOptions(rowBlock: 0),
     ] {

@@ -14,7 +14,10 @@ final class CUDAIndex: ResidentIndex, @unchecked Sendable {
   private let heads: Int
   private let backend: CUDABackend
 
-  init(plans: Tensor, counts: Tensor, lists: [Tensor], mostColumns: Int, heads: Int, backend: CUDABackend) {
+  init(
+    plans: Tensor, counts: Tensor, lists: [Tensor], mostColumns: Int, heads: Int,
+    backend: CUDABackend
+  ) {
     self.plans = plans
     self.counts = counts
     self.lists = lists

@@ -112,7 +112,7 @@ struct BenchAttentionCommand: ParsableCommand {
               ("bytes_per_s", measurement.bytesPerSecond.map { .number($0) } ?? .null),
             ])
           })
-      )
+      ),
     ])
   }
 }

@@ -1,6 +1,6 @@
 import Checkpoints
 package import Compute
-package import MInference
+import MInference
 package import SparseAttention
 package import Transformers
 

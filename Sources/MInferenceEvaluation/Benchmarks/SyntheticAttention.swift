@@ -1,7 +1,7 @@
 import Checkpoints
 package import Compute
-package import MInference
-package import SparseAttention
+import MInference
+import SparseAttention
 package import Transformers
 
 /// Where the attention of a model that nobody can download would go: queries and keys that make
@@ -39,7 +39,8 @@ package struct SyntheticAttention: Sendable {
     case .clustered:
       // Runs begin at distinct multiples of their length, shifted by one number for the head.
       let shift = random.next(below: Self.run)
-      let starts = Self.distinct((wanted + Self.run - 1) / Self.run, below: keys / Self.run, &random)
+      let starts = Self.distinct(
+        (wanted + Self.run - 1) / Self.run, below: keys / Self.run, &random)
       for (rank, start) in starts.enumerated() {
         let score = Self.offsetScore(rank: rank, of: starts.count)
         for offset in start * Self.run + shift..<(start + 1) * Self.run + shift

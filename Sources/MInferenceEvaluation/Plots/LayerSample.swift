@@ -50,7 +50,8 @@ struct LayerSample {
     let new = values[rows * width..<(rows + wanted.count) * width]
     let kept = try lastRows.map { try backend.read($0) } ?? []
     let tensor = try backend.makeTensor(
-      backend.activationType, [wanted.upperBound - first, block.shape.queryHeads, block.shape.headDim],
+      backend.activationType,
+      [wanted.upperBound - first, block.shape.queryHeads, block.shape.headDim],
       purpose: "the last queries")
     try backend.write(kept + new, to: tensor)
     lastRows = tensor

@@ -33,7 +33,8 @@ extension KernelVerifier {
       switch head % 5 {
       case 0:
         .estimated(
-          columns: min(keys, 30 + 7 * head + keys / 40), offsets: min(keys, 50 + 11 * head + keys / 50))
+          columns: min(keys, 30 + 7 * head + keys / 40),
+          offsets: min(keys, 50 + 11 * head + keys / 50))
       case 1: .bands(offsets: [0..<min(keys, 70)], columns: [0, 1, 5], denseFrom: nil)
       case 2: .estimated(columns: min(keys, 200), offsets: 1)
       case 3: .bands(offsets: [0..<1, 90..<91], columns: [], denseFrom: max(0, keys - 66))

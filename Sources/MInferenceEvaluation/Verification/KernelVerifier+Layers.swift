@@ -148,7 +148,8 @@ extension KernelVerifier {
         let o = try side.tensor(b, [rows, heads, headDim])
         let whole = try side.tensor(y, [rows, heads], .float32)
         try side.backend.mergeAttention(
-          side.tensor(a, [rows, heads, headDim]), logSumExp: side.tensor(x, [rows, heads], .float32),
+          side.tensor(a, [rows, heads, headDim]),
+          logSumExp: side.tensor(x, [rows, heads], .float32),
           into: o, logSumExp: whole)
         // Infinities do not compare by a difference.
         let finite = try side.backend.read(whole).map { $0.isInfinite ? 0 : $0 }

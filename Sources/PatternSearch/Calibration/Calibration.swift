@@ -66,7 +66,8 @@ public struct Calibration: Sendable {
         backend.activationType, [keys, hiddenSize], purpose: "calibration")
       try backend.write([Float](repeating: 0.5, count: hidden.count), to: hidden)
       let weight = try backend.makeTensor(
-        backend.activationType, [shape.queryHeads * shape.headDim, hiddenSize], purpose: "calibration")
+        backend.activationType, [shape.queryHeads * shape.headDim, hiddenSize],
+        purpose: "calibration")
       try backend.write([Float](repeating: 0.01, count: weight.count), to: weight)
       var work: [() throws -> Void] = rowSets.map { entry in { try problem.attend(entry.rowSet) } }
       work.append { try problem.estimate() }

@@ -58,7 +58,8 @@ public struct PatternSearch: Sendable {
         ids.add(sample.ids)
         return ids.text
       },
-      chunk: options.chunk, keyValueType: (options.keyValueType ?? model.backend.activationType).rawValue,
+      chunk: options.chunk,
+      keyValueType: (options.keyValueType ?? model.backend.activationType).rawValue,
       columnsThatFillTile: options.columnsThatFillTile, denseBelow: options.denseBelow,
       outputError: options.floor.outputError == .infinity ? nil : options.floor.outputError)
   }

@@ -133,7 +133,8 @@ struct BadInputTests {
     "--vertical 0", "--vertical -5", "--slash many", "--sink 1.5", "--local 99999999999999999999",
     "--top-k-blocks nan", "--chunk 0", "--max-tokens -1", "--threads 0", "--temperature -1",
     "--temperature nan", "--top-p 0", "--top-p 1.5", "--top-k 0", "--min-p 2",
-    "--repetition-penalty 0", "--seed -1", "--kv q4", "--kv-on moon", "--attention sparse", "--device tpu",
+    "--repetition-penalty 0", "--seed -1", "--kv q4", "--kv-on moon", "--attention sparse",
+    "--device tpu",
     "--stop ''", "--frobnicate", "--patterns", "extra",
   ])
   func `a flag with a value that makes no sense`(flag: String) throws {
