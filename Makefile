@@ -8,7 +8,9 @@ demo: build
 	$(SWIFT) run -c release --skip-build minference demo $(ARGUMENTS)
 
 test: dependencies
-	$(SWIFT) test -c release $(ARGUMENTS)
+	@sh .ci/install-nvrtc .build/nvrtc
+	MINFERENCE_CUDA_LIBRARIES="$${MINFERENCE_CUDA_LIBRARIES:-$$(echo .build/nvrtc/nvidia/*/lib)}" \
+	  $(SWIFT) test -c release $(ARGUMENTS)
 
 build: dependencies
 	$(SWIFT) build -c release
