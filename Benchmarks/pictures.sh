@@ -30,7 +30,7 @@ awk -v most="${BYTES:-120000}" '{ n += length($0) + 1; if (n > most) exit; print
   > "$prompt"
 
 "$command" inspect --model "$model" --device "$device" --prompt-file "$prompt" --raw \
-  --heads "${HEADS:-1.2,4.0,6.1}" --output "$output/patterns.svg"
+  --heads "${HEADS:-1.2,4.0,6.1}" --cells 96 --output "$output/patterns.svg"
 "$command" inspect --model "$model" --device "$device" --prompt-file "$prompt" --raw --all \
   --output "$output/heads.svg"
 "$command" evaluate needle --model "$model" --device "$device" --attention dense,minference \
