@@ -23,6 +23,9 @@ public final class Session: Sendable {
     /// Logits of the token after the cached ones; nil before the first prefill.
     var logits: [Float]?
     var metrics = GenerationMetrics()
+
+    /// As if nothing had been read.
+    mutating func forget() { (history, unread, logits) = ([], nil, nil) }
   }
 
   init(model: LanguageModel, capacity: Int, options: SessionOptions) {
@@ -156,7 +159,7 @@ public final class Session: Sendable {
     return result.report
   }
 
-  private func makeCache() throws -> KeyValueCache {
+  func makeCache() throws -> KeyValueCache {
     let cache = try model.transformer.makeCache(
       capacity: capacity, keyValues: options.keyValues, chunk: options.chunk)
     cache.calibratedSelections = options.attention.calibratedSelections

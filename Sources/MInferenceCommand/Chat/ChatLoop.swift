@@ -48,6 +48,11 @@ struct ChatLoop {
         throw CommandFailure(.inputData, "\(path): is empty; name a file with text")
       }
       conversation.add(document: text)
+    case .save(let path): try await save(to: path)
+    case .load(let path):
+      try await session.restore(from: path)
+      conversation.advance(to: session.tokens)
+      hasAnswered = false
     case .stats: showFigures()
     case .new: conversation = Conversation(conversation.model, raw: conversation.raw)
     case .help: StandardError.write(ChatCommandLine.helpText)
@@ -80,6 +85,13 @@ struct ChatLoop {
     }
   }
 
+  private func save(to path: String) async throws {
+    guard !conversation.ids.isEmpty else { throw CacheFileError.nothingToSave }
+    // After a turn that failed, or /new, the session may hold something else.
+    if session.tokens != conversation.ids { try await session.read(conversation.ids) }
+    try await session.save(to: path)
+  }
+
   private func showFigures() {
     guard hasAnswered else {
       StandardError.note("/stats: nothing was asked yet; ask first")
@@ -102,7 +114,7 @@ struct ChatLoop {
         "the conversation would have \(tokens) tokens and has room for \(capacity); begin anew "
         + "with /new, or start with a larger --context"
     }
-    if !(error is CommandFailure), conversation.dropDocuments() {
+    if !(error is CommandFailure), !(error is CacheFileError), conversation.dropDocuments() {
       text += " (the added document was dropped)"
     }
     StandardError.note(text)

@@ -122,6 +122,41 @@ struct ChatTests {
     #expect(turns[1].read <= 6 && turns[1].reused >= 3)
   }
 
+  @Test func `a conversation is saved, and loaded by another run`() throws {
+    let path = directory.path("saved")
+    let first = try chat(
+      "why?\n/save \(path)\nhow?\n/stats\n", flags: "--prompt-file $D/document")
+    #expect(first.status == 0)
+    let second = try chat("/load \(path)\nhow?\n/stats\n", flags: "--context 1000")
+    #expect(second.status == 0 && first.output.hasSuffix(second.output))
+    #expect(!second.output.isEmpty)
+    #expect(figures(second).map(\.reused) == figures(first).map(\.reused))
+    #expect(figures(second).map(\.read) == figures(first).map(\.read))
+
+    let wrong = try chat(
+      "/save\n/save \(path)\n/load \(path)x\n/load $D\nwhy?\n", flags: "--kv bf16")
+    let lines = wrong.errors.split(separator: "\n")
+    #expect(wrong.status == 0 && lines.count == 4)
+    #expect(lines.first?.contains("/save PATH") == true)
+    #expect(lines.dropFirst().first?.contains("nothing to save") == true)
+    let format = try chat("/load \(path)\n", flags: "--kv bf16")
+    #expect(format.complains(of: "saved", "float32", "--kv"))
+  }
+
+  @Test func `a full disk is one line, and leaves no file`() throws {
+    // A limit on file sizes stands for the disk: 64 blocks of 512 or 1024 bytes.
+    let path = directory.path("saved")
+    try directory.write("why?\n/save \(path)\nhow?\n", to: "input")
+    let run = try CommandRun(
+      "trap '' XFSZ; ulimit -f 64; $M generate --chat --model $D/model --device cpu"
+        + " --max-tokens 6 --attention dense --prompt-file $D/document < $D/input; ls $D >&2",
+      in: directory)
+    let lines = run.errors.split(separator: "\n")
+    #expect(lines.first?.contains("saved: cannot be written") == true)
+    #expect(!lines.dropFirst().contains { $0.hasPrefix("saved") })
+    #expect(run.output.filter { $0 == "\n" }.count >= 2)
+  }
+
   @Test func `no input, help and flags that do not fit`() throws {
     let none = try chat("")
     #expect(none.status == 0 && none.output.isEmpty && none.errors.isEmpty)
