@@ -78,6 +78,14 @@ public final class KeyValueCache {
     return length
   }
 
+  /// Empties the cache for what comes from a file: positions whose frequencies a sequence of this
+  /// length decided.
+  func beginRestoring(sequenceLength: Int) {
+    count = 0
+    self.sequenceLength = sequenceLength
+    selectionMemory.selections = calibratedSelections
+  }
+
   /// Forgets all positions from `count` on, so that another continuation can be read. Rotary
   /// frequencies stay as they were decided, unless nothing is left.
   public func truncate(to count: Int) {

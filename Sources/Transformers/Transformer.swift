@@ -96,6 +96,13 @@ public final class Transformer: Sendable {
     return rotary.changes(from: length, to: cache.count + tokens)
   }
 
+  /// Whether nothing of a cache can be kept for a sequence of so many tokens, which may also be
+  /// shorter than the one that it holds: LongRoPE turned the keys with the other set of factors.
+  public func mustReadAgain(_ cache: KeyValueCache, reaching tokens: Int) -> Bool {
+    guard cache.count > 0, let length = cache.sequenceLength else { return false }
+    return rotary.changes(from: length, to: tokens) || rotary.changes(from: tokens, to: length)
+  }
+
   /// Checks what is about to be read, before anything is computed.
   func validate(_ ids: [Int32], for cache: KeyValueCache) throws {
     guard !ids.isEmpty else { throw TransformerError.emptyPrompt }

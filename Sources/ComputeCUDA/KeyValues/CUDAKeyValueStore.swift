@@ -18,6 +18,8 @@ final class CUDAKeyValueStore: KeyValueStore {
   private var host: HostKeyValueLayers?
   /// Where prefill works: bfloat16; nil if the kept form is that.
   private var staging: KeyValueLayer?
+  /// What the open layer was fetched for.
+  private var access = KeyValueAccess.prefill
 
   init(
     layers: Int, extents: [Int], options: KeyValueOptions, backend: CUDABackend
@@ -56,6 +58,7 @@ final class CUDAKeyValueStore: KeyValueStore {
   func open(
     layer: Int, kept count: Int, count end: Int, for access: KeyValueAccess
   ) throws -> KeyValueLayer {
+    self.access = access
     var stored = try host?.fetch(layer, count: count, after: access == .decode) ?? kept[layer]
     stored.count = end
     guard access == .prefill, var staging else { return stored }
@@ -66,8 +69,9 @@ final class CUDAKeyValueStore: KeyValueStore {
 
   func close(layer: Int, kept count: Int, count end: Int) throws {
     let stored = host?.current(layer) ?? kept[layer]
-    // Decoding wrote its row where it is kept; a prefill's rows wait in the staging layer.
-    if let staging, end - count > 1 || count == 0 {
+    // Decoding wrote its row where it is kept; a prefill's rows, though it be one, wait in the
+    // staging layer.
+    if let staging, access == .prefill {
       if count == 0 { try backend.measureScales(of: staging, count: end, for: stored) }
       try backend.quantize(staging, positions: count..<end, into: stored, at: count)
     }

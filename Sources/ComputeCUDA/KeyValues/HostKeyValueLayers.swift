@@ -79,6 +79,8 @@ final class HostKeyValueLayers {
   }
 
   private func copy(_ layer: Int, positions: Range<Int>, toDevice: Bool) throws {
+    // A layer that was only read has nothing new.
+    guard !positions.isEmpty else { return }
     let slot = slots[layer % 2]
     let headBytes = slot.keys.byteCount / slot.keys.shape[0]
     let rowBytes = headBytes / slot.capacity

@@ -2,7 +2,8 @@ public import Transformers
 
 /// What an answer took.
 public struct GenerationMetrics: Sendable {
-  /// Tokens of the last prompt that was prefilled.
+  /// Tokens that were read for the last prompt; those that the session held already are not among
+  /// them, see `PrefillReport.reusedTokens` in ``prefill``.
   public var promptTokens = 0
   /// Tokens of the answer, without the token that ended it.
   public var completionTokens = 0

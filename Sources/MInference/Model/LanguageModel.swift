@@ -24,6 +24,9 @@ public final class LanguageModel: Sendable {
   public let patterns: PatternConfiguration?
   /// Where ``patterns`` came from.
   package let patternSource: PatternSource
+  /// Sixteen hexadecimal digits that tell apart models whose keys and values differ: by weights or by
+  /// configuration.
+  public let fingerprint: String
   /// A chat template that was given in place of the checkpoint's.
   private let chatTemplate: ChatTemplate?
   /// What the user should know about the device, one line each: a missing BLAS, for example.
@@ -49,6 +52,7 @@ public final class LanguageModel: Sendable {
     let checkpoint = try Checkpoint(directory: directory)
     tokenizer = try Tokenizer(directory: directory)
     transformer = try Transformer(checkpoint: checkpoint, backend: backend)
+    fingerprint = Fingerprint.of("\(try checkpoint.fingerprint()) \(checkpoint.configuration)")
     try checkpoint.verifyUnchanged()
     self.directory = directory
     generation = checkpoint.generation

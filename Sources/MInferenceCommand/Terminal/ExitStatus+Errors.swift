@@ -14,6 +14,7 @@ extension ExitStatus {
     case let error as LanguageModelError: self = Self.status(error)
     case let error as ChatTemplateError:
       self = error.kind == .raised ? .inputData : .configuration
+    case let error as CacheFileError: self = Self.status(error)
     case let error as SearchError: self = Self.status(error)
     case is DemoError: self = .usage
     case let error as TaskError: self = Self.status(error)
@@ -74,6 +75,15 @@ extension ExitStatus {
     case .budget: .usage
     case .malformed, .version, .entry, .shape: .configuration
     case .unwritable: .cannotCreate
+    }
+  }
+
+  private static func status(_ error: CacheFileError) -> ExitStatus {
+    switch error {
+    case .unwritable: .cannotCreate
+    case .unreadable: .inputMissing
+    case .foreign, .version, .model, .format, .size, .checksum, .tooLong: .inputData
+    case .unsupported, .nothingToSave: .usage
     }
   }
 

@@ -17,6 +17,9 @@ enum FailureReport {
     terminate(status)
   }
 
+  /// The line that says what went wrong, for a program that goes on.
+  static func line(for error: any Error) -> String { oneLine(describe(error).message) }
+
   /// --help, --version and completion scripts arrive as errors too.
   private static func showHelp(_ error: any Error) -> Never {
     do {

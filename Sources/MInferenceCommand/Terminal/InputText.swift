@@ -27,14 +27,23 @@ enum InputText {
 
   private static func readAll(_ descriptor: Int32, name: String) throws -> [UInt8] {
     var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 1 << 20)
     while true {
-      let count = systemRead(descriptor, &buffer, buffer.count)
-      if count > 0 {
-        bytes += buffer[..<count]
-      } else if count == 0 {
-        return bytes
-      } else if errno != EINTR {
+      let more = try readSome(descriptor, name: name)
+      guard !more.isEmpty else { return bytes }
+      bytes += more
+    }
+  }
+
+  /// What can be had at once, after waiting for some; empty at the end.
+  static func readSome(_ descriptor: Int32, name: String) throws -> [UInt8] {
+    while true {
+      var count = 0
+      let bytes = [UInt8](unsafeUninitializedCapacity: 1 << 20) { buffer, filled in
+        count = buffer.baseAddress.map { systemRead(descriptor, $0, buffer.count) } ?? 0
+        filled = max(0, count)
+      }
+      if count >= 0 { return bytes }
+      if errno != EINTR {
         throw CommandFailure(
           .inputMissing, "\(name): cannot be read (\(systemMessage(errno))); name a readable file")
       }

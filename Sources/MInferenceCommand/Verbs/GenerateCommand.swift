@@ -9,6 +9,7 @@ struct GenerateCommand: AsyncParsableCommand {
 
   @OptionGroup var model: ModelArguments
   @OptionGroup var prompt: PromptArguments
+  @OptionGroup var chat: ChatArguments
   @OptionGroup var attention: AttentionArguments
   @OptionGroup var sampling: SamplingArguments
 
@@ -21,9 +22,17 @@ struct GenerateCommand: AsyncParsableCommand {
   @Flag(help: "Print one JSON object with the answer and all figures, and nothing else.")
   var json = false
 
-  func validate() throws { try prompt.requirePrompt() }
+  func validate() throws {
+    guard chat.chat else { return try prompt.requirePrompt() }
+    guard prompt.prompt == nil, prompt.source == nil, prompt.question == nil else {
+      throw ValidationError(
+        "--chat takes questions from standard input; of --prompt, --question and - leave out all")
+    }
+    guard !json else { throw ValidationError("--chat writes plain text; leave out --json") }
+  }
 
   mutating func run() async throws {
+    if chat.chat { return try await converse() }
     // What can be wrong with the prompt is found before the model is loaded.
     let text = try prompt.text()
     let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
@@ -42,10 +51,7 @@ struct GenerateCommand: AsyncParsableCommand {
     if let plan = session.memoryPlan { StandardError.note("memory: \(plan)") }
 
     var answer = ""
-    let options = GenerationOptions(
-      maximumTokens: maxTokens.value, sampling: sampling.options(of: model),
-      stopStrings: sampling.stop)
-    for try await piece in session.generate(options) {
+    for try await piece in session.generate(generationOptions(for: model)) {
       if json { answer += piece } else { try StandardOutput.write(piece) }
     }
     let figures = GenerationFigures(session.metrics, attention: attention)
@@ -58,5 +64,30 @@ struct GenerateCommand: AsyncParsableCommand {
     if attention.watching.monitor != nil, let report = session.metrics.prefill {
       StandardError.write(MonitorText.lines(report))
     }
+  }
+
+  private func generationOptions(for model: LanguageModel) -> GenerationOptions {
+    GenerationOptions(
+      maximumTokens: maxTokens.value, sampling: sampling.options(of: model),
+      stopStrings: sampling.stop)
+  }
+
+  private func converse() async throws {
+    let document = try prompt.promptFile.map { _ in try prompt.text() }
+    let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
+    var conversation = Conversation(model, raw: prompt.raw)
+    var tokens = 0
+    if let document {
+      tokens = try prompt.encode(document, for: model).count
+      conversation.add(document: document)
+    }
+    let session = try model.makeSession(
+      capacity: try chat.capacity(beginningWith: tokens, of: model),
+      options: attention.sessionOptions())
+    (attention.notices(for: model) + prompt.notices(for: model)).forEach(StandardError.note)
+    var loop = ChatLoop(
+      session: session, generation: generationOptions(for: model), attention: attention,
+      conversation: conversation)
+    try await loop.run()
   }
 }

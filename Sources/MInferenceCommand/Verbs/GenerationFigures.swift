@@ -15,8 +15,10 @@ struct GenerationFigures {
 
   /// "32,768 prompt tokens, first token after 15.2 s (...)".
   var line: String {
+    let reused = metrics.prefill?.reusedTokens ?? 0
     var parts = [
-      "\(Quantity.grouped(metrics.promptTokens)) prompt tokens",
+      "\(Quantity.grouped(metrics.promptTokens)) prompt tokens"
+        + (reused > 0 ? " behind \(Quantity.grouped(reused)) reused" : ""),
       "first token after \(Quantity.seconds(metrics.timeToFirstToken))",
       "prefill \(Quantity.grouped(Int(metrics.prefillTokensPerSecond))) tokens/s",
       "\(mode) density \(Quantity.percent(metrics.prefill?.density ?? 1))",
@@ -35,6 +37,7 @@ struct GenerationFigures {
     .object([
       ("text", .string(text)),
       ("prompt_tokens", .integer(metrics.promptTokens)),
+      ("reused_tokens", .integer(metrics.prefill?.reusedTokens ?? 0)),
       ("completion_tokens", .integer(metrics.completionTokens)),
       ("finish_reason", .string(finishReason)),
       ("time_to_first_token_s", .number(metrics.timeToFirstToken)),

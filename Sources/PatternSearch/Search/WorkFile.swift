@@ -1,3 +1,5 @@
+import Checkpoints
+
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else

@@ -66,6 +66,7 @@ struct PrefillRun {
       backend: model.backend)
     report = PrefillReport(
       layers: configuration.layers, heads: configuration.attention[0].queryHeads)
+    report.reusedTokens = positions.lowerBound
     meter = WorkMeter(
       plan: plan, configuration: configuration, isSparse: planner != nil)
     if let monitor = options.monitor, planner != nil {

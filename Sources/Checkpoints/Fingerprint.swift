@@ -1,33 +1,33 @@
-public import Checkpoints
-
 /// A 64-bit hash (FNV-1a) that tells inputs apart; not meant to resist forgery.
-struct Fingerprint {
-  private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+package struct Fingerprint {
+  package private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
 
-  mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+  package init() {}
 
-  mutating func add(_ text: String) {
+  package mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+
+  package mutating func add(_ text: String) {
     for byte in text.utf8 { add(byte) }
     add(0xFF)
   }
 
-  mutating func add(_ ids: [Int32]) {
+  package mutating func add(_ ids: [Int32]) {
     for id in ids {
       for shift in [0, 8, 16, 24] { add(UInt8(truncatingIfNeeded: id >> Int32(shift))) }
     }
   }
 
-  mutating func add(_ bytes: UnsafeRawBufferPointer) {
+  package mutating func add(_ bytes: UnsafeRawBufferPointer) {
     for byte in bytes { add(byte) }
   }
 
   /// Sixteen hexadecimal digits.
-  var text: String {
+  package var text: String {
     let digits = String(value, radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits
   }
 
-  static func of(_ text: String) -> String {
+  package static func of(_ text: String) -> String {
     var fingerprint = Fingerprint()
     fingerprint.add(text)
     return fingerprint.text

@@ -1,0 +1,151 @@
+import Compute
+
+extension Transformer {
+  /// Writes a cache to a file, which is replaced as a whole or not at all.
+  ///
+  /// Numbers are written as they are kept, float32 or bfloat16, wherever they lie. What static
+  /// patterns remember of the prompt is not written.
+  ///
+  /// - Parameters:
+  ///   - tokens: The ids at the cache's positions, and one more if it was given out but not read.
+  ///   - fingerprint: Sixteen characters that tell this model from others.
+  /// - Throws: ``CacheFileError``, `ComputeError`.
+  public func save(
+    _ cache: KeyValueCache, tokens: [Int32], fingerprint: String, to file: String
+  ) throws {
+    guard cache.count > 0, let sequenceLength = cache.sequenceLength else {
+      throw CacheFileError.nothingToSave
+    }
+    guard cache.type == .float32 || cache.type == .bfloat16 else {
+      throw CacheFileError.unsupported(type: cache.type.rawValue)
+    }
+    guard tokens.count == cache.count || tokens.count == cache.count + 1,
+      fingerprint.utf8.count == 16
+    else {
+      throw TransformerError.foreignCache(
+        detail: "it holds \(cache.count) positions and \(tokens.count) tokens were given")
+    }
+    let header = CacheFileHeader(
+      type: cache.type, fingerprint: fingerprint, layers: cache.layerCount,
+      heads: cache.extents[0], headDim: cache.extents[2], sequenceLength: sequenceLength,
+      count: cache.count, tokens: tokens.count)
+    let writer = try CacheFileWriter(path: file)
+    try header.bytes.withUnsafeBytes(writer.write)
+    try tokens.map(\.littleEndian).withUnsafeBytes(writer.write)
+    for layer in 0..<cache.layerCount {
+      try cache.withLayer(layer, count: cache.count, for: .prefill) { keysAndValues in
+        for rows in blocks(of: cache.count) {
+          for tensor in [keysAndValues.keys, keysAndValues.values] {
+            let floats = try elements(of: tensor, at: rows)
+            if cache.type == .float32 {
+              try floats.map(\.bitPattern.littleEndian).withUnsafeBytes(writer.write)
+            } else {
+              // They were bfloat16 before: nothing is rounded.
+              try floats.map { UInt16($0.bitPattern >> 16).littleEndian }
+                .withUnsafeBytes(writer.write)
+            }
+          }
+        }
+      }
+    }
+    try writer.finish()
+  }
+
+  /// Fills a cache from a file, in place of what it holds.
+  ///
+  /// The file is checked as a whole before anything is changed.
+  ///
+  /// - Returns: The ids at the cache's positions, and one more if it was given out but not read.
+  /// - Throws: ``CacheFileError``; `ComputeError`, after which the cache is empty.
+  public func restore(
+    _ cache: KeyValueCache, fingerprint: String, from file: String
+  ) throws -> [Int32] {
+    let reader = try CacheFileReader(path: file)
+    let header = try CacheFileHeader(reader.read(CacheFileHeader.byteCount), file: file)
+    guard header.fingerprint == fingerprint, header.layers == cache.layerCount,
+      header.heads == cache.extents[0], header.headDim == cache.extents[2]
+    else { throw CacheFileError.model(file: file) }
+    guard header.type == cache.type else {
+      throw CacheFileError.format(
+        file: file, found: header.type.rawValue, wanted: cache.type.rawValue)
+    }
+    guard let bytes = header.fileByteCount, bytes == reader.byteCount else {
+      throw CacheFileError.size(
+        file: file, bytes: reader.byteCount, wanted: header.fileByteCount ?? Int.max)
+    }
+    guard header.tokens <= cache.capacity else {
+      throw CacheFileError.tooLong(file: file, tokens: header.tokens, capacity: cache.capacity)
+    }
+    try reader.verifyChecksum(thenSeekTo: CacheFileHeader.byteCount)
+    let tokens = try reader.readAll(4 * header.tokens).withUnsafeBytes { bytes in
+      (0..<header.tokens).map {
+        Int32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * $0, as: Int32.self))
+      }
+    }
+    guard tokens.allSatisfy({ $0 >= 0 && Int($0) < vocabularySize }) else {
+      throw CacheFileError.model(file: file)
+    }
+    cache.beginRestoring(sequenceLength: header.sequenceLength)
+    for layer in 0..<header.layers {
+      try cache.withLayer(layer, count: header.count, for: .prefill) { keysAndValues in
+        for rows in blocks(of: header.count) {
+          let keys = try readElements(rows: rows.count, header, from: reader)
+          let values = try readElements(rows: rows.count, header, from: reader)
+          try backend.store(k: keys, v: values, in: keysAndValues, firstPosition: rows.lowerBound)
+        }
+      }
+    }
+    try backend.finish()
+    cache.count = header.count
+    return tokens
+  }
+
+  private func blocks(of count: Int) -> [Range<Int>] {
+    stride(from: 0, to: count, by: CacheFileHeader.blockRows).map {
+      $0..<min($0 + CacheFileHeader.blockRows, count)
+    }
+  }
+
+  /// Positions of a cached tensor [heads, capacity, dim], as [position][head][dim].
+  private func elements(of tensor: Tensor, at positions: Range<Int>) throws -> [Float] {
+    let (heads, capacity, dim) = (tensor.shape[0], tensor.shape[1], tensor.shape[2])
+    let rows = tensor.reshaped([heads * capacity, dim])
+    var result = [Float](repeating: 0, count: positions.count * heads * dim)
+    for head in 0..<heads {
+      let first = head * capacity + positions.lowerBound
+      let floats = try backend.read(rows.slice(rows: first..<first + positions.count))
+      for row in 0..<positions.count {
+        let target = (row * heads + head) * dim
+        for element in 0..<dim { result[target + element] = floats[row * dim + element] }
+      }
+    }
+    return result
+  }
+
+  /// The file's next rows, [rows, heads, dim], as the backend stores them.
+  private func readElements(
+    rows: Int, _ header: CacheFileHeader, from reader: CacheFileReader
+  ) throws -> Tensor {
+    let count = rows * header.heads * header.headDim
+    let floats = try reader.readAll(count * header.type.byteCount).withUnsafeBytes { bytes in
+      (0..<count).map { index in
+        if header.type == .float32 {
+          Float(
+            bitPattern: UInt32(
+              littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)))
+        } else {
+          Float(
+            bitPattern: UInt32(
+              UInt16(
+                littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))
+              << 16)
+        }
+      }
+    }
+    let tensor = try backend.makeTensor(
+      backend.activationType, [rows, header.heads, header.headDim],
+      purpose: "keys and values from a file")
+    try backend.write(floats, to: tensor)
+    return tensor
+  }
+}
