@@ -52,9 +52,8 @@ final class HostKeyValueLayers {
     try load(layer, count: count)
     // Whatever passed through the slot before, in or out, must be over.
     try copied[layer % 2].hold(device.stream)
-    let next = (layer + 1) % layers
-    // With an odd number of layers the last and the first share a slot.
-    if after, next % 2 != layer % 2 { try load(next, count: count) }
+    // Not from the last layer to the first: that one has grown by a row since this step began.
+    if after, layer + 1 < layers { try load(layer + 1, count: count) }
     return current(layer)
   }
 

@@ -110,7 +110,7 @@ extension KernelVerifier {
   }
 
   /// Compares two results of one backend.
-  private mutating func checkPair(
+  mutating func checkPair(
     _ kernel: String, _ name: String,
     body: () throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double])
   ) {

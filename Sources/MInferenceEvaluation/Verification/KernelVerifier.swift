@@ -35,6 +35,7 @@ public struct KernelVerifier {
     verifier.checkRowAttention()
     verifier.checkEstimation()
     verifier.checkIndexBuilding()
+    verifier.checkLongAttention()
     return verifier.checks
   }
 

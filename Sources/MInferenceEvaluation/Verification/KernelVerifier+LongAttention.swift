@@ -1,0 +1,66 @@
+import Compute
+import MInference
+
+/// Attention of a whole long prompt, as many thread blocks as a GPU holds at once, against the kernel
+/// for single rows: what short prompts cannot show, for the reference would take hours.
+extension KernelVerifier {
+  mutating func checkLongAttention() {
+    guard let device = backend as? any SyntheticBackend else { return }
+    for headDim in [64, 128] {
+      for (tokens, heads) in [(8192, (6, 2)), (65_536, (6, 2)), (32_768, (32, 8))] {
+        let shape = AttentionShape(
+          queryHeads: heads.0, keyValueHeads: heads.1, headDim: headDim)
+        let name = "dense, \(tokens) tokens, \(heads.0)/\(heads.1) x \(headDim)"
+        checkPair("attention of long prompts", name) {
+          try Self.longAttention(device, shape, tokens: tokens)
+        }
+      }
+    }
+  }
+
+  /// Both kernels' outputs and log-sum-exps of rows spread over the prompt.
+  private static func longAttention(
+    _ device: any SyntheticBackend, _ shape: AttentionShape, tokens: Int
+  ) throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double]) {
+    func random(_ extents: [Int], _ seed: UInt64) throws -> Tensor {
+      try device.makeRandom(
+        device.activationType, extents, deviation: 1, seed: seed, purpose: "a verified kernel")
+    }
+    let q = try random([tokens, shape.queryHeads, shape.headDim], 1)
+    let extents = [shape.keyValueHeads, tokens, shape.headDim]
+    let layer = KeyValueLayer(
+      keys: try random(extents, 2), values: try random(extents, 3), count: tokens)
+    let positions = (1...64).map { tokens * $0 / 64 - 1 }
+    let width = q.rowCount
+    let rows = try device.makeTensor(
+      device.activationType, [positions.count, shape.queryHeads, shape.headDim],
+      purpose: "a verified kernel")
+    try device.write(
+      positions.flatMap { try device.read(q.slice(rows: $0..<$0 + 1)) }, to: rows)
+    let rowSums = try device.makeTensor(
+      .float32, [positions.count, shape.queryHeads], purpose: "a verified kernel")
+    try device.rowAttention(
+      q: rows, positions: positions, layer: layer, shape: shape, into: rows, logSumExp: rowSums)
+
+    let sums = try device.makeTensor(
+      .float32, [tokens, shape.queryHeads], purpose: "a verified kernel")
+    let index = try SparseIndex.dense(
+      firstPosition: 0, rows: tokens, heads: shape.queryHeads,
+      tile: device.tileShape(headDim: shape.headDim))
+    // In place, as a layer does it.
+    try device.attention(
+      q: q, firstPosition: 0, layer: layer, shape: shape, index: index, into: q, logSumExp: sums)
+    let outputs = try positions.flatMap { try device.read(q.slice(rows: $0..<$0 + 1)) }
+    let allSums = try device.read(sums)
+    let heads = shape.queryHeads
+    // Outputs shrink with the row's number of keys: each row is compared by itself.
+    let expected = try device.read(rows)
+    let actualRows = positions.indices.map { Array(outputs[$0 * width..<($0 + 1) * width]) }
+    let expectedRows = positions.indices.map { Array(expected[$0 * width..<($0 + 1) * width]) }
+    return (
+      actual: actualRows + [positions.flatMap { allSums[$0 * heads..<($0 + 1) * heads] }],
+      expected: expectedRows + [try device.read(rowSums)],
+      tolerances: Array(repeating: 3e-2, count: positions.count) + [1e-3]
+    )
+  }
+}
