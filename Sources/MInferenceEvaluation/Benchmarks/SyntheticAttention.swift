@@ -2,7 +2,7 @@ import Checkpoints
 package import Compute
 import MInference
 import SparseAttention
-package import Transformers
+import Transformers
 
 /// Where the attention of a model that nobody can download would go: queries and keys that make
 /// the estimate of a prompt's last 64 rows find given offsets and columns.
