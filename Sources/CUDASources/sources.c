@@ -96,6 +96,10 @@ static const char sampling_cu[] = {
 #embed "Kernels/sampling.cu"
     , 0};
 
+static const char scoring_cu[] = {
+#embed "Kernels/scoring.cu"
+    , 0};
+
 static const char selection_cu[] = {
 #embed "Kernels/selection.cu"
     , 0};
@@ -133,6 +137,7 @@ static const mi_cuda_source kernels[] = {
     {"pooling.cu", pooling_cu},
     {"row_attention.cu", row_attention_cu},
     {"sampling.cu", sampling_cu},
+    {"scoring.cu", scoring_cu},
     {"selection.cu", selection_cu},
     {"synthetic.cu", synthetic_cu},
 };

@@ -80,6 +80,15 @@ public protocol Backend: AnyObject, Sendable {
   /// y += x, of equal shapes.
   func add(_ x: Tensor, to y: Tensor) throws
 
+  /// What logits foretell, row by row: the likeliest id (the lowest of several), and the natural
+  /// logarithm of the probability of the id that came.
+  ///
+  /// logits: [rows, vocabulary] float32; next: rows, each in 0 ..< vocabulary, or negative where
+  /// nothing came (then 0).
+  func scoreTokens(
+    logits: Tensor, next: [Int32]
+  ) throws -> (likeliest: [Int32], logProbabilities: [Float])
+
   // MARK: Attention
 
   /// Stores rows of keys and values at positions firstPosition ..< firstPosition + rows.

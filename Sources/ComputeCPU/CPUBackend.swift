@@ -28,7 +28,8 @@ public final class CPUBackend: Backend {
   ///   - useBLAS: false for the built-in product in linear layers (tests).
   /// Throws ``ComputeError/unavailable(what:remedy:)`` for an instruction set that is not there.
   public init(
-    threads: Int? = nil, instructionSet: InstructionSet? = nil, useBLAS: Bool = true
+    threads: Int? = nil, instructionSet: InstructionSet? = nil, useBLAS: Bool = true,
+    notices: [String] = []
   ) throws {
     guard let set = instructionSet ?? InstructionSet.available.last, let kernels = set.kernels
     else {
@@ -50,7 +51,7 @@ public final class CPUBackend: Backend {
     self.kernels = kernels.pointee
     self.pool = pool
     scratch = ScratchMemory(threads: pool.threads)
-    var notices: [String] = []
+    var notices = notices
     do {
       blas = useBLAS ? try OpenBLAS.load(avx512: set == .avx512) : nil
     } catch {

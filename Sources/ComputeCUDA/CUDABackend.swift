@@ -22,8 +22,7 @@ public final class CUDABackend: Backend {
   public enum Kernels: String, Sendable {
     /// Those that run on every GPU from sm_80 on.
     case portable
-    /// Hopper's own for heads of 128, where the GPU has it. On trial: it agrees with the reference over
-    /// short prompts and was not yet checked over long ones.
+    /// Hopper's own for heads of 128, where the GPU has it; the portable ones otherwise.
     case hopper
   }
 
@@ -68,13 +67,16 @@ public final class CUDABackend: Backend {
   /// Opens the first GPU, or the one that MINFERENCE_CUDA_DEVICE names.
   ///
   /// - Throws: `ComputeError.unavailable` without driver, GPU, NVRTC or cuBLASLt.
-  public init(rowBlock: Int = 16384, kernels: Kernels = .portable) throws {
+  public init(rowBlock: Int = 16384, kernels: Kernels = .hopper) throws {
     self.kernels = kernels
     device = try CUDADevice()
     library = KernelLibrary(device: device)
     linearLayers = try LinearLayers(device: device)
     self.rowBlock = rowBlock
   }
+
+  /// Whether an NVIDIA driver is installed, with or without a GPU that it may use.
+  public static var hasDriver: Bool { CUDADriver.isInstalled }
 
   /// The GPU's name and architecture: "NVIDIA H100 80GB HBM3 (sm_90)".
   public var deviceName: String { "\(device.name) (sm_\(device.architecture))" }
@@ -100,6 +102,11 @@ public final class CUDABackend: Backend {
     // grain of 64 costs loads, and no products.
     TileShape(rows: Self.tile, columns: Self.tile)
   }
+
+  /// Makes the first kernel ready: what is missing to compile kernels shows now, not in a prompt.
+  ///
+  /// - Throws: `ComputeError.unavailable` without NVRTC.
+  public func prepare() throws { _ = try kernel("add", in: "elementwise.cu") }
 
   // MARK: Order and time
 

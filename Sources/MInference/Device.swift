@@ -23,23 +23,33 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   /// - Throws: `ComputeError.unavailable` if this build or this machine lacks it.
   public func makeBackend(threads: Int? = nil) throws -> any Backend {
     switch self {
-    // The GPU is on trial (see the README), so nobody gets it who did not ask.
-    case .auto, .cpu: return try CPUBackend(threads: threads)
+    case .cpu: return try CPUBackend(threads: threads)
     case .cuda: return try CUDABackend(kernels: Self.cudaKernels)
+    case .auto:
+      do {
+        let backend = try CUDABackend(kernels: Self.cudaKernels)
+        try backend.prepare()
+        return backend
+      } catch {
+        // A machine without an NVIDIA driver was never meant to compute on one; with a driver, what
+        // is missing beside it is worth a word.
+        let notice = CUDABackend.hasDriver ? ["computing on the CPU: \(error)"] : []
+        return try CPUBackend(threads: threads, notices: notice)
+      }
     }
   }
 
-  /// MINFERENCE_CUDA_KERNELS=hopper puts the kernel for Hopper on trial.
+  /// MINFERENCE_CUDA_KERNELS=portable keeps to the kernels that every GPU runs.
   private static var cudaKernels: CUDABackend.Kernels {
     getenv("MINFERENCE_CUDA_KERNELS").flatMap { CUDABackend.Kernels(rawValue: String(cString: $0)) }
-      ?? .portable
+      ?? .hopper
   }
 
   /// The backends to verify on this device: one for each instruction set that the processor runs,
   /// and one without BLAS.
   package func variants(threads: Int?) throws -> [(name: String, backend: any Backend)] {
     if self == .cuda {
-      let backend = try CUDABackend()
+      let backend = try CUDABackend(kernels: .portable)
       let name = backend.deviceName
       guard backend.hasOwnKernels else { return [(name, backend)] }
       return [(name, backend), (name + ", Hopper", try CUDABackend(kernels: .hopper))]

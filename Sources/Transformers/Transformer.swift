@@ -141,7 +141,10 @@ public final class Transformer: Sendable {
   }
 
   /// Logits of consecutive rows. hidden: [rows, hidden], unchanged; result: rows * vocabulary.
-  func logits(of hidden: Tensor) throws -> [Float] {
+  func logits(of hidden: Tensor) throws -> [Float] { try backend.read(makeLogits(of: hidden)) }
+
+  /// The same, where the backend computes: [rows, vocabulary] float32.
+  func makeLogits(of hidden: Tensor) throws -> Tensor {
     let purpose = "the logits of \(hidden.rows) rows"
     let normed = try backend.makeTensor(
       backend.activationType, hidden.shape, purpose: purpose)
@@ -152,6 +155,6 @@ public final class Transformer: Sendable {
     try backend.linear(
       normed, weight: weights.output.weight, bias: weights.output.bias, into: logits,
       accumulate: false)
-    return try backend.read(logits)
+    return logits
   }
 }

@@ -19,6 +19,8 @@ import Testing
     let most = [64, 128].map { "\(HopperLaunch.sharedBytes(headDim: $0)) (d\($0))" }
     #expect(hopper.contains("dynamic shared memory, bytes: " + most.joined(separator: ", ")))
     #expect(hopper.contains("block  x = \(HopperLaunch.threads)"))
+    let scoring = try text(of: ScoringLaunch.file)
+    #expect(scoring.contains("Block: \(ScoringLaunch.threads)."))
     let rows = try text(of: "row_attention.cu")
     #expect(rows.contains("dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128)"))
   }

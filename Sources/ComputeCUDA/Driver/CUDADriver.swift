@@ -63,11 +63,17 @@ struct CUDADriver: @unchecked Sendable {
       Int32, Int32, Int32, Int32
     ) -> Int32
 
-  /// Opens the driver. Throws `ComputeError.unavailable` if there is none or it is too old.
-  static func load() throws -> CUDADriver {
-    let library = try DynamicLibrary(
+  private static func openLibrary() throws -> DynamicLibrary {
+    try DynamicLibrary(
       oneOf: ["libcuda.so.1", "libcuda.so"],
       remedy: "install the NVIDIA driver, or use --device cpu")
+  }
+
+  static var isInstalled: Bool { (try? openLibrary()) != nil }
+
+  /// Opens the driver. Throws `ComputeError.unavailable` if there is none or it is too old.
+  static func load() throws -> CUDADriver {
+    let library = try openLibrary()
     func function<Function>(_ name: String) throws -> Function {
       guard let function = library.function(name, as: Function.self) else {
         throw ComputeError.unavailable(

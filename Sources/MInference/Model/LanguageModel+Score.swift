@@ -58,22 +58,16 @@ extension LanguageModel {
     var mostLikely: [Int32] = []
     logProbabilities.reserveCapacity(ids.count - 1)
     mostLikely.reserveCapacity(ids.count)
-    let report = try transformer.score(
+    let report = try transformer.scoreTokens(
       ids, cache: cache,
       options: PrefillOptions(
         planner: try planner(for: options.attention), chunk: options.chunk,
         measureRecall: options.measuresRecall,
         monitor: monitor(for: options.attention, given: options.monitor), progress: progress,
         isCancelled: isCancelled)
-    ) { position, logits in
-      var best = logits.startIndex
-      for index in logits.indices where logits[index] > logits[best] { best = index }
-      mostLikely.append(Int32(best - logits.startIndex))
-      guard position + 1 < ids.count else { return }
-      let largest = logits[best]
-      let sum = logits.reduce(0.0) { $0 + Double(expf($1 - largest)) }
-      let logit = logits[logits.startIndex + Int(ids[position + 1])]
-      logProbabilities.append(Float(Double(logit) - Double(largest) - log(sum)))
+    ) { _, likeliest, logProbability in
+      mostLikely.append(likeliest)
+      if let logProbability { logProbabilities.append(logProbability) }
     }
     return TextScore(
       logProbabilities: logProbabilities, mostLikely: mostLikely, report: report)

@@ -76,7 +76,7 @@ extension KernelVerifier {
   }
 
   /// The index that the host makes of the device's own sums.
-  private static func hostIndex(
+  static func hostIndex(
     _ request: IndexRequest, _ backend: any IndexBuilding
   ) throws -> SparseIndex {
     let tile = backend.tileShape(headDim: request.shape.headDim)

@@ -10,6 +10,7 @@ extension KernelVerifier {
     checkSwiGLU()
     checkSum()
     checkMerging()
+    checkScoring()
   }
 
   private mutating func checkEmbedding() {
@@ -119,6 +120,19 @@ extension KernelVerifier {
           try side.backend.swiGLU(gate: gate, up: side.tensor(up, [rows, width]))
           return [try side.backend.read(gate)]
         }
+      }
+    }
+  }
+
+  private mutating func checkScoring() {
+    for (rows, vocabulary) in [(1, 1), (3, 31), (65, 8192), (2, 152_064)] {
+      let logits = numbers(rows * vocabulary, magnitude: 4)
+      let next = (0..<rows).map { Int32($0 % 5 == 4 ? -1 : random.next(below: vocabulary)) }
+      check("scoreTokens", "\(rows) of \(vocabulary)", tolerance: 1e-6) { side in
+        let scores = try side.backend.scoreTokens(
+          logits: side.tensor(logits, [rows, vocabulary], .float32), next: next)
+        // Ids as numbers: another one is a miss.
+        return [scores.likeliest.map(Float.init), scores.logProbabilities]
       }
     }
   }

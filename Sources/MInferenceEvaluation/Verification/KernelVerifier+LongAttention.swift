@@ -15,6 +15,14 @@ extension KernelVerifier {
           try Self.longAttention(device, shape, tokens: tokens)
         }
       }
+      guard let builder = device as? any IndexBuilding & SyntheticBackend else { continue }
+      for (first, rows) in [(0, 65_536), (60_000, 50_001)] {
+        let shape = AttentionShape(queryHeads: 6, keyValueHeads: 2, headDim: headDim)
+        let name = "sparse, \(rows) rows from \(first), 6/2 x \(headDim)"
+        checkPair("attention of long prompts", name) {
+          try Self.longSparseAttention(builder, shape, first: first, rows: rows)
+        }
+      }
     }
   }
 
