@@ -94,5 +94,5 @@ package enum HopperLaunch {
   package static let file = "attention_hopper.cu"
   package static let threads = 384
 
-  package static func sharedBytes(headDim: Int) -> Int { headDim == 64 ? 100_352 : 199_680 }
+  package static func sharedBytes(headDim: Int) -> Int { headDim == 64 ? 116_864 : 231_552 }
 }

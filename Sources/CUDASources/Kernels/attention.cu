@@ -18,38 +18,9 @@
 // runs ahead of the steps; their order in it is of no account.
 
 #include "common.cuh"
+#include "plans.cuh"
 
-/// What one query head computes; 64 bytes, one per query head, in device memory. Tiles are 64 query positions x 64 keys.
-struct HeadPlan {
-  int kind;                ///< 0 dense, 1 bands (the same distances for every tile row), 2 rows (explicit tiles)
-  int stepCount;           ///< kind 1: entries of `steps`
-  const int* steps;        ///< kind 1: e * 4 + flags ascending, e = 2T + 1 - keyTile; kind 2: keyTile * 4 + flags, descending
-  const int* stepOffsets;  ///< kind 2: [pairs of the planned chunk + 1] into `steps`
-  const unsigned* bits;    ///< kind 1: bit d is set when tiles at distance d (tile row minus key tile) are computed
-  const int* columns;      ///< ascending key positions, distinct
-  int columnCount;
-  int denseFrom;           ///< a tile row whose 64 positions reach this one is dense; INT_MAX: none
-  int words;               ///< 32-bit words of `bits`
-  int pad[2];
-};
-
-struct AttentionParameters {
-  const bf16* q;       ///< [rows][queryHeads][headDim], row stride qStride
-  bf16* o;             ///< [rows][queryHeads][headDim], row stride oStride
-  float* logSumExp;    ///< [rows][queryHeads], or null
-  const bf16* k;       ///< [kvHeads][capacity][headDim]; keys from firstPosition + rows on are never read
-  const bf16* v;
-  long long kvHeadStride;
-  const HeadPlan* heads;
-  int rows;
-  int firstPosition;      ///< position of row 0
-  int planFirstPosition;  ///< position of row 0 of the chunk that the plan was made for
-  int qStride, oStride;   ///< elements
-  int queryHeads;
-  int groupSize;          ///< query heads a kv head
-  int window;             ///< keys with i - j >= window are invisible; INT_MAX: none
-  float scaleLog2;        ///< scale * log2(e), positive
-};
+using mi::AttentionParameters;
 
 namespace mi {
 

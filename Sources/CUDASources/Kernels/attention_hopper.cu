@@ -6,7 +6,7 @@
 //   (AttentionParameters, HopperParameters, TensorMap queries, keys, values, columnKeys, columnValues), all by value
 //   grid   x = multiprocessors (any number works: blocks take work items from a counter), y = z = 1
 //   block  x = 384
-//   dynamic shared memory, bytes: 100352 (d64), 199680 (d128); CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set
+//   dynamic shared memory, bytes: 116864 (d64), 231552 (d128); CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set
 //   tensor maps: CUtensorMap of bf16, rank 3, element strides 1, no interleave, 128-byte swizzle, 256-byte L2 promotion, zero
 //   fill outside; sizes with the innermost first, strides in bytes of the outer two, box
 //     queries            {d, queryHeads, rows}          {2 d, 2 qStride}         {64, 1, 64}   at q
@@ -26,8 +26,6 @@
 //
 // One thread block a multiprocessor, three warpgroups. The first has a planner warp and a loader warp (hopper_planner.cuh,
 // hopper_loader.cuh); the two others each own 64 of a pair's 128 rows (hopper_consumer.cuh).
-//
-// ptxas runs the products of attention_hopper_d64 one after the other with NVRTC 12.9 and 13.0 (its note C7511): right, but slow.
 
 #include "hopper_consumer.cuh"
 #include "hopper_loader.cuh"

@@ -76,6 +76,12 @@ __device__ __forceinline__ void barrierWait(unsigned barrier, unsigned parity) {
 #endif
 }
 
+__device__ __forceinline__ unsigned loadShared(unsigned shared) {
+  unsigned word;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(shared) : "memory");
+  return word;
+}
+
 // MARK: Bulk tensor copies
 
 enum : unsigned long long { cacheEvictFirst = 0x12F0000000000000ull, cacheEvictLast = 0x14F0000000000000ull };

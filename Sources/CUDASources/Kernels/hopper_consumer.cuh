@@ -1,6 +1,7 @@
 // The consumer warpgroups of the Hopper attention kernel: scores by products from shared memory, weights in registers as the left
 // operand of the second product. While the weights of one stage meet their values, a warpgroup computes the exponentials of the
-// next; and the two take turns, so that the products of one run under the exponentials of the other.
+// next; and the two take turns, so that the products of one run under the exponentials of the other. What is left of a warpgroup's
+// own chain bounds the speed: it looks for no maximum after the first stage, and reads one word group a stage.
 
 #pragma once
 
@@ -46,32 +47,68 @@ template <int headDim> struct Consumer {
     if ((threadIdx.x & 31) == 0) barrierArrive(emptyValues);
   }
 
-  template <bool full>
-  static __device__ __forceinline__ void softmax(Rows<headDim>& r, float scale, float (&factor)[2], bool& keep) {
+  template <bool full, bool partials, bool weights>
+  static __device__ __forceinline__ void mask(Rows<headDim>& r, const AttentionParameters& a, const Stage& stage, int mine, int own,
+                                              int half) {
+    if (full) {
+      if (mine & 1) maskBlock<0, partials, weights>(r, stage, 0, half, a);
+      if (mine & 4) maskBlock<32, partials, weights>(r, stage, 1, half, a);
+    } else {
+      maskBlock<0, partials, weights>(r, stage, own >> 1, half, a);
+    }
+  }
+
+  /// Which blocks of a stage this half has to mask.
+  template <bool full> static __device__ __forceinline__ int masked(int4 header, int own, int half) {
+    return full ? header.z >> half & 5 : header.z >> (half + 2 * (own >> 1)) & 1;
+  }
+
+  /// Weights from scores, relative to the maximum so far, which moves; the output follows it.
+  template <bool full> static __device__ __forceinline__ void moveMaximum(Rows<headDim>& r, float scale) {
     constexpr int count = full ? 64 : 32;
-    float top[2] = {r.maximum[0], r.maximum[1]};
+    float top[2] = {-infinity(), -infinity()}, factor[2];
 #pragma unroll
     for (int i = 0; i < count; ++i) top[i >> 1 & 1] = fmaxf(top[i >> 1 & 1], r.s[i]);
-    float shift[2];
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      top[j] = quadMaximum(top[j]);
-    }
-    // The maximum moves only when a row exceeds it by more than the slack: weights stay far inside the range of bf16 and fp32, and
-    // most stages then leave the output as it is.
-    keep = __all_sync(0xffffffffu, (top[0] - r.maximum[0]) * scale <= HopperTile::slack && (top[1] - r.maximum[1]) * scale <= HopperTile::slack);
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      if (keep) top[j] = r.maximum[j];
-      shift[j] = top[j] == -infinity() ? 0.0f : top[j] * scale;
-      factor[j] = exp2Approximate(r.maximum[j] * scale - shift[j]);
-      r.maximum[j] = top[j];
+      const float shift = fmaxf(r.shift[j], quadMaximum(top[j]) * scale);
+      top[j] = shift == -infinity() ? 0.0f : shift;
+      factor[j] = exp2Approximate(r.shift[j] - top[j]);
+      r.shift[j] = shift;
       r.sum[j] *= factor[j];
     }
 #pragma unroll
     for (int i = 0; i < count; ++i) {
-      r.s[i] = exp2Approximate(r.s[i] * scale - shift[i >> 1 & 1]);
+      r.s[i] = exp2Approximate(r.s[i] * scale - top[i >> 1 & 1]);
       r.sum[i >> 1 & 1] += r.s[i];
+    }
+#pragma unroll
+    for (int i = 0; i < headDim / 2; ++i) r.o[i] *= factor[i >> 1 & 1];
+  }
+
+  template <bool full> static __device__ __forceinline__ void pack(Rows<headDim>& r) {
+#pragma unroll
+    for (int i = 0; i < (full ? 32 : 16); ++i) r.p[i] = toBF16Pair(r.s[2 * i], r.s[2 * i + 1]);
+  }
+
+  /// The scores of one warp's 16 rows once more, without the other warps of the group.
+  template <bool full> static __device__ __forceinline__ void scoresOfWarp(Rows<headDim>& r, unsigned queries, unsigned keys) {
+    const int lane = threadIdx.x & 31, g = lane >> 2, swizzle = g << 4;
+    const unsigned row = queries + (16 * (threadIdx.x >> 5 & 3) + g) * 128;
+#pragma unroll
+    for (int i = 0; i < (full ? 64 : 32); ++i) r.s[i] = 0.0f;
+#pragma unroll 1
+    for (int step = 0; step < headDim / 16; ++step) {
+      const int part = step >> 2, low = (32 * (step & 3) + 4 * (lane & 3)) ^ swizzle, high = low ^ 16;
+      const unsigned x = row + part * Layout::blockBytes, y = keys + part * 2 * Layout::blockBytes + g * 128;
+      const unsigned a[4] = {loadShared(x + low), loadShared(x + 1024 + low), loadShared(x + high), loadShared(x + 1024 + high)};
+#pragma unroll
+      for (int b = 0; b < (full ? 16 : 8); ++b) {
+        float c[4] = {r.s[4 * b], r.s[4 * b + 1], r.s[4 * b + 2], r.s[4 * b + 3]};
+        multiplyAdd(c, a, loadShared(y + 1024 * b + low), loadShared(y + 1024 * b + high));
+#pragma unroll
+        for (int i = 0; i < 4; ++i) r.s[4 * b + i] = c[i];
+      }
     }
   }
 
@@ -80,63 +117,94 @@ template <int headDim> struct Consumer {
     unsigned keys, values;  // of the first block that the half uses
   };
 
-  /// One stage: scores of this one while the weights of the one before (0: none, 1: one block, 2: whole) meet their values.
-  template <bool full, int before, bool masked>
+  /// The first stage of an item, one that follows others which this half passed over, or one whose columns the window cuts: nothing
+  /// runs beside it, and the maximum is taken from it.
+  template <bool full>
+  static __device__ __forceinline__ void begin(Rows<headDim>& r, const AttentionParameters& a, unsigned shared, unsigned queries,
+                                               const Stage& current, int4 header, const Place& now, int half) {
+    const bool turns = (header.y & 5) && (header.y & 10);
+    if (turns) barrierSync(1 + half, 256);
+    pin(r.s);
+    productsBegin();
+    scores<full>(r, queries, now.keys);
+    productsCommit();
+    if (turns) barrierArrive(2 - half, 256);
+    productsWait<0>();
+    pin(r.s);
+    const int mine = masked<full>(header, now.own, half);
+    if (mine) mask<full, true, false>(r, a, current, mine, now.own, half);
+    moveMaximum<full>(r, a.scaleLog2);
+    __syncwarp();
+    if ((threadIdx.x & 31) == 0) barrierArrive(shared + Layout::emptyKeys + now.slot);
+    pin(r.s);
+    pin(r.o);
+    pack<full>(r);
+  }
+
+  /// One stage: scores of this one while the weights of the one before meet their values. Weights are relative to the maximum that
+  /// `begin` found: bf16 and fp32 hold them with the same precision whatever that is, until they leave the range of exponents.
+  template <bool full>
   static __device__ __forceinline__ void step(Rows<headDim>& r, const AttentionParameters& a, unsigned shared, unsigned queries,
-                                              const Stage& current, const Place& now, const Place& then, int half,
-                                              unsigned next, int nextPhase) {
+                                              const Stage& current, int4& nextHeader, const Stage* following, const Place& now, const Place& then,
+                                              int half, unsigned next, int nextPhase) {
+    const int4 header = nextHeader;
+    constexpr int count = full ? 64 : 32;
     const bool leader = (threadIdx.x & 31) == 0;
-    const int use = current.use;
-    const int edge = current.edge;
-    const bool turns = (use & 5) && (use & 10);
+    const bool turns = (header.y & 5) && (header.y & 10);
     if (turns) barrierSync(1 + half, 256);
     pin(r.s);
     pin(r.o);
     productsBegin();
     scores<full>(r, queries, now.keys);
     productsCommit();
-    if (before) {
-      barrierWait(shared + Layout::fullValues + then.slot, then.phase);
-      productsBegin();
-      accumulate<before == 2>(r, then.values);
-      productsCommit();
-    }
+    barrierWait(shared + Layout::fullValues + then.slot, then.phase);
+    productsBegin();
+    accumulate<full>(r, then.values);
+    productsCommit();
     if (turns) barrierArrive(2 - half, 256);
-    if (before) productsWait<1>(); else productsWait<0>();
+    productsWait<1>();
     pin(r.s);
-    const int mine = full ? edge >> half & 5 : edge >> (half + 2 * (now.own >> 1)) & 1;
-    if (masked && mine) {
-      if (full) {
-        if (mine & 1) maskBlock<0, !before>(r, current, 0, half, a);
-        if (mine & 4) maskBlock<32, !before>(r, current, 1, half, a);
-      } else {
-        maskBlock<0, !before>(r, current, now.own >> 1, half, a);
-      }
-      __syncwarp();
-      if (leader) barrierArriveAgain(shared + Layout::emptyKeys + now.slot);
-    } else if (leader) {
-      barrierArrive(shared + Layout::emptyKeys + now.slot);
+    const float scale = a.scaleLog2;
+    float sum[2][2] = {{r.sum[0], 0.0f}, {r.sum[1], 0.0f}};
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      r.s[i] = exp2Approximate(r.s[i] * scale - r.shift[i >> 1 & 1]);
+      sum[i >> 1 & 1][i & 1] += r.s[i];
     }
-    float factor[2];
-    bool keep;
-    softmax<full>(r, a.scaleLog2, factor, keep);
     pin(r.s);
-    pin(r.sum);
     // A loop ends a block of code: the exponentials stay before it, and so run under the products.
     barrierWait(next, nextPhase);
-    if (before) {
-      productsWait<0>();
-      pin(r.s);  // or the weights would be rounded while their registers are still read
-      pin(r.o);
-      if (leader) barrierArrive(shared + Layout::emptyValues + then.slot);
-    }
-    if (!keep) {
-#pragma unroll
-      for (int i = 0; i < headDim / 2; ++i) r.o[i] *= factor[i >> 1 & 1];
-    }
+    nextHeader = *(const int4*)following;
+    productsWait<0>();
+    pin(r.s);  // or the weights would be rounded while their registers are still read
     pin(r.o);
+    if (leader) barrierArrive(shared + Layout::emptyValues + then.slot);
+    const int mine = masked<full>(header, now.own, half);
+    if (mine) {  // only now: branches while products run make ptxas serialise them
+      mask<full, false, true>(r, a, current, mine, now.own, half);
+      sum[0][0] = r.sum[0], sum[1][0] = r.sum[1], sum[0][1] = sum[1][1] = 0.0f;
 #pragma unroll
-    for (int i = 0; i < (full ? 32 : 16); ++i) r.p[i] = toBF16Pair(r.s[2 * i], r.s[2 * i + 1]);
+      for (int i = 0; i < count; ++i) sum[i >> 1 & 1][i & 1] += r.s[i];
+    }
+    pack<full>(r);
+    sum[0][0] += sum[0][1];
+    sum[1][0] += sum[1][1];
+    // Not so where a sum is out of range or not a number, or a row has had no key yet.
+    const bool good = sum[0][0] < HopperTile::limit && sum[1][0] < HopperTile::limit
+        && r.shift[0] != -infinity() && r.shift[1] != -infinity();
+    if (__all_sync(0xffffffffu, good)) {
+      r.sum[0] = sum[0][0];
+      r.sum[1] = sum[1][0];
+    } else {
+      scoresOfWarp<full>(r, queries, now.keys);
+      if (mine) mask<full, false, false>(r, a, current, mine, now.own, half);
+      moveMaximum<full>(r, scale);
+      pin(r.s);
+      pin(r.o);
+      pack<full>(r);
+    }
+    __syncwarp();
+    if (leader) barrierArriveAgain(shared + Layout::emptyKeys + now.slot);
   }
 
   static __device__ __forceinline__ void finish(Rows<headDim>& r, unsigned shared, const Place& then) {
@@ -154,22 +222,23 @@ template <int headDim> struct Consumer {
     int stage = 0, phase = 0, tileCount = 0;
     if (half == 1) barrierArrive(1, 256);
     barrierWait(shared + Layout::fullKeys, 0);
-    int tile = info[0].tile;
-    while (tile >= 0) {
+    int4 header = *(const int4*)info;  // tile, use, edge, partial of the stage at hand
+    while (header.x >= 0) {
+      const int tile = header.x;
       const int firstRow = info[stage].row[half], head = info[stage].head[half];
       const int buffer = tileCount % queryBuffers;
       const unsigned queries = shared + buffer * Layout::queryBytes + half * Layout::halfQueryBytes;
       barrierWait(shared + Layout::fullQueries + 8 * buffer, tileCount / queryBuffers & 1);
 #pragma unroll
       for (int i = 0; i < headDim / 2; ++i) r.o[i] = 0.0f;
-      r.maximum[0] = r.maximum[1] = -infinity();
+      r.shift[0] = r.shift[1] = -infinity();
       r.sum[0] = r.sum[1] = 0.0f;
       Place then;
       then.own = then.slot = then.phase = 0;
       then.keys = then.values = 0;
       do {
         const Stage& current = info[stage];
-        const int use = current.use;
+        const int use = header.y;
         Place now;
         now.slot = 8 * stage + zero;
         now.phase = phase;
@@ -181,16 +250,16 @@ template <int headDim> struct Consumer {
         const unsigned next = shared + Layout::fullKeys + 8 * stage + zero;
         const int nextPhase = phase;
         // Whole stages follow each other, then single blocks: only those are pipelined, the turns between them are not.
-        if (now.own == 3 && then.own == 3 && current.partial == 0) {
-          step<true, 2, true>(r, a, shared, queries, current, now, then, half, next, nextPhase);
-        } else if (now.own == 3) {
-          finish(r, shared, then);
-          step<true, 0, true>(r, a, shared, queries, current, now, then, half, next, nextPhase);
-        } else if (now.own && (then.own == 1 || then.own == 2) && (current.edge >> (half + 2 * (now.own >> 1)) & 1) == 0) {
-          step<false, 1, false>(r, a, shared, queries, current, now, then, half, next, nextPhase);
+        if (now.own == 3 && then.own == 3 && header.w == 0) {
+          step<true>(r, a, shared, queries, current, header, info + stage, now, then, half, next, nextPhase);
+        } else if (now.own != 3 && then.own != 3 && now.own && then.own && header.w == 0) {
+          step<false>(r, a, shared, queries, current, header, info + stage, now, then, half, next, nextPhase);
         } else if (now.own) {
           finish(r, shared, then);
-          step<false, 0, true>(r, a, shared, queries, current, now, then, half, next, nextPhase);
+          if (now.own == 3) begin<true>(r, a, shared, queries, current, header, now, half);
+          else begin<false>(r, a, shared, queries, current, header, now, half);
+          barrierWait(next, nextPhase);
+          header = *(const int4*)(info + stage);
         } else {
           // The ring would stand still if this half kept its last stage while it passes over others.
           if (leader) barrierArrive(shared + Layout::emptyKeys + now.slot);
@@ -198,14 +267,14 @@ template <int headDim> struct Consumer {
           barrierWait(shared + Layout::fullValues + now.slot, now.phase);
           if (leader) barrierArrive(shared + Layout::emptyValues + now.slot);
           barrierWait(next, nextPhase);
+          header = *(const int4*)(info + stage);
         }
         then = now;
-      } while (info[stage].tile == tile);
+      } while (header.x == tile);
       if (leader) barrierArrive(shared + Layout::emptyQueries + 8 * buffer);
       finish(r, shared, then);
       store(r, a, firstRow, head);
       ++tileCount;
-      tile = info[stage].tile;
     }
   }
 };

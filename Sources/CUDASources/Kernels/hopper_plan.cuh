@@ -7,31 +7,10 @@
 #pragma once
 
 #include "hopper.cuh"
+#include "plans.cuh"
 
-struct HeadPlan {
-  int kind;
-  int stepCount;
-  const int* steps;
-  const int* stepOffsets;
-  const unsigned* bits;
-  const int* columns;
-  int columnCount;
-  int denseFrom;
-  int words;
-  int pad[2];
-};
-
-struct AttentionParameters {
-  const bf16* q;
-  bf16* o;
-  float* logSumExp;
-  const bf16* k;
-  const bf16* v;
-  long long kvHeadStride;
-  const HeadPlan* heads;
-  int rows, firstPosition, planFirstPosition, qStride, oStride, queryHeads, groupSize, window;
-  float scaleLog2;
-};
+using mi::AttentionParameters;
+using mi::HeadPlan;
 
 struct HopperParameters {
   unsigned* counter;  // one word, zero before the first launch; every launch leaves it zero
@@ -40,8 +19,9 @@ struct HopperParameters {
 
 namespace mi {
 
-/// What a stage holds, for the consumers. Bits by half h: use 1 << (2 * block + h), edge likewise.
-struct Stage {
+/// What a stage holds, for the consumers, who read the first four words at once. Bits by half h: use 1 << (2 * block + h), edge
+/// likewise.
+struct alignas(16) Stage {
   int tile;         // number of the work item, -1: no more
   int use;          // which blocks each half computes
   int edge;         // which of them need a mask
@@ -86,9 +66,9 @@ __device__ __forceinline__ WorkItem workItem(const AttentionParameters& a, const
 
 /// The kernel's shape; the header of attention_hopper.cu states what follows from it for launches.
 struct HopperTile {
-  static constexpr int stages = 2, queryBuffers = 2, queueDepth = 8;
+    static constexpr int stages = 3, queryBuffers = 1, queueDepth = 8;
   static constexpr int producerRegisters = 40, consumerRegisters = 232;
-  static constexpr float slack = 8.0f;  // log2: the running maximum moves only when a score exceeds it by more than this
+  static constexpr float limit = 0x1p64f;  // weights are relative to an early maximum until a sum of them reaches this
 };
 
 /// Shared memory of a thread block, addresses in its 32-bit window.

@@ -11,7 +11,7 @@ template <int headDim> struct Rows {
   float s[64];              // scores, then weights, of 64 x 128 or (first 32) 64 x 64 keys
   float o[headDim / 2];     // output before division
   unsigned p[32];           // weights as A fragments
-  float maximum[2], sum[2]; // of rows g and g + 8; the sum is this thread's share
+  float shift[2], sum[2];   // of rows g and g + 8: what exponents are relative to (log2; -infinity: no key yet); this thread's sum
 };
 
 /// Bits 0..<n of 64.
@@ -19,8 +19,9 @@ __device__ __forceinline__ unsigned long long lowBits(int n) {
   return n <= 0 ? 0ull : n >= 64 ? ~0ull : (1ull << n) - 1;
 }
 
-/// Writes -infinity to the scores of one block of 64 keys that its rows do not see. `s` points at the block's 32 scores.
-template <int base, bool partials, int headDim>
+/// Writes -infinity to the scores (or 0 to the `weights`) of one block of 64 keys that its rows do not see. The block's 32 numbers
+/// begin at `base`.
+template <int base, bool partials, bool weights, int headDim>
 __device__ __forceinline__ void maskBlock(Rows<headDim>& r, const Stage& stage, int block, int half,
                                           const AttentionParameters& a) {
   const int lane = threadIdx.x & 31, q = 2 * (lane & 3);
@@ -49,7 +50,7 @@ __device__ __forceinline__ void maskBlock(Rows<headDim>& r, const Stage& stage, 
     for (int b = 0; b < 8; ++b)
 #pragma unroll
       for (int e = 0; e < 2; ++e)
-        if (!(words[b >> 2] >> (8 * (b & 3) + e) & 1)) r.s[base + 4 * b + 2 * j + e] = -infinity();
+        if (!(words[b >> 2] >> (8 * (b & 3) + e) & 1)) r.s[base + 4 * b + 2 * j + e] = weights ? 0.0f : -infinity();
   }
 }
 
@@ -66,7 +67,7 @@ __device__ __forceinline__ void store(Rows<headDim>& r, const AttentionParameter
     const bool inside = row >= 0 && row < a.rows;
     if (inside && q == 0 && a.logSumExp)
       a.logSumExp[(long long)row * a.queryHeads + head] =
-          sum > 0.0f ? (r.maximum[j] * a.scaleLog2 + log2Approximate(sum)) * ln2 : -infinity();
+          sum > 0.0f ? (r.shift[j] + log2Approximate(sum)) * ln2 : -infinity();
     bf16* to = a.o + (long long)row * a.oStride + (long long)head * headDim;
     // Four threads hold a row, two columns of every eight; after the exchange each holds eight columns that lie together.
 #pragma unroll

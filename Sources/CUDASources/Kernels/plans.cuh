@@ -35,6 +35,31 @@ struct HeadPlan {
   int pad[2];
 };
 
+/// What the attention kernels are called with, by value; 96 bytes. Activations and caches are bf16 bits.
+struct AttentionParameters {
+  /// [rows][queryHeads][headDim], row strides qStride and oStride in elements. q and o may be the same memory.
+  const unsigned short* q;
+  unsigned short* o;
+  /// [rows][queryHeads], natural logarithm, or null.
+  float* logSumExp;
+  /// [kvHeads][capacity][headDim]; keys from firstPosition + rows on are never read.
+  const unsigned short* k;
+  const unsigned short* v;
+  long long kvHeadStride;
+  const HeadPlan* heads;
+  int rows;
+  /// Position of row 0, and of row 0 of the chunk that the plan was made for.
+  int firstPosition, planFirstPosition;
+  int qStride, oStride;
+  int queryHeads;
+  /// Query heads a key head.
+  int groupSize;
+  /// Keys with i - j >= window are invisible; INT_MAX: none.
+  int window;
+  /// scale * log2(e), positive.
+  float scaleLog2;
+};
+
 /// What selection takes for one query head: columns and offsets, clamped to the keys. 16 bytes.
 struct HeadBudget {
   int vertical, slash;
