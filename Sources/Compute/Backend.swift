@@ -17,6 +17,12 @@ public protocol Backend: AnyObject, Sendable {
   /// What hidden states, queries, keys and values before storage, and gates are stored as.
   var activationType: DataType { get }
 
+  /// Throws ``ComputeError/unavailable(what:remedy:)`` for a model that this backend has no kernels
+  /// for, before anything of it is loaded.
+  ///
+  /// - widths: Elements of the rows that layers read and write.
+  func requireSupport(of shape: AttentionShape, widths: [Int]) throws
+
   /// Rows of activations that are best worked on at once.
   var rowBlock: Int { get }
 
@@ -56,7 +62,8 @@ public protocol Backend: AnyObject, Sendable {
     layers: Int, extents: [Int], options: KeyValueOptions
   ) throws -> any KeyValueStore
 
-  /// Fills a float32 tensor, or one of ``activationType``, from `values`, of the same count.
+  /// Fills a float32 tensor, or one of ``activationType``, from `values`, of the same count; a
+  /// backend that keeps float8 also fills those.
   func write(_ values: [Float], to tensor: Tensor) throws
 
   // MARK: Layers
@@ -185,6 +192,7 @@ extension Backend {
   public var notices: [String] { [] }
   public var activationType: DataType { .float32 }
   public var rowBlock: Int { 2048 }
+  public func requireSupport(of shape: AttentionShape, widths: [Int]) throws {}
   public func availableMemory() throws -> (device: Int, host: Int)? { nil }
   public func finish() throws {}
   public func limitWorkAhead() throws {}
@@ -212,6 +220,26 @@ extension Backend {
       (try read(part), try read(logSumExp)), (try read(o), try read(whole)))
     try write(merged.o, to: o)
     try write(merged.logSumExp, to: whole)
+  }
+
+  // Means are small beside what they are made of: backends without a kernel for them read and divide.
+
+  public func meanPooled(_ x: Tensor, blockSize: Int) throws -> [[Float]] {
+    try require(
+      x.shape.count == 3 && blockSize > 0, "meanPooled", "x \(x.shape), block size \(blockSize)")
+    return ReferenceEstimation.meanPooled(
+      try read(x), rows: x.shape[0], heads: x.shape[1], headDim: x.shape[2], blockSize: blockSize)
+  }
+
+  public func meanPooledKeys(
+    _ layer: KeyValueLayer, count: Int, blockSize: Int
+  ) throws -> [[Float]] {
+    try require(
+      count >= 0 && count <= layer.count && blockSize > 0, "meanPooledKeys",
+      "\(count) of \(layer.count) keys, block size \(blockSize)")
+    return ReferenceEstimation.meanPooledKeys(
+      try read(layer.keys), capacity: layer.capacity, count: count,
+      keyValueHeads: layer.keys.shape[0], headDim: layer.keys.shape[2], blockSize: blockSize)
   }
 
   public func makeKeyValueStore(

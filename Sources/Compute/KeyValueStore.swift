@@ -25,6 +25,8 @@ public enum KeyValueAccess: Sendable {
   case prefill
   /// One new row: ``Backend/rowAttention(q:positions:layer:shape:into:logSumExp:)``.
   case decode
+  /// Copying: what is kept is shown as it is kept, and what is written is kept as it is.
+  case transfer
 }
 
 /// The keys and values of one sequence in all layers: where they lie and in which format.

@@ -58,7 +58,7 @@ extension CUDABackend {
     let headDim = shape.headDim
     try require(
       q.shape == [q.rows, shape.queryHeads, headDim] && o.shape == q.shape
-        && [64, 96, 128].contains(headDim)
+        && Self.headDims.contains(headDim)
         && logSumExp?.count ?? 0 == (logSumExp == nil ? 0 : q.rows * shape.queryHeads)
         && layer.keys.shape[0] == shape.keyValueHeads && layer.keys.shape[2] == headDim
         && firstPosition >= index.firstPosition && firstPosition + q.rows <= index.keys

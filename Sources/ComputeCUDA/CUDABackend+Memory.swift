@@ -103,6 +103,8 @@ extension CUDABackend {
     switch tensor.type {
     case .float32: try upload(values, to: tensor)
     case .bfloat16: try upload(values.map(\.bfloat16Bits), to: tensor)
+    // Stored keys and values, as they were read before: nothing is rounded.
+    case .float8: try upload(values.map { Double($0).float8Bits }, to: tensor)
     default:
       throw ComputeError.shapeMismatch(
         operation: "write", detail: "\(tensor.type.rawValue) is not written from floats")

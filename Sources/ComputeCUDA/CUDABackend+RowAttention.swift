@@ -10,7 +10,7 @@ extension CUDABackend {
     let rows = positions.count
     try require(
       q.shape == [rows, shape.queryHeads, headDim] && o.shape == q.shape
-        && [64, 96, 128].contains(headDim)
+        && Self.headDims.contains(headDim)
         && logSumExp.map { $0.count == rows * shape.queryHeads } ?? true
         && layer.keys.shape[0] == shape.keyValueHeads && layer.keys.shape[2] == headDim
         && positions.allSatisfy { (0..<layer.count).contains($0) }, "rowAttention",

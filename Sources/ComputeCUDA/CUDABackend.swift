@@ -108,6 +108,22 @@ public final class CUDABackend: Backend {
   /// - Throws: `ComputeError.unavailable` without NVRTC.
   public func prepare() throws { _ = try kernel("add", in: "elementwise.cu") }
 
+  public func requireSupport(of shape: AttentionShape, widths: [Int]) throws {
+    guard Self.headDims.contains(shape.headDim) else {
+      throw ComputeError.unavailable(
+        what: "attention with heads of \(shape.headDim) dimensions on a GPU",
+        remedy: "use --device cpu; a GPU takes heads of 64, 96 or 128")
+    }
+    if let width = widths.first(where: { $0 % 8 != 0 }) {
+      throw ComputeError.unavailable(
+        what: "a model with rows of \(width) numbers on a GPU",
+        remedy: "use --device cpu; a GPU takes multiples of 8")
+    }
+  }
+
+  /// Head sizes that attention kernels are compiled for.
+  static let headDims: Set<Int> = [64, 96, 128]
+
   // MARK: Order and time
 
   public func finish() throws { try device.synchronize() }

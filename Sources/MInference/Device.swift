@@ -45,6 +45,16 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
       ?? .hopper
   }
 
+  /// What whole models on this device are compared with where the reference takes too long: the CPU
+  /// for a GPU, and for the CPU its plainest kernels.
+  package func plainBackend(threads: Int?) throws -> (name: String, backend: any Backend) {
+    if self == .cuda { return ("the CPU in float32", try CPUBackend(threads: threads)) }
+    return (
+      "the CPU's portable kernels in float32",
+      try CPUBackend(threads: threads, instructionSet: .portable, useBLAS: false)
+    )
+  }
+
   /// The backends to verify on this device: one for each instruction set that the processor runs,
   /// and one without BLAS.
   package func variants(threads: Int?) throws -> [(name: String, backend: any Backend)] {

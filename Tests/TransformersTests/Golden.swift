@@ -23,6 +23,8 @@ struct Golden: Sendable, CustomTestStringConvertible {
     "phi3-longrope-within", "phi3-longrope-beyond", "phi3-longrope-older-layout",
     "phi3-longrope-head-dim-96", "phi3-longrope-generate", "glm", "glm4", "chatglm",
     "qwen2-dual-chunk-within", "qwen2-dual-chunk", "seed-oss", "seed-oss-all-biases",
+    "wide-llama", "wide-mistral", "wide-qwen2", "wide-qwen2-window", "wide-qwen2-dual-chunk",
+    "wide-qwen3", "wide-phi3", "wide-glm", "wide-glm4", "wide-chatglm", "wide-seed-oss",
   ].map(Golden.init)
 
   static let folder = String(#filePath.dropLast("Golden.swift".count)) + "Goldens/"

@@ -78,6 +78,17 @@ public struct SparseIndex: Sendable {
     isPart = true
   }
 
+  /// An index that was checked, on another grid of tiles.
+  init(sameAs other: SparseIndex, on tile: TileShape, rowSets: [RowSet]) {
+    firstPosition = other.firstPosition
+    rows = other.rows
+    self.tile = tile
+    self.rowSets = rowSets
+    rowSetOfHead = other.rowSetOfHead
+    resident = nil
+    isPart = other.isPart
+  }
+
   /// Dense causal attention for every head; takes no memory.
   public static func dense(
     firstPosition: Int, rows: Int, heads: Int, tile: TileShape

@@ -21,7 +21,7 @@ extension ReferenceBackend {
 
   public func write(_ values: [Float], to tensor: Tensor) throws {
     try require(
-      tensor.type == .float32 && values.count == tensor.count, "write",
+      [.float32, .bfloat16, .float8].contains(tensor.type) && values.count == tensor.count, "write",
       "\(values.count) values for \(tensor.type) \(tensor.shape)")
     try store(values.map { Double($0) }, in: tensor)
   }

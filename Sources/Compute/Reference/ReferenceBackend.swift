@@ -10,14 +10,31 @@
 /// - keep anything between two calls, or write into a tensor before the whole result is known.
 public final class ReferenceBackend: Backend {
   public let name = "reference"
+  public let activationType: DataType
   private let tile: TileShape
 
-  /// - Parameter tile: what ``tileShape(headDim:)`` answers; any shape gives the same dense results.
-  public init(tile: TileShape = TileShape(rows: 64, columns: 64)) {
+  /// - Parameters:
+  ///   - tile: what ``tileShape(headDim:)`` answers; any shape gives the same dense results.
+  ///   - activationType: what results are rounded to: float32, or bfloat16 for what a device that
+  ///     stores this should compute.
+  public init(
+    tile: TileShape = TileShape(rows: 64, columns: 64), activationType: DataType = .float32
+  ) {
     self.tile = tile
+    self.activationType = activationType
   }
 
   public func tileShape(headDim: Int) -> TileShape { tile }
+
+  public func makeKeyValueStore(
+    layers: Int, extents: [Int], options: KeyValueOptions
+  ) throws -> any KeyValueStore {
+    guard options.type == .float8 else {
+      return try TensorKeyValueStore(
+        layers: layers, extents: extents, options: options, backend: self)
+    }
+    return try ReferenceFloat8Store(layers: layers, extents: extents, backend: self)
+  }
 }
 
 /// Throws ``ComputeError/shapeMismatch(operation:detail:)`` unless `condition` holds.

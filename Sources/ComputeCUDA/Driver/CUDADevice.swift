@@ -1,13 +1,5 @@
 internal import Compute
 
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#else
-  internal import Darwin
-#endif
-
 /// One GPU: its properties, its context, and the streams that this backend works on.
 ///
 /// All kernels run in the order given on one stream; copies between host and device that should run
@@ -38,7 +30,7 @@ final class CUDADevice: @unchecked Sendable {
     }
     var count: Int32 = 0
     try driver.check("cuDeviceGetCount", driver.deviceCount(&count))
-    let ordinal = getenv("MINFERENCE_CUDA_DEVICE").flatMap { Int32(String(cString: $0)) } ?? 0
+    let ordinal = HostSystem.environment("MINFERENCE_CUDA_DEVICE").flatMap { Int32($0) } ?? 0
     guard (0..<count).contains(ordinal) else {
       throw ComputeError.unavailable(
         what: "GPU \(ordinal)",

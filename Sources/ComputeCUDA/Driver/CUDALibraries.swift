@@ -1,13 +1,5 @@
 internal import Compute
 
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#else
-  internal import Darwin
-#endif
-
 /// Where the libraries of the CUDA toolkit are looked for.
 enum CUDALibraries {
   /// A directory to look in first; the toolkit's and the linker's own places follow.
@@ -16,13 +8,8 @@ enum CUDALibraries {
   /// NVRTC looks for its second library where the linker looks, not beside itself: one that is open
   /// already is found.
   private static func openCompanions(in directory: String) {
-    guard let stream = opendir(directory) else { return }
-    defer { closedir(stream) }
-    while let entry = readdir(stream) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if name.hasPrefix("libnvrtc-builtins.so") { _ = dlopen(directory + "/" + name, RTLD_NOW) }
+    for name in HostSystem.entries(of: directory) where name.hasPrefix("libnvrtc-builtins.so") {
+      HostSystem.preload(directory + "/" + name)
     }
   }
 
@@ -30,7 +17,7 @@ enum CUDALibraries {
   static func open(_ name: String) throws -> DynamicLibrary {
     let files = [".13", ".12", ""].map { name + $0 }
     var paths: [String] = []
-    if let directory = getenv(variable).map({ String(cString: $0) }) {
+    if let directory = HostSystem.environment(variable) {
       paths += files.map { directory + "/" + $0 }
       openCompanions(in: directory)
     }

@@ -1,11 +1,3 @@
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#else
-  internal import Darwin
-#endif
-
 /// Compiled kernels on disk, in `$XDG_CACHE_HOME/minference` or `~/.cache/minference`.
 ///
 /// An entry is written to a name of its own and renamed, so that processes that start together see
@@ -15,10 +7,10 @@ package struct KernelCache: Sendable {
   let directory: String?
 
   package init() {
-    if let cache = getenv("XDG_CACHE_HOME"), cache.pointee != 0 {
-      directory = String(cString: cache) + "/minference"
-    } else if let home = getenv("HOME"), home.pointee != 0 {
-      directory = String(cString: home) + "/.cache/minference"
+    if let cache = HostSystem.environment("XDG_CACHE_HOME") {
+      directory = cache + "/minference"
+    } else if let home = HostSystem.environment("HOME") {
+      directory = home + "/.cache/minference"
     } else {
       directory = nil
     }
@@ -30,13 +22,7 @@ package struct KernelCache: Sendable {
 
   /// The code stored under a key; nil if there is none that is whole.
   package func load(_ key: String) -> [UInt8]? {
-    guard let directory, let file = fopen(directory + "/" + key, "rb") else { return nil }
-    defer { fclose(file) }
-    var bytes: [UInt8] = []
-    var part = [UInt8](repeating: 0, count: 1 << 16)
-    while case let count = fread(&part, 1, part.count, file), count > 0 {
-      bytes += part[..<count]
-    }
+    guard let directory, let bytes = HostSystem.read(directory + "/" + key) else { return nil }
     let head = Self.magic.count + 8
     guard bytes.count > head, Array(bytes[..<Self.magic.count]) == Self.magic else { return nil }
     let code = Array(bytes[head...])
@@ -47,27 +33,13 @@ package struct KernelCache: Sendable {
   /// Keeps code under a key. Returns what the user should know if that fails.
   package func store(_ code: [UInt8], as key: String) -> String? {
     guard let directory else { return "kernels are compiled at every start: HOME is not set" }
-    Self.makeDirectory(directory)
-    let path = directory + "/" + key
-    let temporary = path + ".\(getpid()).\(UInt32.random(in: 0 ... .max))"
-    guard let file = fopen(temporary, "wb") else {
-      return "kernels are compiled at every start: \(directory) cannot be written"
-    }
-    let bytes = Self.magic + Self.checksum(code) + code
-    let written = fwrite(bytes, 1, bytes.count, file)
-    guard fclose(file) == 0, written == bytes.count, rename(temporary, path) == 0 else {
-      unlink(temporary)
+    HostSystem.makeDirectory(directory)
+    switch HostSystem.write(Self.magic + Self.checksum(code) + code, to: directory + "/" + key) {
+    case .done: return nil
+    case .notOpened: return "kernels are compiled at every start: \(directory) cannot be written"
+    case .notWhole:
       return "kernels are compiled at every start: \(directory) cannot be written (disk full?)"
     }
-    return nil
-  }
-
-  private static func makeDirectory(_ path: String) {
-    guard access(path, F_OK) != 0 else { return }
-    if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
-      makeDirectory(String(path[..<slash]))
-    }
-    mkdir(path, 0o755)
   }
 
   private static func checksum(_ bytes: [UInt8]) -> [UInt8] {

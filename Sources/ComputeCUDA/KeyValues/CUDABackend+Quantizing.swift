@@ -2,8 +2,10 @@ internal import Compute
 
 /// Keys and values between bfloat16 and float8 (`kv.cu`): stored = value / factor of its head.
 extension CUDABackend {
-  /// Room above the largest number seen, for rows to come: a factor of two costs e4m3 no digits.
-  static let quantizationHeadroom: Float = 2
+  /// Room above the largest number of the first rows, for those to come; what is larger is cut off.
+  /// It costs no digits: numbers down to 1 / 1792 of the largest still have all that e4m3 gives
+  /// (448 / 16 / 2^-6), and smaller ones hardly matter in a product.
+  static let quantizationHeadroom: Float = 16
 
   /// Works out the factors of every head from positions 0 ..< count of a bfloat16 layer.
   func measureScales(of layer: KeyValueLayer, count: Int, for target: KeyValueLayer) throws {

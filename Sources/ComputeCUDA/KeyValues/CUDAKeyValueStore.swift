@@ -58,8 +58,10 @@ final class CUDAKeyValueStore: KeyValueStore {
   func open(
     layer: Int, kept count: Int, count end: Int, for access: KeyValueAccess
   ) throws -> KeyValueLayer {
+    // The first rows decide the factors, however they come.
+    let access = count == 0 && access == .decode ? KeyValueAccess.prefill : access
     self.access = access
-    var stored = try host?.fetch(layer, count: count, after: access == .decode) ?? kept[layer]
+    var stored = try host?.fetch(layer, count: count, after: access != .prefill) ?? kept[layer]
     stored.count = end
     guard access == .prefill, var staging else { return stored }
     if count > 0 { try backend.dequantize(stored, positions: 0..<count, into: staging) }

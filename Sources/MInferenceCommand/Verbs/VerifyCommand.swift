@@ -2,12 +2,38 @@ import ArgumentParser
 import MInference
 import MInferenceEvaluation
 
-/// `minference verify`: every kernel against the reference.
+/// `minference verify`: every kernel, or a whole model, against the reference.
 struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
-    abstract: "Compares every kernel with the reference, over many shapes.",
-    discussion: "Ends with code 1 if a kernel misses its tolerance.")
+    abstract: "Compares every kernel, or a whole model, with the reference.",
+    discussion: """
+      Without --model every kernel over many shapes; with it a checkpoint's logits at every \
+      position: the prompt as a whole and in chunks, token by token from keys and values of every \
+      format, saved and restored, sparse, and the continuation. Ends with code 1 if a kernel or a \
+      way to logits misses its tolerance.
+      """)
+
+  @Option(help: ArgumentHelp("Verify this checkpoint instead of the kernels.", valueName: "dir"))
+  var model: String?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("With --model: tokens of the prompt; 512 if not given.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var tokens: Size?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --model: a UTF-8 file with the prompt; a made-up document if not given.",
+      valueName: "file"))
+  var promptFile: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --model: pattern file; patterns.json of its directory if not given.",
+      valueName: "file"))
+  var patterns: String?
 
   @OptionGroup var device: DeviceArguments
 
@@ -17,7 +43,18 @@ struct VerifyCommand: ParsableCommand {
   @Flag(help: "Print one JSON object.")
   var json = false
 
+  func validate() throws {
+    guard model == nil else {
+      if perf { throw ValidationError("--perf measures kernels; leave out --model or --perf") }
+      return
+    }
+    if tokens != nil || promptFile != nil || patterns != nil {
+      throw ValidationError("--tokens, --prompt-file and --patterns need --model DIR")
+    }
+  }
+
   func run() throws {
+    if let model { return try verify(model: model) }
     if perf {
       let backend = try device.device.makeBackend(threads: device.threads?.value)
       return try StandardOutput.write(

@@ -38,7 +38,7 @@ public enum CacheFileError: Error, CustomStringConvertible, Sendable, Equatable 
     case .tooLong(let file, let tokens, let capacity):
       "\(file): holds \(tokens) tokens and there is room for \(capacity); make room for more"
     case .unsupported(let type):
-      "a cache of \(type) cannot be saved; keep keys and values as bfloat16 (--kv bf16)"
+      "a cache of \(type) cannot be saved; keep keys and values as bf16 or fp8 (--kv)"
     case .nothingToSave:
       "there is nothing to save; read a prompt first"
     }

@@ -8,7 +8,7 @@ import Compute
 /// |---|---|
 /// | 8 | "minfkeys" |
 /// | 4 | format version |
-/// | 4 | number format: 0 float32, 1 bfloat16 |
+/// | 4 | number format: 0 float32, 1 bfloat16, 2 float8 (e4m3) |
 /// | 16 | the model's fingerprint, hexadecimal digits |
 /// | 3 x 4 | layers, key-value heads, head dimension |
 /// | 4 | zero |
@@ -16,12 +16,15 @@ import Compute
 /// | 8 | positions that are kept |
 /// | 8 | token ids |
 /// | 4 each | the token ids: those of the positions, and a last one if it was not read yet |
-/// | ... | of each layer, for every ``blockRows`` positions: keys, then values, [position][head][dim] |
+/// | ... | of each layer of float8: float32 factors, one a head, of the keys, then of the values |
+/// | ... | and of each layer, for every ``blockRows`` positions: keys, then values, [position][head][dim] |
 /// | 8 | FNV-1a of everything before |
 struct CacheFileHeader: Equatable {
   static let magic = Array("minfkeys".utf8)
-  static let version = 1
+  static let version = 2
   static let byteCount = 72
+  /// Number formats in the order of their numbers.
+  static let types: [DataType] = [.float32, .bfloat16, .float8]
   /// Positions whose keys stand before their values.
   static let blockRows = 1024
 
@@ -34,6 +37,12 @@ struct CacheFileHeader: Equatable {
   var count: Int
   var tokens: Int
 
+  /// Numbers of a position's keys.
+  var rowCount: Int { heads * headDim }
+
+  /// Factors of a layer; float8 alone has them.
+  var factorCount: Int { type == .float8 ? 2 * heads : 0 }
+
   /// The whole file's size; nil where it is beyond what can be counted.
   var fileByteCount: Int? {
     var product = 2 * type.byteCount
@@ -44,7 +53,9 @@ struct CacheFileHeader: Equatable {
     }
     let (ids, overflows) = tokens.multipliedReportingOverflow(by: 4)
     let (sum, sumOverflows) = ids.addingReportingOverflow(product)
-    let (all, allOverflows) = sum.addingReportingOverflow(Self.byteCount + 8)
+    // Of numbers that went into the product.
+    let factors = layers &* factorCount &* 4
+    let (all, allOverflows) = sum.addingReportingOverflow(Self.byteCount + 8 + factors)
     return overflows || sumOverflows || allOverflows ? nil : all
   }
 
@@ -54,7 +65,7 @@ struct CacheFileHeader: Equatable {
       withUnsafeBytes(of: number.littleEndian) { bytes += $0 }
     }
     add(UInt32(Self.version))
-    add(UInt32(type == .bfloat16 ? 1 : 0))
+    add(UInt32(Self.types.firstIndex(of: type) ?? 0))
     bytes += fingerprint.utf8
     for number in [layers, heads, headDim, 0] { add(UInt32(number)) }
     for number in [sequenceLength, count, tokens] { add(UInt64(number)) }
@@ -89,11 +100,11 @@ struct CacheFileHeader: Equatable {
     guard version == Self.version else {
       throw CacheFileError.version(file: file, found: version, known: Self.version)
     }
-    switch number(UInt32.self, at: 12) {
-    case 0: type = .float32
-    case 1: type = .bfloat16
-    default: throw CacheFileError.foreign(file: file)
+    let format = number(UInt32.self, at: 12)
+    guard Self.types.indices.contains(Int(format)) else {
+      throw CacheFileError.foreign(file: file)
     }
+    type = Self.types[Int(format)]
     fingerprint = String(decoding: bytes[16..<32], as: UTF8.self)
     layers = Int(number(UInt32.self, at: 32))
     heads = Int(number(UInt32.self, at: 36))

@@ -3,7 +3,7 @@ import Compute
 extension Transformer {
   /// Writes a cache to a file, which is replaced as a whole or not at all.
   ///
-  /// Numbers are written as they are kept, float32 or bfloat16, wherever they lie. What static
+  /// Numbers are written as they are kept, float32, bfloat16 or float8, wherever they lie. What static
   /// patterns remember of the prompt is not written.
   ///
   /// - Parameters:
@@ -16,7 +16,7 @@ extension Transformer {
     guard cache.count > 0, let sequenceLength = cache.sequenceLength else {
       throw CacheFileError.nothingToSave
     }
-    guard cache.type == .float32 || cache.type == .bfloat16 else {
+    guard CacheFileHeader.types.contains(cache.type) else {
       throw CacheFileError.unsupported(type: cache.type.rawValue)
     }
     guard tokens.count == cache.count || tokens.count == cache.count + 1,
@@ -33,17 +33,11 @@ extension Transformer {
     try header.bytes.withUnsafeBytes(writer.write)
     try tokens.map(\.littleEndian).withUnsafeBytes(writer.write)
     for layer in 0..<cache.layerCount {
-      try cache.withLayer(layer, count: cache.count, for: .prefill) { keysAndValues in
+      try cache.withLayer(layer, count: cache.count, for: .transfer) { keysAndValues in
+        try writer.write(factorsOf: keysAndValues, header, backend: backend)
         for rows in blocks(of: cache.count) {
           for tensor in [keysAndValues.keys, keysAndValues.values] {
-            let floats = try elements(of: tensor, at: rows)
-            if cache.type == .float32 {
-              try floats.map(\.bitPattern.littleEndian).withUnsafeBytes(writer.write)
-            } else {
-              // They were bfloat16 before: nothing is rounded.
-              try floats.map { UInt16($0.bitPattern >> 16).littleEndian }
-                .withUnsafeBytes(writer.write)
-            }
+            try writer.write(try elements(of: tensor, at: rows), as: cache.type)
           }
         }
       }
@@ -87,11 +81,12 @@ extension Transformer {
     }
     cache.beginRestoring(sequenceLength: header.sequenceLength)
     for layer in 0..<header.layers {
-      try cache.withLayer(layer, count: header.count, for: .prefill) { keysAndValues in
+      try cache.withLayer(layer, count: header.count, for: .transfer) { keysAndValues in
+        try restoreFactors(of: keysAndValues, header, from: reader, file: file)
         for rows in blocks(of: header.count) {
-          let keys = try readElements(rows: rows.count, header, from: reader)
-          let values = try readElements(rows: rows.count, header, from: reader)
-          try backend.store(k: keys, v: values, in: keysAndValues, firstPosition: rows.lowerBound)
+          let keys = try reader.elements(rows.count * header.rowCount, as: header.type)
+          let values = try reader.elements(rows.count * header.rowCount, as: header.type)
+          try put(keys, values, rows, in: keysAndValues)
         }
       }
     }
@@ -122,30 +117,47 @@ extension Transformer {
     return result
   }
 
-  /// The file's next rows, [rows, heads, dim], as the backend stores them.
-  private func readElements(
-    rows: Int, _ header: CacheFileHeader, from reader: CacheFileReader
-  ) throws -> Tensor {
-    let count = rows * header.heads * header.headDim
-    let floats = try reader.readAll(count * header.type.byteCount).withUnsafeBytes { bytes in
-      (0..<count).map { index in
-        if header.type == .float32 {
-          Float(
-            bitPattern: UInt32(
-              littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)))
-        } else {
-          Float(
-            bitPattern: UInt32(
-              UInt16(
-                littleEndian: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))
-              << 16)
+  /// Stores rows, [position][head][dim], as they were kept.
+  private func put(
+    _ keys: [Float], _ values: [Float], _ positions: Range<Int>, in layer: KeyValueLayer
+  ) throws {
+    let (heads, capacity, dim) = (
+      layer.keys.shape[0], layer.keys.shape[1], layer.keys.shape[2]
+    )
+    guard layer.keys.type == .float8 else {
+      let rows = try [keys, values].map { floats in
+        let tensor = try backend.makeTensor(
+          backend.activationType, [positions.count, heads, dim],
+          purpose: "keys and values from a file")
+        try backend.write(floats, to: tensor)
+        return tensor
+      }
+      return try backend.store(
+        k: rows[0], v: rows[1], in: layer, firstPosition: positions.lowerBound)
+    }
+    // What was divided by the factors once must not be again.
+    for (floats, tensor) in [(keys, layer.keys), (values, layer.values)] {
+      let cells = tensor.reshaped([heads * capacity, dim])
+      for head in 0..<heads {
+        let first = head * capacity + positions.lowerBound
+        var own: [Float] = []
+        for row in 0..<positions.count {
+          let start = (row * heads + head) * dim
+          own += floats[start..<start + dim]
         }
+        try backend.write(own, to: cells.slice(rows: first..<first + positions.count))
       }
     }
-    let tensor = try backend.makeTensor(
-      backend.activationType, [rows, header.heads, header.headDim],
-      purpose: "keys and values from a file")
-    try backend.write(floats, to: tensor)
-    return tensor
+  }
+
+  private func restoreFactors(
+    of layer: KeyValueLayer, _ header: CacheFileHeader, from reader: CacheFileReader, file: String
+  ) throws {
+    guard header.factorCount > 0 else { return }
+    let factors = try reader.elements(header.factorCount, as: .float32)
+    guard let scales = layer.scales, scales.count == factors.count,
+      factors.allSatisfy({ $0.isFinite && $0 > 0 })
+    else { throw CacheFileError.foreign(file: file) }
+    try backend.write(factors, to: scales)
   }
 }

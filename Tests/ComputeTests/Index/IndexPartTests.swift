@@ -59,4 +59,25 @@ struct IndexPartTests {
       #expect(throws: ComputeError.self) { try index.part(positions: positions, heads: [0]) }
     }
   }
+
+  @Test(arguments: [TileShape(rows: 8, columns: 4), TileShape(rows: 4, columns: 2)])
+  func `an index on finer tiles computes the same pairs, and so does a part of it`(
+    fine: TileShape
+  ) throws {
+    let index = try index()
+    for original in [index, try index.restricted(toKeys: 4..<32)] {
+      let other = try original.onTiles(fine)
+      #expect(other.tile == fine && other.isPart == original.isPart)
+      for head in 0..<4 {
+        for query in 16..<61 {
+          for key in 0..<61 {
+            #expect(
+              other.computes(query: query, key: key, head: head)
+                == original.computes(query: query, key: key, head: head))
+          }
+        }
+      }
+    }
+    #expect(throws: ComputeError.self) { try index.onTiles(TileShape(rows: 16, columns: 4)) }
+  }
 }

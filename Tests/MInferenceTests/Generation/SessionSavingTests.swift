@@ -131,7 +131,7 @@ import Testing
         try await refusal(changed(offset), by: session) == .checksum(file: file), "\(offset)")
     }
     #expect(
-      try await refusal(changed(8, 3), by: session) == .version(file: file, found: 2, known: 1))
+      try await refusal(changed(8, 1), by: session) == .version(file: file, found: 3, known: 2))
     #expect(try await refusal(changed(16), by: session) == .model(file: file))
     #expect(try await refusal(changed(32), by: session) == .model(file: file))
     #expect(

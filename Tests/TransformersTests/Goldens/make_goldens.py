@@ -62,6 +62,7 @@ def longrope(pairs, **fields):
 # Phi-3 has no head_dim: it follows from the sizes.
 PHI3 = dict(family="phi3", hidden_size=32, head_dim=None, original_max_position_embeddings=32)
 GLM = dict(num_attention_heads=4, num_key_value_heads=2, attention_bias=True)
+WIDE = dict(head_dim=128, tokens=160)
 GLM_PLAIN = [{"rope_parameters": rope("default", partial_rotary_factor=1.0)}]
 
 
@@ -191,6 +192,29 @@ VARIATIONS = [
     # Seed-OSS: biases of q, k and v, or all of them.
     Variation("seed-oss", family="seed_oss"),
     Variation("seed-oss-all-biases", family="seed_oss", attention_out_bias=True, mlp_bias=True),
+    # The families with heads that a GPU's kernels take, 64, 96 or 128 wide, over more than a tile.
+    Variation("wide-llama", **WIDE, num_hidden_layers=4, num_attention_heads=4, rope_parameters=rope(
+        "llama3", 500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+        original_max_position_embeddings=64), without=PLAIN),
+    Variation("wide-mistral", family="mistral", **WIDE, num_attention_heads=4, sliding_window=80,
+              without=[{"sliding_window": None}]),
+    Variation("wide-qwen2", family="qwen2", **WIDE, num_attention_heads=7, num_hidden_layers=3),
+    Variation("wide-qwen2-window", family="qwen2", **WIDE, use_sliding_window=True,
+              sliding_window=70, max_window_layers=1, num_hidden_layers=3,
+              without=[{"use_sliding_window": False, "sliding_window": None, "layer_types": None}]),
+    Variation("wide-qwen2-dual-chunk", family="qwen2", layout="old", **{**WIDE, "tokens": 330},
+              num_attention_heads=2, file=dict(dual_chunk_attention_config=dict(
+                  chunk_size=96, local_size=32, original_max_position_embeddings=96))),
+    Variation("wide-qwen3", family="qwen3", **WIDE, num_attention_heads=4, num_key_value_heads=2),
+    Variation("wide-phi3", **{**PHI3, "hidden_size": 192}, tokens=160,
+              rope_parameters=longrope(48), without=PLAIN),
+    Variation("wide-glm", family="glm", **{**GLM, **WIDE}, without=GLM_PLAIN),
+    Variation("wide-glm4", family="glm4", **{**GLM, **WIDE}, without=GLM_PLAIN),
+    Variation("wide-chatglm", family="glm", layout="chatglm", **{**GLM, **WIDE},
+              rope_parameters=rope("default", 20000.0, partial_rotary_factor=0.5),
+              without=GLM_PLAIN),
+    Variation("wide-seed-oss", family="seed_oss", **WIDE, num_attention_heads=4,
+              num_hidden_layers=3, attention_out_bias=True, mlp_bias=True),
 ]
 
 

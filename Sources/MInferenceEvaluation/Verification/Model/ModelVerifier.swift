@@ -1,0 +1,161 @@
+public import MInference
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// Compares a whole checkpoint on a device with the reference: logits at every position, by every
+/// way in which they can come about.
+///
+/// The reference is `ReferenceBackend`, which does all arithmetic in Double, where it is fast enough,
+/// else another backend that computes in float32. A device that rounds activations cannot agree to
+/// many digits: what its logits may differ by is measured by rounding on the CPU what the device
+/// rounds (``RoundingBackend``). Ways that hand the same numbers to the same kernels have to agree
+/// bit for bit: keys and values kept by the host, or saved and restored.
+public final class ModelVerifier {
+  let device: Transformer
+  let reference: Transformer
+  let rounded: Transformer?
+  let roundedFloat8: Transformer?
+  let prompt: ModelPrompt
+  let patterns: PatternConfiguration?
+  /// Logits of the reference at every position, [tokens * vocabulary].
+  let expected: [Float]
+  let tolerance: LogitTolerance
+  let float8Tolerance: LogitTolerance
+  var result: ModelVerification
+  let report: (ModelCheck) -> Void
+
+  /// The most multiplications of one reading of the prompt that the reference is given.
+  static let mostReferenceWork = 1_500_000_000
+  /// The most logits that are held at once.
+  static let mostLogits = 1 << 28
+
+  /// - Parameters:
+  ///   - backend: The device.
+  ///   - plain: A backend of the CPU to compare with where the reference would take too long, other
+  ///     than `backend`, and what it is called.
+  ///   - patterns: What the heads of the checkpoint are; nil: nothing is known.
+  ///   - report: Gets every comparison once it is made.
+  /// - Throws: `CheckpointError`, `TransformerError`, `ComputeError` for what the device cannot run
+  ///   at all. A comparison that throws later is a miss.
+  public static func verify(
+    _ checkpoint: Checkpoint, on backend: any Backend, plain: (name: String, backend: any Backend),
+    prompt: ModelPrompt, patterns: PatternConfiguration?,
+    begin: (ModelVerification) -> Void = { _ in },
+    report: @escaping (ModelCheck) -> Void = { _ in }
+  ) throws -> ModelVerification {
+    let verifier = try ModelVerifier(
+      checkpoint, on: backend, plain: plain, prompt: prompt, patterns: patterns, report: report)
+    begin(verifier.result)
+    verifier.checkPrefill()
+    verifier.checkKeyValues()
+    verifier.checkSparse()
+    verifier.checkContinuation()
+    return verifier.result
+  }
+
+  private init(
+    _ checkpoint: Checkpoint, on backend: any Backend, plain: (name: String, backend: any Backend),
+    prompt: ModelPrompt,
+    patterns: PatternConfiguration?, report: @escaping (ModelCheck) -> Void
+  ) throws {
+    let configuration = checkpoint.configuration
+    let vocabulary = configuration.vocabularySize
+    guard prompt.ids.count * vocabulary <= Self.mostLogits else {
+      throw LanguageModelError.promptTooLong(
+        tokens: prompt.ids.count, contextLength: Self.mostLogits / vocabulary)
+    }
+    device = try Transformer(checkpoint: checkpoint, backend: backend)
+    let tile = backend.tileShape(headDim: configuration.headDimension)
+    let isFast = Self.work(configuration, tokens: prompt.ids.count) <= Self.mostReferenceWork
+    func model(_ rounding: RoundingBackend.Rounding) throws -> Transformer {
+      try Transformer(
+        checkpoint: checkpoint,
+        backend: RoundingBackend(
+          plain.backend, rounding: rounding, tile: tile, vocabularySize: vocabulary))
+    }
+    reference =
+      isFast
+      ? try Transformer(checkpoint: checkpoint, backend: ReferenceBackend(tile: tile))
+      : try model(.none)
+    self.prompt = prompt
+    self.patterns = patterns
+    self.report = report
+    expected = try Self.score(reference, prompt.ids)
+    guard backend.activationType == .bfloat16 else {
+      (rounded, roundedFloat8) = (nil, nil)
+      (tolerance, float8Tolerance) = (.float32, .float32)
+      result = ModelVerification(
+        reference: isFast ? "the reference in float64" : plain.name,
+        toleranceSource: "float32 arithmetic")
+      return
+    }
+    let models = try (model(.activations), model(.activationsAndFloat8Cache))
+    (rounded, roundedFloat8) = models
+    tolerance = .rounding(
+      .between(try Self.score(models.0, prompt.ids), expected, width: vocabulary))
+    float8Tolerance = .rounding(
+      .between(try Self.score(models.1, prompt.ids), expected, width: vocabulary))
+    result = ModelVerification(
+      reference: isFast ? "the reference in float64" : plain.name,
+      toleranceSource: "the CPU with activations (and keys and values) rounded as the device's")
+  }
+
+  /// Multiplications of one reading, about.
+  private static func work(_ configuration: ModelConfiguration, tokens: Int) -> Int {
+    let hidden = configuration.hiddenSize
+    let heads = configuration.numAttentionHeads * configuration.headDimension
+    let shared = configuration.numKeyValueHeads * configuration.headDimension
+    let layer = hidden * (2 * heads + 2 * shared + 3 * configuration.intermediateSize)
+    let weights = configuration.numHiddenLayers * layer + hidden * configuration.vocabularySize
+    return tokens * weights + configuration.numHiddenLayers * heads * tokens * tokens
+  }
+
+  // MARK: Helpers of all comparisons
+
+  var ids: [Int32] { prompt.ids }
+  var width: Int { device.vocabularySize }
+
+  /// Makes one comparison; what it throws is a miss.
+  func check(
+    _ name: String, _ tolerance: LogitTolerance,
+    body: () throws -> (values: [Float], expected: ArraySlice<Float>, note: String)
+  ) {
+    let check: ModelCheck
+    do {
+      let (values, expected, note) = try body()
+      check = ModelCheck(
+        name: name, positions: values.count / width,
+        error: .between(values, expected, width: width), tolerance: tolerance, note: note)
+    } catch {
+      check = ModelCheck(
+        name: name, positions: 0, error: .infinite, tolerance: tolerance, note: "\(error)")
+    }
+    result.checks.append(check)
+    report(check)
+  }
+
+  /// Logits of every position from those on that the cache holds.
+  static func score(
+    _ model: Transformer, _ ids: [Int32], _ options: PrefillOptions = PrefillOptions(),
+    cache: KeyValueCache? = nil
+  ) throws -> [Float] {
+    let cache = try cache ?? makeCache(model, ids.count)
+    var all: [Float] = []
+    all.reserveCapacity((ids.count - cache.count) * model.vocabularySize)
+    try model.score(Array(ids[cache.count...]), cache: cache, options: options) { all += $1 }
+    return all
+  }
+
+  /// A cache for so many tokens, and as if the first prompt were as long.
+  static func makeCache(
+    _ model: Transformer, _ tokens: Int, _ keyValues: KeyValueOptions = KeyValueOptions()
+  ) throws -> KeyValueCache {
+    try model.makeCache(capacity: tokens, keyValues: keyValues, sequenceLength: tokens)
+  }
+}

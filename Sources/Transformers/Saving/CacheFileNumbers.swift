@@ -1,0 +1,44 @@
+import Compute
+
+/// Numbers as a cache's file has them: little endian, in the format in which they are kept.
+extension CacheFileWriter {
+  /// The numbers had this format before: nothing is rounded.
+  func write(_ floats: [Float], as type: DataType) throws {
+    switch type {
+    case .bfloat16:
+      try floats.map { UInt16($0.bitPattern >> 16).littleEndian }.withUnsafeBytes(write)
+    case .float8: try floats.map { Double($0).float8Bits }.withUnsafeBytes(write)
+    default: try floats.map(\.bitPattern.littleEndian).withUnsafeBytes(write)
+    }
+  }
+
+  func write(
+    factorsOf layer: KeyValueLayer, _ header: CacheFileHeader, backend: any Backend
+  ) throws {
+    guard header.factorCount > 0 else { return }
+    guard let scales = layer.scales, scales.count == header.factorCount else {
+      throw CacheFileError.unsupported(type: "\(header.type.rawValue) without factors")
+    }
+    try write(try backend.read(scales), as: .float32)
+  }
+}
+
+extension CacheFileReader {
+  /// The next numbers.
+  func elements(_ count: Int, as type: DataType) throws -> [Float] {
+    try readAll(count * type.byteCount).withUnsafeBytes { bytes in
+      func number<Number: FixedWidthInteger>(_: Number.Type, _ index: Int) -> Number {
+        Number(
+          littleEndian: bytes.loadUnaligned(
+            fromByteOffset: index * MemoryLayout<Number>.size, as: Number.self))
+      }
+      return (0..<count).map { index in
+        switch type {
+        case .bfloat16: Float(bitPattern: UInt32(number(UInt16.self, index)) << 16)
+        case .float8: Float(Double(float8Bits: number(UInt8.self, index)))
+        default: Float(bitPattern: number(UInt32.self, index))
+        }
+      }
+    }
+  }
+}
