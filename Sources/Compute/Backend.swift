@@ -89,6 +89,10 @@ public protocol Backend: AnyObject, Sendable {
     logits: Tensor, next: [Int32]
   ) throws -> (likeliest: [Int32], logProbabilities: [Float])
 
+  /// For each row of logits, [rows, vocabulary] float32, the id of the largest one, the lowest of equals;
+  /// nil for a row with NaN or positive infinity, or with negative infinity alone. Waits.
+  func mostLikely(_ logits: Tensor) throws -> [Int32?]
+
   // MARK: Attention
 
   /// Stores rows of keys and values at positions firstPosition ..< firstPosition + rows.
@@ -189,6 +193,20 @@ extension Backend {
   public func finish() throws {}
   public func limitWorkAhead() throws {}
   public func makeStopwatch() -> any WorkStopwatch { HostStopwatch() }
+
+  public func mostLikely(_ logits: Tensor) throws -> [Int32?] {
+    let values = try read(logits)
+    return (0..<logits.rows).map { row in
+      let start = row * logits.rowCount
+      var best = -Float.infinity
+      var id: Int32?
+      for (place, logit) in values[start..<start + logits.rowCount].enumerated() {
+        guard logit < .infinity else { return nil }
+        if logit > best { (best, id) = (logit, Int32(place)) }
+      }
+      return id
+    }
+  }
 
   public func add(_ x: Tensor, to y: Tensor) throws {
     guard x.shape == y.shape else {
