@@ -9,7 +9,7 @@ extension CUDABackend {
         && table.shape[1] % 8 == 0
         && ids.allSatisfy { (0..<Int32(table.rows)).contains($0) }, "embed",
       "\(ids.count) ids, table \(table.shape), x \(x.shape); widths are multiples of 8 on a GPU")
-    try embed(uploaded: uploaded(ids, purpose: "token ids"), table: table, into: x)
+    try embed(uploaded: makeIDs(ids), table: table, into: x)
   }
 
   /// The same for ids that are on the device and known to be rows of the table.
@@ -30,9 +30,13 @@ extension CUDABackend {
     try require(
       x.shape == y.shape && weight.count == width && width % 8 == 0, "rmsNorm",
       "x \(x.shape), weight \(weight.shape), y \(y.shape); widths are multiples of 8 on a GPU")
+    let factors = try twin(of: weight, .float32)
+    guard y.type != .float8 else {
+      return try rmsNorm(x, factors: factors, epsilon: epsilon, quantizedInto: y)
+    }
     var arguments = KernelArguments()
     arguments.add(try address(x, .bfloat16, "rmsNorm"))
-    arguments.add(try address(twin(of: weight, .float32), "rmsNorm"))
+    arguments.add(try address(factors, "rmsNorm"))
     arguments.add(try address(y, .bfloat16, "rmsNorm"))
     arguments.add(Int32(x.rows))
     arguments.add(Int32(width))
@@ -61,6 +65,9 @@ extension CUDABackend {
         && (y.type == .bfloat16 || y.type == .float32), "linear",
       "x \(x.shape), weight \(weight.shape), y \(y.shape)")
     guard x.rows > 0 else { return }
+    if weight.type == .float8 || x.type == .float8 {
+      return try linearFloat8(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
+    }
     let input = try address(x, .bfloat16, "linear")
     let output = try address(y, "linear")
     let matrix = try address(weight, .bfloat16, "linear")
@@ -70,11 +77,12 @@ extension CUDABackend {
       rows: x.rows, outputs: weight.rows, inputs: weight.shape[1], inputStride: x.shape[1],
       outputStride: weight.rows, output: y.type, accumulate: accumulate, hasBias: bias != nil,
       alignment: LinearLayers.alignment(of: [input, output, matrix]))
-    try linearLayers.multiply(shape, x: input, weight: matrix, bias: added, y: output)
+    try linearLayers.multiply(
+      shape, LinearLayers.Operands(x: input, weight: matrix, y: output, bias: added))
   }
 
   /// A small tensor in the type that a kernel wants; converted once.
-  private func twin(of tensor: Tensor, _ type: DataType) throws -> Tensor {
+  func twin(of tensor: Tensor, _ type: DataType) throws -> Tensor {
     guard tensor.type != type else { return tensor }
     guard let memory = tensor.buffer as? DeviceMemory, tensor.byteOffset == 0 else {
       return try converted(tensor, to: type)
