@@ -28,6 +28,10 @@ static const char fp8_cuh[] = {
 #embed "Kernels/fp8.cuh"
     , 0};
 
+static const char fp8_rows_cu[] = {
+#embed "Kernels/fp8_rows.cu"
+    , 0};
+
 static const char hopper_cuh[] = {
 #embed "Kernels/hopper.cuh"
     , 0};
@@ -131,6 +135,7 @@ static const mi_cuda_source kernels[] = {
     {"attention_hopper.cu", attention_hopper_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},
+    {"fp8_rows.cu", fp8_rows_cu},
     {"kv.cu", kv_cu},
     {"merging.cu", merging_cu},
     {"plan.cu", plan_cu},

@@ -78,11 +78,23 @@ public protocol Backend: AnyObject, Sendable {
   /// x: [rows, in]; weight: [out, in] in any type; bias: [out]; y: [rows, out].
   func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool) throws
 
+  /// A matrix of a layer, [out, in], as this backend multiplies by it: the matrix itself, or a
+  /// narrower form that takes its place. Embeddings and output layers stay as they are.
+  func makeLinearWeight(_ weight: Tensor) throws -> Tensor
+
+  /// An uninitialised tensor, [rows, in], for what goes into linear layers with such weights: filled by
+  /// ``rmsNorm(_:weight:epsilon:into:)`` or ``swiGLU(gate:up:into:)`` and read by
+  /// ``linear(_:weight:bias:into:accumulate:)``. Of ``activationType``, or narrower.
+  func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor
+
   /// Turns x in place. x: [rows, heads, headDim]; row r stands at position firstPosition + r.
   func rotate(_ x: Tensor, _ rotary: RotaryEmbedding, firstPosition: Int) throws
 
   /// gate = silu(gate) * up. Both [rows, intermediate].
   func swiGLU(gate: Tensor, up: Tensor) throws
+
+  /// input = silu(gate) * up, all [rows, intermediate], into a tensor of ``makeLinearInput(_:purpose:)``.
+  func swiGLU(gate: Tensor, up: Tensor, into input: Tensor) throws
 
   /// y += x, of equal shapes.
   func add(_ x: Tensor, to y: Tensor) throws
@@ -95,6 +107,10 @@ public protocol Backend: AnyObject, Sendable {
   func scoreTokens(
     logits: Tensor, next: [Int32]
   ) throws -> (likeliest: [Int32], logProbabilities: [Float])
+
+  /// For each row of logits, [rows, vocabulary] float32, the id of the largest one, the lowest of equals;
+  /// nil for a row with NaN or positive infinity, or with negative infinity alone. Waits.
+  func mostLikely(_ logits: Tensor) throws -> [Int32?]
 
   // MARK: Attention
 
@@ -197,6 +213,31 @@ extension Backend {
   public func finish() throws {}
   public func limitWorkAhead() throws {}
   public func makeStopwatch() -> any WorkStopwatch { HostStopwatch() }
+
+  public func makeLinearWeight(_ weight: Tensor) throws -> Tensor { weight }
+
+  public func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor {
+    try makeTensor(activationType, shape, purpose: purpose)
+  }
+
+  public func swiGLU(gate: Tensor, up: Tensor, into input: Tensor) throws {
+    throw ComputeError.shapeMismatch(
+      operation: "swiGLU", detail: "\(name) has no narrow inputs of linear layers")
+  }
+
+  public func mostLikely(_ logits: Tensor) throws -> [Int32?] {
+    let values = try read(logits)
+    return (0..<logits.rows).map { row in
+      let start = row * logits.rowCount
+      var best = -Float.infinity
+      var id: Int32?
+      for (place, logit) in values[start..<start + logits.rowCount].enumerated() {
+        guard logit < .infinity else { return nil }
+        if logit > best { (best, id) = (logit, Int32(place)) }
+      }
+      return id
+    }
+  }
 
   public func add(_ x: Tensor, to y: Tensor) throws {
     guard x.shape == y.shape else {

@@ -12,6 +12,18 @@ package protocol SyntheticBackend: Backend {
   /// Copies all bytes of a tensor to one of the same size.
   func copy(_ x: Tensor, to y: Tensor) throws
 
+  /// Token ids on the device.
+  func makeIDs(_ ids: [Int32]) throws -> Tensor
+
+  /// x[r] = table[ids[r]] for ids of ``makeIDs(_:)``: embedding without the way of the ids to the device.
+  func embed(uploaded ids: Tensor, table: Tensor, into x: Tensor) throws
+
+  /// Ways of the device's library to compute y = x * transpose(weight), in bfloat16 and without an
+  /// epilogue: what linear layers are measured against. At most `count`, what it thinks best first.
+  func bareProducts(
+    _ x: Tensor, weight: Tensor, into y: Tensor, count: Int
+  ) throws -> [() throws -> Void]
+
   /// Fills q, [rows, queryHeads, headDim]: row r of the last 64 positions before `keys` asks for
   /// dimension r of the keys alone; rows before repeat that every 64 positions.
   func injectQueries(

@@ -9,16 +9,20 @@ extension CUDABackend {
         && table.shape[1] % 8 == 0
         && ids.allSatisfy { (0..<Int32(table.rows)).contains($0) }, "embed",
       "\(ids.count) ids, table \(table.shape), x \(x.shape); widths are multiples of 8 on a GPU")
-    let list = try uploaded(ids, purpose: "token ids")
+    try embed(uploaded: makeIDs(ids), table: table, into: x)
+  }
+
+  /// The same for ids that are on the device and known to be rows of the table.
+  package func embed(uploaded ids: Tensor, table: Tensor, into x: Tensor) throws {
     var arguments = KernelArguments()
-    arguments.add(try address(list, "embed"))
+    arguments.add(try address(ids, .int32, "embed"))
     arguments.add(try address(table, .bfloat16, "embed"))
     arguments.add(try address(x, .bfloat16, "embed"))
-    arguments.add(Int32(ids.count))
+    arguments.add(Int32(x.rows))
     arguments.add(Int32(table.shape[1]))
-    try kernel("embed_bf16", in: Self.file).launch(
-      grid: (ElementwiseLaunch.blocks(x.count / 8), 1, 1), block: ElementwiseLaunch.threads,
-      arguments)
+    try kernel("embed", in: Self.file).launch(
+      grid: ((x.rows + EmbeddingLaunch.rows - 1) / EmbeddingLaunch.rows, 1, 1),
+      block: ElementwiseLaunch.threads, arguments)
   }
 
   public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
@@ -26,12 +30,24 @@ extension CUDABackend {
     try require(
       x.shape == y.shape && weight.count == width && width % 8 == 0, "rmsNorm",
       "x \(x.shape), weight \(weight.shape), y \(y.shape); widths are multiples of 8 on a GPU")
+    let factors = try twin(of: weight, .float32)
+    guard y.type != .float8 else {
+      return try rmsNorm(x, factors: factors, epsilon: epsilon, quantizedInto: y)
+    }
     var arguments = KernelArguments()
     arguments.add(try address(x, .bfloat16, "rmsNorm"))
-    arguments.add(try address(twin(of: weight, .float32), "rmsNorm"))
+    arguments.add(try address(factors, "rmsNorm"))
     arguments.add(try address(y, .bfloat16, "rmsNorm"))
     arguments.add(Int32(x.rows))
     arguments.add(Int32(width))
+    if width <= NormLaunch.narrow {
+      let lanes = NormLaunch.lanes(width: width)
+      arguments.add(epsilon)
+      arguments.add(Int32(lanes))
+      return try kernel("rms_norm_narrow", in: Self.file).launch(
+        grid: (ElementwiseLaunch.blocks(x.rows * lanes), 1, 1), block: ElementwiseLaunch.threads,
+        arguments)
+    }
     arguments.add(Int64(width))
     arguments.add(Int64(width))
     arguments.add(epsilon)
@@ -49,6 +65,9 @@ extension CUDABackend {
         && (y.type == .bfloat16 || y.type == .float32), "linear",
       "x \(x.shape), weight \(weight.shape), y \(y.shape)")
     guard x.rows > 0 else { return }
+    if weight.type == .float8 || x.type == .float8 {
+      return try linearFloat8(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
+    }
     let input = try address(x, .bfloat16, "linear")
     let output = try address(y, "linear")
     let matrix = try address(weight, .bfloat16, "linear")
@@ -58,11 +77,12 @@ extension CUDABackend {
       rows: x.rows, outputs: weight.rows, inputs: weight.shape[1], inputStride: x.shape[1],
       outputStride: weight.rows, output: y.type, accumulate: accumulate, hasBias: bias != nil,
       alignment: LinearLayers.alignment(of: [input, output, matrix]))
-    try linearLayers.multiply(shape, x: input, weight: matrix, bias: added, y: output)
+    try linearLayers.multiply(
+      shape, LinearLayers.Operands(x: input, weight: matrix, y: output, bias: added))
   }
 
   /// A small tensor in the type that a kernel wants; converted once.
-  private func twin(of tensor: Tensor, _ type: DataType) throws -> Tensor {
+  func twin(of tensor: Tensor, _ type: DataType) throws -> Tensor {
     guard tensor.type != type else { return tensor }
     guard let memory = tensor.buffer as? DeviceMemory, tensor.byteOffset == 0 else {
       return try converted(tensor, to: type)
@@ -125,8 +145,24 @@ extension CUDABackend {
   }
 }
 
-/// Geometry of `rms_norm`.
-enum NormLaunch {
+/// Geometry of `embed`.
+package enum EmbeddingLaunch {
+  /// Rows in a thread block, a warp each.
+  package static let rows = 8
+}
+
+/// Geometry of `rms_norm` and `rms_norm_narrow`.
+package enum NormLaunch {
+  /// The widest row of `rms_norm_narrow`.
+  package static let narrow = 1024
+
+  /// Threads that norm a narrow row: the power of two at or above width / 8, at most a warp.
+  package static func lanes(width: Int) -> Int {
+    var lanes = 1
+    while lanes < 32, lanes * 8 < width { lanes *= 2 }
+    return lanes
+  }
+
   /// Sixteen elements a thread, in whole warps.
   static func threads(width: Int) -> Int { max(32, min(256, (width / 16 + 31) / 32 * 32)) }
 }

@@ -66,7 +66,11 @@ extension CUDABackend {
     }
     if tensor.type == .float8 {
       let bytes: [UInt8] = try values(of: tensor)
-      return bytes.map { Float(Double(float8Bits: $0)) }
+      let numbers = bytes.map { Float(Double(float8Bits: $0)) }
+      guard let scales = (tensor.buffer as? DeviceMemory)?.rowScales else { return numbers }
+      let factors: [Float] = try values(of: scales)
+      let first = tensor.byteOffset / max(1, tensor.rowCount)
+      return numbers.enumerated().map { $1 * factors[first + $0 / tensor.rowCount] }
     }
     // Slices of narrow types need not lie where the conversion reads sixteen bytes at once.
     if tensor.type == .bfloat16 {

@@ -17,7 +17,9 @@ extension CUDABackend {
       "q \(q.shape), o \(o.shape), \(rows) positions below \(layer.count), keys "
         + "\(layer.keys.shape); head sizes are 64, 96 or 128 on a GPU")
     guard rows > 0 else { return }
-    let list = try uploaded(positions.map(Int32.init), purpose: "positions")
+    // Consecutive rows, as in decoding, need no list, whose way to the device delays the kernel.
+    let areConsecutive = positions.enumerated().allSatisfy { $1 == positions[0] + $0 }
+    let list = areConsecutive ? nil : try uploaded(positions.map(Int32.init), purpose: "positions")
     let isQuantized = layer.keys.type == .float8
     let packed = rows * shape.groupSize
     // Few rows are bound by memory: the warps of a block share out the keys.
@@ -42,7 +44,7 @@ extension CUDABackend {
     try require(
       isQuantized == (layer.scales != nil) && (isQuantized || layer.keys.type == .bfloat16),
       "rowAttention", "keys of \(layer.keys.type.rawValue)")
-    parameters.positions = try address(list, "rowAttention")
+    parameters.positions = try list.map { try address($0, "rowAttention") } ?? 0
     parameters.workspace = try address(workspace, "rowAttention")
     parameters.keys = Int32((positions.max() ?? 0) + 1)
     parameters.kv_head_stride = Int64(layer.capacity * headDim)

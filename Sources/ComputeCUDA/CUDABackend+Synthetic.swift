@@ -31,6 +31,25 @@ extension CUDABackend: SyntheticBackend {
         address(y, "copy"), address(x, "copy"), x.byteCount, device.stream))
   }
 
+  package func makeIDs(_ ids: [Int32]) throws -> Tensor {
+    try uploaded(ids, purpose: "token ids")
+  }
+
+  package func bareProducts(
+    _ x: Tensor, weight: Tensor, into y: Tensor, count: Int
+  ) throws -> [() throws -> Void] {
+    let operands = LinearLayers.Operands(
+      x: try address(x, .bfloat16, "linear"), weight: try address(weight, .bfloat16, "linear"),
+      y: try address(y, .bfloat16, "linear"))
+    let shape = LinearLayers.Shape(
+      rows: x.rows, outputs: weight.rows, inputs: x.rowCount, inputStride: x.rowCount,
+      outputStride: weight.rows, output: .bfloat16, accumulate: false, hasBias: false,
+      alignment: LinearLayers.alignment(of: [operands.x, operands.weight, operands.y]))
+    return try linearLayers.candidates(shape, count: count).map { plan in
+      { try self.linearLayers.multiply(shape, operands, by: plan) }
+    }
+  }
+
   package func injectQueries(
     _ q: Tensor, firstPosition: Int, keys: Int, magnitude: Float
   ) throws {

@@ -27,6 +27,8 @@ public final class CUDABackend: Backend {
   }
 
   let kernels: Kernels
+  /// What linear layers multiply.
+  let linearPrecision: LinearPrecision
 
   /// Rows and keys of the index's tile; a thread block computes two tile rows.
   static let tile = 64
@@ -67,16 +69,29 @@ public final class CUDABackend: Backend {
   /// Opens the first GPU, or the one that MINFERENCE_CUDA_DEVICE names.
   ///
   /// - Throws: `ComputeError.unavailable` without driver, GPU, NVRTC or cuBLASLt.
-  public init(rowBlock: Int = 16384, kernels: Kernels = .hopper) throws {
+  public init(
+    rowBlock: Int = 16384, kernels: Kernels = .hopper, linear: LinearPrecision = .bf16
+  ) throws {
     self.kernels = kernels
+    linearPrecision = linear
     device = try CUDADevice()
     library = KernelLibrary(device: device)
     linearLayers = try LinearLayers(device: device)
     self.rowBlock = rowBlock
+    if linear == .fp8, !hasFloat8Linear {
+      throw ComputeError.unavailable(
+        what: "linear layers in fp8 on \(deviceName) with cuBLASLt \(linearLayers.version)",
+        remedy: "they need a Hopper GPU (sm_90) and cuBLAS of CUDA 12.9 or later; "
+          + "leave out --linear fp8")
+    }
   }
 
   /// Whether an NVIDIA driver is installed, with or without a GPU that it may use.
   public static var hasDriver: Bool { CUDADriver.isInstalled }
+
+  /// Whether linear layers can be computed in ``LinearPrecision/fp8``: a Hopper GPU, and cuBLASLt 12.9 or
+  /// later.
+  public var hasFloat8Linear: Bool { linearLayers.multipliesFloat8 }
 
   /// The GPU's name and architecture: "NVIDIA H100 80GB HBM3 (sm_90)".
   public var deviceName: String { "\(device.name) (sm_\(device.architecture))" }

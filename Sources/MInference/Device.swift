@@ -19,18 +19,25 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
 
   /// A backend for this device.
   ///
-  /// - Parameter threads: CPU threads to compute on; nil for one on every processor.
+  /// - Parameters:
+  ///   - threads: CPU threads to compute on; nil for one on every processor.
+  ///   - linear: What linear layers of a GPU multiply.
   /// - Throws: `ComputeError.unavailable` if this build or this machine lacks it.
-  public func makeBackend(threads: Int? = nil) throws -> any Backend {
+  public func makeBackend(
+    threads: Int? = nil, linear: LinearPrecision = .bf16
+  ) throws -> any Backend {
     switch self {
-    case .cpu: return try CPUBackend(threads: threads)
-    case .cuda: return try CUDABackend(kernels: Self.cudaKernels)
+    case .cpu:
+      guard linear == .bf16 else { throw Self.noFloat8Linear }
+      return try CPUBackend(threads: threads)
+    case .cuda: return try CUDABackend(kernels: Self.cudaKernels, linear: linear)
     case .auto:
       do {
-        let backend = try CUDABackend(kernels: Self.cudaKernels)
+        let backend = try CUDABackend(kernels: Self.cudaKernels, linear: linear)
         try backend.prepare()
         return backend
       } catch {
+        guard linear == .bf16 else { throw CUDABackend.hasDriver ? error : Self.noFloat8Linear }
         // A machine without an NVIDIA driver was never meant to compute on one; with a driver, what
         // is missing beside it is worth a word.
         let notice = CUDABackend.hasDriver ? ["computing on the CPU: \(error)"] : []
@@ -38,6 +45,10 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
       }
     }
   }
+
+  private static let noFloat8Linear = ComputeError.unavailable(
+    what: "fp8 for linear layers on the CPU",
+    remedy: "leave out --linear fp8, or use --device cuda on a Hopper GPU")
 
   /// MINFERENCE_CUDA_KERNELS=portable keeps to the kernels that every GPU runs.
   private static var cudaKernels: CUDABackend.Kernels {
@@ -56,13 +67,19 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   }
 
   /// The backends to verify on this device: one for each instruction set that the processor runs,
-  /// and one without BLAS.
+  /// and one without BLAS; of a GPU, one for each kind of kernels and of linear layers that it has.
   package func variants(threads: Int?) throws -> [(name: String, backend: any Backend)] {
     if self == .cuda {
       let backend = try CUDABackend(kernels: .portable)
       let name = backend.deviceName
-      guard backend.hasOwnKernels else { return [(name, backend)] }
-      return [(name, backend), (name + ", Hopper", try CUDABackend(kernels: .hopper))]
+      var variants: [(name: String, backend: any Backend)] = [(name, backend)]
+      if backend.hasOwnKernels {
+        variants.append((name + ", Hopper", try CUDABackend(kernels: .hopper)))
+      }
+      if backend.hasFloat8Linear {
+        variants.append((name + ", linear fp8", try CUDABackend(linear: .fp8)))
+      }
+      return variants
     }
     var variants: [(name: String, backend: any Backend)] = []
     for set in InstructionSet.available {

@@ -3,7 +3,7 @@ import Compute
 
 /// A linear layer's tensors.
 struct Projection: Sendable {
-  /// [outputs, inputs], in the type of the file.
+  /// [outputs, inputs], in the type of the file, or as the backend multiplies by it.
   let weight: Tensor
   /// [outputs] float32.
   let bias: Tensor?
@@ -39,8 +39,8 @@ struct DecoderLayer: Sendable {
 
 /// All weights of a decoder.
 ///
-/// Matrices stay where they are mapped, in the type of the file; norms and biases, which are small,
-/// are copied to float32.
+/// Matrices stay where they are mapped, in the type of the file, but for those of layers on a backend
+/// that multiplies by something narrower; norms and biases, which are small, are copied to float32.
 struct DecoderWeights: Sendable {
   /// [vocabulary, hidden]
   let embedding: Tensor
@@ -49,6 +49,9 @@ struct DecoderWeights: Sendable {
   let norm: Tensor
   /// [vocabulary, hidden]; the embedding itself when the two are tied.
   let output: Projection
+
+  /// Whether layers multiply in eight bits.
+  var isNarrow: Bool { layers.first?.q.weight.type == .float8 }
 
   /// Throws on a tensor that is missing, misshapen, or not finite.
   init(
@@ -120,7 +123,7 @@ private struct WeightReader {
     _ name: String, _ outputs: Int, _ inputs: Int, biased: Bool
   ) throws -> Projection {
     Projection(
-      weight: try matrix(name + ".weight", outputs, inputs),
+      weight: try backend.makeLinearWeight(matrix(name + ".weight", outputs, inputs)),
       bias: biased ? try vector(name + ".bias", outputs) : nil)
   }
 

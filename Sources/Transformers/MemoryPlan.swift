@@ -38,10 +38,13 @@ public struct MemoryPlan: Sendable, Equatable {
     public var activationBytes: Int
     /// Rows that are worked on at once.
     public var rowBlock: Int
+    /// Whether what goes into linear layers is kept in eight bits beside the activations.
+    public var hasNarrowInputs: Bool
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
-      attention: AttentionShape, activationBytes: Int, rowBlock: Int
+      attention: AttentionShape, activationBytes: Int, rowBlock: Int,
+      hasNarrowInputs: Bool = false
     ) {
       self.layers = layers
       self.hiddenSize = hiddenSize
@@ -50,6 +53,7 @@ public struct MemoryPlan: Sendable, Equatable {
       self.attention = attention
       self.activationBytes = activationBytes
       self.rowBlock = rowBlock
+      self.hasNarrowInputs = hasNarrowInputs
     }
   }
 
@@ -93,13 +97,17 @@ public struct MemoryPlan: Sendable, Equatable {
       block
       * (sizes.hiddenSize + width + 2 * shape.keyValueHeads * shape.headDim
         + 2 * sizes.intermediateSize)
+    // Inputs of the four kinds of projections, with a factor a row.
+    let inputs =
+      sizes.hasNarrowInputs ? block * (sizes.hiddenSize + width + sizes.intermediateSize + 16) : 0
     // Two tables of sums, and the partial results, of every head.
     let estimation = shape.queryHeads * tokens * 9
     self.keyValues = keyValues
     keyValueBytes = sizes.layers * stored
     hostBytes = keyValues.place == .host ? keyValueBytes : 0
     deviceBytes =
-      kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + estimation
+      kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + inputs
+      + estimation
       + 4 * sizes.vocabularySize + Self.reserve
   }
 
@@ -175,7 +183,7 @@ extension Transformer {
         layers: decoder.layers, hiddenSize: decoder.hiddenSize,
         intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
         attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
-        rowBlock: backend.rowBlock),
+        rowBlock: backend.rowBlock, hasNarrowInputs: weights.isNarrow),
       tokens: tokens, chunk: chunk, wanted: wanted,
       available: MemoryPlan.Available(
         deviceBytes: available.device, hostBytes: available.host))

@@ -4,8 +4,10 @@ import Compute
 /// and every layer: memory is bounded by the block, not by the prompt.
 struct RowWorkspace {
   let rows: Int
-  /// [rows, hidden]
+  /// [rows, hidden]; goes into linear layers
   private let normed: Tensor
+  /// [rows, hidden]; a layer's output that is normed before it is added
+  private let output: Tensor
   /// [rows, queryHeads, headDim]; queries, then, in place, the attention output
   private let q: Tensor
   /// [rows, keyValueHeads, headDim]
@@ -14,6 +16,8 @@ struct RowWorkspace {
   /// [rows, intermediate]
   private let gate: Tensor
   private let up: Tensor
+  /// [rows, intermediate]; goes into a linear layer. nil: the gates' place serves.
+  private let product: Tensor?
 
   init(rows: Int, configuration: DecoderConfiguration, backend: any Backend) throws {
     let shape = configuration.attention[0]
@@ -22,7 +26,13 @@ struct RowWorkspace {
         backend.activationType, [rows] + extents, purpose: "activations of \(rows) rows")
     }
     self.rows = rows
-    normed = try tensor(configuration.hiddenSize)
+    func input(_ width: Int) throws -> Tensor {
+      try backend.makeLinearInput([rows, width], purpose: "activations of \(rows) rows")
+    }
+    normed = try input(configuration.hiddenSize)
+    let isNarrow = normed.type != backend.activationType
+    output = isNarrow ? try tensor(configuration.hiddenSize) : normed
+    product = isNarrow ? try input(configuration.intermediateSize) : nil
     q = try tensor(shape.queryHeads, shape.headDim)
     k = try tensor(shape.keyValueHeads, shape.headDim)
     v = try tensor(shape.keyValueHeads, shape.headDim)
@@ -38,6 +48,8 @@ struct RowWorkspace {
     v = whole.v.slice(rows: 0..<rows)
     gate = whole.gate.slice(rows: 0..<rows)
     up = whole.up.slice(rows: 0..<rows)
+    output = whole.output.slice(rows: 0..<rows)
+    product = whole.product?.slice(rows: 0..<rows)
   }
 
   /// The first `rows` rows of every tensor.
@@ -106,14 +118,19 @@ extension RowWorkspace.Step {
     try normalize(hidden, layer.postAttentionNorm)
     try project(workspace.normed, layer.gate, into: workspace.gate)
     try project(workspace.normed, layer.up, into: workspace.up)
-    try backend.swiGLU(gate: workspace.gate, up: workspace.up)
+    if let product = workspace.product {
+      try backend.swiGLU(gate: workspace.gate, up: workspace.up, into: product)
+    } else {
+      try backend.swiGLU(gate: workspace.gate, up: workspace.up)
+    }
     try addProjection(
-      of: workspace.gate, layer.down, norm: layer.feedForwardOutputNorm, to: hidden)
+      of: workspace.product ?? workspace.gate, layer.down, norm: layer.feedForwardOutputNorm,
+      to: hidden)
   }
 
-  private func normalize(_ hidden: Tensor, _ weight: Tensor) throws {
+  private func normalize(_ x: Tensor, _ weight: Tensor, into y: Tensor? = nil) throws {
     try backend.rmsNorm(
-      hidden, weight: weight, epsilon: configuration.normEpsilon, into: workspace.normed)
+      x, weight: weight, epsilon: configuration.normEpsilon, into: y ?? workspace.normed)
   }
 
   /// Norm over each head of x, [rows, heads, headDim], in place.
@@ -128,9 +145,9 @@ extension RowWorkspace.Step {
     of x: Tensor, _ projection: Projection, norm: Tensor?, to hidden: Tensor
   ) throws {
     guard let norm else { return try project(x, projection, into: hidden, accumulate: true) }
-    try project(x, projection, into: workspace.normed)
-    try normalize(workspace.normed, norm)
-    try backend.add(workspace.normed, to: hidden)
+    try project(x, projection, into: workspace.output)
+    try normalize(workspace.output, norm, into: workspace.output)
+    try backend.add(workspace.output, to: hidden)
   }
 
   private func project(

@@ -6,6 +6,23 @@ extension Transformer {
   /// - Throws: ``TransformerError`` when the id, the context or the cache does not allow it; the cache
   ///   is then as before.
   public func decode(_ id: Int32, cache: KeyValueCache) throws -> [Float] {
+    try logits(of: hiddenState(of: id, cache: cache))
+  }
+
+  /// The same, and of the logits only the id of the largest, the lowest of equals: on a device with memory
+  /// of its own four bytes come back instead of a vocabulary.
+  ///
+  /// - Throws: ``TransformerError/invalidLogits(problem:)`` besides.
+  public func decodeMostLikely(_ id: Int32, cache: KeyValueCache) throws -> Int32 {
+    let logits = try makeLogits(of: hiddenState(of: id, cache: cache))
+    if let id = try backend.mostLikely(logits).first ?? nil { return id }
+    let values = try backend.read(logits)
+    try Sampler.validate(values)
+    return Sampler.mostLikely(values)
+  }
+
+  /// [1, hidden] behind the last layer, for a token that is added to the cache.
+  private func hiddenState(of id: Int32, cache: KeyValueCache) throws -> Tensor {
     try validate([id], for: cache)
     let position = cache.count
     let rotary = rotaryEmbedding(of: cache, adding: 1)
@@ -30,6 +47,6 @@ extension Transformer {
       try step.addFeedForward(to: hidden)
     }
     cache.count = position + 1
-    return try logits(of: hidden)
+    return hidden
   }
 }

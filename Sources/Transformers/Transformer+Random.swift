@@ -39,7 +39,8 @@ extension DecoderWeights {
     }
     func projection(_ outputs: Int, _ inputs: Int, biased: Bool) throws -> Projection {
       Projection(
-        weight: try matrix(outputs, inputs), bias: biased ? try vector(outputs, 0) : nil)
+        weight: try backend.makeLinearWeight(matrix(outputs, inputs)),
+        bias: biased ? try vector(outputs, 0) : nil)
     }
     let hidden = configuration.hiddenSize
     let width = configuration.intermediateSize

@@ -25,6 +25,22 @@ import Testing
     #expect(rows.contains("dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128)"))
   }
 
+  @Test func `rows and threads of the kernels beside attention`() throws {
+    let elementwise = try text(of: "elementwise.cu")
+    #expect(elementwise.contains("rows = \(EmbeddingLaunch.rows);"))
+    #expect(elementwise.contains("rows of at most \(NormLaunch.narrow) "))
+    // Every lane keeps four pieces of eight.
+    #expect(NormLaunch.lanes(width: NormLaunch.narrow) * 4 * 8 == NormLaunch.narrow)
+    for (width, lanes) in [(8, 1), (16, 2), (64, 8), (80, 16), (128, 16), (256, 32), (384, 32)] {
+      #expect(NormLaunch.lanes(width: width) == lanes)
+    }
+    #expect(try text(of: "sampling.cu").contains("threads = \(SamplingLaunch.threads);"))
+    #expect(try text(of: "fp8_rows.cu").contains("threads = 1024;"))
+    for (width, threads) in [(16, 32), (4096, 128), (14336, 448), (18944, 608), (65536, 1024)] {
+      #expect(QuantizationLaunch.threads(width: width) == threads)
+    }
+  }
+
   @Test func `parameter structs have the sizes that the kernels expect`() {
     #expect(MemoryLayout<mi_head_plan>.stride == 64)
     #expect(MemoryLayout<mi_head_budget>.stride == 16)

@@ -36,6 +36,17 @@ import Transformers
     #expect(large.keyValues == KeyValueOptions(type: .float8, place: .device))
   }
 
+  @Test func `narrow inputs of linear layers take room beside the activations`() throws {
+    var sizes = Self.sizes
+    sizes.hasNarrowInputs = true
+    let available = MemoryPlan.Available(deviceBytes: 60 << 30, hostBytes: 0)
+    let narrow = try MemoryPlan(
+      sizes, tokens: 131_072, chunk: nil, wanted: KeyValueOptions(), available: available)
+    let more = narrow.deviceBytes - (try plan(131_072, gibibytes: 60)).deviceBytes
+    // A byte for each of the widths 4096, 4096 and 14336, and factors.
+    #expect((16384 * 22528)...(16384 * 22560) ~= more)
+  }
+
   @Test func `what the user wants stands, or is refused`() throws {
     let host = try plan(
       4096, gibibytes: 60, host: 0, wanted: KeyValueOptions(type: .bfloat16, place: .host))

@@ -16,6 +16,13 @@ struct Flat {
   static constexpr int threads = 256;
 };
 
+/// A warp copies a row, and has half a kilobyte a thread under way: a row's address is known only once
+/// its id has come, and rows lie anywhere.
+struct Embedding {
+  static constexpr int rows = 8;
+  static constexpr int batch = 8;
+};
+
 struct Norm {
   static constexpr int threads = 256;
   /// 16-byte pieces of a row that a thread keeps between the two passes.
@@ -29,19 +36,6 @@ struct Rotation {
 };
 
 __device__ __forceinline__ unsigned flatIndex() { return blockIdx.x * Flat::threads + threadIdx.x; }
-
-template <typename Table>
-__device__ __forceinline__ void embedRows(
-    const int* ids, const typename Table::Element* table, bf16* x, int rows, int hidden) {
-  const unsigned pieces = (unsigned)hidden / 8;
-  const unsigned item = flatIndex();
-  if (item >= (unsigned)rows * pieces) return;
-  const unsigned row = item / pieces;
-  const unsigned piece = item - row * pieces;
-  float values[8];
-  Table::load8(table + (long long)ids[row] * hidden + piece * 8, values);
-  AsBf16::store8(x + (long long)row * hidden + piece * 8, values);
-}
 
 template <typename From, typename To>
 __device__ __forceinline__ void convertElements(
@@ -58,22 +52,31 @@ __device__ __forceinline__ void convertElements(
 
 }  // namespace
 
-// x[r] = table[ids[r]], rounded to bf16. ids: [rows], each inside the vocabulary; table: [vocabulary]
-// [hidden]; x: [rows][hidden]. Grid: blocks(rows * hidden / 8).
-// Parameters: ids, table, x, int rows, int hidden.
-#define EMBED(NAME, FORMAT)                                                       \
-  extern "C" __global__ void __launch_bounds__(256) NAME(                         \
-      const int* ids, const FORMAT::Element* table, bf16* x, int rows, int hidden) { \
-    embedRows<FORMAT>(ids, table, x, rows, hidden);                               \
+// x[r] = table[ids[r]]. ids: [rows], each inside the vocabulary; table: [vocabulary][hidden] and x:
+// [rows][hidden], bf16. Grid: (rows + 7) / 8. Parameters: ids, table, x, int rows, int hidden.
+extern "C" __global__ void __launch_bounds__(256) embed(
+    const int* ids, const bf16* table, bf16* x, int rows, int hidden) {
+  const int row = blockIdx.x * Embedding::rows + (threadIdx.x >> 5);
+  if (row >= rows) return;
+  const int pieces = hidden / 8;
+  const uint4* from = (const uint4*)(table + (long long)ids[row] * hidden);
+  uint4* to = (uint4*)(x + (long long)row * hidden);
+  for (int first = threadIdx.x & 31; first < pieces; first += Embedding::batch * 32) {
+    uint4 kept[Embedding::batch];
+#pragma unroll
+    for (int i = 0; i < Embedding::batch; ++i) {
+      if (first + i * 32 < pieces) kept[i] = from[first + i * 32];
+    }
+#pragma unroll
+    for (int i = 0; i < Embedding::batch; ++i) {
+      if (first + i * 32 < pieces) to[first + i * 32] = kept[i];
+    }
   }
-EMBED(embed_bf16, AsBf16)
-EMBED(embed_fp16, AsFp16)
-EMBED(embed_fp32, AsFp32)
-#undef EMBED
+}
 
 // y[r] = x[r] / sqrt(mean(x[r]^2) + epsilon) * weight. x, y: [rows][width] with row strides; y may be
 // x. weight: [width] fp32. Grid: rows. Block: a multiple of 32 up to 256; best is width / 16 rounded
-// up to a multiple of 32, at most 256. Rows up to 256 wide are faster as one head of rms_norm_heads.
+// up to a multiple of 32, at most 256. Rows up to 1024 wide are faster by rms_norm_narrow.
 // Parameters: x, weight, y, int rows, int width, long long xStride, long long yStride, float epsilon.
 extern "C" __global__ void __launch_bounds__(256) rms_norm(
     const bf16* x, const float* weight, bf16* y, int rows, int width, long long xStride,
@@ -126,36 +129,45 @@ extern "C" __global__ void __launch_bounds__(256) rms_norm(
   }
 }
 
-// The same over each head's vector: x, y: [rows][heads][headDim] with row strides; y may be x; weight:
-// [headDim] fp32, shared by all heads; headDim <= 256. A vector is normed by `lanes` threads, the power
-// of two at or above headDim / 8. Grid: blocks(rows * heads * lanes).
-// Parameters: x, weight, y, int rows, int heads, int headDim, long long xStride, long long yStride,
-// float epsilon, int lanes.
-extern "C" __global__ void __launch_bounds__(256) rms_norm_heads(
-    const bf16* x, const float* weight, bf16* y, int rows, int heads, int headDim,
-    long long xStride, long long yStride, float epsilon, int lanes) {
-  const unsigned item = flatIndex();
-  const unsigned vector = item / (unsigned)lanes;
-  const unsigned piece = item - vector * lanes;
-  const unsigned row = vector / (unsigned)heads;
-  const unsigned head = vector - row * heads;
-  const bool isActive = row < (unsigned)rows && piece * 8 < (unsigned)headDim;
-  const long long place = (long long)head * headDim + piece * 8;
-  float values[8] = {};
-  if (isActive) AsBf16::load8(x + row * xStride + place, values);
+// The same for rows of at most 1024 (heads, small models), dense: `lanes` threads norm a row, the power
+// of two at or above width / 8, at most 32. Grid: blocks(rows * lanes).
+// Parameters: x, weight, y, int rows, int width, float epsilon, int lanes.
+extern "C" __global__ void __launch_bounds__(256) rms_norm_narrow(
+    const bf16* x, const float* weight, bf16* y, int rows, int width, float epsilon, int lanes) {
+  const unsigned row = flatIndex() / (unsigned)lanes;
+  const int lane = threadIdx.x & (lanes - 1);
+  const int pieces = row < (unsigned)rows ? width / 8 : 0;
+  x += (long long)row * width;
+  y += (long long)row * width;
+  uint4 kept[Norm::kept];
+#pragma unroll
+  for (int i = 0; i < Norm::kept; ++i) {
+    if (lane + i * lanes < pieces) kept[i] = ((const uint4*)x)[lane + i * lanes];
+  }
   float squares = 0;
 #pragma unroll
-  for (int j = 0; j < 8; ++j) squares += values[j] * values[j];
+  for (int i = 0; i < Norm::kept; ++i) {
+    if (lane + i * lanes >= pieces) continue;
+    float values[8];
+    AsBf16::unpack(kept[i], values);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) squares += values[j] * values[j];
+  }
   for (int step = lanes / 2; step > 0; step >>= 1) {
     squares += __shfl_xor_sync(allLanes, squares, step);
   }
-  if (!isActive) return;
-  const float scale = 1.0f / sqrtf(squares / (float)headDim + epsilon);
-  float weights[8];
-  AsFp32::load8(weight + piece * 8, weights);
+  const float scale = 1.0f / sqrtf(squares / (float)width + epsilon);
 #pragma unroll
-  for (int j = 0; j < 8; ++j) values[j] *= scale * weights[j];
-  AsBf16::store8(y + row * yStride + place, values);
+  for (int i = 0; i < Norm::kept; ++i) {
+    const int piece = lane + i * lanes;
+    if (piece >= pieces) continue;
+    float values[8], weights[8];
+    AsBf16::unpack(kept[i], values);
+    AsFp32::load8(weight + piece * 8, weights);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) values[j] *= scale * weights[j];
+    AsBf16::store8(y + piece * 8, values);
+  }
 }
 
 namespace {

@@ -32,7 +32,7 @@ struct RowAttentionParameters {
   const void* v;
   const float* keyScales;    ///< [kvHeads], e4m3 only
   const float* valueScales;  ///< [kvHeads], e4m3 only
-  const int* positions;      ///< [rows], device memory, any order; ascending is fastest
+  const int* positions;      ///< [rows], device memory, any order; ascending is fastest. Null: consecutive, the last one keys - 1
   float* workspace;
   long long kvHeadStride;    ///< elements
   int rows;
@@ -69,6 +69,10 @@ template <int D, int bytes, int rowWarps> struct RowTile {
   }
 };
 
+__device__ __forceinline__ int positionOf(const RowAttentionParameters& a, int row) {
+  return a.positions == nullptr ? a.keys - a.rows + row : a.positions[row];
+}
+
 template <int D, int bytes, int rowWarps>
 __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   using T = RowTile<D, bytes, rowWarps>;
@@ -85,7 +89,7 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   int least = 0x7fffffff, most = -1;
   const bool known = rowWarps == 1 && a.keys > 0 && a.window == 0x7fffffff;
   for (int r = firstRow + lane; r <= lastRow; r += warpSize) {
-    const int position = a.positions[r];
+    const int position = positionOf(a, r);
     least = minimum(least, position);
     most = maximum(most, position);
   }
@@ -143,7 +147,7 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
     const int packed = firstPacked + (rowWarps == 1 ? 0 : warp * 16) + (lane >> 2) + i * 8;
     const bool valid = packed < packedRows;
     const int r = valid ? packed / a.groupSize : 0, member = valid ? packed % a.groupSize : 0;
-    position[i] = valid ? a.positions[r] : -1;
+    position[i] = valid ? positionOf(a, r) : -1;
     const bf16* from = a.q + (long long)r * a.qStride + (kvHead * a.groupSize + member) * D;
     if (bytes == 2) {
 #pragma unroll

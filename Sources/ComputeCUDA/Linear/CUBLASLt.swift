@@ -25,6 +25,8 @@ struct CUBLASLt: @unchecked Sendable {
       Handle, Handle, UnsafeRawPointer, UInt64, Handle, UInt64, Handle, UnsafeRawPointer, UInt64,
       Handle, UInt64, Handle, UnsafeRawPointer?, UInt64, Int, Handle
     ) -> Int32
+  /// 120900 for 12.9.
+  let version: Int
   private let statusName: @convention(c) (Int32) -> UnsafePointer<CChar>?
 
   /// Opens the library. Throws `ComputeError.unavailable` if it is missing.
@@ -49,6 +51,8 @@ struct CUBLASLt: @unchecked Sendable {
     heuristic = try function("cublasLtMatmulAlgoGetHeuristic")
     matmul = try function("cublasLtMatmul")
     statusName = try function("cublasLtGetStatusName")
+    let getVersion: @convention(c) () -> Int = try function("cublasLtGetVersion")
+    version = getVersion()
   }
 
   func check(_ call: String, _ code: Int32) throws {

@@ -8,6 +8,8 @@ final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
   let byteCount: Int
   /// The same numbers in another format, once someone has wanted them (biases).
   var twin: Tensor?
+  /// The factor of each row, float32, where the numbers are rows of float8.
+  var rowScales: Tensor?
 
   /// - Throws: `ComputeError.outOfMemory`; memory behind the size is up to 256 bytes larger.
   init(_ byteCount: Int, on device: CUDADevice, purpose: String) throws {

@@ -1,5 +1,5 @@
 public import Checkpoints
-import Compute
+public import Compute
 public import SparseAttention
 public import Tokenizers
 public import Transformers
@@ -14,7 +14,7 @@ public import Transformers
 ///
 /// A model never changes: any number of sessions may run on it at once.
 public final class LanguageModel: Sendable {
-  /// As given to ``load(directory:device:threads:patterns:chatTemplate:)``.
+  /// As given to ``load(directory:device:threads:linear:patterns:chatTemplate:)``.
   public let directory: String
   public let tokenizer: Tokenizer
   public let transformer: Transformer
@@ -24,8 +24,8 @@ public final class LanguageModel: Sendable {
   public let patterns: PatternConfiguration?
   /// Where ``patterns`` came from.
   package let patternSource: PatternSource
-  /// Sixteen hexadecimal digits that tell apart models whose keys and values differ: by weights or by
-  /// configuration.
+  /// Sixteen hexadecimal digits that tell apart models whose keys and values differ: by weights, by
+  /// configuration, or by what linear layers multiply.
   public let fingerprint: String
   /// A chat template that was given in place of the checkpoint's.
   private let chatTemplate: ChatTemplate?
@@ -33,26 +33,29 @@ public final class LanguageModel: Sendable {
   public let notices: [String]
 
   /// Loads a checkpoint directory. Blocks the calling thread while weights are checked; from a task
-  /// use ``load(directory:device:threads:patterns:chatTemplate:)``.
+  /// use ``load(directory:device:threads:linear:patterns:chatTemplate:)``.
   ///
   /// - Parameters:
   ///   - directory: config.json, *.safetensors, tokenizer.json, and what else Hugging Face puts there.
   ///   - threads: CPU threads to compute on; nil for one on every processor.
+  ///   - linear: What linear layers of a GPU multiply.
   ///   - patterns: A pattern file; nil for `patterns.json` of the directory, or a file there that the
   ///     authors of MInference published for this model, or the budgets in its config.json.
   ///   - chatTemplate: A file with a chat template in place of the checkpoint's.
   /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
   ///   ``LanguageModelError``; every description is one line that names the file.
   public init(
-    directory: String, device: Device = .auto, threads: Int? = nil, patterns: String? = nil,
-    chatTemplate: String? = nil
+    directory: String, device: Device = .auto, threads: Int? = nil,
+    linear: LinearPrecision = .bf16, patterns: String? = nil, chatTemplate: String? = nil
   ) throws {
     self.chatTemplate = try chatTemplate.map(ChatTemplate.init(contentsOfFile:))
-    let backend = try device.makeBackend(threads: threads)
+    let backend = try device.makeBackend(threads: threads, linear: linear)
     let checkpoint = try Checkpoint(directory: directory)
     tokenizer = try Tokenizer(directory: directory)
     transformer = try Transformer(checkpoint: checkpoint, backend: backend)
-    fingerprint = Fingerprint.of("\(try checkpoint.fingerprint()) \(checkpoint.configuration)")
+    let precision = linear == .bf16 ? "" : " \(linear.rawValue)"
+    fingerprint = Fingerprint.of(
+      "\(try checkpoint.fingerprint()) \(checkpoint.configuration)\(precision)")
     try checkpoint.verifyUnchanged()
     self.directory = directory
     generation = checkpoint.generation
@@ -63,12 +66,12 @@ public final class LanguageModel: Sendable {
 
   /// The same on a thread of its own.
   public static func load(
-    directory: String, device: Device = .auto, threads: Int? = nil, patterns: String? = nil,
-    chatTemplate: String? = nil
+    directory: String, device: Device = .auto, threads: Int? = nil,
+    linear: LinearPrecision = .bf16, patterns: String? = nil, chatTemplate: String? = nil
   ) async throws -> LanguageModel {
     try await WorkerThread.run {
       try LanguageModel(
-        directory: directory, device: device, threads: threads, patterns: patterns,
+        directory: directory, device: device, threads: threads, linear: linear, patterns: patterns,
         chatTemplate: chatTemplate)
     }
   }

@@ -26,6 +26,7 @@ struct AttentionArguments: ParsableArguments {
   var exact = false
 
   @OptionGroup var watching: MonitorArguments
+  @OptionGroup var linear: LinearArguments
 
   @Option(
     parsing: .unconditional,
@@ -78,7 +79,7 @@ struct AttentionArguments: ParsableArguments {
   ) async throws -> LanguageModel {
     try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
-      patterns: patterns, chatTemplate: chatTemplate)
+      linear: linear.linear, patterns: patterns, chatTemplate: chatTemplate)
   }
 
   /// What the user should know about the model and these flags, one line each.

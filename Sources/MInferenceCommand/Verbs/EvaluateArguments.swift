@@ -11,6 +11,7 @@ struct EvaluateArguments: ParsableArguments {
   var model: String?
 
   @OptionGroup var device: DeviceArguments
+  @OptionGroup var linear: LinearArguments
 
   @Option(
     help: ArgumentHelp(
@@ -68,7 +69,7 @@ struct EvaluateArguments: ParsableArguments {
     let directory = try model ?? ModelDirectory.builtIn()
     let model = try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
-      patterns: patterns)
+      linear: linear.linear, patterns: patterns)
     var told: Set<String> = []
     let notices = model.notices + attention.flatMap { model.notices(for: options($0)) }
     for notice in notices where told.insert(notice).inserted { StandardError.note(notice) }
@@ -126,7 +127,8 @@ struct EvaluateArguments: ParsableArguments {
   func run(_ suite: String, _ more: [(name: String, value: String)]) throws
     -> [(name: String, value: String)]
   {
-    let budgets = ([budgets.description] + (chunk.map { ["chunk \($0.value)"] } ?? []))
+    let narrow = linear.linear == .bf16 ? "" : "linear \(linear.linear.rawValue)"
+    let budgets = ([budgets.description, narrow] + (chunk.map { ["chunk \($0.value)"] } ?? []))
       .filter { !$0.isEmpty }.joined(separator: ", ")
     return try [
       (name: "suite", value: suite), (name: "model", value: model ?? ModelDirectory.builtIn()),

@@ -40,6 +40,11 @@ struct VerifyCommand: ParsableCommand {
   @Flag(help: "Print how fast the kernels of a GPU are instead, beside a copy of the same bytes.")
   var perf = false
 
+  @Option(
+    help: ArgumentHelp(
+      "Verify only kernels whose names begin so: attention, \"linear fp8\".", valueName: "name"))
+  var only: String?
+
   @Flag(help: "Print one JSON object.")
   var json = false
 
@@ -57,14 +62,20 @@ struct VerifyCommand: ParsableCommand {
     if let model { return try verify(model: model) }
     if perf {
       let backend = try device.device.makeBackend(threads: device.threads?.value)
+      // Not every GPU has them, and the table says so by what it lacks.
+      let narrow = try? device.device.makeBackend(linear: .fp8)
       return try StandardOutput.write(
-        KernelSpeed.table(try KernelSpeed.measure(backend, rows: 131_072)))
+        KernelSpeed.table(try KernelSpeed.measure(backend, narrow: narrow, rows: 131_072)))
     }
     var results: [(variant: String, checks: [KernelCheck])] = []
     for variant in try device.device.variants(threads: device.threads?.value) {
       for notice in variant.backend.notices { StandardError.note(notice) }
       if !json { StandardError.note("verifying \(variant.name)") }
-      results.append((variant.name, KernelVerifier.verify(variant.backend)))
+      results.append((variant.name, KernelVerifier.verify(variant.backend, prefix: only)))
+    }
+    guard results.contains(where: { !$0.checks.isEmpty }) else {
+      throw ValidationError(
+        "--only: no kernel here has a name that begins with \"\(only ?? "")\"; give a part of one")
     }
     try StandardOutput.write(json ? Self.json(results).text + "\n" : Self.table(results))
     let misses = results.flatMap { $0.checks.filter { !$0.passed } }.count

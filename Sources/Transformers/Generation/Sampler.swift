@@ -41,6 +41,9 @@ public struct Sampler: Sendable {
     return draw(from: candidates(logits))
   }
 
+  /// Whether the largest logit is all that counts, whatever was said before.
+  var takesMostLikely: Bool { options.temperature == 0 && options.repetitionPenalty == 1 }
+
   /// The id of the largest logit, the lowest of equals.
   public static func mostLikely(_ logits: [Float]) -> Int32 {
     var best = 0
@@ -97,7 +100,7 @@ public struct Sampler: Sendable {
     return logits
   }
 
-  private static func validate(_ logits: [Float]) throws {
+  static func validate(_ logits: [Float]) throws {
     var hasCandidate = false
     for (id, logit) in logits.enumerated() {
       if logit.isNaN || logit == .infinity {

@@ -48,6 +48,7 @@ public struct TokenGenerator {
   public mutating func next() throws -> Int32? {
     guard finishReason == nil else { return nil }
     guard count < maximumTokens else { return finish(.length) }
+    var chosen: Int32?
     if let id = pending {
       guard cache.count < min(cache.capacity, model.contextLength) else {
         return finish(.contextFull)
@@ -55,12 +56,14 @@ public struct TokenGenerator {
       if model.mustReadAgain(cache, adding: 1), history.count == cache.count + 1 {
         cache.truncate(to: 0)
         logits = try model.prefill(history, cache: cache).logits
+      } else if sampler.takesMostLikely {
+        chosen = try model.decodeMostLikely(id, cache: cache)
       } else {
         logits = try model.decode(id, cache: cache)
       }
       pending = nil
     }
-    let id = try sampler.sample(logits: logits, history: history)
+    let id = try chosen ?? sampler.sample(logits: logits, history: history)
     guard !stopIDs.contains(id) else { return finish(.stop(id: id)) }
     history.append(id)
     count += 1

@@ -133,9 +133,8 @@ struct BadInputTests {
     "--vertical 0", "--vertical -5", "--slash many", "--sink 1.5", "--local 99999999999999999999",
     "--top-k-blocks nan", "--chunk 0", "--max-tokens -1", "--threads 0", "--temperature -1",
     "--temperature nan", "--top-p 0", "--top-p 1.5", "--top-k 0", "--min-p 2",
-    "--repetition-penalty 0", "--seed -1", "--kv q4", "--kv-on moon", "--attention sparse",
-    "--device tpu",
-    "--stop ''", "--frobnicate", "--patterns", "extra",
+    "--repetition-penalty 0", "--seed -1", "--kv q4", "--kv-on moon", "--linear q4",
+    "--attention sparse", "--device tpu", "--stop ''", "--frobnicate", "--patterns", "extra",
   ])
   func `a flag with a value that makes no sense`(flag: String) throws {
     try TinyCheckpoint.write(to: directory)
@@ -163,6 +162,15 @@ struct BadInputTests {
     for arguments in ["generate --model $D/model --prompt a", "verify"] {
       let run = try run("$M \(arguments) --device cuda")
       #expect(run.status == 69 && run.complains(of: "--device cpu"))
+    }
+  }
+
+  @Test func `linear layers in eight bits on the CPU`() throws {
+    try TinyCheckpoint.write(to: directory)
+    for verb in ["generate --prompt a", "evaluate perplexity --text $D/model/config.json"] {
+      let run = try run("$M \(verb) --model $D/model --device cpu --linear fp8")
+      #expect(
+        run.status == 69 && run.complains(of: "--linear fp8", "--device cuda"), "\(run.errors)")
     }
   }
 
