@@ -19,15 +19,27 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
 
   /// A backend for this device.
   ///
-  /// - Parameter threads: CPU threads to compute on; nil for one on every processor.
+  /// - Parameters:
+  ///   - threads: CPU threads to compute on; nil for one on every processor.
+  ///   - attentionPrecision: What attention of prompts multiplies; fp8 needs a Hopper GPU.
   /// - Throws: `ComputeError.unavailable` if this build or this machine lacks it.
-  public func makeBackend(threads: Int? = nil) throws -> any Backend {
+  public func makeBackend(
+    threads: Int? = nil, attentionPrecision: AttentionPrecision = .native
+  ) throws -> any Backend {
     switch self {
-    case .cpu: return try CPUBackend(threads: threads)
-    case .cuda: return try CUDABackend(kernels: Self.cudaKernels)
+    case .cpu:
+      guard attentionPrecision == .native else {
+        throw ComputeError.unavailable(
+          what: "attention with fp8 operands on the CPU",
+          remedy: "leave out --attention-precision fp8, which is for Hopper GPUs")
+      }
+      return try CPUBackend(threads: threads)
+    case .cuda: return try Self.cudaBackend(attentionPrecision)
     case .auto:
+      // Who asks for fp8 asks for a GPU.
+      if attentionPrecision == .fp8 { return try Self.cudaBackend(attentionPrecision) }
       do {
-        let backend = try CUDABackend(kernels: Self.cudaKernels)
+        let backend = try Self.cudaBackend(.native)
         try backend.prepare()
         return backend
       } catch {
@@ -37,6 +49,10 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
         return try CPUBackend(threads: threads, notices: notice)
       }
     }
+  }
+
+  private static func cudaBackend(_ precision: AttentionPrecision) throws -> CUDABackend {
+    try CUDABackend(kernels: cudaKernels, attentionPrecision: precision)
   }
 
   /// MINFERENCE_CUDA_KERNELS=portable keeps to the kernels that every GPU runs.
@@ -52,7 +68,10 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
       let backend = try CUDABackend(kernels: .portable)
       let name = backend.deviceName
       guard backend.hasOwnKernels else { return [(name, backend)] }
-      return [(name, backend), (name + ", Hopper", try CUDABackend(kernels: .hopper))]
+      return [
+        (name, backend), (name + ", Hopper", try CUDABackend(kernels: .hopper)),
+        (name + ", fp8", try CUDABackend(kernels: .hopper, attentionPrecision: .fp8)),
+      ]
     }
     var variants: [(name: String, backend: any Backend)] = []
     for set in InstructionSet.available {

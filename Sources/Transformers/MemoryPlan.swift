@@ -38,10 +38,12 @@ public struct MemoryPlan: Sendable, Equatable {
     public var activationBytes: Int
     /// Rows that are worked on at once.
     public var rowBlock: Int
+    /// Bytes that attention takes for each key beside its tensors.
+    public var attentionBytesPerKey: Int
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
-      attention: AttentionShape, activationBytes: Int, rowBlock: Int
+      attention: AttentionShape, activationBytes: Int, rowBlock: Int, attentionBytesPerKey: Int = 0
     ) {
       self.layers = layers
       self.hiddenSize = hiddenSize
@@ -50,6 +52,7 @@ public struct MemoryPlan: Sendable, Equatable {
       self.attention = attention
       self.activationBytes = activationBytes
       self.rowBlock = rowBlock
+      self.attentionBytesPerKey = attentionBytesPerKey
     }
   }
 
@@ -100,6 +103,7 @@ public struct MemoryPlan: Sendable, Equatable {
     hostBytes = keyValues.place == .host ? keyValueBytes : 0
     deviceBytes =
       kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + estimation
+      + sizes.attentionBytesPerKey * tokens
       + 4 * sizes.vocabularySize + Self.reserve
   }
 
@@ -175,7 +179,8 @@ extension Transformer {
         layers: decoder.layers, hiddenSize: decoder.hiddenSize,
         intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
         attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
-        rowBlock: backend.rowBlock),
+        rowBlock: backend.rowBlock,
+        attentionBytesPerKey: try decoder.attention.map(backend.attentionBytesPerKey).max() ?? 0),
       tokens: tokens, chunk: chunk, wanted: wanted,
       available: MemoryPlan.Available(
         deviceBytes: available.device, hostBytes: available.host))

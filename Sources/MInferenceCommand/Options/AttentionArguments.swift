@@ -78,7 +78,8 @@ struct AttentionArguments: ParsableArguments {
   ) async throws -> LanguageModel {
     try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
-      patterns: patterns, chatTemplate: chatTemplate)
+      patterns: patterns, chatTemplate: chatTemplate,
+      attentionPrecision: device.attentionPrecision)
   }
 
   /// What the user should know about the model and these flags, one line each.

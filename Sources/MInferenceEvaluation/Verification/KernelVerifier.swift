@@ -29,6 +29,11 @@ public struct KernelVerifier {
     _ backend: any Backend, seed: UInt64 = 1, prefix: String? = nil
   ) -> [KernelCheck] {
     var verifier = KernelVerifier(backend: backend, seed: seed, prefix: prefix)
+    if backend.attentionPrecision == .fp8 {
+      // The other kernels are those of the backend without it.
+      verifier.checkFloat8Attention()
+      return verifier.checks
+    }
     verifier.checkLayers()
     verifier.checkCache()
     verifier.checkAttention()
