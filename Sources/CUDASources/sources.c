@@ -8,6 +8,10 @@ static const char attention_cu[] = {
 #embed "Kernels/attention.cu"
     , 0};
 
+static const char attention_fp8_hopper_cu[] = {
+#embed "Kernels/attention_fp8_hopper.cu"
+    , 0};
+
 static const char attention_hopper_cu[] = {
 #embed "Kernels/attention_hopper.cu"
     , 0};
@@ -32,12 +36,36 @@ static const char fp8_rows_cu[] = {
 #embed "Kernels/fp8_rows.cu"
     , 0};
 
+static const char fp8_blocks_cuh[] = {
+#embed "Kernels/fp8_blocks.cuh"
+    , 0};
+
+static const char fp8_blocks_hopper_cu[] = {
+#embed "Kernels/fp8_blocks_hopper.cu"
+    , 0};
+
 static const char hopper_cuh[] = {
 #embed "Kernels/hopper.cuh"
     , 0};
 
 static const char hopper_consumer_cuh[] = {
 #embed "Kernels/hopper_consumer.cuh"
+    , 0};
+
+static const char hopper_fp8_cuh[] = {
+#embed "Kernels/hopper_fp8.cuh"
+    , 0};
+
+static const char hopper_fp8_consumer_cuh[] = {
+#embed "Kernels/hopper_fp8_consumer.cuh"
+    , 0};
+
+static const char hopper_fp8_plan_cuh[] = {
+#embed "Kernels/hopper_fp8_plan.cuh"
+    , 0};
+
+static const char hopper_fp8_producers_cuh[] = {
+#embed "Kernels/hopper_fp8_producers.cuh"
     , 0};
 
 static const char hopper_loader_cuh[] = {
@@ -115,8 +143,13 @@ static const char synthetic_cu[] = {
 static const mi_cuda_source headers[] = {
     {"common.cuh", common_cuh},
     {"fp8.cuh", fp8_cuh},
+    {"fp8_blocks.cuh", fp8_blocks_cuh},
     {"hopper.cuh", hopper_cuh},
     {"hopper_consumer.cuh", hopper_consumer_cuh},
+    {"hopper_fp8.cuh", hopper_fp8_cuh},
+    {"hopper_fp8_consumer.cuh", hopper_fp8_consumer_cuh},
+    {"hopper_fp8_plan.cuh", hopper_fp8_plan_cuh},
+    {"hopper_fp8_producers.cuh", hopper_fp8_producers_cuh},
     {"hopper_loader.cuh", hopper_loader_cuh},
     {"hopper_plan.cuh", hopper_plan_cuh},
     {"hopper_planner.cuh", hopper_planner_cuh},
@@ -132,10 +165,12 @@ const int mi_cuda_header_count = sizeof headers / sizeof *headers;
 
 static const mi_cuda_source kernels[] = {
     {"attention.cu", attention_cu},
+    {"attention_fp8_hopper.cu", attention_fp8_hopper_cu},
     {"attention_hopper.cu", attention_hopper_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},
     {"fp8_rows.cu", fp8_rows_cu},
+    {"fp8_blocks_hopper.cu", fp8_blocks_hopper_cu},
     {"kv.cu", kv_cu},
     {"merging.cu", merging_cu},
     {"plan.cu", plan_cu},

@@ -26,6 +26,15 @@ public protocol Backend: AnyObject, Sendable {
   /// Rows of activations that are best worked on at once.
   var rowBlock: Int { get }
 
+  /// What ``attention(q:firstPosition:layer:shape:index:into:logSumExp:)`` multiplies.
+  var attentionPrecision: AttentionPrecision { get }
+
+  /// Bytes that attention of many rows takes for each key beside its tensors.
+  ///
+  /// - Throws: ``ComputeError/unavailable(what:remedy:)`` where ``attentionPrecision`` is not to be had
+  ///   for heads of this size.
+  func attentionBytesPerKey(_ shape: AttentionShape) throws -> Int
+
   /// Bytes free on a device with memory of its own, and in the host's memory; nil where they are one.
   func availableMemory() throws -> (device: Int, host: Int)?
 
@@ -209,6 +218,8 @@ extension Backend {
   public var activationType: DataType { .float32 }
   public var rowBlock: Int { 2048 }
   public func requireSupport(of shape: AttentionShape, widths: [Int]) throws {}
+  public var attentionPrecision: AttentionPrecision { .native }
+  public func attentionBytesPerKey(_ shape: AttentionShape) throws -> Int { 0 }
   public func availableMemory() throws -> (device: Int, host: Int)? { nil }
   public func finish() throws {}
   public func limitWorkAhead() throws {}

@@ -11,6 +11,7 @@ extension CUDABackend {
         && k.shape == [rows, heads, headDim] && headDim % 16 == 0
         && firstPosition >= 0 && firstPosition + rows <= layer.capacity, "store",
       "k \(k.shape), v \(v.shape), layer \(layer.keys.shape), position \(firstPosition)")
+    forgetFloat8Blocks()
     if layer.keys.type == .float8 {
       try storeQuantized(k: k, v: v, in: layer, firstPosition: firstPosition)
       return
@@ -86,7 +87,10 @@ extension CUDABackend {
     parameters.window = Int32(clamping: shape.slidingWindow ?? .max)
     parameters.scale_log2 = shape.scale * 1.442695040888963
     // Parts of an index may lack their diagonal tiles, which only the portable kernel allows for.
-    if usesHopperKernel(headDim: headDim), !index.isPart {
+    if try usesFloat8Attention(shape: shape, mostColumns: columns), !index.isPart {
+      try launchFloat8Attention(
+        parameters, keyValueHeads: shape.keyValueHeads, keys: index.keys, mostColumns: columns)
+    } else if usesHopperKernel(headDim: headDim), !index.isPart {
       try launchHopperAttention(
         parameters, headDim: headDim, keyValueHeads: shape.keyValueHeads, mostColumns: columns)
     } else {

@@ -3,7 +3,9 @@ internal import Compute
 
 /// Attention by the Hopper kernel (`attention_hopper.cu`): bulk tensor copies and warpgroup products.
 extension CUDABackend {
-  var hasHopperKernel: Bool {
+  var hasHopperKernel: Bool { Self.hasHopperKernel(device) }
+
+  static func hasHopperKernel(_ device: CUDADevice) -> Bool {
     device.architecture == 90 && device.driver.encodeTensorMap != nil
   }
 

@@ -118,6 +118,7 @@ extension CUDABackend {
   /// Copies host values to the start of a tensor.
   func upload<Element: BitwiseCopyable>(_ values: [Element], to tensor: Tensor) throws {
     guard !values.isEmpty else { return }
+    forgetFloat8Blocks()
     try require(
       values.count * MemoryLayout<Element>.stride <= tensor.byteCount, "upload",
       "\(values.count) values for \(tensor.shape)")

@@ -10,6 +10,7 @@ extension CUDABackend: SyntheticBackend {
     _ type: DataType, _ shape: [Int], deviation: Float, seed: UInt64, purpose: String
   ) throws -> Tensor {
     let tensor = try makeTensor(.bfloat16, shape, purpose: purpose)
+    forgetFloat8Blocks()
     var arguments = KernelArguments()
     arguments.add(try address(tensor, "makeRandom"))
     arguments.add(Int64(tensor.count))
@@ -23,6 +24,7 @@ extension CUDABackend: SyntheticBackend {
   }
 
   package func copy(_ x: Tensor, to y: Tensor) throws {
+    forgetFloat8Blocks()
     try require(x.byteCount == y.byteCount, "copy", "\(x.byteCount) to \(y.byteCount) bytes")
     try device.activate()
     try device.driver.check(

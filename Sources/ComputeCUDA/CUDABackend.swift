@@ -29,6 +29,7 @@ public final class CUDABackend: Backend {
   let kernels: Kernels
   /// What linear layers multiply.
   let linearPrecision: LinearPrecision
+  public let attentionPrecision: AttentionPrecision
 
   /// Rows and keys of the index's tile; a thread block computes two tile rows.
   static let tile = 64
@@ -40,6 +41,8 @@ public final class CUDABackend: Backend {
     var frequencies: [[Float]: Tensor] = [:]
     /// A word that kernels which count their work leave at zero.
     var counter: Tensor?
+    /// Keys and values of the last attention with fp8 operands, as its kernel reads them.
+    var blocks: Float8Blocks?
     /// The host index that was used last, and its form on the device.
     var uploaded: (index: SparseIndex, form: UploadedIndex)?
   }
@@ -50,6 +53,16 @@ public final class CUDABackend: Backend {
     let tensor = try uploaded([Int32](repeating: 0, count: 4), purpose: "a counter")
     state.withLock { $0.counter = tensor }
     return tensor
+  }
+
+  var lastFloat8Blocks: Float8Blocks? {
+    get { state.withLock(\.blocks) }
+    set { state.withLock { $0.blocks = newValue } }
+  }
+
+  /// Called wherever keys and values may change.
+  func forgetFloat8Blocks() {
+    if attentionPrecision == .fp8 { lastFloat8Blocks = nil }
   }
 
   /// A host index on the device; the last one is kept, since blocks of rows share an index.
@@ -68,13 +81,21 @@ public final class CUDABackend: Backend {
 
   /// Opens the first GPU, or the one that MINFERENCE_CUDA_DEVICE names.
   ///
-  /// - Throws: `ComputeError.unavailable` without driver, GPU, NVRTC or cuBLASLt.
+  /// - Throws: `ComputeError.unavailable` without driver, GPU, NVRTC or cuBLASLt, and for
+  ///   `attentionPrecision` fp8 on a GPU other than Hopper.
   public init(
-    rowBlock: Int = 16384, kernels: Kernels = .hopper, linear: LinearPrecision = .bf16
+    rowBlock: Int = 16384, kernels: Kernels = .hopper, linear: LinearPrecision = .bf16,
+    attentionPrecision: AttentionPrecision = .native
   ) throws {
     self.kernels = kernels
     linearPrecision = linear
+    self.attentionPrecision = attentionPrecision
     device = try CUDADevice()
+    guard attentionPrecision == .native || Self.hasHopperKernel(device) else {
+      throw ComputeError.unavailable(
+        what: "attention with fp8 operands on \(device.name) (sm_\(device.architecture))",
+        remedy: "leave out --attention-precision fp8, which is for Hopper (sm_90)")
+    }
     library = KernelLibrary(device: device)
     linearLayers = try LinearLayers(device: device)
     self.rowBlock = rowBlock

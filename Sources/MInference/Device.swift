@@ -22,22 +22,33 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   /// - Parameters:
   ///   - threads: CPU threads to compute on; nil for one on every processor.
   ///   - linear: What linear layers of a GPU multiply.
+  ///   - attentionPrecision: What attention of prompts multiplies; fp8 needs a Hopper GPU.
   /// - Throws: `ComputeError.unavailable` if this build or this machine lacks it.
   public func makeBackend(
-    threads: Int? = nil, linear: LinearPrecision = .bf16
+    threads: Int? = nil, linear: LinearPrecision = .bf16,
+    attentionPrecision: AttentionPrecision = .native
   ) throws -> any Backend {
+    func cuda() throws -> CUDABackend {
+      try CUDABackend(
+        kernels: Self.cudaKernels, linear: linear, attentionPrecision: attentionPrecision)
+    }
     switch self {
     case .cpu:
       guard linear == .bf16 else { throw Self.noFloat8Linear }
+      guard attentionPrecision == .native else { throw Self.noFloat8Attention }
       return try CPUBackend(threads: threads)
-    case .cuda: return try CUDABackend(kernels: Self.cudaKernels, linear: linear)
+    case .cuda: return try cuda()
     case .auto:
       do {
-        let backend = try CUDABackend(kernels: Self.cudaKernels, linear: linear)
+        let backend = try cuda()
         try backend.prepare()
         return backend
       } catch {
-        guard linear == .bf16 else { throw CUDABackend.hasDriver ? error : Self.noFloat8Linear }
+        // Who asks for fp8 asks for a GPU.
+        guard linear == .bf16, attentionPrecision == .native else {
+          if CUDABackend.hasDriver { throw error }
+          throw linear == .bf16 ? Self.noFloat8Attention : Self.noFloat8Linear
+        }
         // A machine without an NVIDIA driver was never meant to compute on one; with a driver, what
         // is missing beside it is worth a word.
         let notice = CUDABackend.hasDriver ? ["computing on the CPU: \(error)"] : []
@@ -49,6 +60,9 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   private static let noFloat8Linear = ComputeError.unavailable(
     what: "fp8 for linear layers on the CPU",
     remedy: "leave out --linear fp8, or use --device cuda on a Hopper GPU")
+  private static let noFloat8Attention = ComputeError.unavailable(
+    what: "attention with fp8 operands on the CPU",
+    remedy: "leave out --attention-precision fp8, which is for Hopper GPUs")
 
   /// MINFERENCE_CUDA_KERNELS=portable keeps to the kernels that every GPU runs.
   private static var cudaKernels: CUDABackend.Kernels {
@@ -75,6 +89,7 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
       var variants: [(name: String, backend: any Backend)] = [(name, backend)]
       if backend.hasOwnKernels {
         variants.append((name + ", Hopper", try CUDABackend(kernels: .hopper)))
+        variants.append((name + ", fp8", try CUDABackend(attentionPrecision: .fp8)))
       }
       if backend.hasFloat8Linear {
         variants.append((name + ", linear fp8", try CUDABackend(linear: .fp8)))

@@ -40,11 +40,13 @@ public struct MemoryPlan: Sendable, Equatable {
     public var rowBlock: Int
     /// Whether what goes into linear layers is kept in eight bits beside the activations.
     public var hasNarrowInputs: Bool
+    /// Bytes that attention takes for each key beside its tensors.
+    public var attentionBytesPerKey: Int
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
       attention: AttentionShape, activationBytes: Int, rowBlock: Int,
-      hasNarrowInputs: Bool = false
+      hasNarrowInputs: Bool = false, attentionBytesPerKey: Int = 0
     ) {
       self.layers = layers
       self.hiddenSize = hiddenSize
@@ -54,6 +56,7 @@ public struct MemoryPlan: Sendable, Equatable {
       self.activationBytes = activationBytes
       self.rowBlock = rowBlock
       self.hasNarrowInputs = hasNarrowInputs
+      self.attentionBytesPerKey = attentionBytesPerKey
     }
   }
 
@@ -107,7 +110,7 @@ public struct MemoryPlan: Sendable, Equatable {
     hostBytes = keyValues.place == .host ? keyValueBytes : 0
     deviceBytes =
       kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + inputs
-      + estimation
+      + estimation + sizes.attentionBytesPerKey * tokens
       + 4 * sizes.vocabularySize + Self.reserve
   }
 
@@ -183,7 +186,8 @@ extension Transformer {
         layers: decoder.layers, hiddenSize: decoder.hiddenSize,
         intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
         attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
-        rowBlock: backend.rowBlock, hasNarrowInputs: weights.isNarrow),
+        rowBlock: backend.rowBlock, hasNarrowInputs: weights.isNarrow,
+        attentionBytesPerKey: try decoder.attention.map(backend.attentionBytesPerKey).max() ?? 0),
       tokens: tokens, chunk: chunk, wanted: wanted,
       available: MemoryPlan.Available(
         deviceBytes: available.device, hostBytes: available.host))

@@ -21,6 +21,13 @@ import Testing
     #expect(hopper.contains("block  x = \(HopperLaunch.threads)"))
     let scoring = try text(of: ScoringLaunch.file)
     #expect(scoring.contains("Block: \(ScoringLaunch.threads)."))
+    let float8 = try text(of: Float8Launch.file)
+    #expect(float8.contains("dynamic shared memory, bytes: \(Float8Launch.sharedBytes) (d128)"))
+    #expect(float8.contains("block  x = \(Float8Launch.threads)"))
+    let blocks = try text(of: Float8Launch.blocksFile)
+    #expect(blocks.contains("blocks of \(Float8Launch.blockBytes) bytes"))
+    #expect(blocks.contains("[kvHeads], \(4 * Float8Launch.factors) bytes each"))
+    #expect(blocks.contains("rowsOfChunk = \(Float8Launch.rowsOfChunk);"))
     let rows = try text(of: "row_attention.cu")
     #expect(rows.contains("dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128)"))
   }
@@ -46,6 +53,7 @@ import Testing
     #expect(MemoryLayout<mi_head_budget>.stride == 16)
     #expect(MemoryLayout<mi_fixed_bands>.stride == 32)
     #expect(MemoryLayout<mi_attention_parameters>.stride == 96)
+    #expect(MemoryLayout<mi_fp8_parameters>.stride == 48)
     #expect(MemoryLayout<mi_tensor_map>.size == 128)
   }
 }

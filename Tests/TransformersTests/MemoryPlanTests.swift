@@ -57,6 +57,16 @@ import Transformers
     }
   }
 
+  @Test func `what attention takes for each key is counted`() throws {
+    var sizes = Self.sizes
+    sizes.attentionBytesPerKey = 2048
+    let available = MemoryPlan.Available(deviceBytes: 60 << 30, hostBytes: 0)
+    let with = try MemoryPlan(
+      sizes, tokens: 131_072, chunk: nil, wanted: KeyValueOptions(), available: available)
+    let without = try plan(131_072, gibibytes: 60)
+    #expect(with.deviceBytes - without.deviceBytes == 256 << 20)
+  }
+
   @Test func `a prompt that cannot fit is told the longest that can`() throws {
     let error = #expect(throws: TransformerError.self) {
       try plan(4 << 20, gibibytes: 63, host: 128)

@@ -14,8 +14,8 @@ struct Block {
 };
 
 /// One warp: turns plans into stages.
-template <int headDim> struct Planner {
-  using Layout = SharedLayout<headDim>;
+template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Planner {
+  using Layout = SharedMemory;
 
   const AttentionParameters& a;
   const HopperParameters& h;

@@ -54,6 +54,24 @@ __device__ __forceinline__ void maskBlock(Rows<headDim>& r, const Stage& stage, 
   }
 }
 
+/// Transposes the 4 x 4 words of a quad: thread q gives its word i to thread i.
+__device__ __forceinline__ void transposeQuad(unsigned (&x)[4]) {
+  const int q = threadIdx.x & 3;
+  unsigned y[4];
+  const unsigned s0 = q & 1 ? x[0] : x[1], s1 = q & 1 ? x[2] : x[3];
+  const unsigned r0 = __shfl_xor_sync(0xffffffffu, s0, 1), r1 = __shfl_xor_sync(0xffffffffu, s1, 1);
+  y[0] = q & 1 ? r0 : x[0];
+  y[1] = q & 1 ? x[1] : r0;
+  y[2] = q & 1 ? r1 : x[2];
+  y[3] = q & 1 ? x[3] : r1;
+  const unsigned s2 = q & 2 ? y[0] : y[2], s3 = q & 2 ? y[1] : y[3];
+  const unsigned r2 = __shfl_xor_sync(0xffffffffu, s2, 2), r3 = __shfl_xor_sync(0xffffffffu, s3, 2);
+  x[0] = q & 2 ? r2 : y[0];
+  x[1] = q & 2 ? r3 : y[1];
+  x[2] = q & 2 ? y[2] : r2;
+  x[3] = q & 2 ? y[3] : r3;
+}
+
 /// Divides, and writes the rows of the chunk and their log-sum-exp. `firstRow` is the position of the half's first row.
 template <int headDim>
 __device__ __forceinline__ void store(Rows<headDim>& r, const AttentionParameters& a, int firstRow, int head) {
@@ -78,22 +96,7 @@ __device__ __forceinline__ void store(Rows<headDim>& r, const AttentionParameter
         const int b = 4 * (4 * group + i) + 2 * j;
         x[i] = toBF16Pair(r.o[b] * scale[j], r.o[b + 1] * scale[j]);
       }
-      unsigned y[4];
-      // Transposes the 4 x 4 pairs of the quad: thread q gives its pair of block i to thread i.
-      {
-        const unsigned s0 = q & 1 ? x[0] : x[1], s1 = q & 1 ? x[2] : x[3];
-        const unsigned r0 = __shfl_xor_sync(0xffffffffu, s0, 1), r1 = __shfl_xor_sync(0xffffffffu, s1, 1);
-        y[0] = q & 1 ? r0 : x[0];
-        y[1] = q & 1 ? x[1] : r0;
-        y[2] = q & 1 ? r1 : x[2];
-        y[3] = q & 1 ? x[3] : r1;
-        const unsigned s2 = q & 2 ? y[0] : y[2], s3 = q & 2 ? y[1] : y[3];
-        const unsigned r2 = __shfl_xor_sync(0xffffffffu, s2, 2), r3 = __shfl_xor_sync(0xffffffffu, s3, 2);
-        x[0] = q & 2 ? r2 : y[0];
-        x[1] = q & 2 ? r3 : y[1];
-        x[2] = q & 2 ? y[2] : r2;
-        x[3] = q & 2 ? y[3] : r3;
-      }
+      transposeQuad(x);
       if (inside) *(uint4*)(to + 32 * group + 8 * q) = make_uint4(x[0], x[1], x[2], x[3]);
     }
   }

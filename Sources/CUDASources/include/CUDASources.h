@@ -153,6 +153,17 @@ typedef struct {
   int32_t pair_heads;
 } mi_hopper_parameters;
 
+// Fp8Parameters of Kernels/hopper_fp8_plan.cuh.
+typedef struct {
+  uint64_t keys;
+  uint64_t values;
+  uint64_t column_keys;
+  uint64_t column_values;
+  uint64_t factors;
+  int32_t blocks;
+  int32_t column_blocks;
+} mi_fp8_parameters;
+
 // RowAttentionParameters of Kernels/row_attention.cu.
 typedef struct {
   uint64_t q;

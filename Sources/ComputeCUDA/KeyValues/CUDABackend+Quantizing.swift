@@ -56,6 +56,7 @@ extension CUDABackend {
     positions: Range<Int>, origin: Int
   ) throws {
     guard let scales = quantized.scales, !positions.isEmpty else { return }
+    forgetFloat8Blocks()
     let heads = quantized.keys.shape[0]
     let headDim = quantized.keys.shape[2]
     for (row, pair) in [(keys, quantized.keys), (values, quantized.values)].enumerated() {

@@ -49,6 +49,7 @@ final class HostKeyValueLayers {
   /// Brings positions 0 ..< count of a layer to the device; the compute stream waits for them. With
   /// `after`, the next layer follows at once.
   func fetch(_ layer: Int, count: Int, after: Bool) throws -> KeyValueLayer {
+    backend.forgetFloat8Blocks()
     try load(layer, count: count)
     // Whatever passed through the slot before, in or out, must be over.
     try copied[layer % 2].hold(device.stream)

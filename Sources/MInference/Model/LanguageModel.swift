@@ -14,7 +14,7 @@ public import Transformers
 ///
 /// A model never changes: any number of sessions may run on it at once.
 public final class LanguageModel: Sendable {
-  /// As given to ``load(directory:device:threads:linear:patterns:chatTemplate:)``.
+  /// As given to ``load(directory:device:threads:linear:attentionPrecision:patterns:chatTemplate:)``.
   public let directory: String
   public let tokenizer: Tokenizer
   public let transformer: Transformer
@@ -33,7 +33,7 @@ public final class LanguageModel: Sendable {
   public let notices: [String]
 
   /// Loads a checkpoint directory. Blocks the calling thread while weights are checked; from a task
-  /// use ``load(directory:device:threads:linear:patterns:chatTemplate:)``.
+  /// use ``load(directory:device:threads:linear:attentionPrecision:patterns:chatTemplate:)``.
   ///
   /// - Parameters:
   ///   - directory: config.json, *.safetensors, tokenizer.json, and what else Hugging Face puts there.
@@ -42,14 +42,17 @@ public final class LanguageModel: Sendable {
   ///   - patterns: A pattern file; nil for `patterns.json` of the directory, or a file there that the
   ///     authors of MInference published for this model, or the budgets in its config.json.
   ///   - chatTemplate: A file with a chat template in place of the checkpoint's.
+  ///   - attentionPrecision: What attention of prompts multiplies; fp8 needs a Hopper GPU.
   /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
   ///   ``LanguageModelError``; every description is one line that names the file.
   public init(
     directory: String, device: Device = .auto, threads: Int? = nil,
-    linear: LinearPrecision = .bf16, patterns: String? = nil, chatTemplate: String? = nil
+    linear: LinearPrecision = .bf16, attentionPrecision: AttentionPrecision = .native,
+    patterns: String? = nil, chatTemplate: String? = nil
   ) throws {
     self.chatTemplate = try chatTemplate.map(ChatTemplate.init(contentsOfFile:))
-    let backend = try device.makeBackend(threads: threads, linear: linear)
+    let backend = try device.makeBackend(
+      threads: threads, linear: linear, attentionPrecision: attentionPrecision)
     let checkpoint = try Checkpoint(directory: directory)
     tokenizer = try Tokenizer(directory: directory)
     transformer = try Transformer(checkpoint: checkpoint, backend: backend)
@@ -67,12 +70,13 @@ public final class LanguageModel: Sendable {
   /// The same on a thread of its own.
   public static func load(
     directory: String, device: Device = .auto, threads: Int? = nil,
-    linear: LinearPrecision = .bf16, patterns: String? = nil, chatTemplate: String? = nil
+    linear: LinearPrecision = .bf16, attentionPrecision: AttentionPrecision = .native,
+    patterns: String? = nil, chatTemplate: String? = nil
   ) async throws -> LanguageModel {
     try await WorkerThread.run {
       try LanguageModel(
-        directory: directory, device: device, threads: threads, linear: linear, patterns: patterns,
-        chatTemplate: chatTemplate)
+        directory: directory, device: device, threads: threads, linear: linear,
+        attentionPrecision: attentionPrecision, patterns: patterns, chatTemplate: chatTemplate)
     }
   }
 

@@ -79,7 +79,8 @@ struct AttentionArguments: ParsableArguments {
   ) async throws -> LanguageModel {
     try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
-      linear: linear.linear, patterns: patterns, chatTemplate: chatTemplate)
+      linear: linear.linear, attentionPrecision: device.attentionPrecision, patterns: patterns,
+      chatTemplate: chatTemplate)
   }
 
   /// What the user should know about the model and these flags, one line each.

@@ -19,6 +19,23 @@ struct DeviceArguments: ParsableArguments {
     transform: { try Size.parsed($0) })
   var threads: Size?
 
+  @Option(
+    help: ArgumentHelp(
+      "What attention of prompts multiplies: native, or fp8 on a Hopper GPU.", valueName: "type"),
+    transform: { text in
+      guard let precision = AttentionPrecision(rawValue: text) else {
+        throw ValidationError("\"\(text)\" is not known; give native or fp8")
+      }
+      return precision
+    })
+  var attentionPrecision: AttentionPrecision = .native
+
+  /// The backend that these flags ask for.
+  func makeBackend(linear: LinearPrecision = .bf16) throws -> any Backend {
+    try device.makeBackend(
+      threads: threads?.value, linear: linear, attentionPrecision: attentionPrecision)
+  }
+
   func validate() throws {
     if let threads, threads.value > 4096 {
       throw ValidationError("--threads: \(threads.value) is too many; give 4096 or fewer")

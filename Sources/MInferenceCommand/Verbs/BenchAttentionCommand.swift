@@ -55,7 +55,7 @@ struct BenchAttentionCommand: ParsableCommand {
   }
 
   func run() throws {
-    let backend = try device.device.makeBackend(threads: device.threads?.value)
+    let backend = try device.makeBackend()
     for notice in backend.notices { StandardError.note(notice) }
     var parts: [JSONText] = []
     for tokens in tokens {

@@ -69,7 +69,7 @@ struct EvaluateArguments: ParsableArguments {
     let directory = try model ?? ModelDirectory.builtIn()
     let model = try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
-      linear: linear.linear, patterns: patterns)
+      linear: linear.linear, attentionPrecision: device.attentionPrecision, patterns: patterns)
     var told: Set<String> = []
     let notices = model.notices + attention.flatMap { model.notices(for: options($0)) }
     for notice in notices where told.insert(notice).inserted { StandardError.note(notice) }

@@ -88,7 +88,8 @@ struct SearchCommand: ParsableCommand {
     try checkOutput()
     let model = try LanguageModel(
       directory: self.model.model, device: self.model.device.device,
-      threads: self.model.device.threads?.value)
+      threads: self.model.device.threads?.value,
+      attentionPrecision: self.model.device.attentionPrecision)
     let (choosing, validating) = try texts(of: model)
     let progress = ProgressLine(label: "search", notices: model.notices)
     let search = PatternSearch(

@@ -61,14 +61,14 @@ struct VerifyCommand: ParsableCommand {
   func run() throws {
     if let model { return try verify(model: model) }
     if perf {
-      let backend = try device.device.makeBackend(threads: device.threads?.value)
+      let backend = try device.makeBackend()
       // Not every GPU has them, and the table says so by what it lacks.
       let narrow = try? device.device.makeBackend(linear: .fp8)
       return try StandardOutput.write(
         KernelSpeed.table(try KernelSpeed.measure(backend, narrow: narrow, rows: 131_072)))
     }
     var results: [(variant: String, checks: [KernelCheck])] = []
-    for variant in try device.device.variants(threads: device.threads?.value) {
+    for variant in try variants() {
       for notice in variant.backend.notices { StandardError.note(notice) }
       if !json { StandardError.note("verifying \(variant.name)") }
       results.append((variant.name, KernelVerifier.verify(variant.backend, prefix: only)))
@@ -83,6 +83,15 @@ struct VerifyCommand: ParsableCommand {
       StandardError.note("\(misses) kernels miss their tolerance; do not trust this build here")
       throw ExitCode(1)
     }
+  }
+
+  /// All that the device has, or the one that was asked for.
+  private func variants() throws -> [(name: String, backend: any Backend)] {
+    guard device.attentionPrecision != .native else {
+      return try device.device.variants(threads: device.threads?.value)
+    }
+    let backend = try device.makeBackend()
+    return [("\(backend.name), \(device.attentionPrecision.rawValue)", backend)]
   }
 
   private static func table(_ results: [(variant: String, checks: [KernelCheck])]) -> String {

@@ -34,6 +34,11 @@ public struct KernelVerifier {
       verifier.checkNarrowLinear()
       return verifier.checks
     }
+    if backend.attentionPrecision == .fp8 {
+      // The other kernels are those of the backend without it.
+      verifier.checkFloat8Attention()
+      return verifier.checks
+    }
     verifier.checkLayers()
     verifier.checkCache()
     verifier.checkAttention()

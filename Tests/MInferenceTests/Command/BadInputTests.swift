@@ -174,6 +174,17 @@ struct BadInputTests {
     }
   }
 
+  @Test func `fp8 operands of attention where there is no kernel for them`() throws {
+    try TinyCheckpoint.write(to: directory)
+    let model = "--model $D/model --prompt a"
+    for arguments in ["generate \(model)", "verify", "bench attention --tokens 64"] {
+      let run = try run("$M \(arguments) --device cpu --attention-precision fp8")
+      #expect(run.status == 69 && run.complains(of: "fp8", "Hopper"), "\(arguments): \(run.errors)")
+    }
+    let unknown = try run("$M generate \(model) --attention-precision fp9")
+    #expect(unknown.status == 64 && unknown.complains(of: "fp9", "native or fp8"))
+  }
+
   @Test func `a pattern file for another shape of model, or none at all`() throws {
     try TinyCheckpoint.write(to: directory)
     try directory.write(
