@@ -92,7 +92,7 @@ public final class ModelVerifier {
       (tolerance, float8Tolerance) = (.float32, .float32)
       result = ModelVerification(
         reference: isFast ? "the reference in float64" : plain.name,
-        toleranceSource: "float32 arithmetic")
+        toleranceSource: "float32 arithmetic, and what rounded keys and values cost the reference")
       return
     }
     let models = try (model(.activations), model(.activationsAndFloat8Cache))
