@@ -43,6 +43,12 @@ import Testing
     #expect(dense.predicted > dense.seconds / 4 && dense.predicted < dense.seconds * 4)
   }
 
+  @Test func `A calibration's lengths stay small beside the sample, and distinct`() {
+    #expect(Calibration.lengths(forSample: 65536) == [2048, 4096, 8192])
+    #expect(Calibration.lengths(forSample: 8192) == [512, 1024, 2048])
+    #expect(Calibration.lengths(forSample: 500) == [256, 512, 1024])
+  }
+
   @Test func `Estimation and building count for sparse heads alone`() {
     let costs = CostModel(
       tilePair: 1, columnPair: 2, run: 3, tileRow: 4, estimate: 100, estimateKey: 10, poolRow: 7,

@@ -11,7 +11,8 @@ private func randomHeads(_ count: Int, options: Int, seed: UInt64) -> [HeadOptio
       HeadOption(
         seconds: Double.random(in: 0.05...1.5, using: &random),
         recall: Double.random(in: 0.3...1, using: &random),
-        tenthPercentile: Double.random(in: 0.2...1, using: &random))
+        tenthPercentile: Double.random(in: 0.2...1, using: &random),
+        residualError: Double.random(in: 0...0.1, using: &random))
     }
     return HeadOptions([dense] + rest)
   }
@@ -75,6 +76,40 @@ private func mean(_ options: [HeadOption]) -> Double {
     #expect(choice.worstRecall >= 0.4)
     #expect(choice.seconds >= best - 1e-9)
     #expect(choice.seconds <= best + step)
+  }
+
+  @Test(arguments: UInt64(0)..<40)
+  func `A sum of residual errors is kept at brute force's time or one step more`(
+    seed: UInt64
+  ) throws {
+    let heads = randomHeads(5, options: 5, seed: seed)
+    let floor = RecallFloor(mean: 0.4, tenthPercentile: 0)
+    let choice = try Choice.best(of: heads, for: .sumOfErrors(0.1, floor: floor))
+    let feasible = allChoices(heads).filter { choice in
+      choice.allSatisfy { $0.recall >= 0.4 } && choice.reduce(0) { $0 + $1.residualError } <= 0.1
+    }
+    let best = feasible.map(seconds).min() ?? 0
+    let step = heads.flatMap(\.options).map(\.seconds).max() ?? 0
+    #expect(choice.residualError <= 0.1 + 1e-9)
+    #expect(choice.worstRecall >= 0.4)
+    #expect(choice.seconds >= best - 1e-9 && choice.seconds <= best + step)
+  }
+
+  @Test func `No residual error allowed leaves every head that has one dense`() throws {
+    let dense = HeadOption(seconds: 1, recall: 1, tenthPercentile: 1)
+    let heads = [
+      HeadOptions([
+        dense, HeadOption(seconds: 0.1, recall: 0.9, tenthPercentile: 0.9, residualError: 0.001),
+      ]),
+      HeadOptions([
+        dense, HeadOption(seconds: 0.1, recall: 0.2, tenthPercentile: 0.1, residualError: 0),
+      ]),
+    ]
+    let none = RecallFloor(mean: 0, tenthPercentile: 0)
+    #expect(try Choice.best(of: heads, for: .sumOfErrors(0, floor: none)).options == [0, 1])
+    #expect(try Choice.best(of: heads, for: .sumOfErrors(0.001, floor: none)).options == [1, 1])
+    let guarded = try Choice.best(of: heads, for: .sumOfErrors(0.001, floor: RecallFloor()))
+    #expect(guarded.options == [0, 0] && guarded.unreachable == [0, 1])
   }
 
   @Test func `Over many instances the mean objective is within three percent of the optimum`()

@@ -6,7 +6,7 @@ import Transformers
 
 @Suite struct LayerMeasurerTests {
   @Test(arguments: [nil, 320])
-  func `Recall and output error are those of the kernel run over the planner's index`(
+  func `Recall, output error and residual error are those of the kernel over the planner's index`(
     chunk: Int?
   ) throws {
     let model = try TemporaryModel().load()
@@ -20,24 +20,40 @@ import Transformers
     let shape = model.attentionShape(layer: 0)
     var sampler = LayerSampler(rows: rows, shape: shape, backend: backend, pools: true)
     var q: [Float] = []
+    var hidden: [Float] = []
     var layer: KeyValueLayer?
     var walk = try LayerWalk(model, ids: ids, rowBlock: 96)
     try walk.advance { _ in }
     try walk.advance(attending: false) { block in
       try sampler.add(block)
       q += try backend.read(block.q)
+      hidden += try backend.read(block.hidden)
       layer = block.keysAndValues
     }
     let keysAndValues = try #require(layer)
     let measurer = LayerMeasurer(
       backend: backend, patterns: patterns, rows: rows, shape: shape,
-      costs: CostModel(tilePair: 1, columnPair: 1),
-      floor: RecallFloor(mean: 0, tenthPercentile: 0), columnsThatFillTile: 11, finalists: 9)
-    let measured = try measurer.measure(sampler, layer: keysAndValues)
+      columnsThatFillTile: 11)
+    let norm = (0..<model.hiddenSize).map { 0.5 + Float($0 % 5) }
+    func project(_ outputs: [Float]) throws -> [Float] {
+      try model.projectAttentionOutputs(outputs, layer: 1)
+    }
+    let measured = try measurer.measure(
+      sampler, layer: keysAndValues, readout: LayerReadout(norm: norm, project: project))
 
     let dense = try run(
       .dense, model: model, q: q, layer: keysAndValues, chunks: rows.chunks)
     let width = shape.queryHeads * shape.headDim
+    /// norm(g * row) of [n, hidden].
+    func lengths(_ states: [Float]) -> [Double] {
+      stride(from: 0, to: states.count, by: norm.count).map { start in
+        norm.indices.reduce(0.0) {
+          let x = Double(states[start + $1] * norm[$1])
+          return $0 + x * x
+        }.squareRoot()
+      }
+    }
+    let behind = lengths(zip(hidden, try project(dense.o)).map { $0 + $1 })
     for (candidate, pattern) in patterns.enumerated() where pattern != .dense {
       let sparse = try run(
         pattern, model: model, q: q, layer: keysAndValues, chunks: rows.chunks)
@@ -55,21 +71,33 @@ import Transformers
         #expect(measured[head][candidate].tenthPercentile <= sorted[Int(place) + 1] + 1e-4)
         #expect(measured[head][candidate].work.pairs == sparse.pairs[head])
 
-        var (difference, norm) = (0.0, 0.0)
+        var (difference, squares) = (0.0, 0.0)
         let places = rows.chunks.flatMap { rows.outputPlaces(in: $0) }
         for position in places.map({ rows.positions[$0] }) {
           for d in 0..<shape.headDim {
             let place = position * width + head * shape.headDim + d
             difference += Double(
               (sparse.o[place] - dense.o[place]) * (sparse.o[place] - dense.o[place]))
-            norm += Double(dense.o[place] * dense.o[place])
+            squares += Double(dense.o[place] * dense.o[place])
           }
         }
         let error = try #require(measured[head][candidate].outputError)
-        #expect(abs(error - (difference / norm).squareRoot()) < 1e-3)
+        #expect(abs(error - (difference / squares).squareRoot()) < 1e-3)
+
+        // The head alone through the model's own projection.
+        let lost = sparse.o.indices.map { place in
+          place % width / shape.headDim == head ? sparse.o[place] - dense.o[place] : 0
+        }
+        let effects = lengths(try project(lost))
+        let expected =
+          places.reduce(0.0) { $0 + effects[rows.positions[$1]] / behind[rows.positions[$1]] }
+          / Double(places.count)
+        #expect(abs(measured[head][candidate].residualError - expected) < 2e-3 * expected + 1e-5)
+        if pattern == patterns[1] { #expect(expected > 0.01) }
       }
     }
     #expect(measured.allSatisfy { $0[0].recall == 1 && $0[0].tenthPercentile == 1 })
+    #expect(measured.allSatisfy { $0[0].outputError == 0 && $0[0].residualError == 0 })
   }
 
   /// The pattern in every head of the layer, through planner and kernel.

@@ -92,7 +92,7 @@ import Transformers
       model: model, fingerprint: "x", options: options(workFile: file, steps: steps)
     ).run(samples)
     #expect(steps.value == 1)
-    // Which candidates are finalists, and have an output error, depends on measured times.
+    // Which columns make up a tile depends on measured times.
     func facts(_ result: SearchResult) -> [IndexWork: Double] {
       let all = result.samples.flatMap { $0.layers.joined().joined() }
       return Dictionary(all.map { ($0.work, $0.recall) }) { $0 + $1 }
@@ -103,6 +103,39 @@ import Transformers
       model: model, fingerprint: "x", options: options(workFile: file)
     ).run(samples)
     #expect(again.choice == resumed.choice)
+  }
+
+  @Test func `The cost counts every phase, and is not told of results that were found`() throws {
+    let temporary = try TemporaryModel()
+    let model = try temporary.load()
+    let file = temporary.directory + "/work.jsonl"
+    let search = PatternSearch(model: model, fingerprint: "x", options: options(workFile: file))
+    let result = try search.run(samples)
+    let validation = try search.validate(
+      result, on: SearchSample(name: "c", ids: TemporaryModel.ids(600, seed: 9)))
+    let cost = try #require(result.cost(validations: [validation]))
+    #expect(cost.dense > 0 && cost.calibrating > 0 && cost.measuring > 0)
+    #expect(cost.validating >= validation.seconds && cost.validating > 0)
+    // The second sample is as long as the text that validates.
+    #expect(abs(cost.allTextsDense - cost.dense - result.samples[1].denseSeconds) < 1e-9)
+    let all = cost.dense + cost.calibrating + cost.measuring + cost.validating
+    #expect(abs(cost.passes * cost.allTextsDense - all) < 1e-9)
+    let other = try search.validate(
+      result, on: SearchSample(name: "d", ids: TemporaryModel.ids(300)))
+    #expect(result.cost(validations: [other]) == nil)
+    #expect(try search.run(samples).cost(validations: []) == nil)
+  }
+
+  @Test func `A sum of residual errors is kept, and saves time where much may be lost`() throws {
+    let model = try TemporaryModel().load()
+    func choice(_ bound: Double) throws -> Choice {
+      var options = options()
+      options.objective = .sumOfErrors(bound, floor: RecallFloor(mean: 0, tenthPercentile: 0))
+      return try PatternSearch(model: model, fingerprint: "x", options: options).run(samples).choice
+    }
+    let (little, much) = (try choice(0.05), try choice(1e9))
+    #expect(little.residualError <= 0.05 + 1e-9 && much.residualError > 0.05)
+    #expect(much.seconds < little.seconds)
   }
 
   @Test func `A work file of another search is refused with what differs`() throws {

@@ -33,11 +33,24 @@ struct SearchGoalArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Most output error of a head, norm(sparse - dense) / norm(dense).", valueName: "e"),
+      "Most output error of a head, norm(sparse - dense) / norm(dense) (0.2; no cap with "
+        + "--residual-error).", valueName: "e"),
     transform: { try Number.parsed($0, in: 0...1e9, allowed: "a number from 0 up") })
-  var outputError: Double = 0.2
+  var outputError: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Most sum over heads of what lost outputs do to the hidden states, a tenth or so: heads lose "
+        + "where that saves most. No floors unless --recall or --tenth-percentile sets them.",
+      valueName: "e"),
+    transform: { try Number.parsed($0, in: 0...1e9, allowed: "a number from 0 up") })
+  var residualError: Double?
 
   func validate() throws {
+    if residualError != nil, meanRecall != nil || seconds != nil {
+      throw ValidationError(
+        "--residual-error is a goal of its own; leave out --mean-recall and --seconds")
+    }
     if seconds != nil, meanRecall != nil || recall != nil {
       throw ValidationError(
         "--seconds chooses the recall itself; leave out --recall and --mean-recall")
@@ -45,6 +58,14 @@ struct SearchGoalArguments: ParsableArguments {
   }
 
   var objective: SearchObjective {
+    if let residualError {
+      return .sumOfErrors(
+        residualError,
+        floor: RecallFloor(
+          mean: recall ?? 0, tenthPercentile: tenthPercentile ?? 0,
+          outputError: outputError ?? .infinity))
+    }
+    let outputError = outputError ?? 0.2
     if let seconds {
       return .withinSeconds(
         seconds, tenthPercentile: tenthPercentile ?? 0, outputError: outputError)

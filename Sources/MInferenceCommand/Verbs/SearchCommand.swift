@@ -22,7 +22,8 @@ struct SearchCommand: ParsableCommand {
     discussion: """
       Reads each sample once with dense attention, measures what every candidate pattern would keep \
       of it, and solves for all heads together. Two samples to choose by and one to validate are a \
-      good number; of three or more the last one validates unless --validate names another.
+      good number; of three or more the last one validates unless --validate names another. \
+      --residual-error weighs heads by what they do to the model; recall weighs them alike.
       """)
 
   @OptionGroup var model: ModelArguments

@@ -31,7 +31,7 @@ enum SearchReportText {
     _ result: SearchResult, _ validations: [SearchValidation]
   ) -> String {
     var table = TextTable(header: [
-      "head", "pattern", "recall", "10th pct.", "validated", "output error", "density",
+      "head", "pattern", "recall", "10th pct.", "validated", "output error", "residual", "density",
       "time / dense",
     ])
     for layer in 0..<result.layers {
@@ -46,6 +46,7 @@ enum SearchReportText {
           Quantity.fixed(options[chosen].tenthPercentile, 3),
           validated.map { Quantity.fixed($0, 3) } ?? "-",
           error.map { Quantity.fixed($0, 3) } ?? "-",
+          Quantity.fixed(options[chosen].residualError, 4),
           Quantity.fixed(result.density(layer: layer, head: head, candidate: chosen), 3),
           Quantity.fixed(options[chosen].seconds / options[0].seconds, 3),
         ])
@@ -66,7 +67,8 @@ enum SearchReportText {
     var lines = [
       "chosen: mean recall \(Quantity.fixed(choice.meanRecall, 3)), worst head "
         + "\(Quantity.fixed(choice.worstRecall, 3)), worst output error "
-        + "\(choice.worstOutputError.map { Quantity.fixed($0, 3) } ?? "-"), density "
+        + "\(choice.worstOutputError.map { Quantity.fixed($0, 3) } ?? "-"), residual errors "
+        + "\(Quantity.fixed(choice.residualError, 4)), density "
         + "\(Quantity.fixed(result.density, 3)), "
         + "attention \(Quantity.seconds(choice.seconds)) where dense takes "
         + "\(Quantity.seconds(result.denseSeconds)) (predicted, all samples, ratio "
@@ -88,6 +90,14 @@ enum SearchReportText {
           + "\(Quantity.fixed(validation.density, 3)), prefill "
           + "\(Quantity.seconds(validation.seconds)), of it attention "
           + "\(Quantity.seconds(validation.attentionSeconds))")
+    }
+    if let cost = result.cost(validations: validations) {
+      lines.append(
+        "cost \(Quantity.fixed(cost.passes, 2)) dense passes of the texts: dense "
+          + "\(Quantity.seconds(cost.dense)), calibrating \(Quantity.seconds(cost.calibrating)), "
+          + "measuring \(Quantity.seconds(cost.measuring)), validating "
+          + "\(Quantity.seconds(cost.validating)); all texts densely "
+          + "\(Quantity.seconds(cost.allTextsDense))")
     }
     let costs = result.planningCosts
     lines.append(

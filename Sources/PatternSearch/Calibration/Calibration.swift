@@ -28,6 +28,12 @@ public struct Calibration: Sendable {
     self.repetitions = repetitions
   }
 
+  /// Lengths that cost little beside a dense pass of so many tokens.
+  package static func lengths(forSample tokens: Int) -> [Int] {
+    let longest = min(max(tokens / 4, 1024) / 256 * 256, 8192)
+    return [longest / 4, longest / 2, longest]
+  }
+
   /// One case: what was done, its median time, and what the model makes of it.
   public struct Observation: Sendable {
     public var name: String

@@ -8,6 +8,10 @@ public enum SearchObjective: Sendable, Hashable {
   /// The least total time such that the mean recall over heads reaches a target, while every head
   /// keeps a (lower) floor.
   case meanOverHeads(Double, floor: RecallFloor)
+  /// The least total time such that the residual errors of all heads together
+  /// (``CandidateMeasurement/residualError``) stay below a bound, while every head keeps a floor,
+  /// which may be none: a head whose output hardly counts may lose most of its mass.
+  case sumOfErrors(Double, floor: RecallFloor)
 }
 
 /// One option for each head, and what they come to.
@@ -21,6 +25,8 @@ public struct Choice: Sendable, Hashable {
   public let worstRecall: Double
   /// Most output error of the chosen options; nil if none of them was measured.
   public let worstOutputError: Double?
+  /// Sum over heads of the residual errors of the chosen options.
+  public let residualError: Double
 
   init(_ options: [Int], of heads: [HeadOptions], floor: RecallFloor) {
     self.options = options
@@ -30,6 +36,7 @@ public struct Choice: Sendable, Hashable {
     meanRecall = chosen.isEmpty ? 1 : chosen.reduce(0) { $0 + $1.recall } / Double(chosen.count)
     worstRecall = chosen.map(\.recall).min() ?? 1
     worstOutputError = chosen.compactMap(\.outputError).max()
+    residualError = chosen.reduce(0) { $0 + $1.residualError }
   }
 }
 
@@ -38,8 +45,8 @@ extension Choice {
   ///
   /// The first two objectives are solved exactly: with a floor for each head, heads are
   /// independent; and the time of the best choice grows with the floor, so the highest floor that
-  /// fits is found by bisection over the recalls that occur. The third one is a multiple-choice
-  /// knapsack, solved along the hulls of (seconds, recall) with a last exchange (``MeanRecallSolver``).
+  /// fits is found by bisection over the recalls that occur. The others are multiple-choice
+  /// knapsacks, solved along the hulls of (seconds, value) with a last exchange (``KnapsackSolver``).
   ///
   /// - Throws: ``SearchError/budgetTooSmall(seconds:least:)``.
   public static func best(
@@ -72,7 +79,11 @@ extension Choice {
       }
       return choice(low)
     case .meanOverHeads(let target, let floor):
-      let solver = MeanRecallSolver(heads: heads, target: target, floor: floor)
+      let solver = KnapsackSolver(
+        heads: heads, floor: floor, target: target * Double(heads.count), value: \.recall)
+      return Choice(solver.solve(), of: heads, floor: floor)
+    case .sumOfErrors(let bound, let floor):
+      let solver = KnapsackSolver(heads: heads, floor: floor, target: -bound) { -$0.residualError }
       return Choice(solver.solve(), of: heads, floor: floor)
     }
   }

@@ -6,17 +6,21 @@ public struct HeadOption: Sendable, Hashable, Codable {
   public var recall: Double
   /// Nine rows of ten have at least this, in the sample where it is least.
   public var tenthPercentile: Double
-  /// norm(o_sparse - o_dense) / norm(o_dense), in the sample where it is most; nil if it was measured
-  /// in none, which is so for options that others surpass.
+  /// norm(o_sparse - o_dense) / norm(o_dense), in the sample where it is most; nil if there is no
+  /// output to compare with.
   public var outputError: Double?
+  /// ``CandidateMeasurement/residualError``, in the sample where it is most.
+  public var residualError: Double
 
   public init(
-    seconds: Double, recall: Double, tenthPercentile: Double, outputError: Double? = nil
+    seconds: Double, recall: Double, tenthPercentile: Double, outputError: Double? = nil,
+    residualError: Double = 0
   ) {
     self.seconds = seconds
     self.recall = recall
     self.tenthPercentile = tenthPercentile
     self.outputError = outputError
+    self.residualError = residualError
   }
 }
 

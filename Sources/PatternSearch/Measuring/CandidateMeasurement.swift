@@ -8,17 +8,24 @@ public struct CandidateMeasurement: Sendable, Hashable, Codable {
   public var tenthPercentile: Double
   /// Over all chunks.
   public var work: IndexWork
-  /// norm(o_sparse - o_dense) / norm(o_dense) over every fourth of the
-  /// sampled rows; measured for finalists alone.
+  /// norm(o_sparse - o_dense) / norm(o_dense) over every fourth of the sampled rows; nil where the
+  /// dense output is zero.
   public var outputError: Double?
+  /// What the error does to the model: the mean over the same rows of
+  /// norm(g * W (o_sparse - o_dense)) / norm(g * x), W the head's part of the output projection, x the
+  /// hidden state behind attention, g the weights of the norm that reads it. Small where the head's
+  /// output hardly counts, whatever mass it loses.
+  public var residualError: Double
 
   public init(
-    recall: Double, tenthPercentile: Double, work: IndexWork, outputError: Double? = nil
+    recall: Double, tenthPercentile: Double, work: IndexWork, outputError: Double? = nil,
+    residualError: Double = 0
   ) {
     self.recall = recall
     self.tenthPercentile = tenthPercentile
     self.work = work
     self.outputError = outputError
+    self.residualError = residualError
   }
 
   /// - Parameter rows: recall of each row that counts; a pattern that covers all of them loses none.

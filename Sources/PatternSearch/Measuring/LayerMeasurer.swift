@@ -9,26 +9,14 @@ package struct LayerMeasurer {
   let rows: SampledRows
   /// Chosen for the chunks of ``rows``.
   let selectors: [CandidateSelector]
-  let costs: CostModel
-  /// The recall around which candidates are finalists, whose output error is measured.
-  let floor: RecallFloor
-  /// Whether heads may keep more or less than the floor, as pays for all of them together.
-  let choosesOnHull: Bool
-  private let finalistCount: Int
-  private static let finalistRounds = 8
 
   package init(
     backend: any Backend, patterns: [HeadPattern], rows: SampledRows, shape: AttentionShape,
-    costs: CostModel, floor: RecallFloor, columnsThatFillTile: Int, denseBelow: Int = 0,
-    choosesOnHull: Bool = false, finalists: Int = 3
+    columnsThatFillTile: Int, denseBelow: Int = 0
   ) {
     self.backend = backend
     self.patterns = patterns
     self.rows = rows
-    self.costs = costs
-    self.floor = floor
-    self.choosesOnHull = choosesOnHull
-    finalistCount = finalists
     let tile = backend.tileShape(headDim: shape.headDim)
     selectors = rows.chunks.map { chunk in
       CandidateSelector(
@@ -43,10 +31,9 @@ package struct LayerMeasurer {
 
   /// [head][candidate].
   ///
-  /// - Parameter earlier: the same of an earlier sample; what was a good choice there is measured here
-  ///   too.
+  /// - Parameter readout: how the layer reads its hidden states behind attention.
   package func measure(
-    _ sampler: LayerSampler, layer: KeyValueLayer, earlier: [[CandidateMeasurement]]? = nil,
+    _ sampler: LayerSampler, layer: KeyValueLayer, readout: LayerReadout,
     isCancelled: () -> Bool = { false }
   ) throws -> [[CandidateMeasurement]] {
     let shape = sampler.shape
@@ -61,11 +48,23 @@ package struct LayerMeasurer {
       pools
       ? try backend.meanPooledKeys(
         layer, count: layer.count, blockSize: BlockSparse.blockSize) : []
-    var outputError: (keyValueHead: Int, error: OutputError)?
-    return try (0..<shape.queryHeads).map { head in
+    let places = rows.outputPlaces(in: 0..<rows.tokens)
+    let grams = try readout.grams(shape: shape, backend: backend)
+    var residual = ResidualErrors(rows: places.count, shape: shape)
+    var values: [Float] = []
+    let heads = try (0..<shape.queryHeads).map { head in
       if isCancelled() { throw CancellationError() }
       let keyValueHead = head / shape.groupSize
+      if head % shape.groupSize == 0 {
+        let start = keyValueHead * layer.capacity
+        values = try backend.read(
+          layer.values.reshaped([shape.keyValueHeads * layer.capacity, shape.headDim])
+            .slice(rows: start..<start + rows.tokens))
+      }
       let mass = try rowMass(sampler, head: head, layer: layer)
+      let outputs = OutputSums(
+        mass, places: places, values: values, headDim: shape.headDim,
+        tileColumns: backend.tileShape(headDim: shape.headDim).columns)
       let estimates = rows.chunks.indices.map { chunk in
         let blocks =
           (rows.chunks[chunk].upperBound + BlockSparse.blockSize - 1) / BlockSparse.blockSize
@@ -73,34 +72,20 @@ package struct LayerMeasurer {
           sums: sums[chunk][head], queries: pools ? sampler.pooled[chunk][head] : [],
           keys: pools ? Array(pooledKeys[keyValueHead].prefix(blocks * shape.headDim)) : [])
       }
-      var measured = HostThreads.map(patterns.count) { measure(patterns[$0], mass, estimates) }
-      func measureErrors(_ candidates: [Int]) throws {
-        guard !candidates.isEmpty else { return }
-        if outputError?.keyValueHead != keyValueHead {
-          let values = layer.values.reshaped([
-            shape.keyValueHeads * layer.capacity, shape.headDim,
-          ])
-          let start = keyValueHead * layer.capacity
-          outputError = (
-            keyValueHead,
-            try OutputError(
-              backend: backend,
-              values: backend.read(values.slice(rows: start..<start + rows.tokens)),
-              keys: rows.tokens, headDim: shape.headDim)
-          )
-        }
-        if let error = outputError?.error {
-          try measureOutputErrors(&measured, candidates, mass, estimates, error)
-        }
+      let errors = OutputError(sums: outputs, gram: grams[head])
+      let measured = HostThreads.map(patterns.count) {
+        measure(patterns[$0], mass, estimates, errors)
       }
-      try measureErrors(earlier.map { finalists(ofEarlier: $0[head]) } ?? [])
-      // Candidates above the cap make room for others.
-      for _ in 0..<Self.finalistRounds {
-        let unmeasured = finalists(of: measured).filter { measured[$0].outputError == nil }
-        if unmeasured.isEmpty { break }
-        try measureErrors(unmeasured)
+      residual.add(head: head, dense: errors.dense, squares: measured.map(\.residualSquares))
+      return measured.map(\.measurement)
+    }
+    let errors = try residual.errors(hidden: sampler.hidden, readout)
+    return zip(heads, errors).map { measured, errors in
+      zip(measured, errors).map { measurement, error in
+        var measurement = measurement
+        measurement.residualError = error
+        return measurement
       }
-      return measured
     }
   }
 
@@ -135,18 +120,28 @@ package struct LayerMeasurer {
   }
 
   private func measure(
-    _ pattern: HeadPattern, _ mass: RowMass, _ estimates: [HeadEstimates]
-  ) -> CandidateMeasurement {
+    _ pattern: HeadPattern, _ mass: RowMass, _ estimates: [HeadEstimates], _ errors: OutputError
+  ) -> (measurement: CandidateMeasurement, residualSquares: [Float]) {
     let counted = rows.counted(for: pattern)
     var recalls: [Double] = []
     var work = IndexWork(tilePairs: 0, columnPairs: 0, runs: 0, tileRows: 0)
+    var squares = OutputError.Squares(rows: errors.rows)
     for (chunk, selector) in selectors.enumerated() {
       let rowSet = rowSet(pattern, chunk: chunk, estimates)
       work += IndexWork(rowSet, on: selector.grid)
       let places = rows.places(in: rows.chunks[chunk]).clamped(to: counted)
-      recalls += mass.kept(rowSet, on: selector.grid, places: places)
+      let columns = rowSet.columns
+      recalls += mass.kept(rowSet, on: selector.grid, places: places) {
+        place, runs, single, kept in
+        guard SampledRows.countsForOutput(place) else { return }
+        errors.add(
+          mass, row: SampledRows.outputRow(ofPlace: place), runs: runs, columns: columns,
+          single: single, kept: kept, to: &squares)
+      }
     }
-    return CandidateMeasurement(rows: recalls, work: work)
+    var measurement = CandidateMeasurement(rows: recalls, work: work)
+    measurement.outputError = errors.relative(squares)
+    return (measurement, squares.residual)
   }
 
   private func rowSet(
@@ -156,63 +151,11 @@ package struct LayerMeasurer {
       pattern, sums: estimates[chunk].sums, pooledQueries: estimates[chunk].queries,
       pooledKeys: estimates[chunk].keys)
   }
+}
 
-  /// The candidates that may well be chosen: with a floor for every head the cheapest that keep it,
-  /// otherwise those of which no other gives more recall for the time. Dense is none.
-  private func finalists(of measured: [CandidateMeasurement]) -> [Int] {
-    let head = HeadOptions(
-      zip(measured, patterns).map {
-        HeadOption(
-          seconds: costs.seconds($0.work, pattern: $1, chunks: rows.chunks), recall: $0.recall,
-          tenthPercentile: $0.tenthPercentile)
-      })
-    let allowed = head.options.indices.filter {
-      patterns[$0] != .dense && floor.keepsRecall(head.options[$0])
-        && head.options[$0].seconds < head.options[0].seconds
-        && measured[$0].outputError.map { $0 <= floor.outputError } ?? true
-    }
-    let efficient =
-      choosesOnHull
-      ? MeanRecallSolver.hull(head, allowed)
-      : allowed.sorted { head.options[$0].seconds < head.options[$1].seconds }
-    return Array(efficient.prefix(finalistCount))
-  }
-
-  /// The candidates of an earlier sample whose error was measured and is not above the cap.
-  private func finalists(ofEarlier measured: [CandidateMeasurement]) -> [Int] {
-    measured.indices.filter {
-      patterns[$0] != .dense
-        && measured[$0].outputError.map { $0 <= floor.outputError } ?? false
-    }
-  }
-
-  private func measureOutputErrors(
-    _ measured: inout [CandidateMeasurement], _ candidates: [Int], _ mass: RowMass,
-    _ estimates: [HeadEstimates], _ error: OutputError
-  ) throws {
-    func outputs(_ pattern: HeadPattern, _ chunk: Int, _ places: [Int]) throws -> [Float] {
-      let grid = selectors[chunk].grid
-      let rowSet = rowSet(pattern, chunk: chunk, estimates)
-      return try error.outputs(
-        mass, rowSet, on: grid, places: places,
-        kept: mass.kept(rowSet, on: grid, places: places))
-    }
-    var squares = candidates.map { _ in (difference: 0.0, dense: 0.0) }
-    for chunk in rows.chunks.indices {
-      let places = rows.outputPlaces(in: rows.chunks[chunk])
-      guard !places.isEmpty else { continue }
-      let dense = try outputs(.dense, chunk, places)
-      for (slot, candidate) in candidates.enumerated() {
-        let sparse = try outputs(patterns[candidate], chunk, places)
-        let more = OutputError.squares(sparse, dense)
-        squares[slot].difference += more.difference
-        squares[slot].dense += more.dense
-      }
-    }
-    for (slot, candidate) in candidates.enumerated() where squares[slot].dense > 0 {
-      measured[candidate].outputError =
-        (squares[slot].difference / squares[slot].dense).squareRoot()
-    }
+extension RowSet {
+  fileprivate var columns: [Int32] {
+    if case .tiles(let tiles) = self { tiles.columns } else { [] }
   }
 }
 

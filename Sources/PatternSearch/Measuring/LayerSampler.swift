@@ -11,6 +11,8 @@ package struct LayerSampler {
   private let pools: Bool
   /// [sampled row, queryHeads, headDim]
   private var sampled: [Float] = []
+  /// [row whose output error is measured, hidden size]: before attention.
+  private(set) var hidden: [Float] = []
   /// For each chunk [last rows, queryHeads, headDim]
   private var last: [[Float]]
   /// For each chunk [head][blocks * headDim]
@@ -40,6 +42,10 @@ package struct LayerSampler {
     }
     for place in rows.places(in: block.positions) {
       sampled += try read(rows.positions[place]..<rows.positions[place] + 1)
+      if SampledRows.countsForOutput(place) {
+        let row = rows.positions[place] - block.positions.lowerBound
+        hidden += try backend.read(block.hidden.slice(rows: row..<row + 1))
+      }
     }
     for chunk in rows.chunks.indices {
       let lastRows = lastRows(ofChunk: chunk).clamped(to: block.positions)

@@ -1,61 +1,87 @@
 import Compute
 
-/// The output error of row sets: norm(o_sparse - o_dense) / norm(o_dense) over sampled rows.
+/// What one head's output loses under a row set, against its dense output, over sampled rows.
 struct OutputError {
-  private let backend: any Backend
-  private let headDim: Int
-  private let keys: Int
-  /// [headDim, keys]
-  private let values: Tensor
+  let sums: OutputSums
+  /// [rows, headDim]
+  let dense: [Float]
+  /// [headDim, headDim]: see ``LayerReadout``.
+  private let gram: [Float]
 
-  /// - Parameter values: [keys, headDim] of the head's key-value head.
-  init(backend: any Backend, values: [Float], keys: Int, headDim: Int) throws {
-    self.backend = backend
-    self.headDim = headDim
-    self.keys = keys
-    var transposed = [Float](repeating: 0, count: keys * headDim)
-    transposed.withUnsafeMutableBufferPointer { target in
-      values.withUnsafeBufferPointer { source in
-        for key in 0..<keys {
-          for d in 0..<headDim { target[d * keys + key] = source[key * headDim + d] }
+  init(sums: OutputSums, gram: [Float]) {
+    self.sums = sums
+    self.gram = gram
+    dense = sums.dense
+  }
+
+  var rows: Int { sums.places.count }
+
+  /// Squares of norms of o_sparse - o_dense.
+  struct Squares {
+    /// Over all rows.
+    var output = 0.0
+    /// The same as the layer's reader sees it, for each row; zero where nothing is left out.
+    var residual: [Float]
+    /// Room that every row uses again.
+    fileprivate var masses: [(key: Int, mass: Float)] = []
+
+    init(rows: Int) { residual = [Float](repeating: 0, count: rows) }
+  }
+
+  /// Adds what a row loses that keeps these runs, and the columns at the places `single`.
+  func add(
+    _ mass: RowMass, row: Int, runs: ArraySlice<KeyTileRun>, columns: [Int32],
+    single: [Range<Int>], kept: Double, to squares: inout Squares
+  ) {
+    // Nothing but rounding is lost.
+    guard kept < 1 - 1e-6 else { return }
+    var difference = sums.output(
+      row: row, mass, runs: runs, columns: columns, single: single, kept: kept,
+      masses: &squares.masses)
+    let headDim = difference.count
+    var weighed: Float = 0
+    difference.withUnsafeMutableBufferPointer { difference in
+      dense.withUnsafeBufferPointer { dense in
+        for d in 0..<headDim { difference[d] -= dense[row * headDim + d] }
+      }
+      gram.withUnsafeBufferPointer { gram in
+        for i in 0..<headDim {
+          weighed +=
+            difference[i]
+            * Self.product(
+              UnsafeBufferPointer(rebasing: gram[i * headDim..<(i + 1) * headDim]),
+              UnsafeBufferPointer(difference))
         }
       }
+      for value in difference { squares.output += Double(value) * Double(value) }
     }
-    self.values = try backend.makeTensor(
-      backend.activationType, [headDim, keys], purpose: "measuring output error")
-    try backend.write(transposed, to: self.values)
+    squares.residual[row] = max(0, weighed)
   }
 
-  /// The rows' outputs under a row set: [places, headDim]. `kept` are the rows' shares of mass.
-  func outputs(
-    _ mass: RowMass, _ rowSet: RowSet, on grid: TileGrid, places: [Int], kept: [Double]
-  ) throws -> [Float] {
-    var result: [Float] = []
-    let step = RowMass.rowsAtOnce(keys: keys)
-    for start in stride(from: 0, to: places.count, by: step) {
-      let batch = start..<min(start + step, places.count)
-      let rows = Array(places[batch])
-      let weights = try backend.makeTensor(
-        backend.activationType, [rows.count, keys], purpose: "measuring output error")
-      try backend.write(mass.masked(rowSet, on: grid, places: rows), to: weights)
-      let o = try backend.makeTensor(
-        .float32, [rows.count, headDim], purpose: "measuring output error")
-      try backend.linear(weights, weight: values, bias: nil, into: o, accumulate: false)
-      let sums = try backend.read(o)
-      for row in rows.indices {
-        let share = max(Float(kept[start + row]), .leastNormalMagnitude)
-        result += sums[row * headDim..<(row + 1) * headDim].map { $0 / share }
-      }
+  /// The inner product of two rows of one length.
+  private static func product(
+    _ a: UnsafeBufferPointer<Float>, _ b: UnsafeBufferPointer<Float>
+  ) -> Float {
+    let (bytesOfA, bytesOfB) = (UnsafeRawBufferPointer(a), UnsafeRawBufferPointer(b))
+    var sums = SIMD8<Float>.zero
+    var d = 0
+    while d + 8 <= a.count {
+      sums +=
+        bytesOfA.loadUnaligned(fromByteOffset: 4 * d, as: SIMD8<Float>.self)
+        * bytesOfB.loadUnaligned(fromByteOffset: 4 * d, as: SIMD8<Float>.self)
+      d += 8
     }
-    return result
+    var sum = sums.sum()
+    while d < a.count {
+      sum += a[d] * b[d]
+      d += 1
+    }
+    return sum
   }
 
-  /// Squares of norm(sparse - dense) and norm(dense).
-  static func squares(_ sparse: [Float], _ dense: [Float]) -> (difference: Double, dense: Double) {
-    zip(sparse, dense).reduce(into: (0.0, 0.0)) { sum, pair in
-      let difference = Double(pair.0) - Double(pair.1)
-      sum.0 += difference * difference
-      sum.1 += Double(pair.1) * Double(pair.1)
-    }
+  /// norm(o_sparse - o_dense) / norm(o_dense) over all rows; nil where the dense output is zero.
+  func relative(_ squares: Squares) -> Double? {
+    let norm = dense.reduce(0.0) { $0 + Double($1) * Double($1) }
+    return norm > 0 ? (squares.output / norm).squareRoot() : nil
   }
 }

@@ -120,86 +120,133 @@ package struct RowMass {
   package func kept(
     _ rowSet: RowSet, on grid: TileGrid, places: some Collection<Int>
   ) -> [Double] {
+    kept(rowSet, on: grid, places: places) { _, _, _, _ in }
+  }
+
+  /// The same; `visit` gets each place, its runs, the places in the row set's columns that no run
+  /// covers, and the share.
+  func kept(
+    _ rowSet: RowSet, on grid: TileGrid, places: some Collection<Int>,
+    visit: (Int, ArraySlice<KeyTileRun>, [Range<Int>], Double) -> Void
+  ) -> [Double] {
     guard case .tiles(let tiles) = rowSet else { return places.map { _ in 1 } }
     var result: [Double] = []
     result.reserveCapacity(places.count)
-    var single: [Int32] = []
+    var single: [Range<Int>] = []
     var lastTileRow = -1
     running.withUnsafeBufferPointer { running in
-      for row in places {
-        let position = positions[row]
-        let tileRow = position / grid.tile.rows
-        let runs = tiles.runs(ofRow: tileRow - grid.tileRows.lowerBound)
-        if tileRow != lastTileRow {
-          single = Self.uncovered(tiles.columns, by: runs, tileColumns: grid.tile.columns)
-          lastTileRow = tileRow
-        }
-        let base = row * (keys + 1)
-        var mass = Float(0)
-        for run in runs {
-          let end = min(Int(run.end) * grid.tile.columns, position + 1)
-          let start = min(Int(run.start) * grid.tile.columns, end)
-          mass += running[base + end] - running[base + start]
-        }
-        for column in single {
-          mass += running[base + Int(column) + 1] - running[base + Int(column)]
-        }
-        result.append(min(1, Double(mass * inverse[row])))
-      }
-    }
-    return result
-  }
-
-  /// The columns in no run. The last run ends at the diagonal; columns behind it are not visible.
-  static func uncovered(
-    _ columns: [Int32], by runs: ArraySlice<KeyTileRun>, tileColumns: Int
-  ) -> [Int32] {
-    var result: [Int32] = []
-    var column = 0
-    for run in runs {
-      let start = Int(run.start) * tileColumns
-      while column < columns.count, Int(columns[column]) < start {
-        result.append(columns[column])
-        column += 1
-      }
-      column +=
-        columns[column...].partitioningIndex { Int($0) >= Int(run.end) * tileColumns } - column
-    }
-    return result
-  }
-
-  /// Unnormalised masses of the rows `places` where the row set computes them, else 0: [places, keys].
-  package func masked(_ rowSet: RowSet, on grid: TileGrid, places: [Int]) -> [Float] {
-    var result = [Float](repeating: 0, count: places.count * keys)
-    result.withUnsafeMutableBufferPointer { result in
-      running.withUnsafeBufferPointer { running in
-        HostThreads.run(places.count) { place in
-          let row = places[place]
+      tiles.columns.withUnsafeBufferPointer { columns in
+        for row in places {
           let position = positions[row]
+          let tileRow = position / grid.tile.rows
+          let runs = tiles.runs(ofRow: tileRow - grid.tileRows.lowerBound)
+          if tileRow != lastTileRow {
+            single = Self.uncovered(columns, by: runs, tileColumns: grid.tile.columns)
+            lastTileRow = tileRow
+          }
           let base = row * (keys + 1)
-          func copy(_ range: Range<Int>) {
-            for key in range {
-              result[place * keys + key] =
-                (running[base + key + 1] - running[base + key]) * inverse[row]
-            }
-          }
-          guard case .tiles(let tiles) = rowSet else {
-            copy(0..<position + 1)
-            return
-          }
-          let runs = tiles.runs(ofRow: position / grid.tile.rows - grid.tileRows.lowerBound)
+          var mass = Float(0)
           for run in runs {
             let end = min(Int(run.end) * grid.tile.columns, position + 1)
-            copy(min(Int(run.start) * grid.tile.columns, end)..<end)
+            let start = min(Int(run.start) * grid.tile.columns, end)
+            mass += running[base + end] - running[base + start]
           }
-          for column in Self.uncovered(
-            tiles.columns, by: runs, tileColumns: grid.tile.columns)
-          {
-            copy(Int(column)..<Int(column) + 1)
+          for gap in single {
+            mass += Self.sum(
+              UnsafeBufferPointer(rebasing: columns[gap]),
+              UnsafeBufferPointer(rebasing: running[base..<base + keys + 1]))
           }
+          let share = min(1, Double(mass * inverse[row]))
+          visit(row, runs, single, share)
+          result.append(share)
         }
       }
     }
     return result
+  }
+
+  /// Mass of single columns. Four sums, as one would wait for each addition.
+  private static func sum(
+    _ columns: UnsafeBufferPointer<Int32>, _ running: UnsafeBufferPointer<Float>
+  ) -> Float {
+    var sums = SIMD4<Float>.zero
+    var place = 0
+    while place + 4 <= columns.count {
+      var (upper, lower) = (SIMD4<Float>(), SIMD4<Float>())
+      for lane in 0..<4 {
+        let column = Int(columns[place + lane])
+        upper[lane] = running[column + 1]
+        lower[lane] = running[column]
+      }
+      sums += upper - lower
+      place += 4
+    }
+    var sum = sums.sum()
+    while place < columns.count {
+      sum += running[Int(columns[place]) + 1] - running[Int(columns[place])]
+      place += 1
+    }
+    return sum
+  }
+
+  /// Places of the columns in no run. The last run ends at the diagonal; columns behind it are not
+  /// visible.
+  private static func uncovered(
+    _ columns: UnsafeBufferPointer<Int32>, by runs: ArraySlice<KeyTileRun>, tileColumns: Int
+  ) -> [Range<Int>] {
+    func first(from place: Int, atLeast column: Int) -> Int {
+      var (low, high) = (place, columns.count)
+      while low < high {
+        let middle = (low + high) / 2
+        if Int(columns[middle]) < column { low = middle + 1 } else { high = middle }
+      }
+      return low
+    }
+    var result: [Range<Int>] = []
+    var place = 0
+    for run in runs where place < columns.count {
+      let end = first(from: place, atLeast: Int(run.start) * tileColumns)
+      if place < end { result.append(place..<end) }
+      place = first(from: end, atLeast: Int(run.end) * tileColumns)
+    }
+    return result
+  }
+
+  /// sums += share * value over the keys; values: [keys, headDim], sums: headDim numbers. `masses` is
+  /// room that calls use again.
+  func add(
+    row: Int, keys range: some Collection<Int>, values: UnsafeBufferPointer<Float>, headDim: Int,
+    masses: inout [(key: Int, mass: Float)], to sums: UnsafeMutableBufferPointer<Float>
+  ) {
+    let base = row * (keys + 1)
+    masses.removeAll(keepingCapacity: true)
+    running.withUnsafeBufferPointer { running in
+      for key in range {
+        let mass = running[base + key + 1] - running[base + key]
+        if mass > 0 { masses.append((key * headDim, mass * inverse[row])) }
+      }
+    }
+    let bytes = UnsafeRawBufferPointer(values)
+    let target = UnsafeMutableRawBufferPointer(sums)
+    masses.withUnsafeBufferPointer { masses in
+      var d = 0
+      // As many sums as registers hold.
+      while d + 32 <= headDim {
+        var a = target.loadUnaligned(fromByteOffset: 4 * d, as: SIMD16<Float>.self)
+        var b = target.loadUnaligned(fromByteOffset: 4 * d + 64, as: SIMD16<Float>.self)
+        for (place, mass) in masses {
+          let value = 4 * (place + d)
+          a += mass * bytes.loadUnaligned(fromByteOffset: value, as: SIMD16<Float>.self)
+          b += mass * bytes.loadUnaligned(fromByteOffset: value + 64, as: SIMD16<Float>.self)
+        }
+        target.storeBytes(of: a, toByteOffset: 4 * d, as: SIMD16<Float>.self)
+        target.storeBytes(of: b, toByteOffset: 4 * d + 64, as: SIMD16<Float>.self)
+        d += 32
+      }
+      while d < headDim {
+        for (place, mass) in masses { sums[d] += mass * values[place + d] }
+        d += 1
+      }
+    }
   }
 }

@@ -31,11 +31,16 @@ package struct SampledRows: Sendable, Hashable {
     }..<positions.partitioningIndex { $0 >= range.upperBound }
   }
 
-  /// Places of the rows on which output errors are measured: every fourth, as a product with all
-  /// values costs more than a sum of masses.
+  /// Places of the rows on which output errors are measured: every fourth, as a sum of values costs
+  /// more than one of masses.
   package func outputPlaces(in range: Range<Int>) -> [Int] {
-    places(in: range).filter { $0 % 4 == 0 }
+    places(in: range).filter(Self.countsForOutput)
   }
+
+  static func countsForOutput(_ place: Int) -> Bool { place % 4 == 0 }
+
+  /// The number of a place among those on which output errors are measured.
+  static func outputRow(ofPlace place: Int) -> Int { place / 4 }
 
   /// Places whose rows count for a pattern: those beyond what it computes anyway, and the last ones.
   package func counted(for pattern: HeadPattern) -> Range<Int> {

@@ -33,18 +33,21 @@ public struct PatternSearch: Sendable {
     var work = try options.workFile.map { try WorkFile(path: $0, identity: identity(samples)) }
     let meter = SearchMeter(samples: samples, layers: model.layerCount, options: options)
     try meter.report(stage: "calibration")
-    let (costs, calibration) = try calibrate(&work)
+    let clock = ContinuousClock()
+    let start = clock.now
+    let (costs, calibration) = try calibrate(
+      &work, longest: samples.map(\.ids.count).max() ?? 0)
+    let calibrationSeconds = (clock.now - start).inSeconds
     var measurements: [SampleMeasurement] = []
     for index in samples.indices {
       measurements.append(
         try measure(
-          samples[index], index: index, earlier: measurements, costs: costs, work: &work,
-          meter: meter))
+          samples[index], index: index, costs: costs, work: &work, meter: meter))
     }
     work?.removeHiddenStates()
     return try SearchResult(
       patterns: options.space.patterns, objective: options.objective, samples: measurements,
-      costs: costs, calibration: calibration)
+      costs: costs, calibration: calibration, calibrationSeconds: calibrationSeconds)
   }
 
   private func identity(_ samples: [SearchSample]) -> SearchIdentity {
@@ -61,17 +64,17 @@ public struct PatternSearch: Sendable {
       },
       chunk: options.chunk,
       keyValueType: (options.keyValueType ?? model.backend.activationType).rawValue,
-      columnsThatFillTile: options.columnsThatFillTile, denseBelow: options.denseBelow,
-      outputError: options.floor.outputError == .infinity ? nil : options.floor.outputError)
+      columnsThatFillTile: options.columnsThatFillTile, denseBelow: options.denseBelow)
   }
 
   private func calibrate(
-    _ work: inout WorkFile?
+    _ work: inout WorkFile?, longest: Int
   ) throws -> (CostModel, Calibration.Result?) {
     if let costs = work?.calibration { return (costs, nil) }
     let calibration = Calibration(
       shape: model.attentionShape(layer: 0), hiddenSize: model.hiddenSize,
-      keyValueType: options.keyValueType, lengths: options.calibrationLengths)
+      keyValueType: options.keyValueType,
+      lengths: options.calibrationLengths ?? Calibration.lengths(forSample: longest))
     let result = try calibration.run(on: model.backend, isCancelled: options.isCancelled)
     try work?.append(.calibration(result.model))
     return (result.model, result)
@@ -79,8 +82,8 @@ public struct PatternSearch: Sendable {
 
   /// One sample, from the first layer that is not in the work file.
   private func measure(
-    _ sample: SearchSample, index: Int, earlier: [SampleMeasurement], costs: CostModel,
-    work: inout WorkFile?, meter: SearchMeter
+    _ sample: SearchSample, index: Int, costs: CostModel, work: inout WorkFile?,
+    meter: SearchMeter
   ) throws -> SampleMeasurement {
     let tileRows = model.backend.tileShape(headDim: model.attentionShape(layer: 0).headDim).rows
     let chunk = options.chunk.map { (min($0, 1 << 40) + tileRows - 1) / tileRows * tileRows }
@@ -88,6 +91,7 @@ public struct PatternSearch: Sendable {
     var measurement = SampleMeasurement(
       name: sample.name, tokens: sample.ids.count, chunks: rows.chunks)
     measurement.layers = work?.layers(ofSample: index) ?? []
+    measurement.isResumed = !measurement.layers.isEmpty
     meter.finished(sample: index, layers: measurement.layers.count)
     guard measurement.layers.count < model.layerCount else { return measurement }
 
@@ -127,17 +131,18 @@ public struct PatternSearch: Sendable {
           shape,
           LayerMeasurer(
             backend: model.backend, patterns: options.space.patterns, rows: rows, shape: shape,
-            costs: costs, floor: options.floor,
             columnsThatFillTile: options.columnsThatFillTile
               ?? costs.planning(denseBelow: options.denseBelow).columnsThatFillTile(
                 model.backend.tileShape(headDim: shape.headDim)),
-            denseBelow: options.denseBelow, choosesOnHull: options.choosesOnHull,
-            finalists: options.choosesOnHull ? 8 : 3)
+            denseBelow: options.denseBelow)
         )
       }
       let heads =
         try measurer?.measurer.measure(
-          sampler, layer: keysAndValues, earlier: earlier.last?.layers[layer],
+          sampler, layer: keysAndValues,
+          readout: LayerReadout(norm: try model.feedForwardNorm(layer: layer)) {
+            try model.projectAttentionOutputs($0, layer: layer)
+          },
           isCancelled: options.isCancelled) ?? []
       measurement.layers.append(heads)
       try work?.append(.layer(sample: index, layer: layer, heads))

@@ -13,6 +13,8 @@ public struct SampleMeasurement: Sendable {
   public internal(set) var denseSeconds = 0.0
   /// Seconds of measuring, beside it.
   public internal(set) var measuringSeconds = 0.0
+  /// Whether layers came from a work file.
+  public internal(set) var isResumed = false
 
   /// Causal pairs of one head.
   public var causalPairs: Int { tokens * (tokens + 1) / 2 }
@@ -20,7 +22,8 @@ public struct SampleMeasurement: Sendable {
 
 extension SampleMeasurement {
   /// The options of all heads, [layer * heads + head], over several samples: seconds are added,
-  /// recalls are those of the sample where they are least.
+  /// recalls are those of the sample where they are least,
+  /// errors those where they are most.
   static func options(
     of samples: [SampleMeasurement], patterns: [HeadPattern], costs: CostModel
   ) -> [HeadOptions] {
@@ -41,6 +44,7 @@ extension SampleMeasurement {
               if let error = measured.outputError {
                 option.outputError = max(option.outputError ?? 0, error)
               }
+              option.residualError = max(option.residualError, measured.residualError)
             }
             return option
           })

@@ -25,8 +25,8 @@ public struct SearchOptions: Sendable {
   public var columnsThatFillTile: Int?
   /// Chunks that see fewer keys are dense, as the planner has it.
   public var denseBelow: Int
-  /// Lengths for the calibration.
-  public var calibrationLengths: [Int]
+  /// Lengths for the calibration; nil: up to a quarter of the longest sample, and to 8,192.
+  public var calibrationLengths: [Int]?
   /// Where results are kept layer by layer, and found again; nil: nowhere.
   public var workFile: String?
   /// Told after every layer.
@@ -38,7 +38,7 @@ public struct SearchOptions: Sendable {
     space: CandidateSpace = .standard, objective: SearchObjective = .everyHead(RecallFloor()),
     chunk: Int? = nil, keyValueType: DataType? = nil, columnsThatFillTile: Int? = nil,
     denseBelow: Int = SparseCostModel().denseBelow,
-    calibrationLengths: [Int] = [2048, 4096, 8192], workFile: String? = nil,
+    calibrationLengths: [Int]? = nil, workFile: String? = nil,
     progress: @escaping @Sendable (SearchProgress) throws -> Void = { _ in },
     isCancelled: @escaping @Sendable () -> Bool = { false }
   ) {
@@ -52,20 +52,6 @@ public struct SearchOptions: Sendable {
     self.workFile = workFile
     self.progress = progress
     self.isCancelled = isCancelled
-  }
-
-  /// Whether heads are weighed against one another, so that finalists lie along the hull.
-  var choosesOnHull: Bool {
-    if case .everyHead = objective { false } else { true }
-  }
-
-  /// The floor near which finalists lie.
-  var floor: RecallFloor {
-    switch objective {
-    case .everyHead(let floor), .meanOverHeads(_, let floor): floor
-    case .withinSeconds(_, let tenthPercentile, let outputError):
-      RecallFloor(mean: 0, tenthPercentile: tenthPercentile, outputError: outputError)
-    }
   }
 }
 

@@ -8,18 +8,21 @@ public struct SearchResult: Sendable {
   public let costs: CostModel
   /// Times that the costs were fitted to; nil if they came from a work file.
   public let calibration: Calibration.Result?
+  /// Seconds that calibrating took in this run.
+  public let calibrationSeconds: Double
   /// The options of all heads, [layer * heads + head].
   public let options: [HeadOptions]
   public let choice: Choice
 
   init(
     patterns: [HeadPattern], objective: SearchObjective, samples: [SampleMeasurement],
-    costs: CostModel, calibration: Calibration.Result?
+    costs: CostModel, calibration: Calibration.Result?, calibrationSeconds: Double
   ) throws {
     self.patterns = patterns
     self.samples = samples
     self.costs = costs
     self.calibration = calibration
+    self.calibrationSeconds = calibrationSeconds
     options = SampleMeasurement.options(of: samples, patterns: patterns, costs: costs)
     choice = try Choice.best(of: options, for: objective)
   }

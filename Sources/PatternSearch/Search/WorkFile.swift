@@ -15,7 +15,7 @@ import Checkpoints
 
 /// What a search's results depend on; results of another search are not mixed in.
 struct SearchIdentity: Codable, Equatable {
-  var version = 2
+  var version = 3
   /// Of the weights.
   var model: String
   var layers: Int
@@ -29,8 +29,6 @@ struct SearchIdentity: Codable, Equatable {
   var keyValueType: String
   var columnsThatFillTile: Int?
   var denseBelow: Int
-  /// The cap that decides which errors are measured.
-  var outputError: Double?
 
   /// The first thing in which two differ, in words; nil: nothing.
   func difference(from other: SearchIdentity) -> String? {
@@ -40,7 +38,6 @@ struct SearchIdentity: Codable, Equatable {
     if candidates != other.candidates { return "--space" }
     if samples != other.samples { return "samples or lengths" }
     if chunk != other.chunk { return "--chunk" }
-    if outputError != other.outputError { return "--output-error" }
     return self == other ? nil : "setting"
   }
 }

@@ -14,6 +14,8 @@ public struct LayerWalk {
     public let positions: Range<Int>
     /// [rows, queryHeads, headDim], after rotary embedding; valid during the visit.
     public let q: Tensor
+    /// [rows, hidden], before attention; valid during the visit.
+    public let hidden: Tensor
     /// The layer's keys and values, of all positions; overwritten by the next layer.
     public let keysAndValues: KeyValueLayer
     public let shape: AttentionShape
@@ -99,7 +101,9 @@ public struct LayerWalk {
       let block = hidden.slice(rows: rows)
       let q = try step.queries(of: block, firstPosition: rows.lowerBound)
       try visit(
-        Block(layer: layer, positions: rows, q: q, keysAndValues: keysAndValues, shape: shape))
+        Block(
+          layer: layer, positions: rows, q: q, hidden: block, keysAndValues: keysAndValues,
+          shape: shape))
       guard attending else { continue }
       try model.backend.attention(
         q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape, index: index,
@@ -139,4 +143,25 @@ public struct LayerWalk {
 extension Transformer {
   /// Width of the hidden states.
   public var hiddenSize: Int { decoder.hiddenSize }
+
+  /// The weights of the norm through which a layer's feed-forward reads the hidden states: [hidden].
+  public func feedForwardNorm(layer: Int) throws -> [Float] {
+    try backend.read(weights.layers[layer].postAttentionNorm)
+  }
+
+  /// What attention outputs add to the hidden states: outputs [n, queryHeads * headDim] to
+  /// [n, hidden]. Without the bias, and without the norm that some models put behind it.
+  public func projectAttentionOutputs(_ outputs: [Float], layer: Int) throws -> [Float] {
+    let width = decoder.queryWidth
+    let rows = outputs.count / width
+    precondition(outputs.count == rows * width)
+    let purpose = "projecting attention outputs"
+    let x = try backend.makeTensor(backend.activationType, [rows, width], purpose: purpose)
+    try backend.write(outputs, to: x)
+    let y = try backend.makeTensor(
+      backend.activationType, [rows, decoder.hiddenSize], purpose: purpose)
+    try backend.linear(
+      x, weight: weights.layers[layer].o.weight, bias: nil, into: y, accumulate: false)
+    return try backend.read(y)
+  }
 }

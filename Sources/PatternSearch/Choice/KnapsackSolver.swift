@@ -1,14 +1,15 @@
-/// Least total seconds such that the mean recall over heads reaches a target and every head keeps a
-/// floor: a multiple-choice knapsack.
+/// Least total seconds such that the values of the heads' options add up to a target and every head
+/// keeps a floor: a multiple-choice knapsack. Dense, the first option, has the most value.
 ///
-/// Each head starts at its cheapest option. Steps along the upper hull of (seconds, recall) of each
-/// head are taken in the order of recall gained for each second (the Lagrangian's path) until the
+/// Each head starts at its cheapest option. Steps along the upper hull of (seconds, value) of each
+/// head are taken in the order of value gained for each second (the Lagrangian's path) until the
 /// target is reached; then single exchanges take back what the last step overshot. The result costs
 /// at most one hull step of one head more than the optimum.
-struct MeanRecallSolver {
+struct KnapsackSolver {
   let heads: [HeadOptions]
-  let target: Double
   let floor: RecallFloor
+  let target: Double
+  let value: (HeadOption) -> Double
 
   private struct Step {
     var head: Int
@@ -22,20 +23,20 @@ struct MeanRecallSolver {
     let allowed = heads.map { head in
       head.options.indices.filter { $0 == 0 || floor.isKept(by: head.options[$0]) }
     }
-    let hulls = zip(heads, allowed).map { Self.hull($0, $1) }
+    let hulls = zip(heads, allowed).map { hull($0, $1) }
     var chosen = hulls.map { $0[0] }
     var steps: [Step] = []
     for (head, hull) in hulls.enumerated() {
       for (from, to) in zip(hull, hull.dropFirst()) {
         let (a, b) = (heads[head].options[from], heads[head].options[to])
         steps.append(
-          Step(head: head, option: to, gain: b.recall - a.recall, cost: b.seconds - a.seconds))
+          Step(head: head, option: to, gain: value(b) - value(a), cost: b.seconds - a.seconds))
       }
     }
     steps.sort { $0.gain * $1.cost > $1.gain * $0.cost }
-    // Rounding must not cost a step: dense everywhere reaches every target up to 1.
-    let wanted = target * Double(heads.count) - 1e-9
-    var sum = zip(heads, chosen).reduce(0) { $0 + $1.0.options[$1.1].recall }
+    // Rounding must not cost a step: dense everywhere reaches every target that can be asked for.
+    let wanted = target - 1e-9
+    var sum = zip(heads, chosen).reduce(0) { $0 + value($1.0.options[$1.1]) }
     for step in steps where sum < wanted {
       chosen[step.head] = step.option
       sum += step.gain
@@ -44,22 +45,22 @@ struct MeanRecallSolver {
     return chosen
   }
 
-  /// Options on the upper hull, from the cheapest (of which the one with most recall) to the one
-  /// with most recall; recall gained for each second falls along it.
-  static func hull(_ head: HeadOptions, _ allowed: [Int]) -> [Int] {
-    let options = head.options
+  /// Options on the upper hull, from the cheapest (of which the one with most value) to the one
+  /// with most value; value gained for each second falls along it.
+  private func hull(_ head: HeadOptions, _ allowed: [Int]) -> [Int] {
+    let points = head.options.map { (seconds: $0.seconds, value: value($0)) }
     let sorted = allowed.sorted {
-      (options[$0].seconds, -options[$0].recall) < (options[$1].seconds, -options[$1].recall)
+      (points[$0].seconds, -points[$0].value) < (points[$1].seconds, -points[$1].value)
     }
     var hull: [Int] = []
     for next in sorted {
-      if let last = hull.last, options[next].recall <= options[last].recall { continue }
+      if let last = hull.last, points[next].value <= points[last].value { continue }
       while hull.count >= 2 {
-        let (a, b) = (options[hull[hull.count - 2]], options[hull[hull.count - 1]])
-        let c = options[next]
+        let (a, b) = (points[hull[hull.count - 2]], points[hull[hull.count - 1]])
+        let c = points[next]
         // b lies below the line from a to c.
-        if (b.recall - a.recall) * (c.seconds - a.seconds)
-          <= (c.recall - a.recall) * (b.seconds - a.seconds)
+        if (b.value - a.value) * (c.seconds - a.seconds)
+          <= (c.value - a.value) * (b.seconds - a.seconds)
         {
           hull.removeLast()
         } else {
@@ -84,14 +85,14 @@ struct MeanRecallSolver {
         for option in allowed[head] {
           let other = options.options[option]
           let saved = now.seconds - other.seconds
-          if saved > best?.saved ?? 0, sum - now.recall + other.recall >= wanted {
+          if saved > best?.saved ?? 0, sum - value(now) + value(other) >= wanted {
             best = (head, option, saved)
           }
         }
       }
       guard let best else { return }
-      sum += heads[best.head].options[best.option].recall
-      sum -= heads[best.head].options[chosen[best.head]].recall
+      sum += value(heads[best.head].options[best.option])
+      sum -= value(heads[best.head].options[chosen[best.head]])
       chosen[best.head] = best.option
     }
   }
