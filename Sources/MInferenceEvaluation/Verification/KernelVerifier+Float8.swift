@@ -48,8 +48,8 @@ extension KernelVerifier {
           ReferenceBackend(tile: tile), Self.roundedByRow(q),
           Self.roundedByHead(k, heads: heads.keyValue),
           Self.roundedByHead(v, heads: heads.keyValue)),
-        // A weight is off by up to 2^-4 of itself, the largest among them; sums of scores less.
-        tolerances: [4e-2, 1e-2]
+        // Rounding a weight takes up to 2^-4 of it, which the sum that it is divided by does not know.
+        tolerances: [6.5e-2, 1e-2]
       )
     }
   }
