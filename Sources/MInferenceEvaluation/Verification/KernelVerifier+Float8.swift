@@ -42,12 +42,23 @@ extension KernelVerifier {
     let device = backend
     checkPair("attention of fp8 operands", name) {
       let problem = Problem(shape: shape, first: first, rows: rows, index: try index.get())
+      let roundedQueries = Self.roundedByRow(q)
+      var expected = try problem.attend(
+        ReferenceBackend(tile: tile), roundedQueries,
+        Self.roundedByHead(k, heads: heads.keyValue), Self.roundedByHead(v, heads: heads.keyValue))
+      // What the keys have in common meets the queries before they are rounded: it moves a row's sum
+      // and none of its weights.
+      let means = Self.means(k, width: heads.keyValue * 128)
+      for place in expected[1].indices {
+        let group = place % heads.query / (heads.query / heads.keyValue)
+        let lost = (0..<128).reduce(0.0) {
+          let index = place * 128 + $1
+          return $0 + Double(q[index] - roundedQueries[index]) * Double(means[group * 128 + $1])
+        }
+        expected[1][place] += Float(lost / 128.0.squareRoot())
+      }
       return (
-        actual: try problem.attend(device, q, k, v),
-        expected: try problem.attend(
-          ReferenceBackend(tile: tile), Self.roundedByRow(q),
-          Self.roundedByHead(k, heads: heads.keyValue),
-          Self.roundedByHead(v, heads: heads.keyValue)),
+        actual: try problem.attend(device, q, k, v), expected: expected,
         // Rounding a weight takes up to 2^-4 of it, which the sum that it is divided by does not know.
         tolerances: [6.5e-2, 1e-2]
       )
@@ -73,10 +84,7 @@ extension KernelVerifier {
   /// [keys][heads][128]: what is left of each channel's mean to e4m3, with the scale of a head's largest.
   private static func roundedByHead(_ values: [Float], heads: Int) -> [Float] {
     let width = heads * 128
-    let keys = values.count / width
-    var means = [Double](repeating: 0, count: width)
-    for (index, value) in values.enumerated() { means[index % width] += Double(value) }
-    let mean = means.map { Float($0 / Double(keys)) }
+    let mean = means(values, width: width)
     var largest = [Float](repeating: 0, count: heads)
     for (index, value) in values.enumerated() {
       let channel = index % width
@@ -88,6 +96,13 @@ extension KernelVerifier {
       let scale = scales[channel / 128]
       return rounded((value - mean[channel]) * (1 / scale)) * scale + mean[channel]
     }
+  }
+
+  /// Of each channel over the keys.
+  private static func means(_ values: [Float], width: Int) -> [Float] {
+    var sums = [Double](repeating: 0, count: width)
+    for (index, value) in values.enumerated() { sums[index % width] += Double(value) }
+    return sums.map { Float($0 / Double(values.count / width)) }
   }
 
   private static func rounded(_ value: Float) -> Float {

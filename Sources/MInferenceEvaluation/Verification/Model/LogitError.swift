@@ -49,12 +49,13 @@ public struct LogitTolerance: Sendable, Equatable {
   /// For a device whose rounding alone moved the logits of the CPU by `rounding`.
   ///
   /// Two runs that round alike but not in the same order are as far from each other as both are from
-  /// the exact result; their largest errors, each one draw of many, differ by less than a factor of
-  /// two, and their typical ones, sums of many, by little. A device also rounds attention weights,
-  /// which the CPU does not: half as much again is for that.
+  /// the exact result; their typical errors, sums of many, differ by little. A device also rounds
+  /// attention weights, which the CPU does not: half as much again is for that. The largest error is one
+  /// draw from a heavy tail, at the one position whose logits are nearly undecided: on an H100 it was up
+  /// to 2.3 times the CPU's where the typical one was 1.3 times. It is the typical error that finds faults.
   static func rounding(_ rounding: LogitError) -> LogitTolerance {
     LogitTolerance(
-      worst: max(2 * rounding.worst, float32.worst),
+      worst: max(3 * rounding.worst, float32.worst),
       typical: max(1.5 * rounding.typical, float32.typical))
   }
 
