@@ -127,8 +127,12 @@ struct EvaluateArguments: ParsableArguments {
   func run(_ suite: String, _ more: [(name: String, value: String)]) throws
     -> [(name: String, value: String)]
   {
-    let narrow = linear.linear == .bf16 ? "" : "linear \(linear.linear.rawValue)"
-    let budgets = ([budgets.description, narrow] + (chunk.map { ["chunk \($0.value)"] } ?? []))
+    let narrow = [
+      linear.linear == .bf16 ? "" : "linear \(linear.linear.rawValue)",
+      device.attentionPrecision == .native
+        ? "" : "attention \(device.attentionPrecision.rawValue)",
+    ]
+    let budgets = ([budgets.description] + narrow + (chunk.map { ["chunk \($0.value)"] } ?? []))
       .filter { !$0.isEmpty }.joined(separator: ", ")
     return try [
       (name: "suite", value: suite), (name: "model", value: model ?? ModelDirectory.builtIn()),

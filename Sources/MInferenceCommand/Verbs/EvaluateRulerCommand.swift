@@ -65,8 +65,11 @@ struct EvaluateRulerCommand: AsyncParsableCommand {
       methods: try shared.methods(
         for: model, length: file.isEmpty ? lengths.map(\.value).max() ?? 0 : model.contextLength,
         measuringRecall: self.form.monitor), form: form)
+    let fitting = try TaskPlan.fitting(plans) { try runner.countTokens($0) }
+    if fitting.plans.isEmpty, let first = fitting.leftOut.first { throw first }
+    for kind in fitting.leftOut { StandardError.note("left out: \(kind)") }
     try await shared.evaluate(
-      plans, on: runner,
+      fitting.plans, on: runner,
       run: shared.run(
         "ruler",
         [

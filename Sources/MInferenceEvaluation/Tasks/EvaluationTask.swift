@@ -69,6 +69,37 @@ public struct TaskPlan: Sendable {
   }
 }
 
+extension TaskPlan {
+  /// The plans whose kind has room at their length, as the first of each kind and length shows, and
+  /// one ``TaskError/tooShort(kind:length:needed:)`` for each kind and length that has none: known
+  /// before hours of work.
+  public static func fitting(
+    _ plans: [TaskPlan], countTokens: @escaping TokenCounter
+  ) throws -> (plans: [TaskPlan], leftOut: [TaskError]) {
+    struct Group: Hashable {
+      let kind: String
+      let length: Int?
+    }
+    var fits: [Group: Bool] = [:]
+    var leftOut: [TaskError] = []
+    let kept = try plans.filter { plan in
+      let group = Group(kind: plan.kind, length: plan.length)
+      if let known = fits[group] { return known }
+      do {
+        _ = try plan.task(countTokens)
+        fits[group] = true
+        return true
+      } catch let error as TaskError {
+        guard case .tooShort = error else { throw error }
+        leftOut.append(error)
+        fits[group] = false
+        return false
+      }
+    }
+    return (kept, leftOut)
+  }
+}
+
 /// What can be wrong with a task's parameters or files.
 public enum TaskError: Error, CustomStringConvertible, Sendable, Equatable {
   case tooShort(kind: String, length: Int, needed: Int)

@@ -30,6 +30,16 @@ import Testing
     }
   }
 
+  @Test func `kinds without room at a length are left out before anything is done`() throws {
+    let plans = try RulerTask(
+      kinds: [.niahSingle1, .commonWords], lengths: [600, 16384], samples: 3
+    ).plans()
+    let fitting = try TaskPlan.fitting(plans, countTokens: countFourBytes)
+    #expect(fitting.plans.count == 9)
+    #expect(!fitting.plans.contains { $0.kind == "cwe" && $0.length == 600 })
+    #expect(fitting.leftOut.count == 1 && "\(fitting.leftOut)".contains("cwe"))
+  }
+
   @Test(arguments: [
     (RulerKind.niahSingle1, 1, 1), (.niahSingle2, 1, 1), (.niahSingle3, 1, 1),
     (.niahMultikey1, 4, 1), (.niahMultivalue, 4, 4), (.niahMultiquery, 4, 4),
