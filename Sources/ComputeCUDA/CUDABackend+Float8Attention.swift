@@ -30,6 +30,8 @@ extension CUDABackend {
     let counter = try address(counter(), "attention")
     let blocks = try float8Blocks(
       parameters, keyValueHeads: keyValueHeads, keys: keys, mostColumns: mostColumns)
+    // Memory goes back to the pool behind the launch that uses it, not before.
+    defer { withExtendedLifetime(blocks) {} }
     var arguments = KernelArguments()
     arguments.add(parameters)
     arguments.add(mi_hopper_parameters(counter: counter, pair_heads: 0))
@@ -93,6 +95,7 @@ extension CUDABackend {
     let chunks = (keys + Float8Launch.rowsOfChunk - 1) / Float8Launch.rowsOfChunk
     let partial = try makeTensor(
       .float32, [2, keyValueHeads, chunks, 3 * Float8Launch.headDim], purpose: "sums for fp8")
+    defer { withExtendedLifetime(partial) {} }
     let partialAddress = try address(partial, "attention")
     let factors = try address(blocks.factors, "attention")
     var arguments = KernelArguments()

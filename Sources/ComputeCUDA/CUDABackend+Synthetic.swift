@@ -68,6 +68,7 @@ extension CUDABackend: SyntheticBackend {
   package func injectKeys(
     _ k: Tensor, firstPosition: Int, offsetScores: Tensor, columnScores: Tensor, seed: UInt64
   ) throws {
+    forgetFloat8Blocks()
     try require(
       k.shape.count == 3 && k.shape[2] >= 64 && offsetScores.shape == columnScores.shape
         && offsetScores.rows == k.shape[1], "injectKeys",

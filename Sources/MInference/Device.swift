@@ -49,12 +49,23 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
           if CUDABackend.hasDriver { throw error }
           throw linear == .bf16 ? Self.noFloat8Attention : Self.noFloat8Linear
         }
-        // A machine without an NVIDIA driver was never meant to compute on one; with a driver, what
-        // is missing beside it is worth a word.
-        let notice = CUDABackend.hasDriver ? ["computing on the CPU: \(error)"] : []
-        return try CPUBackend(threads: threads, notices: notice)
+        return try Self.processor(threads: threads, insteadOf: error)
       }
     }
+  }
+
+  /// The CPU, where ``auto`` found that a GPU will not do.
+  static func processor(threads: Int?, insteadOf error: any Error) throws -> any Backend {
+    // A machine without an NVIDIA driver was never meant to compute on one; with a driver, what is
+    // missing beside it is worth a word.
+    let notice = CUDABackend.hasDriver ? ["computing on the CPU: \(error)"] : []
+    return try CPUBackend(threads: threads, notices: notice)
+  }
+
+  /// What ``auto`` comes to on this machine.
+  package var resolved: Device {
+    guard self == .auto else { return self }
+    return (try? CUDABackend().prepare()) == nil ? .cpu : .cuda
   }
 
   private static let noFloat8Linear = ComputeError.unavailable(
@@ -73,7 +84,7 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   /// What whole models on this device are compared with where the reference takes too long: the CPU
   /// for a GPU, and for the CPU its plainest kernels.
   package func plainBackend(threads: Int?) throws -> (name: String, backend: any Backend) {
-    if self == .cuda { return ("the CPU in float32", try CPUBackend(threads: threads)) }
+    if resolved == .cuda { return ("the CPU in float32", try CPUBackend(threads: threads)) }
     return (
       "the CPU's portable kernels in float32",
       try CPUBackend(threads: threads, instructionSet: .portable, useBLAS: false)
@@ -83,7 +94,7 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
   /// The backends to verify on this device: one for each instruction set that the processor runs,
   /// and one without BLAS; of a GPU, one for each kind of kernels and of linear layers that it has.
   package func variants(threads: Int?) throws -> [(name: String, backend: any Backend)] {
-    if self == .cuda {
+    if resolved == .cuda {
       let backend = try CUDABackend(kernels: .portable)
       let name = backend.deviceName
       var variants: [(name: String, backend: any Backend)] = [(name, backend)]

@@ -11,6 +11,8 @@ public enum SearchError: Error, Equatable, Sendable, CustomStringConvertible {
   case foreignWorkFile(file: String, what: String)
   /// The work file cannot be read or written.
   case workFile(file: String, reason: String)
+  /// The model adds what attention gives after another norm, which residual errors leave out.
+  case normedAttentionOutput
   /// A number is out of range.
   case invalidOption(name: String, value: String, allowed: String)
 
@@ -28,6 +30,9 @@ public enum SearchError: Error, Equatable, Sendable, CustomStringConvertible {
         + "another --resume file"
     case .workFile(let file, let reason):
       "\(file): \(reason)"
+    case .normedAttentionOutput:
+      "--residual-error: this model norms what attention adds, which the measure leaves out; give "
+        + "--mean-recall instead"
     case .invalidOption(let name, let value, let allowed):
       "\(name) \(value): give \(allowed)"
     }

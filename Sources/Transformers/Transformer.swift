@@ -37,6 +37,11 @@ public final class Transformer: Sendable {
       checkpoint, table: family.weights, configuration: decoder, backend: backend)
   }
 
+  /// Whether a layer norms what attention gives before it is added (GLM-4).
+  package var normsAttentionOutput: Bool {
+    weights.layers.contains { $0.attentionOutputNorm != nil }
+  }
+
   init(
     configuration: ModelConfiguration, backend: any Backend, decoder: DecoderConfiguration,
     weights: DecoderWeights

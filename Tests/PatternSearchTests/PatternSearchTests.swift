@@ -76,7 +76,6 @@ import Transformers
     let temporary = try TemporaryModel()
     let model = try temporary.load()
     let file = temporary.directory + "/work.jsonl"
-    let whole = try PatternSearch(model: model, fingerprint: "x", options: options()).run(samples)
     // Ends in the second layer of the second sample.
     #expect(throws: CancellationError.self) {
       try PatternSearch(
@@ -92,7 +91,15 @@ import Transformers
       model: model, fingerprint: "x", options: options(workFile: file, steps: steps)
     ).run(samples)
     #expect(steps.value == 1)
-    // Which columns make up a tile depends on measured times.
+    // Which columns make up a tile depends on measured times: the whole search gets the same ones.
+    let costs = temporary.directory + "/costs.jsonl"
+    let measured = text.split(separator: "\n").prefix(2).joined(separator: "\n") + "\n"
+    try measured.write(toFile: costs, atomically: true, encoding: .utf8)
+    let unbroken = Counter()
+    let whole = try PatternSearch(
+      model: model, fingerprint: "x", options: options(workFile: costs, steps: unbroken)
+    ).run(samples)
+    #expect(unbroken.value > 1)
     func facts(_ result: SearchResult) -> [IndexWork: Double] {
       let all = result.samples.flatMap { $0.layers.joined().joined() }
       return Dictionary(all.map { ($0.work, $0.recall) }) { $0 + $1 }

@@ -65,6 +65,8 @@ extension CUDABackend {
       input = try makeRows(x.shape, purpose: "a linear layer's input")
       try quantize(x, into: input)
     }
+    // Memory goes back to the pool behind the launch that uses it, not before.
+    defer { withExtendedLifetime(input) {} }
     let rows = try quantizedRows(input, "linear")
     let matrix = try quantizedRows(weight, "linear")
     let output = try address(y, "linear")

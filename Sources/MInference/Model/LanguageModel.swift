@@ -51,11 +51,20 @@ public final class LanguageModel: Sendable {
     patterns: String? = nil, chatTemplate: String? = nil
   ) throws {
     self.chatTemplate = try chatTemplate.map(ChatTemplate.init(contentsOfFile:))
-    let backend = try device.makeBackend(
+    var backend = try device.makeBackend(
       threads: threads, linear: linear, attentionPrecision: attentionPrecision)
     let checkpoint = try Checkpoint(directory: directory)
     tokenizer = try Tokenizer(directory: directory)
-    transformer = try Transformer(checkpoint: checkpoint, backend: backend)
+    do {
+      transformer = try Transformer(checkpoint: checkpoint, backend: backend)
+    } catch let error as ComputeError {
+      // A GPU that nobody asked for by name, and that has no kernels for such a model.
+      guard device == .auto, backend.name != "cpu", linear == .bf16, attentionPrecision == .native,
+        case .unavailable = error
+      else { throw error }
+      backend = try Device.processor(threads: threads, insteadOf: error)
+      transformer = try Transformer(checkpoint: checkpoint, backend: backend)
+    }
     let precision = linear == .bf16 ? "" : " \(linear.rawValue)"
     fingerprint = Fingerprint.of(
       "\(try checkpoint.fingerprint()) \(checkpoint.configuration)\(precision)")

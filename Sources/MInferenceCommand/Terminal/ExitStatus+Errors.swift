@@ -89,7 +89,8 @@ extension ExitStatus {
 
   private static func status(_ error: SearchError) -> ExitStatus {
     switch error {
-    case .budgetTooSmall, .noSamples, .foreignWorkFile, .invalidOption: .usage
+    case .budgetTooSmall, .noSamples, .foreignWorkFile, .invalidOption, .normedAttentionOutput:
+      .usage
     case .sampleTooShort: .inputData
     case .workFile: .inputOutput
     }

@@ -138,6 +138,8 @@ struct EvaluateArguments: ParsableArguments {
       (name: "suite", value: suite), (name: "model", value: model ?? ModelDirectory.builtIn()),
       (name: "patterns", value: patterns ?? "the model's own"),
       (name: "budgets", value: budgets.isEmpty ? "defaults" : budgets),
+      // Tiles and number formats of devices differ, and so do results.
+      (name: "device", value: device.device.resolved.rawValue),
       (name: "exact", value: "\(exact)"), (name: "calibration", value: calibration ?? "chronicle"),
     ] + more
   }

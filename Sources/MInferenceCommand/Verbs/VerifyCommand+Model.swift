@@ -6,7 +6,7 @@ import MInferenceEvaluation
 extension VerifyCommand {
   func verify(model directory: String) throws {
     let threads = device.threads?.value
-    let backend = try device.device.makeBackend(threads: threads)
+    let backend = try device.makeBackend()
     let checkpoint = try Checkpoint(directory: directory)
     let prompt = try ModelPrompt.find(
       directory: directory, text: try promptFile.map { try InputText.read(path: $0) },

@@ -49,6 +49,14 @@ struct VerifyCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
+    if only != nil && (model != nil || perf) {
+      throw ValidationError("--only picks kernels to verify; leave out --model and --perf")
+    }
+    if model != nil && device.attentionPrecision != .native {
+      throw ValidationError(
+        "--attention-precision has no tolerance for whole models; leave it out, or leave out --model"
+      )
+    }
     guard model == nil else {
       if perf { throw ValidationError("--perf measures kernels; leave out --model or --perf") }
       return

@@ -30,6 +30,9 @@ public struct PatternSearch: Sendable {
       throw SearchError.sampleTooShort(
         name: sample.name, tokens: sample.ids.count, wanted: VerticalSlashRule.lastRows)
     }
+    if case .sumOfErrors = options.objective, model.normsAttentionOutput {
+      throw SearchError.normedAttentionOutput
+    }
     var work = try options.workFile.map { try WorkFile(path: $0, identity: identity(samples)) }
     let meter = SearchMeter(samples: samples, layers: model.layerCount, options: options)
     try meter.report(stage: "calibration")
@@ -53,9 +56,12 @@ public struct PatternSearch: Sendable {
   private func identity(_ samples: [SearchSample]) -> SearchIdentity {
     var candidates = Fingerprint()
     for pattern in options.space.patterns { candidates.add("\(pattern)") }
+    let precision = model.backend.attentionPrecision
+    let deviceName =
+      model.backend.name + (precision == .native ? "" : " with attention of \(precision.rawValue)")
     return SearchIdentity(
       model: fingerprint, layers: model.layerCount,
-      heads: model.attentionShape(layer: 0).queryHeads, device: model.backend.name,
+      heads: model.attentionShape(layer: 0).queryHeads, device: deviceName,
       candidates: candidates.text,
       samples: samples.map { sample in
         var ids = Fingerprint()
