@@ -112,7 +112,8 @@ public protocol Backend: AnyObject, Sendable {
   /// logarithm of the probability of the id that came.
   ///
   /// logits: [rows, vocabulary] float32; next: rows, each in 0 ..< vocabulary, or negative where
-  /// nothing came (then 0).
+  /// nothing came (then 0). Throws ``ComputeError/shapeMismatch(operation:detail:)`` for ids or
+  /// shapes that do not fit.
   func scoreTokens(
     logits: Tensor, next: [Int32]
   ) throws -> (likeliest: [Int32], logProbabilities: [Float])

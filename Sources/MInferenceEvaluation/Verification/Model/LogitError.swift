@@ -52,7 +52,7 @@ public struct LogitTolerance: Sendable, Equatable {
   /// the exact result; their typical errors, sums of many, differ by little. A device also rounds
   /// attention weights, which the CPU does not: half as much again is for that. The largest error is one
   /// draw from a heavy tail, at the one position whose logits are nearly undecided: on an H100 it was up
-  /// to 2.3 times the CPU's where the typical one was 1.3 times. It is the typical error that finds faults.
+  /// to 2.3 times the CPU's where the typical one was 1.4 times. It is the typical error that finds faults.
   static func rounding(_ rounding: LogitError) -> LogitTolerance {
     LogitTolerance(
       worst: max(3 * rounding.worst, float32.worst),
