@@ -122,6 +122,14 @@ public protocol Backend: AnyObject, Sendable {
   /// nil for a row with NaN or positive infinity, or with negative infinity alone. Waits.
   func mostLikely(_ logits: Tensor) throws -> [Int32?]
 
+  /// For each row of logits, [rows, vocabulary] float32, the id that its 64 random bits draw; nil for a
+  /// row as above. The same on every backend, bit for bit. Waits.
+  func draw(_ draw: TokenDraw, from logits: Tensor, random: [UInt64]) throws -> [Int32?]
+
+  /// Divides the logits of these ids by the penalty where they are positive, and multiplies them otherwise,
+  /// in every row of [rows, vocabulary] float32. ids: distinct, each in 0 ..< vocabulary.
+  func penalize(_ ids: [Int32], in logits: Tensor, by penalty: Float) throws
+
   // MARK: Attention
 
   /// Stores rows of keys and values at positions firstPosition ..< firstPosition + rows.

@@ -9,16 +9,17 @@ extension Transformer {
     try logits(of: hiddenState(of: id, cache: cache))
   }
 
-  /// The same, and of the logits only the id of the largest, the lowest of equals: on a device with memory
-  /// of its own four bytes come back instead of a vocabulary.
+  /// The same, and of the logits only the id that `sampler` chooses: on a device with memory of its own
+  /// four bytes come back instead of a vocabulary.
   ///
+  /// - seen: Distinct ids seen so far, prompt and answer; only the repetition penalty looks at them.
   /// - Throws: ``TransformerError/invalidLogits(problem:)`` besides.
-  public func decodeMostLikely(_ id: Int32, cache: KeyValueCache) throws -> Int32 {
+  public func decode(
+    _ id: Int32, cache: KeyValueCache, sampler: inout Sampler,
+    seen: some Sequence<Int32> = EmptyCollection<Int32>()
+  ) throws -> Int32 {
     let logits = try makeLogits(of: hiddenState(of: id, cache: cache))
-    if let id = try backend.mostLikely(logits).first ?? nil { return id }
-    let values = try backend.read(logits)
-    try Sampler.validate(values)
-    return Sampler.mostLikely(values)
+    return try sampler.sample(logits, seen: seen, on: backend)
   }
 
   /// [1, hidden] behind the last layer, for a token that is added to the cache.

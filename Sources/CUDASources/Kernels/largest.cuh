@@ -20,6 +20,18 @@ __device__ __forceinline__ float scoreOfOrderedBits(unsigned bits) {
   return __uint_as_float(bits >> 31 == 1 ? bits & 0x7FFFFFFFu : ~bits);
 }
 
+/// Ordered bits with an id, so that of equal scores the lower id comes above.
+__device__ __forceinline__ unsigned long long rankOfBits(unsigned bits, int id) {
+  return (unsigned long long)bits << 32 | (unsigned)~id;
+}
+
+/// The same of a score; -0 and 0 are one.
+__device__ __forceinline__ unsigned long long rankOf(float score, int id) {
+  return rankOfBits(orderedBits(score + 0.0f), id);
+}
+
+__device__ __forceinline__ int idOfRank(unsigned long long rank) { return (int)~(unsigned)rank; }
+
 /// Counters of radix selection: digits of 11, 11 and 10 bits. Copies keep lanes that count the same
 /// digit (most scores are tiny) from waiting for one another.
 template <int copies>

@@ -15,11 +15,12 @@ __device__ __forceinline__ long long warpSum(long long value) {
 }
 
 /// Sum over the lanes at or before this one.
-__device__ __forceinline__ int warpInclusiveSum(int value) {
+template <typename T>
+__device__ __forceinline__ T warpInclusiveSum(T value) {
   const int lane = threadIdx.x & 31;
 #pragma unroll
   for (int step = 1; step < 32; step <<= 1) {
-    const int before = __shfl_up_sync(allLanes, value, step);
+    const T before = __shfl_up_sync(allLanes, value, step);
     if (lane >= step) value += before;
   }
   return value;
@@ -37,18 +38,19 @@ __device__ __forceinline__ T blockSum(T value, T* shared) {
   return total;
 }
 
-/// Sum over the threads before this one. `shared`: one int a warp; blockDim.x <= 1024, a multiple
+/// Sum over the threads before this one. `shared`: one element a warp; blockDim.x <= 1024, a multiple
 /// of 32. All threads call it.
-__device__ __forceinline__ int blockExclusiveSum(int value, int* shared) {
-  const int inclusive = warpInclusiveSum(value);
+template <typename T>
+__device__ __forceinline__ T blockExclusiveSum(T value, T* shared) {
+  const T inclusive = warpInclusiveSum(value);
   const int warp = threadIdx.x >> 5;
   __syncthreads();
   if ((threadIdx.x & 31) == 31) shared[warp] = inclusive;
   __syncthreads();
   if (warp == 0) {
     const int lane = threadIdx.x & 31;
-    const int sum = lane < (int)blockDim.x >> 5 ? shared[lane] : 0;
-    const int scanned = warpInclusiveSum(sum);
+    const T sum = lane < (int)blockDim.x >> 5 ? shared[lane] : 0;
+    const T scanned = warpInclusiveSum(sum);
     if (lane < (int)blockDim.x >> 5) shared[lane] = scanned - sum;
   }
   __syncthreads();

@@ -16,19 +16,16 @@ extern "C" __global__ void __launch_bounds__(256) score_rows(
   const float* row = logits + (long long)blockIdx.x * vocabulary;
   unsigned long long top = 0;
   for (int i = threadIdx.x; i < vocabulary; i += 256) {
-    // -0 and 0 are one logit.
-    const unsigned long long rank = (unsigned long long)orderedBits(row[i] + 0.0f) << 32 | (unsigned)~i;
-    top = rank > top ? rank : top;
+    top = maximum(top, rankOf(row[i], i));
   }
 #pragma unroll
   for (int step = 16; step > 0; step >>= 1) {
-    const unsigned long long other = __shfl_xor_sync(allLanes, top, step);
-    top = other > top ? other : top;
+    top = maximum(top, __shfl_xor_sync(allLanes, top, step));
   }
   if ((threadIdx.x & 31) == 0) largest[threadIdx.x >> 5] = top;
   __syncthreads();
-  for (int warp = 0; warp < 8; ++warp) top = largest[warp] > top ? largest[warp] : top;
-  const int id = (int)~(unsigned)top;
+  for (int warp = 0; warp < 8; ++warp) top = maximum(top, largest[warp]);
+  const int id = idOfRank(top);
   const float highest = row[id];
   float sum = 0.0f;
   for (int i = threadIdx.x; i < vocabulary; i += 256) sum += expf(row[i] - highest);

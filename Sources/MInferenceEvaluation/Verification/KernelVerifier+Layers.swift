@@ -11,29 +11,7 @@ extension KernelVerifier {
     checkSum()
     checkMerging()
     checkScoring()
-    checkMostLikely()
-  }
-
-  /// Equal logits, a row with negative infinities, rows that have no answer.
-  private mutating func checkMostLikely() {
-    for vocabulary in [1, 31, 1025, 128_256] {
-      var logits = numbers(6 * vocabulary).map { ($0 * 4).rounded() }
-      func set(_ row: Int, _ place: Int, _ value: Float) {
-        logits[row * vocabulary + place] = value
-      }
-      for place in 0..<vocabulary {
-        set(1, place, place % 3 == 0 ? -.infinity : -100)
-        set(2, place, -.infinity)
-        set(5, place, place % 2 == 0 ? -0.0 : 0)
-      }
-      set(1, vocabulary - 1, -99)
-      set(3, vocabulary / 2, .nan)
-      set(4, vocabulary / 3, .infinity)
-      check("mostLikely", "6 x \(vocabulary)", tolerance: 1e-9) { side in
-        let tensor = try side.tensor(logits, [6, vocabulary], .float32)
-        return try side.backend.mostLikely(tensor).map { [Float($0 ?? -1)] }
-      }
-    }
+    checkSampling()
   }
 
   private mutating func checkEmbedding() {

@@ -49,12 +49,15 @@ public struct KernelVerifier {
     return verifier.checks
   }
 
+  /// Whether a kernel of that name is to be verified.
+  func wants(_ kernel: String) -> Bool { kernel.hasPrefix(prefix ?? "") }
+
   /// Runs `body` on the backend and on the reference and compares the arrays that it returns.
   mutating func check(
     _ kernel: String, _ name: String, tolerance: Double, tile: TileShape? = nil,
     body: (KernelSide) throws -> [[Float]]
   ) {
-    guard kernel.hasPrefix(prefix ?? "") else { return }
+    guard wants(kernel) else { return }
     let number = checks.firstIndex { $0.kernel == kernel } ?? checks.count
     if number == checks.count { checks.append(KernelCheck(kernel: kernel)) }
     let tile = tile ?? backend.tileShape(headDim: 64)

@@ -1,10 +1,4 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
+import Compute
 
 /// Chooses tokens from logits.
 ///
@@ -35,14 +29,43 @@ public struct Sampler: Sendable {
   public mutating func sample(
     logits: [Float], history: some Sequence<Int32> = EmptyCollection<Int32>()
   ) throws -> Int32 {
-    try Self.validate(logits)
     let logits = penalized(logits, history)
-    guard options.temperature > 0 else { return Self.mostLikely(logits) }
-    return draw(from: candidates(logits))
+    try Self.validate(logits)
+    guard let draw else { return Self.mostLikely(logits) }
+    return draw.choose(from: logits[...], random: generator.next()) ?? Self.mostLikely(logits)
   }
 
-  /// Whether the largest logit is all that counts, whatever was said before.
-  var takesMostLikely: Bool { options.temperature == 0 && options.repetitionPenalty == 1 }
+  /// The same from logits where a backend computes, which become penalized; of them only the id comes
+  /// back.
+  ///
+  /// - Parameters:
+  ///   - logits: [1, vocabulary] float32.
+  ///   - seen: Distinct ids seen so far; only the repetition penalty looks at them.
+  mutating func sample(
+    _ logits: Tensor, seen: some Sequence<Int32>, on backend: any Backend
+  ) throws -> Int32 {
+    if looksBack {
+      let ids = seen.filter { (0..<logits.rowCount).contains(Int($0)) }
+      try backend.penalize(ids, in: logits, by: options.repetitionPenalty)
+    }
+    let chosen =
+      try draw.map { try backend.draw($0, from: logits, random: [generator.next()]) }
+      ?? backend.mostLikely(logits)
+    if let id = chosen.first ?? nil { return id }
+    let values = try backend.read(logits)
+    try Self.validate(values)
+    return Self.mostLikely(values)
+  }
+
+  /// What chance has to do with it; nil if nothing.
+  private var draw: TokenDraw? {
+    guard options.temperature > 0 else { return nil }
+    return TokenDraw(
+      temperature: options.temperature, topK: options.topK, topP: options.topP, minP: options.minP)
+  }
+
+  /// Whether it matters which ids were seen before.
+  var looksBack: Bool { options.repetitionPenalty != 1 }
 
   /// The id of the largest logit, the lowest of equals.
   public static func mostLikely(_ logits: [Float]) -> Int32 {
@@ -51,46 +74,8 @@ public struct Sampler: Sendable {
     return Int32(best)
   }
 
-  /// The ids that may be drawn and their shares, which need not sum to 1; for tests and displays.
-  package func candidates(_ logits: [Float]) -> [(id: Int32, weight: Double)] {
-    let largest = Double(logits.max() ?? 0)
-    let temperature = Double(options.temperature)
-    var kept = logits.enumerated().map { id, logit in
-      (id: Int32(id), weight: exp((Double(logit) - largest) / temperature))
-    }
-    if options.topK > 0 || options.topP < 1 {
-      kept.sort { $0.weight > $1.weight || $0.weight == $1.weight && $0.id < $1.id }
-    }
-    if options.topK > 0, options.topK < kept.count { kept.removeSubrange(options.topK...) }
-    if options.topP < 1 { kept.removeSubrange(nucleusCount(kept)...) }
-    // The largest weight is exp(0) = 1, so a weight is the share of the largest already.
-    if options.minP > 0 { kept.removeAll { $0.weight < Double(options.minP) } }
-    return kept
-  }
-
-  /// How many of the descending weights make up top-p of their sum; at least 1.
-  private func nucleusCount(_ weights: [(id: Int32, weight: Double)]) -> Int {
-    let wanted = Double(options.topP) * weights.reduce(0) { $0 + $1.weight }
-    var sum = 0.0
-    for (index, candidate) in weights.enumerated() {
-      sum += candidate.weight
-      if sum >= wanted { return index + 1 }
-    }
-    return weights.count
-  }
-
-  private mutating func draw(from candidates: [(id: Int32, weight: Double)]) -> Int32 {
-    var rest = generator.nextUnit() * candidates.reduce(0) { $0 + $1.weight }
-    for (id, weight) in candidates {
-      rest -= weight
-      if rest < 0 { return id }
-    }
-    // Rounding may leave a crumb; it belongs to the last candidate that has any weight.
-    return candidates.last { $0.weight > 0 }?.id ?? 0
-  }
-
   private func penalized(_ logits: [Float], _ history: some Sequence<Int32>) -> [Float] {
-    guard options.repetitionPenalty != 1 else { return logits }
+    guard looksBack else { return logits }
     var logits = logits
     for id in Set(history) where logits.indices.contains(Int(id)) {
       let logit = logits[Int(id)]

@@ -13,7 +13,4 @@ package struct SplitMix64: RandomNumberGenerator, Sendable {
     mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
     return mixed ^ mixed >> 31
   }
-
-  /// Uniform in 0 ..< 1, a multiple of 2^-53.
-  mutating func nextUnit() -> Double { Double(next() >> 11) * 0x1p-53 }
 }

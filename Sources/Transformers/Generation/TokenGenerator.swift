@@ -21,6 +21,8 @@ public struct TokenGenerator {
   private var pending: Int32?
   /// Prompt and answer.
   public private(set) var history: [Int32]
+  /// The ids of ``history``, where the sampler asks for them.
+  private var seen: Set<Int32>
   /// Tokens given out.
   public private(set) var count = 0
   /// nil while there may be more.
@@ -42,6 +44,7 @@ public struct TokenGenerator {
     self.stopIDs = stopIDs
     self.maximumTokens = maximumTokens
     history = prompt
+    seen = sampler.looksBack ? Set(prompt) : []
   }
 
   /// The next token, or nil at the end; see ``finishReason``.
@@ -56,16 +59,15 @@ public struct TokenGenerator {
       if model.mustReadAgain(cache, adding: 1), history.count == cache.count + 1 {
         cache.truncate(to: 0)
         logits = try model.prefill(history, cache: cache).logits
-      } else if sampler.takesMostLikely {
-        chosen = try model.decodeMostLikely(id, cache: cache)
       } else {
-        logits = try model.decode(id, cache: cache)
+        chosen = try model.decode(id, cache: cache, sampler: &sampler, seen: seen)
       }
       pending = nil
     }
-    let id = try chosen ?? sampler.sample(logits: logits, history: history)
+    let id = try chosen ?? sampler.sample(logits: logits, history: seen)
     guard !stopIDs.contains(id) else { return finish(.stop(id: id)) }
     history.append(id)
+    if sampler.looksBack { seen.insert(id) }
     count += 1
     pending = id
     return id

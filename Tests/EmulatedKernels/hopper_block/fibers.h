@@ -11,7 +11,10 @@
 
 namespace emulated {
 
-constexpr int threads = 384;
+#ifndef EMULATED_THREADS
+#define EMULATED_THREADS 384
+#endif
+constexpr int threads = EMULATED_THREADS;
 inline int current = 0;
 inline long progress = 0;  // counts whatever another fiber may be waiting for
 inline ucontext_t scheduler, contexts[threads];

@@ -3,7 +3,7 @@ import MInference
 /// The reference backend with one fault.
 final class FaultyBackend: Backend {
   enum Fault: String, CaseIterable {
-    case embed, rmsNorm, linear, swiGLU, add, attention, rowAttention, lastRowSums, meanPooled
+    case embed, rmsNorm, linear, swiGLU, add, draw, attention, rowAttention, lastRowSums, meanPooled
     /// A sliding window that is one key too long.
     case window
   }
@@ -71,6 +71,9 @@ final class FaultyBackend: Backend {
   func add(_ x: Tensor, to y: Tensor) throws {
     try reference.add(x, to: y)
     try spoil(.add, y)
+  }
+  func draw(_ draw: TokenDraw, from logits: Tensor, random: [UInt64]) throws -> [Int32?] {
+    try reference.draw(draw, from: logits, random: random.map { fault == .draw ? ~$0 : $0 })
   }
   func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws {
     try reference.store(k: k, v: v, in: layer, firstPosition: firstPosition)

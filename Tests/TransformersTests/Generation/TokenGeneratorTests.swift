@@ -41,6 +41,30 @@ struct TokenGeneratorTests {
     #expect(try generator.next() == nil)
   }
 
+  @Test func `drawn tokens are those of each step's logits and all ids before`() throws {
+    let options = SamplingOptions(
+      temperature: 1.5, topK: 40, topP: 0.95, repetitionPenalty: 1.3, seed: 11)
+    let cache = try model.makeCache(capacity: 60)
+    let logits = try model.prefill(prompt, cache: cache).logits
+    var generator = TokenGenerator(
+      model: model, cache: cache, logits: logits, prompt: prompt, sampler: try Sampler(options),
+      stopIDs: [], maximumTokens: 12)
+    var tokens: [Int32] = []
+    while let id = try generator.next() { tokens.append(id) }
+
+    var sampler = try Sampler(options)
+    let other = try model.makeCache(capacity: 60)
+    var expected: [Int32] = []
+    var next = try model.prefill(prompt, cache: other).logits
+    for _ in 0..<12 {
+      let id = try sampler.sample(logits: next, history: prompt + expected)
+      expected.append(id)
+      next = try model.decode(id, cache: other)
+    }
+    #expect(tokens == expected)
+    #expect(Set(tokens).count > 1)
+  }
+
   @Test func `a stop id ends the text and is not part of it`() throws {
     let expected = try continuation(12)
     let stop = expected[5]
