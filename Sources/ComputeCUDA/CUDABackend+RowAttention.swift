@@ -29,8 +29,13 @@ extension CUDABackend {
     // Whole waves of blocks; many short ones even out where rows see different numbers of keys.
     let blocksEach = tileRows == 64 ? 20 : isQuantized ? 2 : 1
     let splits = max(1, min(most, blocksEach * device.multiprocessors / blocks))
-    let workspace = try makeTensor(
-      .float32, [splits, rows * shape.queryHeads, headDim + 2], purpose: "partial attention")
+    let isOneLaunch =
+      tileRows == 16 && splits * packed <= AttentionLaunch.rowPartials
+      && shape.keyValueHeads <= AttentionLaunch.rowCounters
+    let room = splits * rows * shape.queryHeads * (headDim + 2)
+    let memory = isOneLaunch ? try rowMemory(partials: room) : nil
+    let workspace =
+      try memory?.partials ?? makeTensor(.float32, [room], purpose: "partial attention")
     var parameters = mi_row_attention_parameters()
     parameters.q = try address(q, .bfloat16, "rowAttention")
     parameters.o = try address(o, .bfloat16, "rowAttention")
@@ -46,6 +51,7 @@ extension CUDABackend {
       "rowAttention", "keys of \(layer.keys.type.rawValue)")
     parameters.positions = try list.map { try address($0, "rowAttention") } ?? 0
     parameters.workspace = try address(workspace, "rowAttention")
+    parameters.counters = try memory.map { try address($0.counters, "rowAttention") } ?? 0
     parameters.keys = Int32((positions.max() ?? 0) + 1)
     parameters.kv_head_stride = Int64(layer.capacity * headDim)
     parameters.rows = Int32(rows)
@@ -62,6 +68,7 @@ extension CUDABackend {
     try kernel(name, in: "row_attention.cu").launch(
       grid: (splits, (packed + tileRows - 1) / tileRows, shape.keyValueHeads),
       block: AttentionLaunch.threads, shared: headDim == 96 ? 73728 : 98304, arguments)
+    guard !isOneLaunch else { return }
     try kernel("row_attention_combine_d\(headDim)", in: "row_attention.cu").launch(
       grid: (rows * shape.queryHeads, 1, 1), block: 256, arguments)
   }
@@ -91,4 +98,8 @@ extension CUDABackend {
 extension AttentionLaunch {
   /// Keys of the smallest part that a block of `row_attention.cu` is worth.
   static let rowKeys = 64
+  /// Partial results of a kv head that its last block combines; more are worth a launch of their own.
+  package static let rowPartials = 256
+  /// Most kv heads that are combined so.
+  static let rowCounters = 1024
 }

@@ -41,6 +41,9 @@ public final class CUDABackend: Backend {
     var frequencies: [[Float]: Tensor] = [:]
     /// A word that kernels which count their work leave at zero.
     var counter: Tensor?
+    /// Words that attention of few rows leaves at zero, and room for its partial results.
+    var rowCounters: Tensor?
+    var rowPartials: Tensor?
     /// Keys and values of the last attention with fp8 operands, as its kernel reads them.
     var blocks: Float8Blocks?
     /// The host index that was used last, and its form on the device.
@@ -53,6 +56,21 @@ public final class CUDABackend: Backend {
     let tensor = try uploaded([Int32](repeating: 0, count: 4), purpose: "a counter")
     state.withLock { $0.counter = tensor }
     return tensor
+  }
+
+  /// Room for so many numbers and a zero for each kv head, both used again by the next attention of few
+  /// rows, which runs behind this one: decoding asks for them in every layer.
+  func rowMemory(partials count: Int) throws -> (partials: Tensor, counters: Tensor) {
+    let (kept, zeros) = state.withLock { ($0.rowPartials, $0.rowCounters) }
+    let partials =
+      if let kept, kept.count >= count { kept } else {
+        try makeTensor(.float32, [count], purpose: "partial attention")
+      }
+    let counters =
+      try zeros
+      ?? uploaded([Int32](repeating: 0, count: AttentionLaunch.rowCounters), purpose: "counters")
+    state.withLock { ($0.rowPartials, $0.rowCounters) = (partials, counters) }
+    return (partials, counters)
   }
 
   var lastFloat8Blocks: Float8Blocks? {

@@ -30,6 +30,7 @@ import Testing
     #expect(blocks.contains("rowsOfChunk = \(Float8Launch.rowsOfChunk);"))
     let rows = try text(of: "row_attention.cu")
     #expect(rows.contains("dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128)"))
+    #expect(rows.contains("splits * rows * groupSize <= \(AttentionLaunch.rowPartials):"))
   }
 
   @Test func `rows and threads of the kernels beside attention`() throws {
@@ -54,6 +55,7 @@ import Testing
     #expect(MemoryLayout<mi_fixed_bands>.stride == 32)
     #expect(MemoryLayout<mi_attention_parameters>.stride == 96)
     #expect(MemoryLayout<mi_fp8_parameters>.stride == 48)
+    #expect(MemoryLayout<mi_row_attention_parameters>.stride == 128)
     #expect(MemoryLayout<mi_tensor_map>.size == 128)
   }
 }

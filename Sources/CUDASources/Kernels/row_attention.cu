@@ -2,7 +2,8 @@
 //
 //   o[r][h] = softmax over keys j <= positions[r], positions[r] - j < window of (scale * q[r][h] . k[j]) times v[j]
 //
-// Two launches: partial results over parts of the keys, then their combination. The heads of a group and the rows are packed
+// Partial results over parts of the keys, then their combination: by whichever block of a kv head ends last (m16 with counters), or
+// by a second launch. The heads of a group and the rows are packed
 // into one matrix (packed row m = r * groupSize + member of the group), so that a block reads its keys once for all of them.
 //
 // 1. row_attention_m16_dD, row_attention_m64_dD           (D = 64, 96, 128; k and v bf16)
@@ -15,11 +16,13 @@
 //      m16 where rows * groupSize <= 16 (decoding: memory bound, warps share out the keys), else m64 (warps share out the rows)
 //      splits: any number >= 1, at most ceil(keys / 64) make sense; whole waves of blocks: multiprocessors / (y * z) for m16
 //        with bf16, 2 * multiprocessors / (y * z) for m16 with e4m3, 10 to 20 blocks a multiprocessor for m64, rounded down
-// 2. row_attention_combine_dD
+// 2. row_attention_combine_dD, unless the first launch had counters
 //      (RowAttentionParameters by value)
 //      grid   x = rows * queryHeads;  block  x = 256;  no dynamic shared memory
 //
 // workspace: splits * rows * queryHeads * (D + 2) floats; not initialised, not kept between calls.
+// counters: kvHeads words, zero before the launch and after it; m16 only, and only for splits * rows * groupSize <= 256: one block
+// reads all of that, which takes longer than another launch where it is more.
 // Keys above the largest position are never read. A row at a negative position gets o = 0 and logSumExp = -infinity.
 
 #include "common.cuh"
@@ -34,6 +37,7 @@ struct RowAttentionParameters {
   const float* valueScales;  ///< [kvHeads], e4m3 only
   const int* positions;      ///< [rows], device memory, any order; ascending is fastest. Null: consecutive, the last one keys - 1
   float* workspace;
+  unsigned* counters;        ///< [kvHeads], or null
   long long kvHeadStride;    ///< elements
   int rows;
   int qStride, oStride;      ///< elements
@@ -71,6 +75,80 @@ template <int D, int bytes, int rowWarps> struct RowTile {
 
 __device__ __forceinline__ int positionOf(const RowAttentionParameters& a, int row) {
   return a.positions == nullptr ? a.keys - a.rows + row : a.positions[row];
+}
+
+// MARK: Combining within the first launch
+
+/// Whether this block is the last of a kv head's to come here; what the others wrote can be read then. Leaves the counter at 0.
+__device__ __forceinline__ bool isLastOfHead(unsigned* counter, int splits) {
+  __shared__ unsigned before;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    before = atomicAdd(counter, 1u);
+    if (before == splits - 1u) *counter = 0;
+    __threadfence();
+  }
+  __syncthreads();
+  return before == splits - 1u;
+}
+
+/// Combines the partial results of one kv head's rows: teams of D / 4 threads take a row each, four elements a thread. The time
+/// of this is latency: every block but one is gone, so loads are under way before anything is done with one. `parts`: shared memory for
+/// [packed row][split].
+template <int D>
+__device__ __forceinline__ void combineHead(const RowAttentionParameters& a, int kvHead, float2* parts) {
+  constexpr int threads = 128, team = D / 4, teams = threads / team, batch = 16;
+  const int thread = threadIdx.x, packedRows = a.rows * a.groupSize;
+  const long long count = (long long)a.rows * a.queryHeads;
+  auto indexOf = [&](int packed) {
+    return (long long)(packed / a.groupSize) * a.queryHeads + kvHead * a.groupSize + packed % a.groupSize;
+  };
+  const float4* partials = (const float4*)a.workspace;
+  const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
+
+  const int member = thread % team;
+  // Threads that make no whole team take no row.
+  int packed = thread / team < teams ? thread / team : packedRows;
+  float4 x[batch];
+  auto load = [&](int first) {
+    const long long index = indexOf(packed);
+#pragma unroll
+    for (int i = 0; i < batch; i++)
+      if (first + i < a.splits) x[i] = __ldcg(partials + ((first + i) * count + index) * team + member);
+  };
+  if (packed < packedRows) load(0);
+  for (int i = thread; i < packedRows * a.splits; i += threads)
+    parts[i] = __ldcg(statistics + i % a.splits * count + indexOf(i / a.splits));
+  __syncthreads();
+
+  for (; packed < packedRows; packed += teams) {
+    const float2* own = parts + packed * a.splits;
+    if (packed >= teams) load(0);
+    float top = -infinity();
+    for (int s = 0; s < a.splits; s++) top = fmaxf(top, own[s].x);
+    const float reference = top == -infinity() ? 0.0f : top;
+    float4 r = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    float total = 0.0f;
+    for (int first = 0;;) {
+#pragma unroll
+      for (int i = 0; i < batch; i++) {
+        if (first + i >= a.splits) break;
+        const float weight = exp2Approximate(own[first + i].x - reference);
+        total += weight * own[first + i].y;
+        r.x += weight * x[i].x, r.y += weight * x[i].y, r.z += weight * x[i].z, r.w += weight * x[i].w;
+      }
+      first += batch;
+      if (first >= a.splits) break;
+      load(first);
+    }
+    const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
+    const int row = packed / a.groupSize, head = kvHead * a.groupSize + packed % a.groupSize;
+    *(uint2*)(a.o + (long long)row * a.oStride + head * D + 4 * member) =
+        make_uint2(toBF16Pair(r.x * inverse, r.y * inverse), toBF16Pair(r.z * inverse, r.w * inverse));
+    if (member == 0 && a.logSumExp != nullptr)
+      a.logSumExp[indexOf(packed)] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
+  }
 }
 
 template <int D, int bytes, int rowWarps>
@@ -355,6 +433,7 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
       *(float4*)(a.workspace + partial(packed) * D + column) = r;
       if (column == 0) statistics[partial(packed)] = make_float2(all, total);
     }
+    if (a.counters != nullptr && isLastOfHead(a.counters + kvHead, a.splits)) combineHead<D>(a, kvHead, (float2*)memory);
   }
 }
 

@@ -175,6 +175,7 @@ typedef struct {
   uint64_t value_scales;
   uint64_t positions;
   uint64_t workspace;
+  uint64_t counters;
   int64_t kv_head_stride;
   int32_t rows;
   int32_t q_stride;
