@@ -51,6 +51,31 @@ extension KernelSpeed {
     }
   }
 
+  /// The choice of a token from the logits of a large vocabulary, until the host knows it. Reads them several
+  /// times, and is bound by latency.
+  mutating func measureSampling() throws {
+    let device = device
+    let logits = try random([1, 151_936], .float32)
+    let draws: [(String, TokenDraw?)] = [
+      ("most likely", nil), ("temperature 1", TokenDraw(temperature: 1)),
+      ("top-k 50", TokenDraw(temperature: 1, topK: 50)),
+      ("top-k 50, top-p 0.9", TokenDraw(temperature: 1, topK: 50, topP: 0.9)),
+      ("top-p 0.9", TokenDraw(temperature: 1, topP: 0.9)),
+    ]
+    for (name, draw) in draws {
+      try add(
+        draw == nil ? "mostLikely" : "draw", "1 of 151936, \(name)",
+        bytes: Double(logits.byteCount)
+      ) {
+        if let draw {
+          _ = try device.draw(draw, from: logits, random: [1 << 63])
+        } else {
+          _ = try device.mostLikely(logits)
+        }
+      }
+    }
+  }
+
   /// What quantizes the inputs of linear layers.
   mutating func measureQuantization() throws {
     let (device, hidden, intermediate) = (device, Self.hidden, Self.intermediate)

@@ -41,6 +41,7 @@ package struct KernelSpeed {
     }
     var speed = KernelSpeed(device: device, rows: rows, repetitions: repetitions)
     try speed.measureCopies()
+    try speed.measureSampling()
     try speed.measureProducts()
     if let narrow = narrow as? any SyntheticBackend {
       let bare = speed.table.filter { $0.kernel == bareName }
@@ -69,11 +70,18 @@ package struct KernelSpeed {
   }
 
   /// Median times of bodies that take turns, so that what slows the device slows all of them.
+  ///
+  /// Each comes behind a copy, as a layer's calls come behind those before: the device is busy while the host
+  /// gives the calls, and the time between two marks is the device's alone.
   func medians(_ bodies: [() throws -> Void]) throws -> [Double] {
+    let busy = try (0..<2).map { _ in
+      try device.makeTensor(.bfloat16, [16384, Self.hidden], purpose: "keeping the device busy")
+    }
     var times = bodies.map { _ in [Double]() }
     for _ in 0...repetitions {
       for (number, body) in bodies.enumerated() {
         let watch = device.makeStopwatch()
+        try device.copy(busy[0], to: busy[1])
         try watch.time(body)
         times[number].append(watch.seconds)
       }
