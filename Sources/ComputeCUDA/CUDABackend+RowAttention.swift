@@ -36,6 +36,7 @@ extension CUDABackend {
     let memory = isOneLaunch ? try rowMemory(partials: room) : nil
     let workspace =
       try memory?.partials ?? makeTensor(.float32, [room], purpose: "partial attention")
+    defer { withExtendedLifetime((list, workspace, memory)) {} }
     var parameters = mi_row_attention_parameters()
     parameters.q = try address(q, .bfloat16, "rowAttention")
     parameters.o = try address(o, .bfloat16, "rowAttention")

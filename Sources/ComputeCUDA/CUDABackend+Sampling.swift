@@ -45,6 +45,7 @@ extension CUDABackend {
     var arguments = KernelArguments()
     arguments.add(try address(logits, .float32, "penalize"))
     let list = try uploaded(ids, purpose: "seen ids")
+    defer { withExtendedLifetime(list) {} }
     arguments.add(try address(list, "penalize"))
     arguments.add(Int32(ids.count))
     arguments.add(penalty)

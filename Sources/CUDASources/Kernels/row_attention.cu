@@ -177,8 +177,10 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   }
   const int end = known ? a.keys : most + 1;
   const int begin = !known && least >= a.window ? (least - a.window + 1) / T::stageKeys * T::stageKeys : 0;
-  const long long steps = end > begin ? (end - begin + T::stageKeys - 1) / T::stageKeys : 0;
-  const int firstStep = (int)(steps * split / a.splits), stepCount = (int)(steps * (split + 1) / a.splits) - firstStep;
+  // Divisions of 32 bits: the first copies wait for them.
+  const unsigned steps = end > begin ? (end - begin + T::stageKeys - 1) / T::stageKeys : 0;
+  const int each = (int)(steps / (unsigned)a.splits), more = (int)steps - each * a.splits;
+  const int firstStep = split * each + minimum(split, more), stepCount = each + (split < more ? 1 : 0);
   const int firstKey = begin + firstStep * T::stageKeys;
 
   const char* k = (const char*)a.k + kvHead * a.kvHeadStride * bytes;
