@@ -6,9 +6,10 @@
 // LargestScores.swift, and the first block and the query's own besides. Source: MInference,
 // algorithm 3.
 //
-// Order of launches: mean_blocks for queries and for keys; then for slabs of query pairs, as many as
-// the scratch for scores holds, block_scores and select_blocks; last count_blocks and gather_blocks
-// over the whole chunk.
+// Order of launches: mean_blocks for keys, and for queries (rows at a time, as they are made); then for
+// slabs of query pairs, as many as the scratch for scores holds, block_scores and select_blocks; last
+// count_blocks and gather_blocks over the whole chunk. Lists and scratch are for the block-sparse heads
+// alone, which are numbered by slot.
 
 #include "common.cuh"
 #include "largest.cuh"
@@ -34,25 +35,35 @@ struct Choice {
   static constexpr int copies = 2;
 };
 
+/// One block-sparse head; 8 bytes.
+struct BlockHead {
+  int head;
+  /// Key blocks that a query block takes, from 0 to BlockParameters::topK.
+  int topK;
+};
+
+/// Parameters of all entries but mean_blocks, by value; 152 bytes.
 struct BlockParameters {
   /// [heads][queryBlocks][headDim] fp32 means; query block 0 is the one that holds firstPosition.
   const float* queries;
   /// [kvHeads][keyBlocks][headDim] fp32 means; keyBlocks = (keys - 1) / 64 + 1.
   const float* keys;
-  /// Scratch: [heads][slabBlocks][scoreStride] fp32; scoreStride >= keyBlocks.
+  /// Scratch: [slots][slabBlocks][scoreStride] fp32; scoreStride >= keyBlocks.
   float* scores;
-  /// [heads]; wanted, and vertical is the top k, from 0 to topK.
-  const HeadBudget* budgets;
-  /// Scratch: [heads][pairs][2 * (topK + 2)]: steps of each pair at the start of its room.
+  /// [slots].
+  const BlockHead* heads;
+  /// Scratch: [slots][pairs][2 * (topK + 2)]: steps of each pair at the start of its room.
   int* rooms;
-  /// Scratch: [heads][pairs]: steps of each pair.
+  /// Scratch: [slots][pairs]: steps of each pair.
   int* stepCounts;
-  /// Scratch: [heads][pairs]: pairs of (query, key) in the tiles of each pair of tile rows.
-  long long* tilePairs;
-  /// [heads][pairs * 2 * (topK + 2)]: the steps, closed up.
+  /// Scratch: [slots][pairs][2]: pairs of (query, key) in the tiles of each pair of tile rows, and runs of
+  /// tiles side by side in its tile rows.
+  long long* work;
+  /// [slots][pairs * 2 * (topK + 2)]: the steps, closed up.
   int* steps;
-  /// [heads][pairs + 1].
+  /// [slots][pairs + 1].
   int* stepOffsets;
+  /// [heads].
   HeadPlan* plans;
   /// [heads][2], as for plan_bands.
   long long* pairCounts;
@@ -64,6 +75,9 @@ struct BlockParameters {
   int rows, firstPosition, headDim, groupSize, topK;
   /// INT_MAX: none.
   int window;
+  /// Time of a tile's pair, and of beginning a run of tiles in a tile row, in pairs of dense attention: a head
+  /// that would take longer than all causal pairs runs dense, unless exact is set.
+  float tileCost, runCost;
   int exact;
 };
 
@@ -76,15 +90,15 @@ __device__ __forceinline__ int queryBlock(const BlockParameters& p, int pair, in
 
 }  // namespace
 
-// means[h][b] = mean over block b's rows of x[r][h]. x: element (r, h, d) at r * rowStride +
+// means[h][firstBlock + b] = mean over block b's rows of x[r][h]. x: element (r, h, d) at r * rowStride +
 // h * headStride + d, bf16; row r stands at firstPosition + r, and blocks are those that the rows
-// touch. means: [heads][blocks][headDim] fp32, blocks = gridDim.x. headDim a multiple of 8, at most
-// 256. Grid: ((firstPosition + rows - 1) / 64 - firstPosition / 64 + 1, heads). Block: 256. No dynamic
-// shared memory. Parameters: x, means, int rows, int firstPosition, int headDim, long long rowStride,
-// long long headStride.
+// touch. means: [heads][blocks][headDim] fp32. headDim a multiple of 8, at most 256.
+// Grid: ((firstPosition + rows - 1) / 64 - firstPosition / 64 + 1, heads). Block: 256. No dynamic
+// shared memory. Parameters: x, means, int rows, int firstPosition, int headDim, int firstBlock,
+// int blocks, long long rowStride, long long headStride.
 extern "C" __global__ void __launch_bounds__(256) mean_blocks(
-    const bf16* x, float* means, int rows, int firstPosition, int headDim, long long rowStride,
-    long long headStride) {
+    const bf16* x, float* means, int rows, int firstPosition, int headDim, int firstBlock, int blocks,
+    long long rowStride, long long headStride) {
   __shared__ float sums[256 * 8];
   const int start = (firstPosition / tileExtent + blockIdx.x) * tileExtent;
   const int from = max(start, firstPosition) - firstPosition;
@@ -106,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(256) mean_blocks(
     for (int j = 0; j < 8; ++j) sums[lane * headDim + piece * 8 + j] = sum[j];
   }
   __syncthreads();
-  float* target = means + ((long long)blockIdx.y * gridDim.x + blockIdx.x) * headDim;
+  float* target = means + ((long long)blockIdx.y * blocks + firstBlock + blockIdx.x) * headDim;
   for (int d = threadIdx.x; d < headDim; d += 256) {
     float total = 0;
     for (int i = 0; i < lanes; ++i) total += sums[i * headDim + d];
@@ -114,15 +128,15 @@ extern "C" __global__ void __launch_bounds__(256) mean_blocks(
   }
 }
 
-// scores[h][row][b] = mean query . mean key for the slab's query blocks (row = 2 * (pair - slabPair) +
+// scores[slot][row][b] = mean query . mean key for the slab's query blocks (row = 2 * (pair - slabPair) +
 // half) and key blocks b up to the query's own; fp32 throughout, as ties are a matter of 1e-5.
-// Grid: ((keyBlocks + 127) / 128, (2 * slabPairs + 63) / 64, heads). Block: 256. No dynamic shared
+// Grid: ((keyBlocks + 127) / 128, (2 * slabPairs + 63) / 64, slots). Block: 256. No dynamic shared
 // memory. Parameters: BlockParameters, by value. headDim a multiple of 16.
 extern "C" __global__ void __launch_bounds__(256) block_scores(const BlockParameters p) {
   __shared__ float queries[Products::depth][Products::queries + 4];
   __shared__ float keys[Products::depth][Products::keys + 4];
-  const int head = blockIdx.z;
-  if (p.budgets[head].wanted == 0) return;
+  const int slot = blockIdx.z;
+  const int head = p.heads[slot].head;
   const int firstRow = blockIdx.y * Products::queries;
   const int firstKey = blockIdx.x * Products::keys;
   const int firstBlock = queryBlock(p, p.slabPair, 0) + firstRow;
@@ -175,7 +189,7 @@ extern "C" __global__ void __launch_bounds__(256) block_scores(const BlockParame
     }
     __syncthreads();
   }
-  float* scores = p.scores + (long long)head * 2 * p.slabPairs * p.scoreStride;
+  float* scores = p.scores + (long long)slot * 2 * p.slabPairs * p.scoreStride;
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
     const int row = firstRow + 4 * y + r;
@@ -188,16 +202,15 @@ extern "C" __global__ void __launch_bounds__(256) block_scores(const BlockParame
   }
 }
 
-// The steps of each pair of tile rows of a slab, into its room. Grid: (slabPairs, heads). Block: 256.
+// The steps of each pair of tile rows of a slab, into its room. Grid: (slabPairs, slots). Block: 256.
 // No dynamic shared memory. Parameters: BlockParameters, by value. keys <= 4M.
 extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParameters p) {
   __shared__ DigitCounts<Choice::copies> digits;
   __shared__ unsigned chosen[2][maximumWords];
   __shared__ int sums[32];
   __shared__ long long totals[32];
-  const int head = blockIdx.y;
-  const HeadBudget budget = p.budgets[head];
-  if (budget.wanted == 0) return;
+  const int slot = blockIdx.y;
+  const BlockHead wish = p.heads[slot];
   const int pair = p.slabPair + blockIdx.x;
   const int thread = threadIdx.x;
   const int keys = p.firstPosition + p.rows;
@@ -208,14 +221,15 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
   for (int i = thread; i < words; i += Choice::threads) chosen[0][i] = 0, chosen[1][i] = 0;
   __syncthreads();
   long long inTiles = 0;
+  int runs = 0;
   for (int half = 0; half < 2; ++half) {
     const int block = queryBlock(p, pair, half);
     if (block < 0 || block >= p.queryBlocks) continue;
     const int own = chunkBlock + block;
-    const float* scores = p.scores + ((long long)head * 2 * p.slabPairs + 2 * blockIdx.x + half) *
+    const float* scores = p.scores + ((long long)slot * 2 * p.slabPairs + 2 * blockIdx.x + half) *
                                          p.scoreStride;
     const int candidates = own + 1;
-    const int count = min(min(budget.vertical, p.topK), candidates);
+    const int count = min(min(wish.topK, p.topK), candidates);
     const int from = max(p.firstPosition, own * tileExtent);
     const int to = min(keys, (own + 1) * tileExtent);
     // Tiles before the window of all rows are left out.
@@ -253,11 +267,14 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
     for (int tile = firstVisible + thread; tile <= own; tile += Choice::threads) {
       if (chosen[half][tile / 32] >> tile % 32 & 1u) {
         inTiles += tilePairs(from, to, own - tile, p.window);
+        // A run begins where the tile before is not taken.
+        runs += tile == 0 || (chosen[half][(tile - 1) / 32] >> (tile - 1) % 32 & 1u) == 0;
       }
     }
     __syncthreads();
   }
   inTiles = blockSum(inTiles, totals);
+  const long long allRuns = blockSum((long long)runs, totals);
 
   // Steps in descending key tiles: thread 0 has the highest words.
   const int share = (words + Choice::threads - 1) / Choice::threads;
@@ -268,7 +285,7 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
   }
   int place = blockExclusiveSum(own, sums);
   const long long room = 2 * ((long long)p.topK + 2);
-  int* steps = p.rooms + ((long long)head * p.pairs + pair) * room;
+  int* steps = p.rooms + ((long long)slot * p.pairs + pair) * room;
   for (int i = 0; i < share && top - i >= 0; ++i) {
     const int word = top - i;
     unsigned either = chosen[0][word] | chosen[1][word];
@@ -280,32 +297,37 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
     }
   }
   if (thread == Choice::threads - 1) {
-    p.stepCounts[(long long)head * p.pairs + pair] = place;
-    p.tilePairs[(long long)head * p.pairs + pair] = inTiles;
+    const long long at = (long long)slot * p.pairs + pair;
+    p.stepCounts[at] = place;
+    p.work[2 * at] = inTiles;
+    p.work[2 * at + 1] = allRuns;
   }
 }
 
-// Sums up a head: starts of its pairs' steps, its counts, its plan (dense if the tiles hold all causal
-// pairs). Grid: heads. Block: 1024. No dynamic shared memory. Parameters: BlockParameters, by value.
+// Sums up a head: starts of its pairs' steps, its counts, its plan (dense if the tiles leave nothing out or
+// would cost more). Grid: slots. Block: 1024. No dynamic shared memory. Parameters: BlockParameters, by value.
 extern "C" __global__ void __launch_bounds__(1024) count_blocks(const BlockParameters p) {
   __shared__ int sums[32];
   __shared__ long long totals[32];
-  const int head = blockIdx.x;
-  if (p.budgets[head].wanted == 0) return;
+  const int slot = blockIdx.x;
+  const int head = p.heads[slot].head;
   const int thread = threadIdx.x;
   const int share = (p.pairs + 1023) / 1024;
   const int from = min(p.pairs, thread * share);
   const int to = min(p.pairs, from + share);
-  const int* counts = p.stepCounts + (long long)head * p.pairs;
+  const int* counts = p.stepCounts + (long long)slot * p.pairs;
+  const long long* work = p.work + 2 * (long long)slot * p.pairs;
   int own = 0;
-  long long inTiles = 0;
+  long long inTiles = 0, runs = 0;
   for (int i = from; i < to; ++i) {
     own += counts[i];
-    inTiles += p.tilePairs[(long long)head * p.pairs + i];
+    inTiles += work[2 * i];
+    runs += work[2 * i + 1];
   }
   int start = blockExclusiveSum(own, sums);
   inTiles = blockSum(inTiles, totals);
-  int* offsets = p.stepOffsets + (long long)head * (p.pairs + 1);
+  runs = blockSum(runs, totals);
+  int* offsets = p.stepOffsets + (long long)slot * (p.pairs + 1);
   for (int i = from; i < to; ++i) {
     offsets[i] = start;
     start += counts[i];
@@ -313,27 +335,27 @@ extern "C" __global__ void __launch_bounds__(1024) count_blocks(const BlockParam
   if (thread != 1023) return;
   offsets[p.pairs] = start;
   const long long causal = causalPairs(p.firstPosition, p.firstPosition + p.rows, p.window);
-  const bool isDense = !p.exact && inTiles >= causal;
-  p.pairCounts[2 * head] = inTiles;
+  const double cost = (double)inTiles * p.tileCost + (double)runs * p.runCost;
+  const bool isDense = inTiles >= causal || (!p.exact && cost > (double)causal);
+  p.pairCounts[2 * head] = isDense ? causal : inTiles;
   p.pairCounts[2 * head + 1] = 0;
   HeadPlan plan = {};
   plan.kind = isDense ? 0 : 2;
-  plan.steps = p.steps + (long long)head * p.pairs * 2 * (p.topK + 2);
+  plan.steps = p.steps + (long long)slot * p.pairs * 2 * (p.topK + 2);
   plan.stepOffsets = offsets;
   plan.stepCount = start;
   plan.denseFrom = 2147483647;
   p.plans[head] = plan;
 }
 
-// Closes the rooms up into the lists that the plans name. Grid: (pairs, heads). Block: any; 64 is good.
+// Closes the rooms up into the lists that the plans name. Grid: (pairs, slots). Block: any; 64 is good.
 // Parameters: BlockParameters, by value.
 extern "C" __global__ void gather_blocks(const BlockParameters p) {
-  const int head = blockIdx.y, pair = blockIdx.x;
-  if (p.budgets[head].wanted == 0) return;
+  const int slot = blockIdx.y, pair = blockIdx.x;
   const long long room = 2 * ((long long)p.topK + 2);
-  const int* source = p.rooms + ((long long)head * p.pairs + pair) * room;
-  const int start = p.stepOffsets[(long long)head * (p.pairs + 1) + pair];
-  int* target = p.steps + (long long)head * p.pairs * room + start;
-  const int count = p.stepCounts[(long long)head * p.pairs + pair];
+  const int* source = p.rooms + ((long long)slot * p.pairs + pair) * room;
+  const int start = p.stepOffsets[(long long)slot * (p.pairs + 1) + pair];
+  int* target = p.steps + (long long)slot * p.pairs * room + start;
+  const int count = p.stepCounts[(long long)slot * p.pairs + pair];
   for (int i = threadIdx.x; i < count; i += blockDim.x) target[i] = source[i];
 }

@@ -127,6 +127,42 @@ typedef struct {
   int32_t exact;
 } mi_plan_parameters;
 
+// BlockHead of Kernels/pooling.cu.
+typedef struct {
+  int32_t head;
+  int32_t top_k;
+} mi_block_head;
+
+// BlockParameters of Kernels/pooling.cu.
+typedef struct {
+  uint64_t queries;
+  uint64_t keys;
+  uint64_t scores;
+  uint64_t heads;
+  uint64_t rooms;
+  uint64_t step_counts;
+  uint64_t work;
+  uint64_t steps;
+  uint64_t step_offsets;
+  uint64_t plans;
+  uint64_t pair_counts;
+  int32_t query_blocks;
+  int32_t key_blocks;
+  int32_t score_stride;
+  int32_t pairs;
+  int32_t slab_pair;
+  int32_t slab_pairs;
+  int32_t rows;
+  int32_t first_position;
+  int32_t head_dim;
+  int32_t group_size;
+  int32_t top_k;
+  int32_t window;
+  float tile_cost;
+  float run_cost;
+  int32_t exact;
+} mi_block_parameters;
+
 // AttentionParameters of Kernels/attention.cu.
 typedef struct {
   uint64_t q;
