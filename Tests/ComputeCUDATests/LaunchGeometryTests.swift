@@ -49,6 +49,20 @@ import Testing
     }
   }
 
+  @Test func `geometry and order of block-sparse selection`() throws {
+    let pooling = try text(of: BlockLaunch.file)
+    #expect(pooling.contains("static constexpr int queries = \(BlockLaunch.queries);"))
+    #expect(pooling.contains("static constexpr int keys = \(BlockLaunch.keys);"))
+    #expect(pooling.contains("static constexpr int threads = \(BlockLaunch.threads);"))
+    #expect(pooling.contains("Grid: slots. Block: \(BlockLaunch.countThreads)."))
+    #expect(pooling.contains("any; \(BlockLaunch.gatherThreads) is good"))
+    #expect(BlockLaunch.scoreGrid(keyBlocks: 129, slabPairs: 33, heads: 5) == (2, 2, 5))
+    #expect(BlockLaunch.scoreGrid(keyBlocks: 128, slabPairs: 32, heads: 1) == (1, 1, 1))
+    #expect(MemoryLayout<mi_block_head>.stride == 8)
+    #expect(MemoryLayout<mi_block_parameters>.stride == 152)
+    #expect(pooling.contains("by value; \(MemoryLayout<mi_block_parameters>.stride) bytes"))
+  }
+
   @Test func `parameter structs have the sizes that the kernels expect`() {
     #expect(MemoryLayout<mi_head_plan>.stride == 64)
     #expect(MemoryLayout<mi_head_budget>.stride == 16)

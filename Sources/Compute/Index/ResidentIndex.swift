@@ -14,6 +14,17 @@ public protocol ResidentIndex: AnyObject, Sendable {
 public protocol IndexBuilding: Backend {
   /// The index of one (layer, chunk), made on the device. Returns before it is built.
   func makeIndex(_ request: IndexRequest) throws -> SparseIndex
+
+  /// Writes means of queries over blocks of 64 rows to where ``IndexRequest/pooledQueries`` wants them:
+  /// a chunk's queries come in parts.
+  ///
+  /// - Parameters:
+  ///   - q: [rows, queryHeads, headDim] after rotary; row 0 stands at `firstPosition`. Blocks lie at absolute
+  ///     multiples of 64; of those at the ends q may hold a part, over which the mean is then.
+  ///   - means: [queryHeads, blocks, headDim] float32; the first block of q goes to `firstBlock`.
+  func poolQueries(
+    _ q: Tensor, firstPosition: Int, into means: Tensor, firstBlock: Int
+  ) throws
 }
 
 /// What an ``IndexBuilding`` backend makes an index from.
@@ -26,6 +37,9 @@ public struct IndexRequest: Sendable {
     case bands(offsets: [Range<Int>], columns: [Int32], denseFrom: Int?)
     /// The columns and offsets with the most mass in the last rows, so many of each.
     case estimated(columns: Int, offsets: Int)
+    /// For each block of 64 rows the `topK` blocks of 64 keys whose mean scores highest with its mean,
+    /// and the first block and its own besides.
+    case blockSparse(topK: Int)
   }
 
   /// One for each query head.
@@ -35,6 +49,10 @@ public struct IndexRequest: Sendable {
   public var rows: Int
   /// Queries of the chunk's last min(64, rows) rows after rotary: [rows, queryHeads, headDim].
   public var lastRows: Tensor
+  /// Means of the chunk's queries over the blocks of 64 positions that it touches, at absolute multiples:
+  /// [queryHeads, blocks, headDim] float32 on the device, as ``IndexBuilding/poolQueries(_:firstPosition:into:firstBlock:)``
+  /// writes them. Needed where a head is block-sparse.
+  public var pooledQueries: Tensor?
   /// The layer's keys, written up to the chunk's last row.
   public var layer: KeyValueLayer
   public var shape: AttentionShape
@@ -43,22 +61,30 @@ public struct IndexRequest: Sendable {
   public var forcedOffsets: Int
   /// Cost of a pair of a single column, in pairs of dense attention.
   public var columnCost: Double
+  /// The same of a pair in a tile, and of beginning a run of tiles in a tile row, as block-sparse heads are
+  /// judged.
+  public var tileCost: Double
+  public var runCost: Double
   /// Whether heads stay sparse even where that costs more than dense.
   public var exact: Bool
 
   public init(
-    heads: [Head], firstPosition: Int, rows: Int, lastRows: Tensor, layer: KeyValueLayer,
-    shape: AttentionShape, forcedColumns: Int, forcedOffsets: Int, columnCost: Double, exact: Bool
+    heads: [Head], firstPosition: Int, rows: Int, lastRows: Tensor, pooledQueries: Tensor? = nil,
+    layer: KeyValueLayer, shape: AttentionShape, forcedColumns: Int, forcedOffsets: Int,
+    columnCost: Double, tileCost: Double = 1, runCost: Double = 0, exact: Bool
   ) {
     self.heads = heads
     self.firstPosition = firstPosition
     self.rows = rows
     self.lastRows = lastRows
+    self.pooledQueries = pooledQueries
     self.layer = layer
     self.shape = shape
     self.forcedColumns = forcedColumns
     self.forcedOffsets = forcedOffsets
     self.columnCost = columnCost
+    self.tileCost = tileCost
+    self.runCost = runCost
     self.exact = exact
   }
 

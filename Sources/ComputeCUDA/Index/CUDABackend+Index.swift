@@ -2,7 +2,7 @@ internal import CUDASources
 public import Compute
 
 /// Estimation, selection and building of an index for all heads of a layer, on the device from
-/// beginning to end (`estimation.cu`, `selection.cu`, `plan.cu`).
+/// beginning to end (`estimation.cu`, `selection.cu`, `plan.cu`, `pooling.cu`).
 extension CUDABackend: IndexBuilding {
   public func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
     let heads = request.shape.queryHeads
@@ -14,6 +14,7 @@ extension CUDABackend: IndexBuilding {
     let build = try Building(request, backend: self, purpose: purpose)
     try build.planEstimated()
     try build.planFixed()
+    try build.planBlocks()
     let index = CUDAIndex(
       plans: build.plans, counts: build.pairs, lists: build.lists,
       mostColumns: build.mostColumns, heads: heads, backend: self)
@@ -23,7 +24,7 @@ extension CUDABackend: IndexBuilding {
   }
 
   /// The pieces of an index while it is made.
-  private final class Building {
+  final class Building {
     let request: IndexRequest
     let backend: CUDABackend
     let purpose: String
@@ -33,7 +34,8 @@ extension CUDABackend: IndexBuilding {
     let pairs: Tensor
     private let bits: Tensor
     private let steps: Tensor
-    private(set) var lists: [Tensor]
+    /// What plans point to.
+    var lists: [Tensor]
     /// The most columns that any head asks for.
     private(set) var mostColumns = 0
 

@@ -1,9 +1,9 @@
-import MInference
+package import MInference
 
 /// Indices that a device builds, against those that the host makes of the same device's sums.
 extension KernelVerifier {
   mutating func checkIndexBuilding() {
-    guard let builder = backend as? any IndexBuilding else { return }
+    guard let builder = backend as? any IndexBuilding, wantsIndexChecks else { return }
     for headDim in [64, 96, 128] {
       for heads in Self.groupings {
         for (first, rows, window) in [
@@ -21,6 +21,13 @@ extension KernelVerifier {
         checkIndexBuilding(builder, shape, first: first, rows: keys - first)
       }
     }
+    checkBlockIndices(builder, isThorough: true)
+  }
+
+  /// Whether some check of indices is wanted: their numbers take a while to make.
+  var wantsIndexChecks: Bool {
+    guard let prefix else { return true }
+    return "makeIndex".hasPrefix(prefix) || prefix.hasPrefix("makeIndex")
   }
 
   private mutating func checkIndexBuilding(
@@ -54,9 +61,10 @@ extension KernelVerifier {
         shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
       let built = try builder.makeIndex(request)
       let expected = try Self.hostIndex(request, builder)
-      let pairs = (0..<shape.queryHeads).map {
-        Float(expected.computedPairs(ofHead: $0, slidingWindow: shape.slidingWindow))
-      }
+      let pairs = Self.exactly(
+        (0..<shape.queryHeads).map {
+          expected.computedPairs(ofHead: $0, slidingWindow: shape.slidingWindow)
+        })
       func outputs(_ index: SparseIndex) throws -> [Float] {
         let part = max(0, rows - 64)..<rows
         let o = try side.output([part.count, shape.queryHeads, shape.headDim])
@@ -67,7 +75,7 @@ extension KernelVerifier {
           into: o, logSumExp: sums)
         return try builder.read(o) + builder.read(sums)
       }
-      let counted = try built.resident?.computedPairs().map(Float.init) ?? []
+      let counted = Self.exactly(try built.resident?.computedPairs() ?? [])
       return (
         actual: [counted, try outputs(built)], expected: [pairs, try outputs(expected)],
         tolerances: [0, 1e-2]
@@ -75,21 +83,42 @@ extension KernelVerifier {
     }
   }
 
+  /// Counts of pairs as numbers that lose no digit: the upper and the lower halves.
+  static func exactly(_ pairs: [Int]) -> [Float] {
+    pairs.map { Float($0 >> 24) } + pairs.map { Float($0 & 0xFF_FFFF) }
+  }
+
   /// The index that the host makes of the device's own sums.
-  static func hostIndex(
-    _ request: IndexRequest, _ backend: any IndexBuilding
+  ///
+  /// - Parameter blocks: The choice of each block-sparse head.
+  package static func hostIndex(
+    _ request: IndexRequest, _ backend: any Backend, blocks: [Int: SelectedBlocks] = [:]
   ) throws -> SparseIndex {
     let tile = backend.tileShape(headDim: request.shape.headDim)
     let grid = TileGrid(
       firstPosition: request.firstPosition, rows: request.rows, tile: tile,
       slidingWindow: request.shape.slidingWindow)
-    let sums = try backend.lastRowSums(
-      q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
-      layer: request.layer, shape: request.shape, heads: Array(0..<request.shape.queryHeads))
-    let rowSets = request.heads.enumerated().map { head, wish -> RowSet in
+    let estimated = request.heads.indices.filter {
+      if case .estimated = request.heads[$0] { true } else { false }
+    }
+    let sums = Dictionary(
+      uniqueKeysWithValues: zip(
+        estimated,
+        estimated.isEmpty
+          ? []
+          : try backend.lastRowSums(
+            q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
+            layer: request.layer, shape: request.shape, heads: estimated)))
+    let rowSets = try request.heads.enumerated().map { head, wish -> RowSet in
       let bands: BandSelection
       switch wish {
       case .dense: return .all
+      case .blockSparse:
+        guard let chosen = blocks[head] else {
+          throw ComputeError.shapeMismatch(
+            operation: "hostIndex", detail: "head \(head) is block-sparse and has no blocks")
+        }
+        return PairSelection.blocks(chosen).rowSet(on: grid)
       case .bands(let offsets, let columns, let denseFrom):
         bands = BandSelection(
           offsets: offsets, columns: columns.filter { Int($0) < request.keys },
@@ -97,9 +126,9 @@ extension KernelVerifier {
       case .estimated(let columns, let offsets):
         bands = BandSelection(
           slashOffsets: LargestScores.indices(
-            of: sums[head].slash, count: offsets, forced: request.forcedOffsets),
+            of: sums[head]?.slash ?? [], count: offsets, forced: request.forcedOffsets),
           columns: LargestScores.indices(
-            of: sums[head].vertical, count: columns, forced: request.forcedColumns))
+            of: sums[head]?.vertical ?? [], count: columns, forced: request.forcedColumns))
       }
       // No key tile becomes one because of its columns: the device gathers them all.
       return PairSelection.bands(bands).rowSet(on: grid, columnsThatFillTile: .max)

@@ -15,7 +15,7 @@ public struct KernelVerifier {
   /// Only kernels whose names begin so; nil for all.
   let prefix: String?
 
-  private init(backend: any Backend, seed: UInt64, prefix: String?) {
+  init(backend: any Backend, seed: UInt64 = 1, prefix: String? = nil) {
     self.backend = backend
     precision = KernelPrecision(of: backend)
     self.prefix = prefix

@@ -3,8 +3,8 @@ import Compute
 /// Planning on backends that build indices themselves: every head's wish goes to the device in one
 /// request, and two numbers a head come back.
 extension AttentionPlanner {
-  /// The index of one (layer, chunk), built by the backend; nil if it cannot build this one:
-  /// block-sparse heads are selected on the host, and parts of an index are made there.
+  /// The index of one (layer, chunk), built by the backend; nil if it is made here: parts of an index
+  /// are, and that of block-sparse heads whose queries were not pooled on the device.
   func makeResidentIndex(
     layer: Int, _ inputs: ChunkInputs
   ) throws -> (index: SparseIndex, report: IndexReport)? {
@@ -13,11 +13,22 @@ extension AttentionPlanner {
     else { return nil }
     try check(layer: layer, inputs)
     let patterns = configuration.patterns[layer]
-    guard !patterns.contains(where: \.needsPooledQueries) else { return nil }
+    guard
+      inputs.residentPooledQueries != nil || !patterns.contains(where: { needsBlocks($0, inputs) })
+    else { return nil }
     let watch = inputs.backend.makeStopwatch()
     let wishes = try watch.time {
-      try patterns.enumerated().map { head, pattern in
-        try wish(pattern, layer: layer, head: head, inputs)
+      // A static head is estimated once, on the host; its selection is kept there.
+      let kept = patterns.indices.filter {
+        if case .staticVerticalSlash = patterns[$0] {
+          needsSums(patterns[$0], layer, $0, inputs)
+        } else {
+          false
+        }
+      }
+      let sums = try lastRowSums(ofHeads: kept, inputs)
+      return try patterns.enumerated().map { head, pattern in
+        try wish(pattern, layer: layer, head: head, sums: sums[head], inputs)
       }
     }
     guard wishes.contains(where: { $0.request != .dense }) else { return nil }
@@ -26,9 +37,11 @@ extension AttentionPlanner {
       try backend.makeIndex(
         IndexRequest(
           heads: wishes.map(\.request), firstPosition: inputs.firstPosition, rows: inputs.rows,
-          lastRows: inputs.lastRows, layer: inputs.keyValueLayer, shape: inputs.shape,
+          lastRows: inputs.lastRows, pooledQueries: inputs.residentPooledQueries,
+          layer: inputs.keyValueLayer, shape: inputs.shape,
           forcedColumns: rule.forcedColumns, forcedOffsets: rule.forcedOffsets,
-          columnCost: costModel.columnPair, exact: exact))
+          columnCost: costModel.columnPair, tileCost: costModel.tilePair, runCost: costModel.run,
+          exact: exact))
     }
     return (index, try report(on: index, wishes: wishes, seconds: watch.seconds, inputs))
   }
@@ -59,7 +72,7 @@ extension AttentionPlanner {
   }
 
   private func wish(
-    _ pattern: HeadPattern, layer: Int, head: Int, _ inputs: ChunkInputs
+    _ pattern: HeadPattern, layer: Int, head: Int, sums: LastRowSums?, _ inputs: ChunkInputs
   ) throws -> Wish {
     if case .verticalSlash(let vertical, let slash) = pattern {
       if VerticalSlash.takesEverything(vertical: vertical, slash: slash, keys: inputs.keys) {
@@ -69,13 +82,12 @@ extension AttentionPlanner {
         vertical: vertical, slash: slash, keys: inputs.keys)
       return Wish(request: .estimated(columns: counts.columns, offsets: counts.offsets))
     }
-    // All other patterns are fixed bands; a static head is estimated once, on the host.
-    let sums =
-      needsSums(pattern, layer, head, inputs)
-      ? try inputs.backend.lastRowSums(
-        q: inputs.lastRows, firstPosition: inputs.keys - inputs.lastRows.rows,
-        layer: inputs.keyValueLayer, shape: inputs.shape, heads: [head]
-      ).first : nil
+    if case .blockSparse(let topK) = pattern {
+      return needsBlocks(pattern, inputs)
+        ? Wish(request: .blockSparse(topK: topK))
+        : Wish(request: .dense, denseReason: .budgetTakesEverything)
+    }
+    // All other patterns are fixed bands.
     let selection = try select(
       pattern, layer: layer, head: head, inputs: inputs, sums: sums, pooledKeys: [])
     guard case .bands(let bands) = selection.pairs else {

@@ -29,20 +29,13 @@ extension AttentionPlanner {
       return (selections, .zero)
     }
     var estimation = Duration.zero
-    var sums: [Int: LastRowSums] = [:]
-    let estimated = patterns.indices.filter { needsSums(patterns[$0], layer, $0, inputs) }
-    if !estimated.isEmpty {
-      let clock = ContinuousClock()
-      let start = clock.now
-      let results = try inputs.backend.lastRowSums(
-        q: inputs.lastRows, firstPosition: inputs.keys - inputs.lastRows.rows,
-        layer: inputs.keyValueLayer, shape: inputs.shape, heads: estimated)
-      sums = Dictionary(uniqueKeysWithValues: zip(estimated, results))
-      estimation += clock.now - start
-    }
+    let clock = ContinuousClock()
+    let start = clock.now
+    let sums = try lastRowSums(
+      ofHeads: patterns.indices.filter { needsSums(patterns[$0], layer, $0, inputs) }, inputs)
+    estimation += clock.now - start
     var pooledKeys: [[Float]] = []
     if patterns.contains(where: { needsBlocks($0, inputs) }) {
-      let clock = ContinuousClock()
       let start = clock.now
       pooledKeys = try inputs.backend.meanPooledKeys(
         inputs.keyValueLayer, count: inputs.keys, blockSize: BlockSparse.blockSize)
@@ -53,6 +46,15 @@ extension AttentionPlanner {
         pattern, layer: layer, head: head, inputs: inputs, sums: sums[head], pooledKeys: pooledKeys)
     }
     return (selections, estimation)
+  }
+
+  /// Sums of the chunk's last rows for these heads, by head; nothing is computed for none.
+  func lastRowSums(ofHeads heads: [Int], _ inputs: ChunkInputs) throws -> [Int: LastRowSums] {
+    guard !heads.isEmpty else { return [:] }
+    let sums = try inputs.backend.lastRowSums(
+      q: inputs.lastRows, firstPosition: inputs.keys - inputs.lastRows.rows,
+      layer: inputs.keyValueLayer, shape: inputs.shape, heads: heads)
+    return Dictionary(uniqueKeysWithValues: zip(heads, sums))
   }
 
   func select(
@@ -114,7 +116,8 @@ extension AttentionPlanner {
     }
   }
 
-  private func needsBlocks(_ pattern: HeadPattern, _ inputs: ChunkInputs) -> Bool {
+  /// Whether a head's blocks have to be chosen; else its budget takes all of them.
+  func needsBlocks(_ pattern: HeadPattern, _ inputs: ChunkInputs) -> Bool {
     if case .blockSparse(let topK) = pattern {
       topK < (inputs.keys + BlockSparse.blockSize - 1) / BlockSparse.blockSize
     } else {

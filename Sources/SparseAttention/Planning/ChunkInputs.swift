@@ -16,6 +16,9 @@ public struct ChunkInputs {
   /// ``BlockSparse/pooledQueries(_:firstPosition:backend:)`` gives them; needed where
   /// ``AttentionPlanner/needsPooledQueries(layer:)``.
   public var pooledQueries: [[Float]]?
+  /// The same on the device, [queryHeads, blocks, headDim] float32, where the backend builds the index
+  /// itself; see ``QueryPooling``.
+  public var residentPooledQueries: Tensor?
   /// The sequence's memory for static patterns.
   public var memory: SelectionMemory
   /// Whether the index has to be here even where the backend could build and keep it: parts of it

@@ -129,10 +129,16 @@ extension PrefillRun {
     let wantsRows =
       layer < model.decoder.layers - 1 || wantsAllRows || !options.lastLayerLastRowOnly
     let planner = wantsRows ? planner : nil
-    let pooled = try storeKeysAndValues(
-      chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues,
-      pooling: planner?.needsPooledQueries(
-        layer: layer, firstPosition: chunk.lowerBound, rows: chunk.count) ?? false)
+    let needsMeans =
+      planner?.needsPooledQueries(
+        layer: layer, firstPosition: chunk.lowerBound, rows: chunk.count) ?? false
+    var pooling =
+      needsMeans
+      ? try QueryPooling(
+        backend: model.backend, shape: shape, firstPosition: chunk.lowerBound, rows: chunk.count,
+        needsHostIndex: needsHostIndex(chunk)) : nil
+    try storeKeysAndValues(
+      chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, pooling: &pooling)
     guard wantsRows else {
       meter.skipped(rows: chunk.count, causal: causal * shape.queryHeads)
       try addLastRow(of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues)
@@ -140,7 +146,7 @@ extension PrefillRun {
     }
     let (index, computed) = try makeIndex(
       chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, planner: planner,
-      pooledQueries: pooled, causal: causal)
+      pooling: pooling, causal: causal)
     for head in computed.indices {
       report.computedPairs[layer][head] += computed[head]
       report.causalPairs[layer][head] += causal
@@ -169,34 +175,37 @@ extension PrefillRun {
     }
   }
 
-  /// The first pass. Returns mean-pooled queries, [head][blocks * headDim], if asked for.
+  /// Whether parts of the chunk's index will be wanted, which are made on the host.
+  private func needsHostIndex(_ chunk: Range<Int>) -> Bool {
+    chunk.lowerBound >= model.decoder.dualChunk?.stride ?? .max
+  }
+
+  /// The first pass. `pooling` gets all queries, if there is one.
   private mutating func storeKeysAndValues(
-    _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer, pooling: Bool
-  ) throws -> [[Float]]? {
-    var pooled: [[Float]]?
+    _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer,
+    pooling: inout QueryPooling?
+  ) throws {
     for rows in plan.rowBlocks(of: chunk) {
       try checkCancellation()
       let step = step(layer: layer, rows: rows.count)
       let block = slice(hidden, rows, of: chunk)
       try step.storeKeysAndValues(of: block, in: keysAndValues, firstPosition: rows.lowerBound)
-      if pooling {
-        let means = try indexWatch.time {
-          try BlockSparse.pooledQueries(
+      if pooling != nil {
+        try indexWatch.time {
+          try pooling?.add(
             step.queries(of: block, firstPosition: rows.lowerBound),
-            firstPosition: rows.lowerBound, backend: model.backend)
+            firstPosition: rows.lowerBound)
         }
-        pooled = pooled.map { zip($0, means).map { $0 + $1 } } ?? means
       }
       meter.storedRows(rows.count)
       try reportProgress()
     }
-    return pooled
   }
 
   /// The index of the chunk in a layer and, for each head, the pairs that it computes.
   private mutating func makeIndex(
     _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer,
-    planner: AttentionPlanner?, pooledQueries: [[Float]]?, causal: Int
+    planner: AttentionPlanner?, pooling: QueryPooling?, causal: Int
   ) throws -> (SparseIndex, computed: [Int]) {
     let shape = model.decoder.attention[layer]
     let fallbacks = planner?.fallbacksOfDenseChunk(
@@ -216,8 +225,9 @@ extension PrefillRun {
       var inputs = ChunkInputs(
         backend: model.backend, shape: shape, keyValueLayer: keysAndValues,
         firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: queries,
-        pooledQueries: pooledQueries, memory: cache.selectionMemory)
-      inputs.needsHostIndex = chunk.lowerBound >= model.decoder.dualChunk?.stride ?? .max
+        pooledQueries: nil, memory: cache.selectionMemory)
+      pooling?.fill(&inputs)
+      inputs.needsHostIndex = needsHostIndex(chunk)
       return try planner.makeIndex(layer: layer, inputs)
     }
     addFallbacks(indexReport.fallbacks, layer: layer, chunk: chunk)

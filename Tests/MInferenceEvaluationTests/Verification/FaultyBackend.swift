@@ -1,7 +1,7 @@
 import MInference
 
 /// The reference backend with one fault.
-final class FaultyBackend: Backend {
+class FaultyBackend: Backend, @unchecked Sendable {
   enum Fault: String, CaseIterable {
     case embed, rmsNorm, linear, swiGLU, add, draw, attention, rowAttention, lastRowSums, meanPooled
     /// A sliding window that is one key too long.
@@ -9,13 +9,16 @@ final class FaultyBackend: Backend {
   }
 
   let name = "faulty"
-  private let fault: Fault
+  private let fault: Fault?
   private let reference: ReferenceBackend
 
-  init(_ fault: Fault, activationType: DataType = .float32) {
+  /// - Parameter fault: nil: the reference as it is.
+  init(
+    _ fault: Fault?, activationType: DataType = .float32,
+    tile: TileShape = TileShape(rows: 32, columns: 16)
+  ) {
     self.fault = fault
-    reference = ReferenceBackend(
-      tile: TileShape(rows: 32, columns: 16), activationType: activationType)
+    reference = ReferenceBackend(tile: tile, activationType: activationType)
   }
 
   var activationType: DataType { reference.activationType }

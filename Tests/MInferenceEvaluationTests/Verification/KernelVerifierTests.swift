@@ -36,6 +36,19 @@ import Testing
     }
   }
 
+  @Test(.enabled(if: isOptimised, "only in release: the reference is too slow in debug builds"))
+  func `a device's block-sparse index passes if it is the host's, and no other does`() {
+    for mistake in IndexBuilder.Mistake.allCases {
+      let checks = KernelVerifier.verifyBlockIndices(IndexBuilder(mistake), isThorough: false)
+      let misses = checks.filter { !$0.passed }
+      // Four comparisons in each of three chunks; three in the two that a planner does not make dense.
+      #expect(checks.count == 2 && checks.map(\.cases) == [12, 6])
+      #expect(
+        misses.isEmpty == (mistake == .none),
+        "\(mistake): \(checks.map { "\($0.worst) \($0.worstCase)" })")
+    }
+  }
+
   @Test func `errors are relative to the largest value, and NaN is never small`() {
     #expect(KernelCheck.relativeError([1, 2], [1, 2]) == 0)
     #expect(KernelCheck.relativeError([1, 2.5], [1, 2]) == 0.25)

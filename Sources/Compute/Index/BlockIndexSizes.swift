@@ -1,0 +1,54 @@
+/// How large the pieces are that a device builds the index of block-sparse heads from: what it allocates, and
+/// what has to be free.
+///
+/// A pure value. Key blocks chosen for two tile rows of 64 are one list; scores are made for some pairs of
+/// tile rows at a time, so that memory grows with the prompt and not with its square.
+public struct BlockIndexSizes: Sendable, Equatable {
+  /// Rows, and keys, of a block and of a tile.
+  public static let blockSize = 64
+  /// Bytes of scores that are enough to keep a GPU busy; more are used where 32 pairs need more.
+  public static let scoreBytes = 128 << 20
+
+  /// Block-sparse heads.
+  public let heads: Int
+  /// Key blocks that a query block takes, at most: no more than there are.
+  public let topK: Int
+  /// Blocks of queries that the chunk touches, and blocks of keys up to its last row.
+  public let queryBlocks: Int
+  public let keyBlocks: Int
+  /// Pairs of tile rows that the chunk touches.
+  public let pairs: Int
+
+  /// - Parameters:
+  ///   - heads: Block-sparse heads of the layer.
+  ///   - topK: The most blocks that any of them takes, first and own not counted.
+  ///   - rows: At least 1.
+  public init(heads: Int, topK: Int, firstPosition: Int, rows: Int) {
+    let last = firstPosition + rows - 1
+    self.heads = heads
+    keyBlocks = last / Self.blockSize + 1
+    queryBlocks = keyBlocks - firstPosition / Self.blockSize
+    pairs = last / (2 * Self.blockSize) - firstPosition / (2 * Self.blockSize) + 1
+    self.topK = min(max(topK, 0), keyBlocks)
+  }
+
+  /// Entries that the list of a pair may have: both halves' blocks, their first and their own.
+  public var room: Int { 2 * (topK + 2) }
+
+  /// Pairs that scores are made for at a time.
+  public var slabPairs: Int {
+    let bytesOfPair = max(1, heads * 2 * keyBlocks * 4)
+    // 64 rows of scores are what one thread block makes.
+    return min(pairs, max(32, Self.scoreBytes / bytesOfPair / 32 * 32))
+  }
+
+  /// Bytes of all that is on the device at once, means of the queries of all heads among them.
+  public func bytes(shape: AttentionShape) -> Int {
+    let means =
+      (shape.queryHeads * queryBlocks + shape.keyValueHeads * keyBlocks) * shape.headDim * 4
+    let scores = heads * 2 * slabPairs * keyBlocks * 4
+    // Lists twice, as they are written and closed up; starts, counts and two sums.
+    let lists = heads * pairs * (2 * room * 4 + 24)
+    return means + scores + lists
+  }
+}

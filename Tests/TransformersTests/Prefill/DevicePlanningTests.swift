@@ -1,0 +1,152 @@
+import Checkpoints
+import Compute
+import SparseAttention
+import Testing
+import Transformers
+
+/// What prefill asks of a backend that builds indices itself.
+@Suite struct DevicePlanningTests {
+  private static let heads = 4
+  private let ids = TemporaryCheckpoint.ids(720)
+
+  private func planner(
+    _ layers: [[HeadPattern]], exact: Bool = true, costModel: SparseCostModel = SparseCostModel()
+  ) -> AttentionPlanner {
+    AttentionPlanner(
+      configuration: PatternConfiguration(patterns: layers), exact: exact, costModel: costModel)
+  }
+
+  /// A model of two layers, on a device that builds indices and on the reference.
+  private func models(
+    _ fields: [String: String] = [:]
+  ) throws -> (backend: IndexBuildingBackend, device: Transformer, host: Transformer) {
+    let checkpoint = try TemporaryCheckpoint(fields: fields, layers: 2, queryHeads: Self.heads)
+    let tile = TileShape(rows: 64, columns: 64)
+    let backend = IndexBuildingBackend(tile: tile)
+    func model(_ backend: any Backend) throws -> Transformer {
+      try Transformer(
+        checkpoint: try Checkpoint(directory: checkpoint.directory), backend: backend)
+    }
+    return (backend, try model(backend), try model(ReferenceBackend(tile: tile)))
+  }
+
+  private func prefill(_ model: Transformer, _ options: PrefillOptions) throws -> PrefillResult {
+    try model.prefill(ids, cache: model.makeCache(capacity: ids.count), options: options)
+  }
+
+  private static let mixed: [[HeadPattern]] = [
+    [
+      .blockSparse(topK: 2), .verticalSlash(vertical: 40, slash: 50), .blockSparse(topK: 100),
+      .dense,
+    ],
+    [
+      .aShape(sink: 4, local: 20), .blockSparse(topK: 1), .dense,
+      .staticVerticalSlash(vertical: 30, slash: 60),
+    ],
+  ]
+
+  @Test(arguments: [nil, 128, 320])
+  func `block-sparse heads are one request with the others, and nothing is pooled on the host`(
+    chunk: Int?
+  ) throws {
+    let (backend, device, host) = try models()
+    let options = PrefillOptions(planner: planner(Self.mixed), chunk: chunk, rowBlock: 64)
+    let onDevice = try prefill(device, options)
+    let onHost = try prefill(host, options)
+    #expect(onDevice.report.computedPairs == onHost.report.computedPairs)
+    #expect(distance(onDevice.logits, from: onHost.logits, width: 40) < 2e-5)
+    #expect(onDevice.report.density < 0.9)
+    #expect(backend.hostPoolings == 0)
+    let chunks = (720 + (chunk ?? 720) - 1) / (chunk ?? 720)
+    // A last chunk of fewer than 64 rows would be dense; these have 80.
+    #expect(backend.requests.count == 2 * chunks)
+    for request in backend.requests where request.keys == 720 {
+      let blocks = (720 - 1) / 64 - request.firstPosition / 64 + 1
+      #expect(request.pooledQueries?.shape == [Self.heads, blocks, 16])
+    }
+    let last = Array(backend.requests.suffix(2))
+    #expect(
+      last[0].heads == [
+        .blockSparse(topK: 2), .estimated(columns: 40, offsets: 50), .dense, .dense,
+      ])
+    #expect(last[1].heads[1] == .blockSparse(topK: 1))
+  }
+
+  @Test func `chunks that begin within a block pool the part of it that they have`() throws {
+    let (backend, device, host) = try models(["sliding_window": "300", "model_type": "\"mistral\""])
+    let options = PrefillOptions(planner: planner(Self.mixed), rowBlock: 64)
+    func read(_ model: Transformer) throws -> [Float] {
+      let cache = try model.makeCache(capacity: 720)
+      _ = try model.prefill(Array(ids[..<333]), cache: cache, options: options)
+      return try model.prefill(Array(ids[333...]), cache: cache, options: options).logits
+    }
+    let logits = try read(device)
+    #expect(distance(logits, from: try read(host), width: 40) < 2e-5)
+    #expect(backend.hostPoolings == 0)
+    #expect(backend.requests.last?.firstPosition == 333)
+    #expect(backend.requests.last?.pooledQueries?.shape == [Self.heads, 7, 16])
+  }
+
+  @Test func `the request carries the costs by which the host would judge`() throws {
+    let (backend, device, _) = try models()
+    let costs = SparseCostModel(denseBelow: 10, tilePair: 1.25, columnPair: 3, run: 17)
+    let result = try prefill(
+      device, PrefillOptions(planner: planner(Self.mixed, exact: false, costModel: costs)))
+    let request = try #require(backend.requests.first)
+    #expect(request.tileCost == 1.25 && request.columnCost == 3 && request.runCost == 17)
+    #expect(!request.exact && result.report.tokens == 720)
+    #expect(request.lastRows.shape == [64, Self.heads, 16])
+    #expect(request.forcedColumns == 30 && request.forcedOffsets == 100)
+  }
+
+  @Test func `layers without block-sparse heads, and small budgets of all blocks, pool nothing`()
+    throws
+  {
+    let (backend, device, _) = try models()
+    let patterns: [[HeadPattern]] = [
+      Array(repeating: .verticalSlash(vertical: 40, slash: 50), count: 4),
+      [.blockSparse(topK: 12), .blockSparse(topK: 500), .dense, .dense],
+    ]
+    let result = try prefill(device, PrefillOptions(planner: planner(patterns)))
+    // 720 keys are 12 blocks: the second layer takes all of them and is no request.
+    #expect(backend.requests.count == 1 && backend.requests[0].pooledQueries == nil)
+    #expect(result.report.computedPairs[1] == result.report.causalPairs[1])
+    #expect(backend.hostPoolings == 0)
+  }
+
+  @Test func `an index is made where the means are`() throws {
+    let (backend, device, _) = try models()
+    let shape = device.attentionShape(layer: 0)
+    func tensor(_ extents: [Int]) throws -> Tensor {
+      let tensor = try backend.makeTensor(.float32, extents, purpose: "test")
+      try backend.write((0..<tensor.count).map { Float($0 % 7) }, to: tensor)
+      return tensor
+    }
+    let keys = try tensor([shape.keyValueHeads, 256, shape.headDim])
+    let q = try tensor([256, shape.queryHeads, shape.headDim])
+    var inputs = ChunkInputs(
+      backend: backend, shape: shape,
+      keyValueLayer: KeyValueLayer(keys: keys, values: keys, count: 256), firstPosition: 0,
+      rows: 256, lastRows: q.slice(rows: 192..<256), pooledQueries: nil, memory: SelectionMemory())
+    let planner = planner([[.blockSparse(topK: 1), .dense, .dense, .dense]])
+    for needsHostIndex in [true, false] {
+      var pooling = try QueryPooling(
+        backend: backend, shape: shape, firstPosition: 0, rows: 256, needsHostIndex: needsHostIndex)
+      try pooling.add(q.slice(rows: 0..<128), firstPosition: 0)
+      try pooling.add(q.slice(rows: 128..<256), firstPosition: 128)
+      pooling.fill(&inputs)
+      #expect((inputs.pooledQueries == nil) == !needsHostIndex)
+      inputs.needsHostIndex = needsHostIndex
+      let (index, report) = try planner.makeIndex(layer: 0, inputs)
+      #expect((index.resident == nil) == needsHostIndex)
+      #expect(report.computedPairs[0] < report.causalPairs[0])
+      #expect(backend.requests.count == (needsHostIndex ? 0 : 1))
+    }
+    // Means on the host alone, as for inspection, on a device that could build the index.
+    inputs.residentPooledQueries = nil
+    inputs.pooledQueries = try BlockSparse.pooledQueries(q, firstPosition: 0, backend: backend)
+    #expect(try planner.makeIndex(layer: 0, inputs).index.resident == nil)
+    inputs.pooledQueries = nil
+    #expect(throws: ComputeError.self) { try planner.makeIndex(layer: 0, inputs) }
+  }
+}
