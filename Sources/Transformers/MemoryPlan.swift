@@ -1,4 +1,5 @@
 public import Compute
+public import SparseAttention
 
 /// How a sequence will use a device's memory: one choice for all buffers, made from the model, the
 /// length and what is free, before anything starts.
@@ -42,11 +43,15 @@ public struct MemoryPlan: Sendable, Equatable {
     public var hasNarrowInputs: Bool
     /// Bytes that attention takes for each key beside its tensors.
     public var attentionBytesPerKey: Int
+    /// Block-sparse heads of the layer with most of them, and the most blocks that any takes.
+    public var blockSparseHeads: Int
+    public var blockSparseTopK: Int
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
       attention: AttentionShape, activationBytes: Int, rowBlock: Int,
-      hasNarrowInputs: Bool = false, attentionBytesPerKey: Int = 0
+      hasNarrowInputs: Bool = false, attentionBytesPerKey: Int = 0, blockSparseHeads: Int = 0,
+      blockSparseTopK: Int = 0
     ) {
       self.layers = layers
       self.hiddenSize = hiddenSize
@@ -57,6 +62,8 @@ public struct MemoryPlan: Sendable, Equatable {
       self.rowBlock = rowBlock
       self.hasNarrowInputs = hasNarrowInputs
       self.attentionBytesPerKey = attentionBytesPerKey
+      self.blockSparseHeads = blockSparseHeads
+      self.blockSparseTopK = blockSparseTopK
     }
   }
 
@@ -105,12 +112,18 @@ public struct MemoryPlan: Sendable, Equatable {
       sizes.hasNarrowInputs ? block * (sizes.hiddenSize + width + sizes.intermediateSize + 16) : 0
     // Two tables of sums, and the partial results, of every head.
     let estimation = shape.queryHeads * tokens * 9
+    let blocks =
+      sizes.blockSparseHeads > 0
+      ? BlockIndexSizes(
+        heads: sizes.blockSparseHeads, topK: sizes.blockSparseTopK, firstPosition: tokens - rows,
+        rows: rows
+      ).bytes(shape: shape) : 0
     self.keyValues = keyValues
     keyValueBytes = sizes.layers * stored
     hostBytes = keyValues.place == .host ? keyValueBytes : 0
     deviceBytes =
       kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + inputs
-      + estimation + sizes.attentionBytesPerKey * tokens
+      + estimation + blocks + sizes.attentionBytesPerKey * tokens
       + 4 * sizes.vocabularySize + Self.reserve
   }
 
@@ -176,18 +189,21 @@ extension MemoryPlan: CustomStringConvertible {
 extension Transformer {
   /// The plan for a sequence on this model's device; nil where the device has no memory of its own.
   ///
+  /// - Parameter planner: What prompts will be read with; nil: dense, or without block-sparse heads.
   /// - Throws: ``TransformerError/doesNotFit``.
   public func memoryPlan(
-    tokens: Int, chunk: Int?, wanted: KeyValueOptions
+    tokens: Int, chunk: Int?, wanted: KeyValueOptions, planner: AttentionPlanner? = nil
   ) throws -> MemoryPlan? {
     guard let available = try backend.availableMemory() else { return nil }
+    let blockSparse = planner?.configuration.blockSparse ?? (heads: 0, topK: 0)
     return try MemoryPlan(
       MemoryPlan.Sizes(
         layers: decoder.layers, hiddenSize: decoder.hiddenSize,
         intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
         attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
         rowBlock: backend.rowBlock, hasNarrowInputs: weights.isNarrow,
-        attentionBytesPerKey: try decoder.attention.map(backend.attentionBytesPerKey).max() ?? 0),
+        attentionBytesPerKey: try decoder.attention.map(backend.attentionBytesPerKey).max() ?? 0,
+        blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK),
       tokens: tokens, chunk: chunk, wanted: wanted,
       available: MemoryPlan.Available(
         deviceBytes: available.device, hostBytes: available.host))

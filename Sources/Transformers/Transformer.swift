@@ -1,5 +1,6 @@
 public import Checkpoints
 public import Compute
+public import SparseAttention
 
 /// A decoder model on a backend: the weights and what can be done with them.
 ///
@@ -74,16 +75,18 @@ public final class Transformer: Sendable {
   ///   - sequenceLength: The length that dynamic rotary scaling is to count with; nil for that of the
   ///     first prompt. See ``RotaryScaling/embedding(forLength:)``.
   ///   - chunk: Tokens of a prompt that will be read at once; nil: all.
+  ///   - planner: What prompts will be read with, as far as that takes memory; nil: dense.
   /// - Throws: ``TransformerError/contextExceeded(tokens:contextLength:)``,
   ///   ``TransformerError/doesNotFit(tokens:longest:detail:)``; out of memory.
   public func makeCache(
     capacity: Int, keyValues: KeyValueOptions = KeyValueOptions(), sequenceLength: Int? = nil,
-    chunk: Int? = nil
+    chunk: Int? = nil, planner: AttentionPlanner? = nil
   ) throws -> KeyValueCache {
     guard capacity <= contextLength else {
       throw TransformerError.contextExceeded(tokens: capacity, contextLength: contextLength)
     }
-    let plan = try memoryPlan(tokens: capacity, chunk: chunk, wanted: keyValues)
+    let plan = try memoryPlan(
+      tokens: capacity, chunk: chunk, wanted: keyValues, planner: planner)
     let cache = try KeyValueCache(
       layers: decoder.layers, shape: decoder.attention[0], capacity: capacity,
       options: plan?.keyValues ?? keyValues, sequenceLength: sequenceLength, backend: backend)

@@ -67,6 +67,22 @@ import Transformers
     #expect(with.deviceBytes - without.deviceBytes == 256 << 20)
   }
 
+  @Test func `what block-sparse heads are selected with is counted`() throws {
+    var sizes = Self.sizes
+    sizes.blockSparseHeads = 8
+    sizes.blockSparseTopK = 100
+    let available = MemoryPlan.Available(deviceBytes: 60 << 30, hostBytes: 0)
+    func bytes(_ chunk: Int?) throws -> Int {
+      try MemoryPlan(
+        sizes, tokens: 131_072, chunk: chunk, wanted: KeyValueOptions(), available: available
+      ).deviceBytes - plan(131_072, gibibytes: 60, chunk: chunk).deviceBytes
+    }
+    // 2048 blocks, 1024 pairs: means of 40 heads, all scores at once, and lists of 204 twice.
+    #expect(
+      try bytes(nil) == 40 * 2048 * 512 + 8 * 2048 * 2048 * 4 + 8 * 1024 * (2 * 204 * 4 + 24))
+    #expect(try bytes(8192) < bytes(nil) / 4)
+  }
+
   @Test func `a prompt that cannot fit is told the longest that can`() throws {
     let error = #expect(throws: TransformerError.self) {
       try plan(4 << 20, gibibytes: 63, host: 128)

@@ -161,7 +161,8 @@ public final class Session: Sendable {
 
   func makeCache() throws -> KeyValueCache {
     let cache = try model.transformer.makeCache(
-      capacity: capacity, keyValues: options.keyValues, chunk: options.chunk)
+      capacity: capacity, keyValues: options.keyValues, chunk: options.chunk,
+      planner: try model.planner(for: options.attention))
     cache.calibratedSelections = options.attention.calibratedSelections
     return cache
   }

@@ -52,7 +52,9 @@ extension LanguageModel {
     guard ids.count <= contextLength else {
       throw LanguageModelError.promptTooLong(tokens: ids.count, contextLength: contextLength)
     }
-    let cache = try transformer.makeCache(capacity: ids.count, keyValues: options.keyValues)
+    let planner = try planner(for: options.attention)
+    let cache = try transformer.makeCache(
+      capacity: ids.count, keyValues: options.keyValues, planner: planner)
     cache.calibratedSelections = options.attention.calibratedSelections
     var logProbabilities: [Float] = []
     var mostLikely: [Int32] = []
@@ -61,7 +63,7 @@ extension LanguageModel {
     let report = try transformer.scoreTokens(
       ids, cache: cache,
       options: PrefillOptions(
-        planner: try planner(for: options.attention), chunk: options.chunk,
+        planner: planner, chunk: options.chunk,
         measureRecall: options.measuresRecall,
         monitor: monitor(for: options.attention, given: options.monitor), progress: progress,
         isCancelled: isCancelled)

@@ -71,11 +71,11 @@ package struct ShapeBenchmark {
       shape: model.attentionShape(layer: 0), seed: 11, backend: backend)
     var random = SeededGenerator(seed: 3)
     let ids = (0..<tokens).map { _ in Int32(random.next(below: model.vocabularySize)) }
+    let planner = isDense ? nil : AttentionPlanner(configuration: patterns, exact: exact)
     let cache = try model.makeCache(
-      capacity: tokens + 1, keyValues: keyValues, chunk: chunk)
+      capacity: tokens + 1, keyValues: keyValues, chunk: chunk, planner: planner)
     var options = PrefillOptions(
-      planner: isDense ? nil : AttentionPlanner(configuration: patterns, exact: exact),
-      chunk: chunk, lastLayerLastRowOnly: true, progress: progress)
+      planner: planner, chunk: chunk, lastLayerLastRowOnly: true, progress: progress)
     options.injection = injection
     options.measuresLinearLayers = true
     try backend.finish()

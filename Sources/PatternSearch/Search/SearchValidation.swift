@@ -38,7 +38,8 @@ extension PatternSearch {
     let clock = ContinuousClock()
     let start = clock.now
     let cache = try model.makeCache(
-      capacity: sample.ids.count, keyValues: KeyValueOptions(type: options.keyValueType))
+      capacity: sample.ids.count, keyValues: KeyValueOptions(type: options.keyValueType),
+      chunk: options.chunk, planner: planner)
     let report = try model.prefill(
       sample.ids, cache: cache,
       options: PrefillOptions(

@@ -46,6 +46,16 @@ public struct PatternConfiguration: Sendable, Equatable {
   /// Heads of a layer; of upstream's files, those up to the highest that is listed.
   public var heads: Int { patterns.first?.count ?? 0 }
 
+  /// Block-sparse heads of the layer with most of them, and the most blocks that any head takes.
+  public var blockSparse: (heads: Int, topK: Int) {
+    patterns.reduce((heads: 0, topK: 0)) { most, layer in
+      let budgets = layer.compactMap { pattern -> Int? in
+        if case .blockSparse(let topK) = pattern { topK } else { nil }
+      }
+      return (max(most.heads, budgets.count), max(most.topK, budgets.max() ?? 0))
+    }
+  }
+
   /// The costs to plan with on a kind of device ("cpu", "cuda"): the file's own if it was made on the
   /// same kind, otherwise the defaults.
   public func costModel(onDevice name: String) -> SparseCostModel {
