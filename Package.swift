@@ -78,6 +78,7 @@ let package = Package(
       imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention", "Transformers"]),
     tests(of: "MInference"),
     tests(
-      of: "MInferenceEvaluation", imports: ["MInference", "Checkpoints", "Compute"], goldens: true),
+      of: "MInferenceEvaluation",
+      imports: ["MInference", "Checkpoints", "Compute", "SparseAttention"], goldens: true),
   ]
 )

@@ -4,6 +4,9 @@ package protocol SyntheticBackend: Backend {
   /// The most bytes of the device that tensors have taken at once.
   var peakBytes: Int { get }
 
+  /// The name of the kernel that attention of many rows with such heads is left to.
+  func attentionKernel(headDim: Int) -> String
+
   /// A tensor of about normal numbers with this deviation; the same for the same seed.
   func makeRandom(
     _ type: DataType, _ shape: [Int], deviation: Float, seed: UInt64, purpose: String

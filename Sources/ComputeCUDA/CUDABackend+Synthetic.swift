@@ -4,6 +4,11 @@ package import Compute
 extension CUDABackend: SyntheticBackend {
   package var peakBytes: Int { peakDeviceBytes }
 
+  package func attentionKernel(headDim: Int) -> String {
+    if attentionPrecision == .fp8 { return "Hopper, fp8" }
+    return usesHopperKernel(headDim: headDim) ? "Hopper" : "portable"
+  }
+
   private static let file = "synthetic.cu"
 
   package func makeRandom(

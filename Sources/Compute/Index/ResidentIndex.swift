@@ -91,3 +91,18 @@ public struct IndexRequest: Sendable {
   /// Keys that the chunk may see.
   public var keys: Int { firstPosition + rows }
 }
+
+/// A backend that takes a large index of the host's making once, and then attends by it as often as
+/// wanted: how selections that no estimator makes are measured.
+package protocol IndexUploading: IndexBuilding {
+  /// An index over rows from position 0 on, on the backend's own tiles.
+  ///
+  /// - Parameters:
+  ///   - rowSetOfHead: For each query head, which row set it uses.
+  ///   - rowSet: Called once for each row set that a head uses, in ascending order; none is kept on the
+  ///     host, where all of them together may be too large.
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for runs out of order or range.
+  func makeIndex(
+    rows: Int, shape: AttentionShape, rowSetOfHead: [Int], rowSet: (Int) throws -> RowSet
+  ) throws -> SparseIndex
+}

@@ -21,28 +21,35 @@ struct UploadedIndex {
 
   init(_ index: SparseIndex, backend: CUDABackend) throws {
     var lists: [Tensor] = []
-    func upload(_ values: [Int32]) throws -> UInt64 {
-      let tensor = try backend.uploaded(values, purpose: "an index")
-      lists.append(tensor)
-      return try backend.address(tensor, "index")
-    }
-    let plansOfSets = try index.rowSets.map { rowSet -> mi_head_plan in
-      var plan = mi_head_plan()
-      plan.dense_from = .max
-      guard case .tiles(let tiles) = rowSet else { return plan }
-      plan.kind = Kind.rows
-      let (steps, offsets) = PairSteps.steps(of: tiles, on: index)
-      plan.steps = try upload(steps)
-      plan.step_offsets = try upload(offsets)
-      plan.step_count = Int32(steps.count)
-      plan.columns = try upload(tiles.columns)
-      plan.column_count = Int32(tiles.columns.count)
-      return plan
+    let plansOfSets = try index.rowSets.map {
+      try Self.plan(of: $0, on: index, backend: backend, keeping: &lists)
     }
     plans = try backend.uploaded(
       index.rowSetOfHead.map { plansOfSets[$0] }, purpose: "an index")
     mostColumns = plansOfSets.reduce(0) { max($0, Int($1.column_count)) }
     self.lists = lists
+  }
+
+  /// The plan of a row set, whose lists go to the device and are added to `lists`.
+  static func plan(
+    of rowSet: RowSet, on index: SparseIndex, backend: CUDABackend, keeping lists: inout [Tensor]
+  ) throws -> mi_head_plan {
+    func upload(_ values: [Int32]) throws -> UInt64 {
+      let tensor = try backend.uploaded(values, purpose: "an index")
+      lists.append(tensor)
+      return try backend.address(tensor, "index")
+    }
+    var plan = mi_head_plan()
+    plan.dense_from = .max
+    guard case .tiles(let tiles) = rowSet else { return plan }
+    plan.kind = Kind.rows
+    let (steps, offsets) = PairSteps.steps(of: tiles, on: index)
+    plan.steps = try upload(steps)
+    plan.step_offsets = try upload(offsets)
+    plan.step_count = Int32(steps.count)
+    plan.columns = try upload(tiles.columns)
+    plan.column_count = Int32(tiles.columns.count)
+    return plan
   }
 }
 
@@ -54,27 +61,62 @@ package enum PairSteps {
     var steps: [Int32] = []
     var offsets: [Int32] = [0]
     let rows = index.tileRows
-    for pair in rows.lowerBound / 2...(rows.upperBound - 1) / 2 {
-      var runs = [pair * 2, pair * 2 + 1].map { row in
-        rows.contains(row) ? Array(tiles.runs(ofRow: row - rows.lowerBound)) : []
+    tiles.runs.withUnsafeBufferPointer { runs in
+      func half(_ row: Int) -> Descent {
+        guard rows.contains(row) else { return Descent(0..<0, of: runs) }
+        let row = row - rows.lowerBound
+        return Descent(Int(tiles.rowOffsets[row])..<Int(tiles.rowOffsets[row + 1]), of: runs)
       }
-      // From the end of both lists: the highest key tile that either half has left.
-      while let tile = runs.compactMap({ $0.last.map { $0.end - 1 } }).max() {
-        var flags: Int32 = 0
-        for half in 0..<2 {
-          guard var run = runs[half].last, run.end - 1 == tile else { continue }
-          flags |= 1 << Int32(half)
-          run.end -= 1
-          if run.start == run.end {
-            runs[half].removeLast()
-          } else {
-            runs[half][runs[half].count - 1] = run
+      for pair in rows.lowerBound / 2...(rows.upperBound - 1) / 2 {
+        var halves = (half(pair * 2), half(pair * 2 + 1))
+        // From the end of both lists: the highest key tile that either half has left.
+        while true {
+          let tile = max(halves.0.tile, halves.1.tile)
+          guard tile >= 0 else { break }
+          var flags: Int32 = 0
+          if halves.0.tile == tile {
+            flags |= 1
+            halves.0.step(runs)
           }
+          if halves.1.tile == tile {
+            flags |= 2
+            halves.1.step(runs)
+          }
+          steps.append(tile * 4 + flags)
         }
-        steps.append(tile * 4 + flags)
+        offsets.append(Int32(steps.count))
       }
-      offsets.append(Int32(steps.count))
     }
     return (steps, offsets)
+  }
+
+  /// The tiles of a row's runs from the last to the first.
+  private struct Descent {
+    /// -1 behind the last one.
+    private(set) var tile: Int32 = -1
+    private var start: Int32 = 0
+    private var runs: Range<Int>
+
+    init(_ runs: Range<Int>, of all: UnsafeBufferPointer<KeyTileRun>) {
+      self.runs = runs
+      takeRun(all)
+    }
+
+    private mutating func takeRun(_ all: UnsafeBufferPointer<KeyTileRun>) {
+      guard let last = runs.last else {
+        tile = -1
+        return
+      }
+      (start, tile) = (all[last].start, all[last].end - 1)
+      runs = runs.lowerBound..<last
+    }
+
+    mutating func step(_ all: UnsafeBufferPointer<KeyTileRun>) {
+      if tile > start {
+        tile -= 1
+      } else {
+        takeRun(all)
+      }
+    }
   }
 }

@@ -8,19 +8,23 @@ struct BenchAttentionCommand: ParsableCommand {
     commandName: "attention",
     abstract: "The attention kernels, dense and sparse, beside the matrix product.",
     discussion: """
-      Useful rates count 4 x head dim operations for each computed pair. Cases take turns, and the \
-      median of --repeat runs counts.
+      Useful rates count 4 x head dim operations for each computed pair. Cases take turns, each runs \
+      once to warm up, and the median of --repeat runs counts. Indices are made before the clock \
+      starts. Cases: product (a matrix product), dense, tiles (drawn at random, at --densities), mixed \
+      (runs of offsets and columns, at --densities), slashes (vertical-slash, --budgets in --settings), \
+      index (estimation, selection and plan of --budgets), decode (one row). On a GPU tiles are drawn \
+      for 128 positions at once, with a sink of 128 and a window of 512. \
+      MINFERENCE_CUDA_KERNELS=portable keeps to the kernels that every GPU runs. The last columns are \
+      what the published kernels' rules of 64 rows compute of the same selection, and how much longer \
+      they take at the rate that was measured of them on an H100 (293 TFLOP/s from 128K tokens on, 271 \
+      from 512K).
       """)
 
   @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("Tokens of the prompt; lengths separated by commas.", valueName: "n,n"),
-    transform: { text in
-      try text.split(separator: ",", omittingEmptySubsequences: false).map {
-        try Size.parsed(String($0), atLeast: 64)
-      }
-    })
-  var tokens: [Size] = [Size(value: 16384)]
+    name: [.customLong("lengths"), .customLong("tokens")], parsing: .unconditional,
+    help: ArgumentHelp("Prompt lengths, separated by commas.", valueName: "n,n"),
+    transform: { try List.parsed($0) { try Size.parsed($0, atLeast: 64) } })
+  var lengths: [Size] = [Size(value: 16384)]
 
   @Option(
     parsing: .unconditional, help: ArgumentHelp("Size of a head.", valueName: "n"),
@@ -36,6 +40,53 @@ struct BenchAttentionCommand: ParsableCommand {
     name: .customLong("kv-heads"), parsing: .unconditional,
     help: ArgumentHelp("Key-value heads.", valueName: "n"), transform: { try Size.parsed($0) })
   var keyValueHeads: Size = Size(value: 2)
+
+  @Option(
+    help: ArgumentHelp(
+      "What to measure, separated by commas: "
+        + "\(AttentionBenchmark.Part.allCases.map(\.rawValue).joined(separator: ", ")).",
+      valueName: "case,case"),
+    transform: { try List.parsed($0) { try List.named($0) } })
+  var cases: [AttentionBenchmark.Part] = [.product, .dense, .tiles, .mixed, .index, .decode]
+
+  @Option(
+    help: ArgumentHelp("Densities in percent, separated by commas.", valueName: "p,p"),
+    transform: { text in
+      try List.parsed(text) {
+        try Number.parsed($0, in: 0.01...100, allowed: "percents from 0.01 to 100") / 100
+      }
+    })
+  var densities: [Double] = [0.05, 0.1, 0.2]
+
+  @Option(
+    help: ArgumentHelp(
+      "Who shares a draw of tiles: group (the heads of a key-value head), head (nobody), or both.",
+      valueName: "who,who"),
+    transform: { try List.parsed($0) { try List.named($0) } })
+  var index: [AttentionBenchmark.Sharing] = [.head]
+
+  @Option(
+    help: ArgumentHelp(
+      "Columns and offsets of vertical-slash, pairs separated by semicolons.",
+      valueName: "v,s;v,s"),
+    transform: { text in
+      try List.parsed(text, separator: ";") { pair in
+        let numbers = try List.parsed(pair) { try Size.parsed($0).value }
+        guard numbers.count == 2 else {
+          throw ValidationError("\"\(pair)\" is no budget; give columns and offsets: 1000,6096")
+        }
+        return SyntheticSelection.Budget(columns: numbers[0], offsets: numbers[1])
+      }
+    })
+  var budgets = [SyntheticSelection.Budget(columns: 1000, offsets: 6096)]
+
+  @Option(
+    help: ArgumentHelp("How offsets lie: clustered, scattered, or both.", valueName: "how,how"),
+    transform: { try List.parsed($0) { try List.named($0) } })
+  var settings: [SyntheticAttention.Setting] = [.clustered]
+
+  @Flag(help: "Slashes stay sparse even where dense attention would be faster.")
+  var exact = false
 
   @Option(
     parsing: .unconditional, help: ArgumentHelp("Runs of each case.", valueName: "n"),
@@ -58,61 +109,38 @@ struct BenchAttentionCommand: ParsableCommand {
     let backend = try device.makeBackend()
     for notice in backend.notices { StandardError.note(notice) }
     var parts: [JSONText] = []
-    for tokens in tokens {
-      let benchmark = AttentionBenchmark(
-        tokens: tokens.value,
-        shape: AttentionShape(
-          queryHeads: heads.value, keyValueHeads: keyValueHeads.value, headDim: headDim.value),
-        repetitions: self.repeat.value)
-      let measurements = try benchmark.run(on: backend) { StandardError.note($0) }
+    for length in lengths.map(\.value) {
+      let measurements = try benchmark(tokens: length).run(on: backend) { Self.show($0) }
+      Self.show("")
       if json {
-        parts.append(Self.json(measurements, tokens: tokens.value))
+        parts.append(AttentionBenchmark.json(measurements, tokens: length))
       } else {
         try StandardOutput.write(
-          "\(Quantity.grouped(tokens.value)) tokens, \(heads.value) / \(keyValueHeads.value) heads of "
-            + "\(headDim.value)\n" + Self.table(measurements) + "\n")
+          "\(Quantity.grouped(length)) tokens, \(heads.value) / \(keyValueHeads.value) heads of "
+            + "\(headDim.value)\n" + AttentionBenchmark.table(measurements) + "\n")
       }
     }
     if json { try StandardOutput.write(JSONText.object([("lengths", .array(parts))]).text + "\n") }
   }
 
-  private static func table(_ measurements: [AttentionBenchmark.Measurement]) -> String {
-    var table = TextTable(
-      header: ["case", "density", "time", "useful GFLOP/s", "of the product", "GB/s"])
-    let product = measurements.first?.operationsPerSecond
-    for measurement in measurements {
-      let rate = measurement.operationsPerSecond
-      table.append([
-        measurement.name, measurement.density.map { Quantity.percent($0) } ?? "",
-        Quantity.seconds(measurement.seconds), rate.map { Quantity.fixed($0 / 1e9, 1) } ?? "",
-        rate.flatMap { rate in product.map { Quantity.percent(rate / $0) } } ?? "",
-        measurement.bytesPerSecond.map { Quantity.fixed($0 / 1e9, 1) } ?? "",
-      ])
-    }
-    return table.text
+  private func benchmark(tokens: Int) -> AttentionBenchmark {
+    var benchmark = AttentionBenchmark(
+      tokens: tokens,
+      shape: AttentionShape(
+        queryHeads: heads.value, keyValueHeads: keyValueHeads.value, headDim: headDim.value))
+    benchmark.parts = cases
+    benchmark.densities = densities
+    benchmark.sharings = index
+    benchmark.budgets = budgets
+    benchmark.settings = settings
+    benchmark.exact = exact
+    benchmark.repetitions = self.repeat.value
+    return benchmark
   }
 
-  private static func json(
-    _ measurements: [AttentionBenchmark.Measurement], tokens: Int
-  ) -> JSONText {
-    .object([
-      ("tokens", .integer(tokens)),
-      (
-        "cases",
-        .array(
-          measurements.map { measurement in
-            .object([
-              ("name", .string(measurement.name)),
-              ("density", measurement.density.map { .number($0) } ?? .null),
-              ("seconds", .number(measurement.seconds)),
-              (
-                "operations_per_s",
-                measurement.operationsPerSecond.map { .number($0) } ?? .null
-              ),
-              ("bytes_per_s", measurement.bytesPerSecond.map { .number($0) } ?? .null),
-            ])
-          })
-      ),
-    ])
+  /// What is being done, on one line of a terminal.
+  private static func show(_ progress: String) {
+    guard StandardError.isTerminal else { return }
+    StandardError.write("\r\(progress.prefix(StandardError.columns - 1))\u{1B}[K")
   }
 }

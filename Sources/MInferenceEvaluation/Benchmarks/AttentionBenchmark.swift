@@ -1,230 +1,164 @@
-public import Compute
+package import Compute
+import MInference
 
-/// Speed of a backend's attention kernels, beside the matrix product of the same machine.
+/// Speed of a backend's attention kernels on made-up tensors of one layer.
 ///
 /// Every figure is the median of several runs that take turns, so that a drift of the machine's
 /// speed falls on all of them alike. Useful rates count 4 * headDim operations for each computed
-/// (query, key) pair.
-public struct AttentionBenchmark: Sendable {
-  /// One measured line.
-  public struct Measurement: Sendable {
-    public var name: String
-    public var seconds: Double
-    /// Useful operations a second; nil where that means nothing.
-    public var operationsPerSecond: Double?
-    /// Bytes that must be read or written at least, a second; nil where that means nothing.
-    public var bytesPerSecond: Double?
-    /// Computed pairs / causal pairs.
-    public var density: Double?
+/// (query, key) pair. Indices are made before the clock starts, and a GPU keeps them.
+package struct AttentionBenchmark: Sendable {
+  /// What is measured.
+  package enum Part: String, CaseIterable, Sendable {
+    /// A square matrix product of the same device.
+    case product
+    case dense
+    /// ``RandomTiles`` at ``densities``.
+    case tiles
+    /// Runs of offsets and single columns at ``densities``, each head its own.
+    case mixed
+    /// ``SyntheticSelection`` of ``budgets`` in ``settings``, each key-value head its own.
+    case slashes
+    /// Estimation, selection and plan of all heads with ``budgets``.
+    case index
+    /// One row over all keys.
+    case decode
   }
 
-  public var tokens: Int
-  public var shape: AttentionShape
-  public var densities: [Double]
-  public var repetitions: Int
+  /// Who shares a draw of tiles.
+  package enum Sharing: String, CaseIterable, Sendable {
+    /// The query heads of a key-value head.
+    case group
+    /// Nobody.
+    case head
+  }
 
-  public init(
-    tokens: Int, shape: AttentionShape, densities: [Double] = [0.05, 0.1, 0.2], repetitions: Int = 3
-  ) {
+  /// One measured line.
+  package struct Measurement: Sendable {
+    package var name: String
+    package var detail: String
+    /// The kernel that attention of many rows was left to, where a device has several.
+    package var kernel: String?
+    package var seconds: Double
+    /// The same with keys and values rounded first, which attention with fp8 operands does once a layer;
+    /// nil without.
+    package var secondsWithRounding: Double?
+    /// Useful operations a second; nil where that means nothing.
+    package var operationsPerSecond: Double?
+    /// Bytes that must be read or written at least, a second; nil where that means nothing.
+    package var bytesPerSecond: Double?
+    /// Computed pairs / causal pairs.
+    package var density: Double?
+    /// The same selection under ``PublishedBlockRules``: pairs / causal pairs.
+    package var publishedDensity: Double?
+    /// How often the time goes into that of the public kernel, whose rate was measured elsewhere.
+    package var publishedRatio: Double?
+  }
+
+  package var tokens: Int
+  package var shape: AttentionShape
+  package var parts: [Part] = [.product, .dense, .tiles, .mixed, .index, .decode]
+  package var densities: [Double] = [0.05, 0.1, 0.2]
+  package var sharings: [Sharing] = [.head]
+  package var budgets = [SyntheticSelection.Budget(columns: 1000, offsets: 6096)]
+  package var settings: [SyntheticAttention.Setting] = [.clustered]
+  /// Whether heads stay sparse even where that costs more than dense.
+  package var exact = false
+  package var repetitions = 3
+
+  package init(tokens: Int, shape: AttentionShape) {
     self.tokens = tokens
     self.shape = shape
-    self.densities = densities
-    self.repetitions = repetitions
   }
 
   /// Every case, the median over the repetitions; one run before them warms up.
-  public func run(
+  ///
+  /// - Throws: `ComputeError` for shapes that the backend has no kernels for, and out of memory.
+  package func run(
     on backend: any Backend, progress: (String) -> Void = { _ in }
   ) throws -> [Measurement] {
-    let problem = try Problem(self, backend)
-    var cases: [(name: String, density: Double?, operations: Double?, work: () throws -> Void)] = []
-    cases.append(
-      ("matrix product 4096 x 4096 x 4096", nil, 2 * 4096 * 4096 * 4096, problem.multiply))
-    let tile = backend.tileShape(headDim: shape.headDim)
-    let dense = try SparseIndex.dense(
-      firstPosition: 0, rows: tokens, heads: shape.queryHeads, tile: tile)
-    var indices: [(String, SparseIndex)] = [("dense", dense)]
-    for density in densities {
-      indices.append(("random tiles", try problem.randomTiles(density: density, tile: tile)))
-      indices.append(
-        ("slashes and columns", try problem.slashesAndColumns(density: density, tile: tile)))
+    try backend.requireSupport(of: shape, widths: [shape.queryHeads * shape.headDim])
+    let problem = try AttentionProblem(tokens: tokens, shape: shape, backend: backend)
+    let all = try parts.flatMap { part in
+      progress("indices of \(part.rawValue)")
+      return try cases(of: part, problem)
     }
-    for (name, index) in indices {
-      let pairs = (0..<shape.queryHeads).reduce(0) { $0 + index.computedPairs(ofHead: $1) }
-      let causal = index.causalPairs() * shape.queryHeads
-      cases.append(
-        (
-          name, Double(pairs) / Double(causal), 4 * Double(shape.headDim) * Double(pairs),
-          { try problem.attend(index) }
-        ))
-    }
-    if backend is any IndexBuilding {
-      cases.append(
-        ("estimation, selection and index of all heads", nil, nil, problem.buildIndex))
-    } else {
-      cases.append(("estimation of all heads, 64 last rows", nil, nil, problem.estimate))
-    }
-    let decode = "attention of one row, as in decoding"
-    cases.append((decode, nil, nil, problem.decode))
-    var seconds = [[Double]](repeating: [], count: cases.count)
+    let roundsFirst = backend.attentionPrecision == .fp8
+    var seconds = [[Double]](repeating: [], count: all.count)
+    var roundedSeconds = seconds
+    var repeats = [Int](repeating: 1, count: all.count)
     for repetition in 0...repetitions {
-      for (index, benchmark) in cases.enumerated() {
-        progress("\(repetition)/\(repetitions) \(benchmark.name)")
-        // A GPU gets indices of the host's making, which no prompt has, by an upload that is longer than
-        // the work: it goes before, and the device keeps the last one.
-        if backend is any IndexBuilding { try benchmark.work() }
-        let watch = backend.makeStopwatch()
-        try watch.time(benchmark.work)
-        if repetition > 0 { seconds[index].append(watch.seconds) }
+      for (number, benchmark) in all.enumerated() {
+        progress("\(repetition) of \(repetitions): \(benchmark.name) \(benchmark.detail)")
+        if roundsFirst, benchmark.isAttention {
+          // The backend keeps what it rounded until other work comes between.
+          let time = try measure(benchmark.work, 1, on: backend)
+          if repetition > 0 { roundedSeconds[number].append(time) }
+        }
+        let time = try measure(benchmark.work, repeats[number], on: backend)
+        if repetition > 0 {
+          seconds[number].append(time)
+        } else {
+          // Launching takes a few microseconds, which single short runs would show.
+          repeats[number] = max(1, min(64, Int(Self.leastSeconds / max(time, 1e-6))))
+        }
       }
     }
-    let cacheBytes = Double(problem.layer.keys.byteCount + problem.layer.values.byteCount)
-    return zip(cases, seconds).map { benchmark, seconds in
-      let median = seconds.sorted()[seconds.count / 2]
-      return Measurement(
-        name: benchmark.name, seconds: median,
-        operationsPerSecond: benchmark.operations.map { $0 / median },
-        bytesPerSecond: benchmark.name == decode ? cacheBytes / median : nil,
-        density: benchmark.density)
+    let kernel = (backend as? any SyntheticBackend)?.attentionKernel(headDim: shape.headDim)
+    return all.indices.map {
+      measurement(
+        all[$0], Self.median(seconds[$0]), withRounding: roundedSeconds[$0], kernel: kernel)
     }
+  }
+
+  static let productName = "matrix product"
+
+  /// Shorter work is repeated within a measurement until it takes about so long.
+  private static let leastSeconds = 4e-3
+
+  private func measure(
+    _ work: () throws -> Void, _ repeats: Int, on backend: any Backend
+  ) throws -> Double {
+    try backend.finish()
+    let watch = backend.makeStopwatch()
+    try watch.time { for _ in 0..<repeats { try work() } }
+    return watch.seconds / Double(repeats)
+  }
+
+  private static func median(_ times: [Double]) -> Double { times.sorted()[times.count / 2] }
+
+  private func measurement(
+    _ benchmark: AttentionCase, _ seconds: Double, withRounding: [Double], kernel: String?
+  ) -> Measurement {
+    let causal = Double(
+      SparseIndex.causalPairs(
+        firstPosition: 0, rows: tokens, slidingWindow: shape.slidingWindow) * shape.queryHeads)
+    let rate = shape.headDim == 128 ? PublishedBlockRules.operationsPerSecond(keys: tokens) : nil
+    return Measurement(
+      name: benchmark.name, detail: benchmark.detail,
+      kernel: benchmark.isAttention ? kernel : nil, seconds: seconds,
+      secondsWithRounding: withRounding.isEmpty ? nil : Self.median(withRounding),
+      operationsPerSecond: benchmark.operations.map { $0 / seconds },
+      bytesPerSecond: benchmark.bytes.map { $0 / seconds },
+      density: benchmark.pairs.map { Double($0) / causal },
+      publishedDensity: benchmark.publishedPairs.map { Double($0) / causal },
+      publishedRatio: benchmark.publishedPairs.flatMap { pairs in
+        // Of another device's processor it says nothing.
+        kernel == nil
+          ? nil : rate.map { 4 * Double(shape.headDim) * Double(pairs) / $0 / seconds }
+      })
   }
 }
 
-/// Random tensors of one attention layer, and the work on them.
-private struct Problem {
-  let backend: any Backend
-  let shape: AttentionShape
-  let tokens: Int
-  let q: Tensor
-  let o: Tensor
-  let layer: KeyValueLayer
-  let square: Tensor
-  let product: Tensor
-
-  init(_ benchmark: AttentionBenchmark, _ backend: any Backend) throws {
-    self.backend = backend
-    shape = benchmark.shape
-    tokens = benchmark.tokens
-    var random = SeededGenerator(seed: 1)
-    let type = backend.activationType
-    var seed: UInt64 = 1
-    func tensor(_ shape: [Int]) throws -> Tensor {
-      // A GPU's tensors are too large to be filled from the host in a reasonable time.
-      if let synthetic = backend as? any SyntheticBackend {
-        seed += 1
-        return try synthetic.makeRandom(
-          type, shape, deviation: 1, seed: seed, purpose: "benchmark")
-      }
-      let tensor = try backend.makeTensor(type, shape, purpose: "benchmark")
-      try backend.write(
-        (0..<tensor.count).map { _ in Float.random(in: -1...1, using: &random) }, to: tensor)
-      return tensor
-    }
-    q = try tensor([tokens, shape.queryHeads, shape.headDim])
-    o = try backend.makeTensor(type, q.shape, purpose: "benchmark")
-    layer = KeyValueLayer(
-      keys: try tensor([shape.keyValueHeads, tokens, shape.headDim]),
-      values: try tensor([shape.keyValueHeads, tokens, shape.headDim]), count: tokens)
-    square = try tensor([4096, 4096])
-    product = try backend.makeTensor(type, [4096, 4096], purpose: "benchmark")
-  }
-
-  func multiply() throws {
-    try backend.linear(square, weight: square, bias: nil, into: product, accumulate: false)
-  }
-
-  func attend(_ index: SparseIndex) throws {
-    try backend.attention(
-      q: q, firstPosition: 0, layer: layer, shape: shape, index: index, into: o, logSumExp: nil)
-  }
-
-  func estimate() throws {
-    _ = try backend.lastRowSums(
-      q: q.slice(rows: tokens - 64..<tokens), firstPosition: tokens - 64, layer: layer,
-      shape: shape, heads: Array(0..<shape.queryHeads))
-  }
-
-  /// What a layer's planning costs on a device that builds its own indices, the paper's largest
-  /// budgets for every head.
-  func buildIndex() throws {
-    guard let builder = backend as? any IndexBuilding else { return }
-    _ = try builder.makeIndex(
-      IndexRequest(
-        heads: Array(
-          repeating: .estimated(columns: min(1000, tokens), offsets: min(6096, tokens)),
-          count: shape.queryHeads),
-        firstPosition: 0, rows: tokens, lastRows: q.slice(rows: tokens - 64..<tokens),
-        layer: layer, shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1.5,
-        exact: true))
-  }
-
-  func decode() throws {
-    try backend.rowAttention(
-      q: q.slice(rows: tokens - 1..<tokens), positions: [tokens - 1], layer: layer, shape: shape,
-      into: o.slice(rows: 0..<1), logSumExp: nil)
-  }
-
-  /// Each tile kept with the same probability, drawn for every head; sink and diagonal always.
-  func randomTiles(density: Double, tile: TileShape) throws -> SparseIndex {
-    try index(tile: tile) { head in
-      var random = SeededGenerator(seed: UInt64(head) + 7)
-      return (
-        { _, keyTile in keyTile == 0 || Double.random(in: 0..<1, using: &random) < density }, []
-      )
-    }
-  }
-
-  /// Half of the pairs in runs of 64 offsets at random distances, a third in single columns, and a
-  /// local band: what vertical-slash selections look like.
-  func slashesAndColumns(density: Double, tile: TileShape) throws -> SparseIndex {
-    try index(tile: tile) { head in
-      var random = SeededGenerator(seed: UInt64(head) + 77)
-      let distances = (tokens + tile.columns - 1) / tile.columns
-      var kept = [Bool](repeating: false, count: distances + 1)
-      // A run of 64 offsets covers 64 + rows keys of each tile row; averaged over the triangle a
-      // run at a random distance is inside for half of the rows.
-      let width = (64 + tile.rows) / tile.columns
-      let runs = Int(density * 0.6 * Double(distances) / Double(width))
-      for _ in 0..<runs {
-        let first = Int.random(in: 0..<max(1, distances - width), using: &random)
-        for distance in first..<min(first + width, distances) { kept[distance] = true }
-      }
-      for distance in 0..<min(8, distances) { kept[distance] = true }
-      let columns = (0..<tokens).filter { _ in
-        Double.random(in: 0..<1, using: &random) < density * 0.35
-      }
-      return (
-        { diagonal, keyTile in keyTile == 0 || kept[diagonal - keyTile] }, columns.map(Int32.init)
-      )
-    }
-  }
-
-  private func index(
-    tile: TileShape,
-    choose: (_ head: Int) -> (keep: (_ diagonalTile: Int, _ keyTile: Int) -> Bool, columns: [Int32])
-  ) throws -> SparseIndex {
-    let rowSets = (0..<shape.queryHeads).map { head -> RowSet in
-      let choice = choose(head)
-      var offsets: [Int32] = [0]
-      var runs: [KeyTileRun] = []
-      for tileRow in 0..<(tokens + tile.rows - 1) / tile.rows {
-        let firstDiagonal = tileRow * tile.rows / tile.columns
-        let end = (min((tileRow + 1) * tile.rows, tokens) - 1) / tile.columns + 1
-        let rowStart = runs.count
-        for keyTile in 0..<end where keyTile >= firstDiagonal || choice.keep(firstDiagonal, keyTile)
-        {
-          if runs.count > rowStart, let last = runs.last, Int(last.end) == keyTile {
-            runs[runs.count - 1].end += 1
-          } else {
-            runs.append(KeyTileRun(start: Int32(keyTile), end: Int32(keyTile) + 1))
-          }
-        }
-        offsets.append(Int32(runs.count))
-      }
-      return .tiles(TileRuns(rowOffsets: offsets, runs: runs, columns: choice.columns))
-    }
-    return try SparseIndex(
-      firstPosition: 0, rows: tokens, tile: tile, rowSets: rowSets,
-      rowSetOfHead: Array(rowSets.indices))
-  }
+/// Work to be measured, and what it amounts to.
+struct AttentionCase {
+  var name: String
+  var detail = ""
+  /// Whether it is attention of many rows.
+  var isAttention = false
+  /// Pairs of all heads that it computes.
+  var pairs: Int?
+  var publishedPairs: Int?
+  var operations: Double?
+  var bytes: Double?
+  var work: () throws -> Void
 }

@@ -112,8 +112,18 @@ struct CommandTests {
     #expect(table.status == 0 && table.output.filter { $0 == "\n" }.count == 6)
     let json = try run("$M bench prefill --model $D/model --lengths 64 --json")
     #expect(json.status == 0 && json.output.hasPrefix("{") && json.output.contains("ratio"))
-    let wrong = try run("$M bench attention --heads 6 --kv-heads 4")
-    #expect(wrong.status == 64 && wrong.complains(of: "--kv-heads", "4", "6"))
+    let kernels = try run(
+      "$M bench attention --device cpu --lengths 512,600 --cases dense,slashes --repeat 1 "
+        + "--budgets '30,60;40,99' --settings clustered,scattered --json")
+    #expect(kernels.status == 0 && kernels.output.contains("(40, 99) scattered"))
+    #expect(kernels.output.split(separator: "\"name\"").count == 11)
+    for (flag, value, hint) in [
+      ("--kv-heads", "4", "6"), ("--cases", "denes", "slashes"), ("--budgets", "7", "1000,6096"),
+      ("--densities", "0", "percents"),
+    ] {
+      let wrong = try run("$M bench attention \(flag) \(value)")
+      #expect(wrong.status == 64 && wrong.complains(of: flag, hint), "\(wrong.errors)")
+    }
   }
 
   @Test func `--monitor stands alone or before dense, and its figures are in the JSON`() throws {
