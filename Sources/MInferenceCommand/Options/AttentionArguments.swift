@@ -26,7 +26,6 @@ struct AttentionArguments: ParsableArguments {
   var exact = false
 
   @OptionGroup var watching: MonitorArguments
-  @OptionGroup var linear: LinearArguments
 
   @Option(
     parsing: .unconditional,
@@ -79,7 +78,7 @@ struct AttentionArguments: ParsableArguments {
   ) async throws -> LanguageModel {
     try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
-      linear: linear.linear, attentionPrecision: device.attentionPrecision, patterns: patterns,
+      linear: device.linear, attentionPrecision: device.attentionPrecision, patterns: patterns,
       chatTemplate: chatTemplate)
   }
 

@@ -1,7 +1,7 @@
 import ArgumentParser
 import MInference
 
-/// Which device computes, and with how many threads.
+/// Which device computes, with how many threads, and how exactly.
 struct DeviceArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp("Where to compute: auto, cpu or cuda.", valueName: "device"),
@@ -21,17 +21,22 @@ struct DeviceArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "What linear layers of a GPU multiply: bf16, or fp8, which is faster, takes half the memory and "
+        + "loses digits (Hopper).", valueName: "type"),
+    transform: { try List.named($0) })
+  var linear: LinearPrecision = .bf16
+
+  @Option(
+    help: ArgumentHelp(
       "What attention of prompts multiplies: native, or fp8 on a Hopper GPU.", valueName: "type"),
-    transform: { text in
-      guard let precision = AttentionPrecision(rawValue: text) else {
-        throw ValidationError("\"\(text)\" is not known; give native or fp8")
-      }
-      return precision
-    })
+    transform: { try List.named($0) })
   var attentionPrecision: AttentionPrecision = .native
 
+  /// Whether anything is multiplied in fewer bits than the device does of itself.
+  var isNarrow: Bool { linear != .bf16 || attentionPrecision != .native }
+
   /// The backend that these flags ask for.
-  func makeBackend(linear: LinearPrecision = .bf16) throws -> any Backend {
+  func makeBackend() throws -> any Backend {
     try device.makeBackend(
       threads: threads?.value, linear: linear, attentionPrecision: attentionPrecision)
   }

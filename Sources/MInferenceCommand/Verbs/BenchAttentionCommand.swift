@@ -99,6 +99,9 @@ struct BenchAttentionCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
+    guard device.linear == .bf16 else {
+      throw ValidationError("--linear is for layers; leave it out, or measure with bench prefill")
+    }
     guard heads.value % keyValueHeads.value == 0 else {
       throw ValidationError(
         "--kv-heads: \(keyValueHeads.value) does not divide the \(heads.value) of --heads")

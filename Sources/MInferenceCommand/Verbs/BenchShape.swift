@@ -8,7 +8,7 @@ extension BenchPrefillCommand {
     guard let file = attention.patterns else {
       throw ValidationError("--shape needs the heads' patterns: give --patterns FILE")
     }
-    let backend = try device.makeBackend(linear: attention.linear.linear)
+    let backend = try device.makeBackend()
     let benchmark = try ShapeBenchmark(
       shape: shape, patterns: try PatternConfiguration(contentsOfFile: file), setting: setting,
       backend: backend)

@@ -11,7 +11,6 @@ struct EvaluateArguments: ParsableArguments {
   var model: String?
 
   @OptionGroup var device: DeviceArguments
-  @OptionGroup var linear: LinearArguments
 
   @Option(
     help: ArgumentHelp(
@@ -69,7 +68,7 @@ struct EvaluateArguments: ParsableArguments {
     let directory = try model ?? ModelDirectory.builtIn()
     let model = try await LanguageModel.load(
       directory: directory, device: device.device, threads: device.threads?.value,
-      linear: linear.linear, attentionPrecision: device.attentionPrecision, patterns: patterns)
+      linear: device.linear, attentionPrecision: device.attentionPrecision, patterns: patterns)
     var told: Set<String> = []
     let notices = model.notices + attention.flatMap { model.notices(for: options($0)) }
     for notice in notices where told.insert(notice).inserted { StandardError.note(notice) }
@@ -128,7 +127,7 @@ struct EvaluateArguments: ParsableArguments {
     -> [(name: String, value: String)]
   {
     let narrow = [
-      linear.linear == .bf16 ? "" : "linear \(linear.linear.rawValue)",
+      device.linear == .bf16 ? "" : "linear \(device.linear.rawValue)",
       device.attentionPrecision == .native
         ? "" : "attention \(device.attentionPrecision.rawValue)",
     ]

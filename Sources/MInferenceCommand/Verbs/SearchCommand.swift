@@ -90,6 +90,7 @@ struct SearchCommand: ParsableCommand {
     let model = try LanguageModel(
       directory: self.model.model, device: self.model.device.device,
       threads: self.model.device.threads?.value,
+      linear: self.model.device.linear,
       attentionPrecision: self.model.device.attentionPrecision)
     let (choosing, validating) = try texts(of: model)
     let progress = ProgressLine(label: "search", notices: model.notices)

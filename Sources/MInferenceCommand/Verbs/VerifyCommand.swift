@@ -45,6 +45,14 @@ struct VerifyCommand: ParsableCommand {
       "Verify only kernels whose names begin so: attention, \"linear fp8\".", valueName: "name"))
   var only: String?
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "At most so many cases of each kernel, spread over all, and no long prompts: for "
+        + "compute-sanitizer, under which a GPU is hundreds of times slower.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var cases: Size?
+
   @Flag(help: "Print one JSON object.")
   var json = false
 
@@ -52,10 +60,20 @@ struct VerifyCommand: ParsableCommand {
     if only != nil && (model != nil || perf) {
       throw ValidationError("--only picks kernels to verify; leave out --model and --perf")
     }
-    if model != nil && device.attentionPrecision != .native {
+    if cases != nil && (model != nil || perf) {
+      throw ValidationError("--cases is for verifying kernels; leave out --model and --perf")
+    }
+    if model != nil && device.isNarrow {
       throw ValidationError(
-        "--attention-precision has no tolerance for whole models; leave it out, or leave out --model"
-      )
+        "--linear and --attention-precision have no tolerance for whole models; leave them out, or "
+          + "leave out --model")
+    }
+    if perf && device.isNarrow {
+      throw ValidationError(
+        "--perf measures both precisions; leave out --linear and --attention-precision")
+    }
+    if device.linear != .bf16 && device.attentionPrecision != .native {
+      throw ValidationError("--linear and --attention-precision are verified one at a time")
     }
     guard model == nil else {
       if perf { throw ValidationError("--perf measures kernels; leave out --model or --perf") }
@@ -68,18 +86,13 @@ struct VerifyCommand: ParsableCommand {
 
   func run() throws {
     if let model { return try verify(model: model) }
-    if perf {
-      let backend = try device.makeBackend()
-      // Not every GPU has them, and the table says so by what it lacks.
-      let narrow = try? device.device.makeBackend(linear: .fp8)
-      return try StandardOutput.write(
-        KernelSpeed.table(try KernelSpeed.measure(backend, narrow: narrow, rows: 131_072)))
-    }
+    if perf { return try printSpeed() }
     var results: [(variant: String, checks: [KernelCheck])] = []
     for variant in try variants() {
       for notice in variant.backend.notices { StandardError.note(notice) }
       if !json { StandardError.note("verifying \(variant.name)") }
-      results.append((variant.name, KernelVerifier.verify(variant.backend, prefix: only)))
+      let checks = KernelVerifier.verify(variant.backend, prefix: only, cases: cases?.value)
+      results.append((variant.name, checks))
     }
     guard results.contains(where: { !$0.checks.isEmpty }) else {
       throw ValidationError(
@@ -93,13 +106,25 @@ struct VerifyCommand: ParsableCommand {
     }
   }
 
+  private func printSpeed() throws {
+    let backend = try device.makeBackend()
+    let narrow = Result { try device.device.makeBackend(linear: .fp8) }
+    try StandardOutput.write(
+      KernelSpeed.table(
+        try KernelSpeed.measure(backend, narrow: try? narrow.get(), rows: 131_072)))
+    // Not every GPU has them.
+    if case .failure(let error) = narrow {
+      try StandardOutput.write("linear layers in fp8 were not measured: \(error)\n")
+    }
+  }
+
   /// All that the device has, or the one that was asked for.
   private func variants() throws -> [(name: String, backend: any Backend)] {
-    guard device.attentionPrecision != .native else {
+    guard device.isNarrow else {
       return try device.device.variants(threads: device.threads?.value)
     }
     let backend = try device.makeBackend()
-    return [("\(backend.name), \(device.attentionPrecision.rawValue)", backend)]
+    return [("\(backend.name), fp8", backend)]
   }
 
   private static func table(_ results: [(variant: String, checks: [KernelCheck])]) -> String {

@@ -15,6 +15,7 @@ extension KernelVerifier {
           checkIndexBuilding(builder, shape, first: first, rows: rows)
         }
       }
+      guard choice.allowsLongCases else { continue }
       // A few long ones: positions beyond 16 bits, lists of thousands.
       for (keys, first) in [(40_000, 0), (140_001, 70_000)] {
         let shape = AttentionShape(queryHeads: 4, keyValueHeads: 1, headDim: headDim)
@@ -26,8 +27,7 @@ extension KernelVerifier {
 
   /// Whether some check of indices is wanted: their numbers take a while to make.
   var wantsIndexChecks: Bool {
-    guard let prefix else { return true }
-    return "makeIndex".hasPrefix(prefix) || prefix.hasPrefix("makeIndex")
+    choice.takesSome(beginningWith: "makeIndex")
   }
 
   private mutating func checkIndexBuilding(
@@ -143,9 +143,7 @@ extension KernelVerifier {
     _ kernel: String, _ name: String,
     body: () throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double])
   ) {
-    guard kernel.hasPrefix(prefix ?? "") else { return }
-    let number = checks.firstIndex { $0.kernel == kernel } ?? checks.count
-    if number == checks.count { checks.append(KernelCheck(kernel: kernel)) }
+    guard let number = place(of: kernel) else { return }
     do {
       let result = try body()
       for part in result.actual.indices {

@@ -46,7 +46,7 @@ extension KernelVerifier {
 
   /// Every id has to be that of the reference, and one that plain arithmetic draws too.
   private mutating func checkDraw() {
-    guard wants("draw") else { return }
+    guard choice.takes("draw") else { return }
     for vocabulary in [1, 2, 31, 1000, 32_064, 151_936, 256_000] {
       for kind in LogitKind.allCases {
         let logits = kind.logits(numbers(vocabulary, magnitude: 3))

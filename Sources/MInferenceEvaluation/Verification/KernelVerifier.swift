@@ -12,54 +12,66 @@ public struct KernelVerifier {
   var random: SeededGenerator
   var checks: [KernelCheck] = []
 
-  /// Only kernels whose names begin so; nil for all.
-  let prefix: String?
+  /// Which cases of which kernels are run.
+  var choice: CaseChoice
 
-  init(backend: any Backend, seed: UInt64 = 1, prefix: String? = nil) {
+  init(
+    backend: any Backend, seed: UInt64 = 1, choice: CaseChoice = CaseChoice(prefix: nil, limit: nil)
+  ) {
     self.backend = backend
     precision = KernelPrecision(of: backend)
-    self.prefix = prefix
+    self.choice = choice
     random = SeededGenerator(seed: seed)
   }
 
   /// One entry for each kernel; of a backend whose linear layers are narrow, these alone. Takes a few seconds: the reference is slow on purpose.
   ///
-  /// - Parameter prefix: Only kernels whose names begin so; nil for all.
+  /// - Parameters:
+  ///   - prefix: Only kernels whose names begin so; nil for all.
+  ///   - cases: At most so many cases of each kernel, spread over all that there are, and none of
+  ///     thousands of tokens: what can be waited for where every access is checked. nil for all.
   public static func verify(
-    _ backend: any Backend, seed: UInt64 = 1, prefix: String? = nil
+    _ backend: any Backend, seed: UInt64 = 1, prefix: String? = nil, cases: Int? = nil
   ) -> [KernelCheck] {
-    var verifier = KernelVerifier(backend: backend, seed: seed, prefix: prefix)
-    if verifier.hasNarrowLinear {
-      // All else is the same as without.
-      verifier.checkNarrowLinear()
-      return verifier.checks
+    var choice = CaseChoice(prefix: prefix, limit: cases)
+    if cases != nil {
+      var counting = KernelVerifier(backend: backend, seed: seed, choice: choice)
+      counting.checkAll()
+      choice.takeCounts(counting.choice)
     }
-    if backend.attentionPrecision == .fp8 {
-      // The other kernels are those of the backend without it.
-      verifier.checkFloat8Attention()
-      return verifier.checks
-    }
-    verifier.checkLayers()
-    verifier.checkCache()
-    verifier.checkAttention()
-    verifier.checkRowAttention()
-    verifier.checkEstimation()
-    verifier.checkIndexBuilding()
-    verifier.checkLongAttention()
+    var verifier = KernelVerifier(backend: backend, seed: seed, choice: choice)
+    verifier.checkAll()
     return verifier.checks
   }
 
-  /// Whether a kernel of that name is to be verified.
-  func wants(_ kernel: String) -> Bool { kernel.hasPrefix(prefix ?? "") }
+  private mutating func checkAll() {
+    // All else is the same as of a backend without narrow linear layers, or fp8 operands.
+    if hasNarrowLinear { return checkNarrowLinear() }
+    if backend.attentionPrecision == .fp8 { return checkFloat8Attention() }
+    checkLayers()
+    checkCache()
+    checkAttention()
+    checkRowAttention()
+    checkEstimation()
+    checkIndexBuilding()
+    checkUploadedIndices()
+    if choice.allowsLongCases { checkLongAttention() }
+  }
+
+  /// The place in ``checks`` of a kernel whose next case is wanted; nil for a case that is not.
+  mutating func place(of kernel: String) -> Int? {
+    guard choice.takesNext(of: kernel) else { return nil }
+    if let place = checks.firstIndex(where: { $0.kernel == kernel }) { return place }
+    checks.append(KernelCheck(kernel: kernel))
+    return checks.count - 1
+  }
 
   /// Runs `body` on the backend and on the reference and compares the arrays that it returns.
   mutating func check(
     _ kernel: String, _ name: String, tolerance: Double, tile: TileShape? = nil,
     body: (KernelSide) throws -> [[Float]]
   ) {
-    guard wants(kernel) else { return }
-    let number = checks.firstIndex { $0.kernel == kernel } ?? checks.count
-    if number == checks.count { checks.append(KernelCheck(kernel: kernel)) }
+    guard let number = place(of: kernel) else { return }
     let tile = tile ?? backend.tileShape(headDim: 64)
     let tolerance = max(tolerance, precision.tolerance(of: kernel))
     do {

@@ -49,6 +49,21 @@ import Testing
     }
   }
 
+  @Test(.enabled(if: isOptimised, "only in release: the reference is too slow in debug builds"))
+  func `a few cases of each kernel are checked if no more are wanted, and they find what is wrong`()
+    throws
+  {
+    let backend = try Device.cpu.makeBackend(threads: 2)
+    let few = KernelVerifier.verify(backend, cases: 2)
+    #expect(few.count >= 20)
+    for check in few { #expect(check.passed && (1...2).contains(check.cases), "\(check.kernel)") }
+    // One of three cases is the middle one, and the case with the name that it has among all.
+    let one = KernelVerifier.verify(backend, prefix: "meanPooled", cases: 1)
+    #expect(one.last?.kernel == "meanPooled" && one.last?.worstCase == "65 x 6 x 96 by 64")
+    let wrong = KernelVerifier.verify(FaultyBackend(.attention), prefix: "attention", cases: 2)
+    #expect(!wrong.isEmpty && wrong.allSatisfy { !$0.passed })
+  }
+
   @Test func `errors are relative to the largest value, and NaN is never small`() {
     #expect(KernelCheck.relativeError([1, 2], [1, 2]) == 0)
     #expect(KernelCheck.relativeError([1, 2.5], [1, 2]) == 0.25)

@@ -119,7 +119,7 @@ struct CommandTests {
     #expect(kernels.output.split(separator: "\"name\"").count == 11)
     for (flag, value, hint) in [
       ("--kv-heads", "4", "6"), ("--cases", "denes", "slashes"), ("--budgets", "7", "1000,6096"),
-      ("--densities", "0", "percents"),
+      ("--densities", "0", "percents"), ("--linear", "fp8", "layers"),
     ] {
       let wrong = try run("$M bench attention \(flag) \(value)")
       #expect(wrong.status == 64 && wrong.complains(of: flag, hint), "\(wrong.errors)")
