@@ -74,7 +74,7 @@ template <int D> struct Rows {
 
 /// What masks a step needs; the same for all threads of a block.
 struct StepMask {
-  bool columns;        // keys are gathered: positions in the ring
+  bool columns;        // keys are gathered: positions in the ring; a tile's first key may be before 0
   bool edge[2];        // a half's causal or window edge crosses the step
   unsigned need[2][2]; // columns: which of the 64 keys a half computes
   int firstKey;        // tiles
@@ -129,7 +129,7 @@ __device__ __forceinline__ void computeStep(Rows<D>& w, unsigned qAddress, unsig
           const int index = n * 8 + 2 * (lane & 3) + (j & 1);
           const int key = mask.columns ? mask.ring[mask.ringStart + Layout<D>::place(index)] >> 2 : mask.firstKey + index;
           const int distance = row + (j >> 1) * 8 - key;
-          if (distance < 0 || distance >= window) s[h][n][j] = -infinity();
+          if (distance < 0 || distance >= window || key < 0) s[h][n][j] = -infinity();
         }
     }
     if (mask.columns && (mask.need[h][0] & mask.need[h][1]) != 0xffffffffu) {
@@ -203,14 +203,13 @@ struct Pair {
   int dense;            // bit h: half h is dense, whether it has rows or not
   int sparse;           // bit h: half h has rows and is not dense
   int limit;            // columns from this key on are in diagonal tiles or invisible to sparse halves
-  int lowestTile[2];    // window
-  int lowestKey[2];
+  int lowestKey[2];     // window
   int listBegin, listEnd;
-  int walkLowest;       // the lowest tile that either half may compute
+  int walkLowest;       // the lowest key that either half may compute
 
-  /// Flags of the halves whose window reaches key tile t.
-  __device__ __forceinline__ int visible(int t) const {
-    return (t >= lowestTile[0] ? 1 : 0) | (t >= lowestTile[1] ? 2 : 0);
+  /// Flags of the halves whose window reaches the 64 keys from `first` on.
+  __device__ __forceinline__ int visible(int first) const {
+    return (first + Tile::keys > lowestKey[0] ? 1 : 0) | (first + Tile::keys > lowestKey[1] ? 2 : 0);
   }
   /// Flags of tile t in a kind 2 list, by bisection.
   __device__ __forceinline__ int listed(int t) const {
@@ -224,8 +223,13 @@ struct Pair {
     const int entry = plan.steps[low];
     return (entry >> 2) == t ? entry & 3 : 0;
   }
-  __device__ __forceinline__ unsigned word(int distance) const {
-    return distance >= 0 && (distance >> 5) < plan.words ? plan.bits[distance >> 5] : 0u;
+  /// Flags of the halves whose bands hold the key x positions before half 0's first, x > -64 or anything for that half.
+  __device__ __forceinline__ int inBands(int x) const {
+    const int bucket = x >> 6;
+    const unsigned before = bucket >= 0 ? plan.starts[bucket] : noStart;
+    const unsigned here = bucket >= -1 ? plan.starts[bucket + 1] : noStart;
+    const unsigned after = bucket >= -1 ? plan.starts[bucket + 2] : noStart;
+    return (coveredByBands(before, here, x) ? 1 : 0) | (coveredByBands(here, after, x) ? 2 : 0);
   }
 };
 
@@ -261,9 +265,7 @@ struct ColumnScan {
     const bool behind = column >= pair.limit;
     int flags = 0;
     if (!behind) {
-      const int covered = pair.plan.kind == 1
-          ? (pair.word(distance) >> (distance & 31) & 1) | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1
-          : pair.listed(column >> 6);
+      const int covered = pair.plan.kind == 1 ? pair.inBands(pair.firstTileRow * Tile::half - column) : pair.listed(column >> 6);
       flags = pair.sparse & ~covered;
       if (distance <= 0 || column < pair.lowestKey[0]) flags &= ~1;
       if (column < pair.lowestKey[1]) flags &= ~2;
@@ -301,12 +303,11 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   const unsigned copyTo = base + L::stages + chunkOffset<D>(copyRow, copyChunk);
   const int copyFrom = copyRow * D + copyChunk * 8;
 
-  auto copyTile = [&](int stage, int tile) {
+  auto copyTile = [&](int stage, int first) {
     const unsigned to = copyTo + stage * 2 * L::keyBytes;
-    const int first = tile * Tile::keys;
     const bf16* fromK = k + (long long)first * D + copyFrom;
     const bf16* fromV = v + (long long)first * D + copyFrom;
-    if (first + Tile::keys <= keyEnd) {
+    if (first >= 0 && first + Tile::keys <= keyEnd) {
 #pragma unroll
       for (int row = 0; row < Tile::keys; row += L::rowsAPass)
 #pragma unroll
@@ -322,8 +323,8 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
       for (int row = 0; row < Tile::keys; row += L::rowsAPass)
 #pragma unroll
         for (int c = 0; c < L::chunkPasses; c++) {
-          const bool valid = first + copyRow + row < keyEnd;
-          const long long offset = valid ? row * D + c * L::rowThreads * 8 : -(long long)copyRow * D;
+          const bool valid = first + copyRow + row >= 0 && first + copyRow + row < keyEnd;
+          const long long offset = valid ? row * D + c * L::rowThreads * 8 : -(long long)(first + copyRow) * D;
           copyAsync16(to + row * L::rowBytes + c * L::rowThreads * 16, fromK + offset, valid);
           copyAsync16(to + L::keyBytes + row * L::rowBytes + c * L::rowThreads * 16, fromV + offset, valid);
         }
@@ -376,7 +377,7 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
   // As a rule a half with rows has its diagonal tile, so the first step is known before the plan: its copy hides the plan's
   // loads.
   const int present = (a.firstPosition < position + Tile::half ? 1 : 0) | (keyEnd > position + Tile::half ? 2 : 0);
-  const int expected = 2 * pairIndex + (present >> 1);
+  const int expected = position + (present >> 1) * Tile::half;
   copyTile(0, expected);
   copyAsyncCommit();
   if (thread < 4) added[thread] = 0;
@@ -391,12 +392,11 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
     const int first = maximum(position + h * Tile::half, a.firstPosition);
     const int lowest = a.window > first ? 0 : first - a.window + 1;
     made.lowestKey[h] = lowest;
-    made.lowestTile[h] = lowest / Tile::keys;
     if (plan.kind == 0 || position + h * Tile::half + Tile::half - 1 >= plan.denseFrom) made.dense |= 1 << h;
   }
   made.sparse = present & ~made.dense;
   made.limit = position + (made.sparse & 2 ? Tile::half : 0);
-  made.walkLowest = present & 1 ? made.lowestTile[0] : made.lowestTile[1];
+  made.walkLowest = present & 1 ? made.lowestKey[0] : made.lowestKey[1];
   made.listBegin = 0;
   made.listEnd = plan.kind == 1 ? plan.stepCount : 0;
   if (plan.kind == 2) {
@@ -404,57 +404,55 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
     made.listBegin = plan.stepOffsets[index];
     made.listEnd = plan.stepOffsets[index + 1];
   }
-  // With a dense half every tile is walked, and the plan asked about the other half; otherwise the list is walked.
-  const bool walkAll = (made.dense & present) != 0, mixed = made.sparse != 0, windowed = a.window != 0x7fffffff;
-  const bool reversed = plan.kind == 1;
-  int cursor = walkAll ? expected : made.listBegin;
-  const int end = walkAll ? made.walkLowest : made.listEnd;
-  int entry = !walkAll && cursor < end ? plan.steps[cursor] : 0;
+  // Every tile of a dense half, then the list of a sparse one.
+  const int dense = made.dense & present;
+  const bool windowed = a.window != 0x7fffffff, reversed = plan.kind == 1;
+  bool walks = dense != 0;
+  int cursor = walks ? expected : made.listBegin;
+  const int end = made.sparse ? made.listEnd : 0;
+  int entry = !walks && cursor < end ? plan.steps[cursor] : 0;
   // What is seldom used lies in shared memory, for want of registers.
   Pair& pair = *reinterpret_cast<Pair*>(memory + L::pair);
   if (thread == 0) pair = made;
   __syncthreads();
 
-  // A step is one word, so that the next one takes one register: tile * 4 + flags, or columnStep + place in the ring * 128 +
-  // number of columns, or 0 for none.
+  // A step is one word, so that the next one takes one register: (first key + 64) * 4 + flags, or columnStep + place in the
+  // ring * 128 + number of columns, or 0 for none.
   constexpr int columnStep = 1 << 30;
 
   // The next tile step, 0 at the end of the tiles.
   auto nextTile = [&]() {
-    int flags = 0, tile = 0;
-    if (walkAll) {
-      while (cursor >= end && flags == 0) {
-        tile = cursor--;
-        flags = tile > 2 * pairIndex ? present & 2 : present;
-        if (mixed) {
-          const int distance = 2 * pairIndex - tile;
-          const int planned = reversed ? (pair.word(distance) >> (distance & 31) & 1)
-                                             | (pair.word(distance + 1) >> ((distance + 1) & 31) & 1) << 1
-                                       : pair.listed(tile);
-          flags &= planned | pair.dense;
-        }
-        if (windowed) flags &= pair.visible(tile);
-      }
-    } else {
-      while (cursor < end && flags == 0) {
-        tile = reversed ? 2 * pairIndex + 1 - (entry >> 2) : entry >> 2;
-        flags = entry & (tile > 2 * pairIndex ? present & 2 : present);
-        cursor++;
-        if (cursor < end) entry = pair.plan.steps[cursor];
-        if (windowed) flags &= pair.visible(tile);
-        if (tile < 0 || (windowed && tile < pair.walkLowest)) {
-          flags = 0;
-          cursor = end;
-        }
+    int flags = 0, first = 0;
+    while (walks && flags == 0) {
+      first = cursor;
+      cursor -= Tile::keys;
+      flags = first > position ? dense & 2 : dense;
+      if (windowed) flags &= pair.visible(first);
+      if (cursor + Tile::keys <= pair.walkLowest || cursor < 0) {
+        walks = false;
+        cursor = pair.listBegin;
+        entry = cursor < end ? pair.plan.steps[cursor] : 0;
       }
     }
-    return flags ? tile * 4 + flags : 0;
+    while (cursor < end && flags == 0) {
+      first = reversed ? position + Tile::half - (entry >> 2) : (entry >> 2) * Tile::keys;
+      flags = entry & pair.sparse;
+      if (first > position) flags &= 2;
+      cursor++;
+      if (cursor < end) entry = pair.plan.steps[cursor];
+      if (windowed) flags &= pair.visible(first);
+      if (first <= -Tile::keys || (windowed && first + Tile::keys <= pair.walkLowest)) {
+        flags = 0;
+        cursor = end;
+      }
+    }
+    return flags ? (first + Tile::keys) * 4 + flags : 0;
   };
 
   int step = nextTile();
-  if (step && step >> 2 != expected) {  // the index was restricted to some keys: a thread overwrites what it copied itself
+  if (step && (step >> 2) - Tile::keys != expected) {  // as of parts of an index: a thread overwrites what it copied itself
     copyAsyncWait<0>();
-    copyTile(0, step >> 2);
+    copyTile(0, (step >> 2) - Tile::keys);
     copyAsyncCommit();
   }
   ColumnScan scan;
@@ -492,7 +490,7 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
 
     int following = nextTile();
     if (following) {
-      copyTile(stage ^ 1, following >> 2);
+      copyTile(stage ^ 1, (following >> 2) - Tile::keys);
     } else if (produced - ringNext >= Tile::keys || (scanned && produced > ringNext)) {
       const int start = ringNext & (Tile::ring - 1), count = minimum(produced - ringNext, Tile::keys);
       following = columnStep + start * 128 + count;
@@ -507,7 +505,7 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
     mask.columns = step >= columnStep;
     mask.ring = ring;
     mask.ringStart = step >> 7 & (Tile::ring - 1);
-    mask.firstKey = (step >> 2) * Tile::keys;
+    mask.firstKey = (step >> 2) - Tile::keys;
     int flags = step & 3;
     if (mask.columns) {
       const int ringStart = mask.ringStart, ringCount = step & 127;
@@ -530,7 +528,7 @@ template <int D> __device__ __forceinline__ void attention(const AttentionParame
     } else {
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        mask.edge[h] = step >> 2 == 2 * pairIndex + h
+        mask.edge[h] = mask.firstKey == position + h * Tile::half || mask.firstKey < 0
                        || position + h * Tile::half + Tile::half - 1 - mask.firstKey >= a.window;
     }
     const unsigned kAddress = kLane + stage * 2 * L::keyBytes, vAddress = vLane + stage * 2 * L::keyBytes;

@@ -53,7 +53,11 @@ __device__ __forceinline__ void barrierExpect(unsigned barrier, int bytes) {
 __device__ __forceinline__ void barrierArrive(unsigned barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
-/// The same, but told apart by the compiler, which would otherwise join two branches that end alike.
+/// Arrives `times` times, for threads that do not.
+__device__ __forceinline__ void barrierArriveTimes(unsigned barrier, int times) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(times) : "memory");
+}
+/// Arrives once, but told apart by the compiler, which would otherwise join two branches that end alike.
 __device__ __forceinline__ void barrierArriveAgain(unsigned barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0]; // again" ::"r"(barrier) : "memory");
 }
@@ -108,6 +112,10 @@ template <int pending> __device__ __forceinline__ void productsWait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 /// Keeps the compiler from moving uses of registers that a product writes across this point.
+template <int n> __device__ __forceinline__ void pin(unsigned (&c)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; ++i) asm volatile("" : "+r"(c[i])::"memory");
+}
 template <int n> __device__ __forceinline__ void pin(float (&c)[n]) {
 #pragma unroll
   for (int i = 0; i < n; ++i) asm volatile("" : "+f"(c[i])::"memory");
@@ -133,16 +141,6 @@ __device__ __forceinline__ void multiplyShared128(float (&c)[64], unsigned long 
                "}, %64, %65, p, 1, 1, 0, 0;\n}\n"
                : MI_EIGHT(c, 0), MI_EIGHT(c, 8), MI_EIGHT(c, 16), MI_EIGHT(c, 24),
                  MI_EIGHT(c, 32), MI_EIGHT(c, 40), MI_EIGHT(c, 48), MI_EIGHT(c, 56)
-               : "l"(a), "l"(b), "r"(accumulate));
-}
-
-/// As `multiplyShared128` with b 64 x 16; only c[0..<32] is touched.
-__device__ __forceinline__ void multiplyShared64(float (&c)[64], unsigned long long a, unsigned long long b, int accumulate) {
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\nwgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
-               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-               "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-               "}, %32, %33, p, 1, 1, 0, 0;\n}\n"
-               : MI_EIGHT(c, 0), MI_EIGHT(c, 8), MI_EIGHT(c, 16), MI_EIGHT(c, 24)
                : "l"(a), "l"(b), "r"(accumulate));
 }
 

@@ -14,58 +14,48 @@ template <int headDim> struct Consumer {
   using Layout = SharedLayout<headDim>;
   static constexpr int stages = HopperTile::stages, queryBuffers = HopperTile::queryBuffers;
 
-  /// s = q k^T of a whole stage or of one block of it, at `keys`.
-  template <bool full> static __device__ __forceinline__ void scores(Rows<headDim>& r, unsigned queries, unsigned keys) {
+  /// s = q k^T of a stage at `keys`.
+  static __device__ __forceinline__ void scores(Rows<headDim>& r, unsigned queries, unsigned keys) {
     const unsigned long long a = operand(queries, 0, 1024), b = operand(keys, 0, 1024);
 #pragma unroll
     for (int step = 0; step < headDim / 16; ++step) {
       const unsigned long long x = a + ((step >> 2) * Layout::blockBytes + (step & 3) * 32 >> 4);
       const unsigned long long y = b + ((step >> 2) * 2 * Layout::blockBytes + (step & 3) * 32 >> 4);
-      if (full) multiplyShared128(r.s, x, y, step > 0); else multiplyShared64(r.s, x, y, step > 0);
+      multiplyShared128(r.s, x, y, step > 0);
     }
   }
 
-  /// o += p v, of a whole stage or of one block of it, at `values`.
-  template <bool full> static __device__ __forceinline__ void accumulate(Rows<headDim>& r, unsigned values) {
+  /// o += p v of a stage at `values`.
+  static __device__ __forceinline__ void accumulate(Rows<headDim>& r, unsigned values) {
     const unsigned long long b = operand(values, 2 * Layout::blockBytes, 1024);
 #pragma unroll
-    for (int step = 0; step < (full ? 8 : 4); ++step)
+    for (int step = 0; step < 8; ++step)
       multiplyRegisters(r.o, r.p[4 * step], r.p[4 * step + 1], r.p[4 * step + 2], r.p[4 * step + 3], b + (2048 * step >> 4));
   }
 
   /// Adds what the stage before still owes to the output.
-  template <bool full>
   static __device__ __forceinline__ void settle(Rows<headDim>& r, unsigned values, unsigned fullValues, unsigned phase,
                                                 unsigned emptyValues) {
     barrierWait(fullValues, phase);
     pin(r.o);
     productsBegin();
-    accumulate<full>(r, values);
+    accumulate(r, values);
     productsCommit();
     productsWait<0>();
     pin(r.o);
     if ((threadIdx.x & 31) == 0) barrierArrive(emptyValues);
   }
 
-  template <bool full, bool partials, bool weights>
-  static __device__ __forceinline__ void mask(Rows<headDim>& r, const AttentionParameters& a, const Stage& stage, int mine, int own,
-                                              int half) {
-    if (full) {
-      if (mine & 1) maskBlock<0, partials, weights>(r, stage, 0, half, a);
-      if (mine & 4) maskBlock<32, partials, weights>(r, stage, 1, half, a);
-    } else {
-      maskBlock<0, partials, weights>(r, stage, own >> 1, half, a);
-    }
-  }
-
-  /// Which blocks of a stage this half has to mask.
-  template <bool full> static __device__ __forceinline__ int masked(int4 header, int own, int half) {
-    return full ? header.z >> half & 5 : header.z >> (half + 2 * (own >> 1)) & 1;
+  /// Masks those blocks of a stage that bits 0 and 2 of `mine` name.
+  template <bool partials, bool weights>
+  static __device__ __forceinline__ void mask(Rows<headDim>& r, const AttentionParameters& a, const Stage& stage, int mine, int half) {
+    if (mine & 1) maskBlock<0, partials, weights>(r, stage, 0, half, a);
+    if (mine & 4) maskBlock<32, partials, weights>(r, stage, 1, half, a);
   }
 
   /// Weights from scores, relative to the maximum so far, which moves; the output follows it.
-  template <bool full> static __device__ __forceinline__ void moveMaximum(Rows<headDim>& r, float scale) {
-    constexpr int count = full ? 64 : 32;
+  static __device__ __forceinline__ void moveMaximum(Rows<headDim>& r, float scale) {
+    constexpr int count = 64;
     float top[2] = {-infinity(), -infinity()}, factor[2];
 #pragma unroll
     for (int i = 0; i < count; ++i) top[i >> 1 & 1] = fmaxf(top[i >> 1 & 1], r.s[i]);
@@ -86,24 +76,24 @@ template <int headDim> struct Consumer {
     for (int i = 0; i < headDim / 2; ++i) r.o[i] *= factor[i >> 1 & 1];
   }
 
-  template <bool full> static __device__ __forceinline__ void pack(Rows<headDim>& r) {
+  static __device__ __forceinline__ void pack(Rows<headDim>& r) {
 #pragma unroll
-    for (int i = 0; i < (full ? 32 : 16); ++i) r.p[i] = toBF16Pair(r.s[2 * i], r.s[2 * i + 1]);
+    for (int i = 0; i < 32; ++i) r.p[i] = toBF16Pair(r.s[2 * i], r.s[2 * i + 1]);
   }
 
   /// The scores of one warp's 16 rows once more, without the other warps of the group.
-  template <bool full> static __device__ __forceinline__ void scoresOfWarp(Rows<headDim>& r, unsigned queries, unsigned keys) {
+  static __device__ __forceinline__ void scoresOfWarp(Rows<headDim>& r, unsigned queries, unsigned keys) {
     const int lane = threadIdx.x & 31, g = lane >> 2, swizzle = g << 4;
     const unsigned row = queries + (16 * (threadIdx.x >> 5 & 3) + g) * 128;
 #pragma unroll
-    for (int i = 0; i < (full ? 64 : 32); ++i) r.s[i] = 0.0f;
+    for (int i = 0; i < 64; ++i) r.s[i] = 0.0f;
 #pragma unroll 1
     for (int step = 0; step < headDim / 16; ++step) {
       const int part = step >> 2, low = (32 * (step & 3) + 4 * (lane & 3)) ^ swizzle, high = low ^ 16;
       const unsigned x = row + part * Layout::blockBytes, y = keys + part * 2 * Layout::blockBytes + g * 128;
       const unsigned a[4] = {loadShared(x + low), loadShared(x + 1024 + low), loadShared(x + high), loadShared(x + 1024 + high)};
 #pragma unroll
-      for (int b = 0; b < (full ? 16 : 8); ++b) {
+      for (int b = 0; b < 16; ++b) {
         float c[4] = {r.s[4 * b], r.s[4 * b + 1], r.s[4 * b + 2], r.s[4 * b + 3]};
         multiplyAdd(c, a, loadShared(y + 1024 * b + low), loadShared(y + 1024 * b + high));
 #pragma unroll
@@ -113,53 +103,52 @@ template <int headDim> struct Consumer {
   }
 
   struct Place {  // of a stage of the ring
-    int slot, phase, own;  // slot: 8 * stage, the offset of its barriers
-    unsigned keys, values;  // of the first block that the half uses
+    int slot, phase;  // slot: 8 * stage, the offset of its barriers
+    bool own;         // the half computes it
+    unsigned keys, values;
   };
 
   /// The first stage of an item, one that follows others which this half passed over, or one whose columns the window cuts: nothing
   /// runs beside it, and the maximum is taken from it.
-  template <bool full>
   static __device__ __forceinline__ void begin(Rows<headDim>& r, const AttentionParameters& a, unsigned shared, unsigned queries,
                                                const Stage& current, int4 header, const Place& now, int half) {
-    const bool turns = (header.y & 5) && (header.y & 10);
+    const bool turns = header.y == 3;
     if (turns) barrierSync(1 + half, 256);
     pin(r.s);
     productsBegin();
-    scores<full>(r, queries, now.keys);
+    scores(r, queries, now.keys);
     productsCommit();
     if (turns) barrierArrive(2 - half, 256);
     productsWait<0>();
     pin(r.s);
-    const int mine = masked<full>(header, now.own, half);
-    if (mine) mask<full, true, false>(r, a, current, mine, now.own, half);
-    moveMaximum<full>(r, a.scaleLog2);
+    const int mine = header.z >> half & 5;
+    if (mine) mask<true, false>(r, a, current, mine, half);
+    moveMaximum(r, a.scaleLog2);
     __syncwarp();
     if ((threadIdx.x & 31) == 0) barrierArrive(shared + Layout::emptyKeys + now.slot);
     pin(r.s);
     pin(r.o);
-    pack<full>(r);
+    pack(r);
   }
 
   /// One stage: scores of this one while the weights of the one before meet their values. Weights are relative to the maximum that
   /// `begin` found: bf16 and fp32 hold them with the same precision whatever that is, until they leave the range of exponents.
-  template <bool full>
   static __device__ __forceinline__ void step(Rows<headDim>& r, const AttentionParameters& a, unsigned shared, unsigned queries,
                                               const Stage& current, int4& nextHeader, const Stage* following, const Place& now, const Place& then,
                                               int half, unsigned next, int nextPhase) {
     const int4 header = nextHeader;
-    constexpr int count = full ? 64 : 32;
+    constexpr int count = 64;
     const bool leader = (threadIdx.x & 31) == 0;
-    const bool turns = (header.y & 5) && (header.y & 10);
+    const bool turns = header.y == 3;
     if (turns) barrierSync(1 + half, 256);
     pin(r.s);
     pin(r.o);
     productsBegin();
-    scores<full>(r, queries, now.keys);
+    scores(r, queries, now.keys);
     productsCommit();
     barrierWait(shared + Layout::fullValues + then.slot, then.phase);
     productsBegin();
-    accumulate<full>(r, then.values);
+    accumulate(r, then.values);
     productsCommit();
     if (turns) barrierArrive(2 - half, 256);
     productsWait<1>();
@@ -179,14 +168,14 @@ template <int headDim> struct Consumer {
     pin(r.s);  // or the weights would be rounded while their registers are still read
     pin(r.o);
     if (leader) barrierArrive(shared + Layout::emptyValues + then.slot);
-    const int mine = masked<full>(header, now.own, half);
+    const int mine = header.z >> half & 5;
     if (mine) {  // only now: branches while products run make ptxas serialise them
-      mask<full, false, true>(r, a, current, mine, now.own, half);
+      mask<false, true>(r, a, current, mine, half);
       sum[0][0] = r.sum[0], sum[1][0] = r.sum[1], sum[0][1] = sum[1][1] = 0.0f;
 #pragma unroll
       for (int i = 0; i < count; ++i) sum[i >> 1 & 1][i & 1] += r.s[i];
     }
-    pack<full>(r);
+    pack(r);
     sum[0][0] += sum[0][1];
     sum[1][0] += sum[1][1];
     // Not so where a sum is out of range or not a number, or a row has had no key yet.
@@ -196,12 +185,12 @@ template <int headDim> struct Consumer {
       r.sum[0] = sum[0][0];
       r.sum[1] = sum[1][0];
     } else {
-      scoresOfWarp<full>(r, queries, now.keys);
-      if (mine) mask<full, false, false>(r, a, current, mine, now.own, half);
-      moveMaximum<full>(r, scale);
+      scoresOfWarp(r, queries, now.keys);
+      if (mine) mask<false, false>(r, a, current, mine, half);
+      moveMaximum(r, scale);
       pin(r.s);
       pin(r.o);
-      pack<full>(r);
+      pack(r);
     }
     __syncwarp();
     if (leader) barrierArriveAgain(shared + Layout::emptyKeys + now.slot);
@@ -209,8 +198,7 @@ template <int headDim> struct Consumer {
 
   static __device__ __forceinline__ void finish(Rows<headDim>& r, unsigned shared, const Place& then) {
     const unsigned full = shared + Layout::fullValues + then.slot, empty = shared + Layout::emptyValues + then.slot;
-    if (then.own == 3) settle<true>(r, then.values, full, then.phase, empty);
-    else if (then.own) settle<false>(r, then.values, full, then.phase, empty);
+    if (then.own) settle(r, then.values, full, then.phase, empty);
   }
 
   static __device__ __forceinline__ void run(const AttentionParameters& a, unsigned shared, const Stage* info, int half) {
@@ -234,42 +222,40 @@ template <int headDim> struct Consumer {
       r.shift[0] = r.shift[1] = -infinity();
       r.sum[0] = r.sum[1] = 0.0f;
       Place then;
-      then.own = then.slot = then.phase = 0;
+      then.own = false;
+      then.slot = then.phase = 0;
       then.keys = then.values = 0;
       do {
         const Stage& current = info[stage];
-        const int use = header.y;
         Place now;
         now.slot = 8 * stage + zero;
         now.phase = phase;
-        now.own = (use >> half & 1) | (use >> (half + 1) & 2);
-        const unsigned offset = stage * Layout::stageBytes + (now.own == 2 ? Layout::blockBytes : 0);
-        now.keys = shared + Layout::keys + offset;
-        now.values = shared + Layout::values + offset;
+        now.own = header.y >> half & 1;
+        now.keys = shared + Layout::keys + stage * Layout::stageBytes;
+        now.values = shared + Layout::values + stage * Layout::stageBytes;
         if (++stage == stages) stage = 0, phase ^= 1;
         const unsigned next = shared + Layout::fullKeys + 8 * stage + zero;
         const int nextPhase = phase;
-        // Whole stages follow each other, then single blocks: only those are pipelined, the turns between them are not.
-        if (now.own == 3 && then.own == 3 && header.w == 0) {
-          step<true>(r, a, shared, queries, current, header, info + stage, now, then, half, next, nextPhase);
-        } else if (now.own != 3 && then.own != 3 && now.own && then.own && header.w == 0) {
-          step<false>(r, a, shared, queries, current, header, info + stage, now, then, half, next, nextPhase);
-        } else if (now.own) {
-          finish(r, shared, then);
-          if (now.own == 3) begin<true>(r, a, shared, queries, current, header, now, half);
-          else begin<false>(r, a, shared, queries, current, header, now, half);
-          barrierWait(next, nextPhase);
-          header = *(const int4*)(info + stage);
+        if (now.own && then.own && header.w == 0) {
+          step(r, a, shared, queries, current, header, info + stage, now, then, half, next, nextPhase);
         } else {
-          // The ring would stand still if this half kept its last stage while it passes over others.
-          if (leader) barrierArrive(shared + Layout::emptyKeys + now.slot);
+          // A stage of the other half alone: the loader gives back its values. All lanes have read what it is.
+          __syncwarp();
+          if (!now.own && leader) barrierArrive(shared + Layout::emptyKeys + now.slot);
           finish(r, shared, then);
-          barrierWait(shared + Layout::fullValues + now.slot, now.phase);
-          if (leader) barrierArrive(shared + Layout::emptyValues + now.slot);
+          if (now.own) begin(r, a, shared, queries, current, header, now, half);
           barrierWait(next, nextPhase);
           header = *(const int4*)(info + stage);
         }
         then = now;
+        // More such stages, while this half keeps its last values: with too many of them the ring would stand still.
+        for (int passed = 0; passed < HopperTile::mostPassed && header.x == tile && !(header.y >> half & 1); ++passed) {
+          __syncwarp();
+          if (leader) barrierArrive(shared + Layout::emptyKeys + 8 * stage + zero);
+          if (++stage == stages) stage = 0, phase ^= 1;
+          barrierWait(shared + Layout::fullKeys + 8 * stage + zero, phase);
+          header = *(const int4*)(info + stage);
+        }
       } while (header.x == tile);
       if (leader) barrierArrive(shared + Layout::emptyQueries + 8 * buffer);
       finish(r, shared, then);

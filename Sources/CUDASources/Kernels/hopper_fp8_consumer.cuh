@@ -2,8 +2,7 @@
 // one stage meet their values, a warpgroup computes the exponentials of the next, and the two warpgroups take turns. Sums that
 // grew in the tensor cores for a while are added up in fp32, in shared memory, because those keep 14 bits.
 //
-// A half computes stages whole or not at all: a block that only the other half uses is masked. One kind of step is what ptxas
-// keeps its products apart for; with several it runs them one after the other (its note C7511).
+// One kind of step is what ptxas keeps its products apart for; with several it runs them one after the other (its note C7511).
 
 #pragma once
 
@@ -56,20 +55,16 @@ struct Fp8Consumer {
   /// Writes -infinity to the scores of one block that its rows do not see.
   template <int base>
   static __device__ __forceinline__ void mask(
-      Fp8State& r, const Stage& stage, int block, int half, bool owned, const AttentionParameters& a) {
+      Fp8State& r, const Stage& stage, int block, int half, const AttentionParameters& a) {
     const int lane = threadIdx.x & 31, q = 2 * (lane & 3);
     const int firstRow = stage.row[half] + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     const int position = stage.position[block];
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      unsigned long long seen;
-      if (position >= 0) {
-        const int last = firstRow + 8 * j - position;
-        seen = lowBits(last + 1) & ~lowBits(last - a.window + 1);
-      } else {
-        seen = (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
-      }
-      seen = owned ? seen >> q : 0ull;
+      const bool tile = position < columnBlock;
+      const int last = tile ? firstRow + 8 * j - position : 63, first = tile ? last - a.window + 1 : 0;
+      unsigned long long seen = (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
+      seen = (seen & lowBits(last + 1) & ~lowBits(first)) >> q;
       const unsigned words[2] = {(unsigned)seen, (unsigned)(seen >> 32)};
 #pragma unroll
       for (int b = 0; b < 8; ++b)
@@ -137,12 +132,11 @@ struct Fp8Consumer {
 
   /// One stage: its scores while the weights of the one before meet their values. Without one before, the weights are zero.
   static __device__ __forceinline__ void step(Fp8State& r, const AttentionParameters& a, float4* total,
-                                              const Stage& current, int own, int half, unsigned keys, unsigned values,
+                                              const Stage& current, int half, unsigned keys, unsigned values,
                                               bool before, unsigned empty, unsigned next, int nextPhase) {
     const bool leader = (threadIdx.x & 31) == 0;
-    const int use = current.use;
-    const int masked = (current.edge >> half & 5) | (own ^ 3) & 1 | ((own ^ 3) & 2) << 1;
-    const bool turns = (use & 5) && (use & 10);
+    const int masked = current.edge >> half & 5;
+    const bool turns = current.use == 3;
     if (turns) barrierSync(1 + half, 256);
     pin(r.s);
     pin(r.o);
@@ -155,8 +149,8 @@ struct Fp8Consumer {
     productsWait<1>();
     pin(r.s);
     if (masked) {
-      if (masked & 1) mask<0>(r, current, 0, half, own & 1, a);
-      if (masked & 4) mask<32>(r, current, 1, half, own & 2, a);
+      if (masked & 1) mask<0>(r, current, 0, half, a);
+      if (masked & 4) mask<32>(r, current, 1, half, a);
     }
     float factor[2];
     bool keep;
@@ -274,24 +268,27 @@ struct Fp8Consumer {
       r.pending = 0;
       r.totals = false;
       bool before = false;
+      int passed = 0;  // stages since the one whose values are still to come
       unsigned values = shared + Layout::keys + Layout::values, empty = 0;
       do {
         const Stage& current = info[stage];
-        const int use = current.use;
-        const int own = (use >> half & 1) | (use >> (half + 1) & 2);
+        const bool own = current.use >> half & 1;
         const unsigned keys = shared + Layout::keys + stage * Layout::stageBytes;
         const unsigned nowEmpty = shared + Layout::empty + 8 * stage + zero;
         if (++stage == Layout::stages) stage = 0, phase ^= 1;
         const unsigned next = shared + Layout::full + 8 * stage + zero;
         if (own) {
-          step(r, a, total, current, own, half, keys, values, before, empty, next, phase);
+          step(r, a, total, current, half, keys, values, before, empty, next, phase);
           before = true;
+          passed = 0;
           values = keys + Layout::values;
           empty = nowEmpty;
         } else {
-          // The ring would stand still if this half kept its last stage while it passes over others.
-          if (before) settle(r, values, empty);
-          before = false;
+          // The ring would stand still if this half kept its last stage while it passes over too many others.
+          if (before && ++passed > Fp8Tile::mostPassed) {
+            settle(r, values, empty);
+            before = false;
+          }
           if (leader) barrierArrive(nowEmpty);
           barrierWait(next, phase);
         }

@@ -21,6 +21,8 @@ namespace mi {
 struct Fp8Tile {
   // Queries go on to registers at the begin of a work item, which frees their place for the next ones.
   static constexpr int stages = 4, queryBuffers = 1, queueDepth = 8;
+  // Stages of the other half alone that a half passes over while it keeps its last one: all but that and the next one's place.
+  static constexpr int mostPassed = stages - 2;
   static constexpr int producerRegisters = 72, consumerRegisters = 216;
   // log2: the running maximum moves only when a score exceeds it by more than this.
   static constexpr float slack = 1.0f;
@@ -55,7 +57,7 @@ struct Fp8Layout {
   static constexpr int info = rows + 2 * (int)sizeof(Fp8Rows) + 15 & ~15;
   static constexpr int queue = info + stages * (int)sizeof(Stage);
   static constexpr int waitingMasks = queue + queueDepth * (int)sizeof(Stage);
-  static constexpr int ask = waitingMasks + 32;
+  static constexpr int ask = waitingMasks + 48;
   static constexpr int barriers = ask + queryBuffers * (int)sizeof(Fp8Ask) + 7 & ~7;
   static constexpr int full = barriers, empty = full + 8 * stages;
   static constexpr int asked = empty + 8 * stages, fullQueries = asked + 8 * queryBuffers;

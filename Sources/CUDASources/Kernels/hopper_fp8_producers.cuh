@@ -13,8 +13,8 @@ struct Fp8Loader {
 
   static __device__ __forceinline__ void copyBlock(
       const Fp8Parameters& f, unsigned to, unsigned barrier, int position, int kvHead, int head) {
-    const bool columns = position < 0;
-    const long long block = columns ? (long long)head * f.columnBlocks + (~position >> 6)
+    const bool columns = position >= columnBlock;
+    const long long block = columns ? (long long)head * f.columnBlocks + (position - columnBlock >> 6)
                                     : (long long)kvHead * f.blocks + (position >> 6);
     copyBytes(to, (columns ? f.columnKeys : f.keys) + block * fp8BlockBytes, fp8BlockBytes, barrier, cacheEvictLast);
     copyBytes(to + Layout::values, (columns ? f.columnValues : f.values) + block * fp8BlockBytes, fp8BlockBytes, barrier,
@@ -31,15 +31,17 @@ struct Fp8Loader {
       barrierWait(shared + Layout::empty + 8 * stage, phase ^ 1);
       const Stage& entry = *(const Stage*)(queueWords + slot * stageWords);
       const int next = entry.tile;
-      const int blocks = next < 0 ? 0 : entry.use >> 2 ? 2 : 1;
+      const bool used = next >= 0 && entry.use;
       if (lane < stageWords) infoWords[stage * stageWords + lane] = queueWords[slot * stageWords + lane];
       __syncwarp();
       if (lane == 0) {
         const unsigned full = shared + Layout::full + 8 * stage;
         const unsigned to = shared + Layout::keys + stage * Layout::stageBytes;
-        barrierExpect(full, blocks * 2 * fp8BlockBytes);
-        if (blocks > 0) copyBlock(f, to, full, entry.position[0], entry.kvHead, entry.head[0]);
-        if (blocks > 1) copyBlock(f, to + fp8BlockBytes, full, entry.position[1], entry.kvHead, entry.head[0]);
+        barrierExpect(full, used ? Layout::stageBytes : 0);
+        if (used) {
+          copyBlock(f, to, full, entry.position[0], entry.kvHead, entry.head[0]);
+          copyBlock(f, to + fp8BlockBytes, full, entry.position[1], entry.kvHead, entry.head[0]);
+        }
       }
       if (next < 0) return;
       __syncwarp();

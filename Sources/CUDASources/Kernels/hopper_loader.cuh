@@ -13,10 +13,10 @@ template <int headDim> struct Loader {
 
   static __device__ __forceinline__ void copyBlock(const TensorMap* map, const TensorMap* columnMap, unsigned to,
                                                    unsigned barrier, int position, int kvHead, int columnHead) {
-    if (position < 0) {
+    if (position >= columnBlock) {
 #pragma unroll
       for (int part = 0; part < Layout::parts; ++part)
-        copyBox(to + part * 2 * Layout::blockBytes, columnMap, 64 * part, ~position, columnHead, barrier, cacheEvictLast);
+        copyBox(to + part * 2 * Layout::blockBytes, columnMap, 64 * part, position - columnBlock, columnHead, barrier, cacheEvictLast);
     } else {
 #pragma unroll
       for (int part = 0; part < Layout::parts; ++part)
@@ -30,33 +30,43 @@ template <int headDim> struct Loader {
     constexpr int stageWords = sizeof(Stage) / 4;
     const int lane = threadIdx.x & 31;
     int slot = 0, slotPhase = 0, stage = 0, phase = 0, tile = -1, tileCount = 0;
-    int before = 0, beforePosition0 = 0, beforePosition1 = 0, beforeKVHead = 0, beforeHead = 0;  // values still to bring
+    int before = -1, beforePosition0 = 0, beforePosition1 = 0, beforeKVHead = 0, beforeHead = 0;  // values still to bring; -1: none
     for (;;) {
       barrierWait(shared + Layout::fullQueue + 8 * slot, slotPhase);
       const Stage& entry = *(const Stage*)(queueWords + slot * stageWords);
       const int next = entry.tile, position0 = entry.position[0], position1 = entry.position[1];
       const int kvHead = entry.kvHead, head = entry.head[0];
-      const int blocks = next < 0 ? 0 : entry.use >> 2 ? 2 : 1;
+      const int use = next < 0 ? 0 : entry.use;
       barrierWait(shared + Layout::emptyKeys + 8 * stage, phase ^ 1);
+      const int last = stage == 0 ? stages - 1 : stage - 1, lastPhase = stage == 0 ? phase ^ 1 : phase;
+      // A half that passed over the values before those of the last stage, in the same place, never looked whether they were there:
+      // it would take them for the ones that are still to come. It looks for these when it has this stage's keys.
+      if (before >= 0) barrierWait(shared + Layout::fullValues + 8 * last, lastPhase ^ 1);
       if (lane < stageWords) infoWords[stage * stageWords + lane] = queueWords[slot * stageWords + lane];
       __syncwarp();
       if (lane == 0) {
         const unsigned full = shared + Layout::fullKeys + 8 * stage;
         const unsigned to = shared + Layout::keys + stage * Layout::stageBytes;
-        barrierExpect(full, blocks * Layout::parts * Layout::blockBytes);
-        if (blocks > 0) copyBlock(&keys, &columnKeys, to, full, position0, kvHead, head);
-        if (blocks > 1) copyBlock(&keys, &columnKeys, to + Layout::blockBytes, full, position1, kvHead, head);
+        barrierExpect(full, use ? Layout::stageBytes : 0);
+        if (use) {
+          copyBlock(&keys, &columnKeys, to, full, position0, kvHead, head);
+          copyBlock(&keys, &columnKeys, to + Layout::blockBytes, full, position1, kvHead, head);
+        }
       }
-      if (before) {
-        const int last = stage == 0 ? stages - 1 : stage - 1, lastPhase = stage == 0 ? phase ^ 1 : phase;
+      if (before >= 0) {
         barrierWait(shared + Layout::emptyValues + 8 * last, lastPhase ^ 1);
+        __syncwarp();  // the barrier moves on as soon as lane 0 goes on
         if (lane == 0) {
           const unsigned full = shared + Layout::fullValues + 8 * last;
           const unsigned to = shared + Layout::values + last * Layout::stageBytes;
-          barrierExpect(full, before * Layout::parts * Layout::blockBytes);
-          copyBlock(&values, &columnValues, to, full, beforePosition0, beforeKVHead, beforeHead);
-          if (before > 1)
+          barrierExpect(full, before ? Layout::stageBytes : 0);
+          // A half that passes over a stage does not ask when its values are there.
+          const int absent = (before & 1 ? 0 : 4) + (before & 2 ? 0 : 4);
+          if (absent) barrierArriveTimes(shared + Layout::emptyValues + 8 * last, absent);
+          if (before) {
+            copyBlock(&values, &columnValues, to, full, beforePosition0, beforeKVHead, beforeHead);
             copyBlock(&values, &columnValues, to + Layout::blockBytes, full, beforePosition1, beforeKVHead, beforeHead);
+          }
         }
       }
       if (next < 0) return;
@@ -79,7 +89,7 @@ template <int headDim> struct Loader {
       }
       __syncwarp();
       if (lane == 0) barrierArrive(shared + Layout::emptyQueue + 8 * slot);
-      before = blocks;
+      before = use;
       beforePosition0 = position0;
       beforePosition1 = position1;
       beforeKVHead = kvHead;

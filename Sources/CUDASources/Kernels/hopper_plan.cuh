@@ -1,8 +1,9 @@
 // The plan of a head as the Hopper attention kernel sees it, and what its warps hand to each other: stages of two blocks of 64
 // keys, work items, the layout of shared memory.
 //
-// A block is a key tile or 64 gathered columns. Each half of a row pair uses a block or does not; blocks that both use are
-// paired with each other, and the others with each other, so that a half does little but whole stages of 128 keys.
+// A block is 64 neighbouring keys or 64 gathered columns. Each half of a row pair uses a block or does not; blocks that both use are
+// paired with each other, those of one half with each other. A half computes all 128 keys of a stage or passes over it: what it does not
+// use of a stage's two blocks is masked, which happens only where the blocks of a work item run out.
 
 #pragma once
 
@@ -19,18 +20,20 @@ struct HopperParameters {
 
 namespace mi {
 
-/// What a stage holds, for the consumers, who read the first four words at once. Bits by half h: use 1 << (2 * block + h), edge
-/// likewise.
+/// Positions of blocks from this one on are of gathered columns: the index of the first.
+constexpr int columnBlock = 1 << 30;
+
+/// What a stage holds, for the consumers, who read the first four words at once. edge and partial: 1 << (2 * block + half).
 struct alignas(16) Stage {
   int tile;         // number of the work item, -1: no more
-  int use;          // which blocks each half computes
-  int edge;         // which of them need a mask
+  int use;          // which halves compute it, 1 << half; none: the end of rows without a key
+  int edge;         // which blocks need a mask
   int partial;      // of columns: the window ends inside the half's rows
-  int position[2];  // first key of a tile, or ~(first index) of 64 gathered columns
+  int position[2];  // first key of a tile, above -64, or columnBlock + the index of the first of 64 gathered columns
   int row[2];       // first position of each half
   int head[2];      // query head of each half
   int kvHead;
-  unsigned mask[2][2][2];  // [block][half]: the columns that the half computes
+  unsigned mask[2][2][2];  // [block][half], with an edge: which keys the half computes, but for causality and window
 };
 
 /// A work item: two halves of 64 query rows each.
@@ -66,7 +69,10 @@ __device__ __forceinline__ WorkItem workItem(const AttentionParameters& a, const
 
 /// The kernel's shape; the header of attention_hopper.cu states what follows from it for launches.
 struct HopperTile {
-    static constexpr int stages = 3, queryBuffers = 1, queueDepth = 8;
+  static constexpr int stages = 3, queryBuffers = 1, queueDepth = 8;
+  // Stages of the other half alone that a half passes over while it keeps its last values. Keys of the next stage come before
+  // values of this one, so that one more would still be safe.
+  static constexpr int mostPassed = 2;
   static constexpr int producerRegisters = 40, consumerRegisters = 232;
   static constexpr float limit = 0x1p64f;  // weights are relative to an early maximum until a sum of them reaches this
 };
@@ -83,8 +89,8 @@ template <int headDim> struct SharedLayout {
   static constexpr int values = keys + stages * stageBytes;
   static constexpr int info = values + stages * stageBytes;
   static constexpr int queue = info + stages * (int)sizeof(Stage);
-  static constexpr int waitingMasks = queue + queueDepth * (int)sizeof(Stage);  // of the planner's `both` and `single`
-  static constexpr int barriers = waitingMasks + 32 + 4 & ~7;
+  static constexpr int waitingMasks = queue + queueDepth * (int)sizeof(Stage);  // of the planner's three blocks that wait
+  static constexpr int barriers = waitingMasks + 48 + 4 & ~7;
   static constexpr int fullKeys = barriers, emptyKeys = fullKeys + 8 * stages;
   static constexpr int fullValues = emptyKeys + 8 * stages, emptyValues = fullValues + 8 * stages;
   static constexpr int fullQueries = emptyValues + 8 * stages, emptyQueries = fullQueries + 8 * queryBuffers;

@@ -21,25 +21,26 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
   const HopperParameters& h;
   unsigned shared;
   Stage* queue;
-  unsigned* waitingMasks;  // [both, single][half][word]; written and read by lane 0
+  unsigned* waitingMasks;  // [of the first half, of the second, of both][half][word]; written and read by lane 0
 
   int slot, slotPhase;
   int tile;
   WorkItem work;
   int valid;  // by half: some of its rows are in the chunk
   bool empty;
-  Block both, single;
+  Block ofFirst, ofSecond, ofBoth;
 
   __device__ __forceinline__ int lane() const { return threadIdx.x & 31; }
 
-  /// One stage of the block `x` and, if its flags are not zero, the block `y`, with the columns that each half computes.
+  /// One stage of the blocks `x` and `y`, computed by the halves that either is for, with the keys that each half computes.
   __device__ __forceinline__ void emit(const Block& x, const Block& y, const unsigned* xMasks, const unsigned (&yMasks)[2][2]) {
     barrierWait(shared + Layout::emptyQueue + 8 * slot, slotPhase ^ 1);
     if (lane() == 0) {
       Stage& s = queue[slot];
+      const int use = (x.flags | y.flags) & 3;
       s.tile = tile;
-      s.use = (x.flags & 3) | (y.flags & 3) << 2;
-      s.edge = (x.flags >> 2 & 3) | (y.flags & 12);
+      s.use = use;
+      s.edge = (x.flags >> 2 & 3) | (use & ~x.flags) | ((y.flags >> 2 & 3) | (use & ~y.flags)) << 2;
       s.partial = (x.flags >> 4 & 3) | (y.flags >> 2 & 12);
       s.position[0] = x.position;
       s.position[1] = y.position;
@@ -50,8 +51,8 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
         s.head[half] = work.head(half);
 #pragma unroll
         for (int word = 0; word < 2; ++word) {
-          s.mask[0][half][word] = xMasks[2 * half + word];
-          s.mask[1][half][word] = yMasks[half][word];
+          s.mask[0][half][word] = x.flags >> half & 1 ? xMasks[2 * half + word] : 0;
+          s.mask[1][half][word] = y.flags >> half & 1 ? yMasks[half][word] : 0;
         }
       }
       barrierArrive(shared + Layout::fullQueue + 8 * slot);
@@ -68,25 +69,50 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
     }
   }
 
-  /// Pairs `x` with a block that waits for one like it, or lets it wait.
+  /// Pairs `x` with a block that waits for one of the same halves, or lets it wait.
   __device__ __forceinline__ void push(const Block& x, const unsigned (&masks)[2][2]) {
-    const bool two = (x.flags & 3) == 3;
-    const Block waiting = {two ? both.position : single.position, two ? both.flags : single.flags};
-    unsigned* waitingMask = waitingMasks + (two ? 0 : 4);
+    const int halves = x.flags & 3;
+    // Values are chosen, never references: a choice of addresses would put the whole planner in local memory.
+    const Block waiting = {halves == 1 ? ofFirst.position : halves == 2 ? ofSecond.position : ofBoth.position,
+        halves == 1 ? ofFirst.flags : halves == 2 ? ofSecond.flags : ofBoth.flags};
+    unsigned* waitingMask = waitingMasks + 4 * (halves - 1);
     if (waiting.flags) {
       emit(waiting, x, waitingMask, masks);
-    } else if (lane() == 0 && x.position < 0) {
+    } else if (lane() == 0) {
 #pragma unroll
       for (int half = 0; half < 2; ++half)
 #pragma unroll
         for (int word = 0; word < 2; ++word) waitingMask[2 * half + word] = masks[half][word];
     }
-    // Values are chosen, never references: a choice of addresses would put the whole planner in local memory.
     const int left = waiting.flags ? 0 : x.flags;
-    both.position = two ? x.position : both.position;
-    both.flags = two ? left : both.flags;
-    single.position = two ? single.position : x.position;
-    single.flags = two ? single.flags : left;
+    ofFirst.position = halves == 1 ? x.position : ofFirst.position;
+    ofFirst.flags = halves == 1 ? left : ofFirst.flags;
+    ofSecond.position = halves == 2 ? x.position : ofSecond.position;
+    ofSecond.flags = halves == 2 ? left : ofSecond.flags;
+    ofBoth.position = halves == 3 ? x.position : ofBoth.position;
+    ofBoth.flags = halves == 3 ? left : ofBoth.flags;
+  }
+
+  /// Emits what still waits: at most two stages.
+  __device__ __forceinline__ void flush() {
+    for (;;) {
+      // The first that waits and the next one; a block without another is brought twice.
+      const int x = ofBoth.flags ? 2 : ofFirst.flags ? 0 : 1;
+      const int y = x == 2 && ofFirst.flags ? 0 : x != 1 && ofSecond.flags ? 1 : -1;
+      const Block one = {x == 2 ? ofBoth.position : x == 0 ? ofFirst.position : ofSecond.position,
+          x == 2 ? ofBoth.flags : x == 0 ? ofFirst.flags : ofSecond.flags};
+      if (one.flags == 0 && !empty) return;
+      const Block two = {y == 0 ? ofFirst.position : y == 1 ? ofSecond.position : one.position,
+          y == 0 ? ofFirst.flags : y == 1 ? ofSecond.flags : 0};
+      unsigned masks[2][2];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) masks[i >> 1][i & 1] = waitingMasks[4 * maximum(y, 0) + i];
+      // Rows without any key are written too: a stage that neither half uses brings the consumers to them.
+      emit(one, two, waitingMasks + 4 * x, masks);
+      if (x == 2) ofBoth.flags = 0;
+      if (x == 0 || y == 0) ofFirst.flags = 0;
+      if (x == 1 || y == 1) ofSecond.flags = 0;
+    }
   }
 
   // MARK: The plan
@@ -98,19 +124,18 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
     high = plan.stepOffsets[pair + 1];
   }
 
-  /// Which halves' lists hold key tile t, as bits by half. Distances below zero count as not held.
+  /// Which halves compute the key at position `key` in tiles, as bits by half; for a half that does not lie behind it, anything.
   template <int kind>
-  __device__ __forceinline__ int covers(const int* steps, int low, int high, const unsigned* bits, int words, int t) {
-    int held = 0;
+  __device__ __forceinline__ int covers(const int* steps, int low, int high, const unsigned char* starts, int key) {
     if (kind == 1) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int distance = work.tileRow(half) - t;
-        if (distance >= 0 && (distance >> 5) < words) held |= (bits[distance >> 5] >> (distance & 31) & 1) << half;
-      }
-      return held;
+      const int x = 64 * work.tileRow(0) - key, bucket = x >> 6;
+      const unsigned before = bucket >= 0 ? starts[bucket] : noStart;
+      const unsigned here = bucket >= -1 ? starts[bucket + 1] : noStart;
+      const int first = coveredByBands(before, here, x);
+      if (h.pairHeads) return 3 * first;
+      return first | (bucket >= -1 && coveredByBands(here, starts[bucket + 2], x) ? 2 : 0);
     }
-    const int end = high;
+    const int end = high, t = key >> 6;
     while (low < high) {  // first entry whose tile is at most t; tiles descend
       const int middle = (low + high) >> 1;
       if ((steps[middle] >> 2) > t) low = middle + 1; else high = middle;
@@ -125,7 +150,7 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
   __device__ __forceinline__ void run(int index) {
     tile = index;
     work = workItem(a, h, index);
-    both.flags = single.flags = 0;
+    ofFirst.flags = ofSecond.flags = ofBoth.flags = 0;
     empty = true;
     const HeadPlan& plan = a.heads[work.firstHead];
     const int kind = plan.kind, denseFrom = plan.denseFrom;
@@ -137,89 +162,71 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
       if (kind == 0 || first + 63 >= denseFrom) dense |= 1 << half;
       if (first < a.firstPosition + a.rows && first + 63 >= a.firstPosition) valid |= 1 << half;
     }
-    pushTiles(plan, kind, dense, true);
-    if (kind != 0 && plan.columnCount > 0 && dense != 3) {
-      if (kind == 1) pushColumns<1>(plan, dense); else pushColumns<2>(plan, dense);
+    const int sparse = valid & ~dense;
+    if (dense & valid) pushTiles(plan, 0, dense & valid);
+    if (sparse) {
+      pushTiles(plan, kind, sparse);
+      if (plan.columnCount > 0) {
+        if (kind == 1) pushColumns<1>(plan, sparse); else pushColumns<2>(plan, sparse);
+      }
     }
-    pushTiles(plan, kind, dense, false);
-    const bool first = both.flags != 0;
-    // Rows without any key are written too: a stage that neither half uses brings the consumers to them.
-    if (empty && !first && single.flags == 0) single.position = 0;
-    if (first || single.flags || empty) {
-      const Block x = {first ? both.position : single.position, first ? both.flags : single.flags};
-      const Block y = {single.position, first ? single.flags : 0};
-      unsigned masks[2][2];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) masks[i >> 1][i & 1] = waitingMasks[4 + i];
-      emit(x, y, waitingMasks + (first ? 0 : 4), masks);
-    }
+    flush();
   }
 
-  /// The tiles of a pair that both halves use, or (`together` false) that only one does.
-  __device__ __forceinline__ void pushTiles(const HeadPlan& plan, int kind, int dense, bool together) {
+  /// The blocks of neighbouring keys that `halves` compute: of kind 0 all, else those of the plan's list.
+  __device__ __forceinline__ void pushTiles(const HeadPlan& plan, int kind, int halves) {
     const int last = work.firstRow | 1;  // the pair's last key tile
     const int* const steps = plan.steps;
-    const unsigned* const bits = plan.bits;
-    const int words = plan.words;
-    int low = 0, high = 0;
-    if (kind == 2) explicitRange(plan, low, high);
-    const int* list = nullptr;
     int i = 0, end;
-    if (dense) {
+    if (kind == 0) {
       const int lowest = maximum(0, 64 * work.firstRow - a.window + 1) >> 6;
       end = last + 1 - lowest;
-      if (dense == 3 && valid == 3 && !together && a.window > 64 * (last + 1)) end = minimum(end, 2);
+    } else if (kind == 1) {
+      end = plan.stepCount;
     } else {
-      list = steps;
-      i = low;
-      end = kind == 2 ? high : plan.stepCount;
+      explicitRange(plan, i, end);
     }
-    int entry = list && i + lane() < end ? list[i + lane()] : 0;
+    int entry = kind && i + lane() < end ? steps[i + lane()] : 0;
     for (; i < end; i += 32) {
-      const int ahead = list && i + 32 + lane() < end ? list[i + 32 + lane()] : 0;
-      int t = -1, flags = 0;
+      const int ahead = kind && i + 32 + lane() < end ? steps[i + 32 + lane()] : 0;
+      int position = -64, flags = 0;
       if (i + lane() < end) {
-        if (list) {
-          t = kind == 1 ? last - (entry >> 2) : entry >> 2;
-          flags = h.pairHeads ? (entry >> (work.firstRow & 1) & 1) * 3 : entry & 3;
-        } else {
-          t = last - (i + lane());
-          flags = dense;
-          if (dense != 3)
-            flags |= kind == 1 ? covers<1>(steps, low, high, bits, words, t) : covers<2>(steps, low, high, bits, words, t);
-        }
+        position = kind == 0 ? 64 * (last - (i + lane())) : kind == 1 ? 64 * last - (entry >> 2) : 64 * (entry >> 2);
+        flags = kind == 0 ? 3 : h.pairHeads ? (entry >> (work.firstRow & 1) & 1) * 3 : entry & 3;
       }
-      flags &= t < 0 ? 0 : valid;
+      flags &= position <= -64 ? 0 : halves;
       int edge = 0;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int behind = 64 * (work.tileRow(half) - t);
+        const int behind = 64 * work.tileRow(half) - position;
         if (behind < 0 || behind - 63 >= a.window) flags &= ~(1 << half);
-        if (behind == 0 || behind + 63 >= a.window) edge |= 4 << half;
+        if (behind == 0 || position < 0 || behind + 63 >= a.window) edge |= 4 << half;
       }
-      const int packed = t << 4 | edge | flags;
-      unsigned left = __ballot_sync(0xffffffffu, flags != 0 && (flags == 3) == together);
+      const int packed = (position + 64) << 4 | edge | flags;
+      unsigned left = __ballot_sync(0xffffffffu, flags != 0);
       while (left) {
         const int from = __ffs(left) - 1;
         left &= left - 1;
         const int one = __shfl_sync(0xffffffffu, packed, from);
-        push({(one >> 4) * 64, one & 15}, {});
+        const int first = (one >> 4) - 64;
+        const unsigned low = first >= 0 ? ~0u : first <= -32 ? 0u : ~0u << -first;
+        const unsigned high = first > -32 ? ~0u : ~0u << -32 - first;
+        push({first, one & 15}, {{low, high}, {low, high}});
       }
-      if (kind == 1 && !dense && __shfl_sync(0xffffffffu, t, 0) < 0) return;
+      if (kind == 1 && __shfl_sync(0xffffffffu, position, 0) <= -64) return;
       entry = ahead;
     }
   }
 
-  /// The columns before the diagonal tiles that no tile covers, 64 gathered rows at a time.
-  template <int kind> __device__ __forceinline__ void pushColumns(const HeadPlan& plan, int dense) {
+  /// The columns before the diagonal tiles that no tile of the `computed` halves covers, 64 gathered rows at a time.
+  template <int kind> __device__ __forceinline__ void pushColumns(const HeadPlan& plan, int computed) {
     const int* const columns = plan.columns;
     const int* const steps = plan.steps;
-    const unsigned* const bits = plan.bits;
-    const int count = plan.columnCount, words = plan.words;
+    const unsigned char* const starts = plan.starts;
+    const int count = plan.columnCount;
     int low = 0, high = 0;
     if (kind == 2) explicitRange(plan, low, high);
     const int end = 64 * work.tileRow(1);
-    const int computed = valid & ~dense;
     // Two blocks ahead, because a block takes less time than a load from L2.
     int now[2], next[2], later[2];
 #pragma unroll
@@ -237,9 +244,9 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
       }
       int held[2];
 #pragma unroll
-      for (int j = 0; j < 2; ++j) held[j] = now[j] < end ? covers<kind>(steps, low, high, bits, words, now[j] >> 6) : 3;
+      for (int j = 0; j < 2; ++j) held[j] = now[j] < end ? covers<kind>(steps, low, high, starts, now[j]) : 3;
       unsigned mask[2][2];
-      Block x = {~start, 0};
+      Block x = {columnBlock + start, 0};
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         bool partial = false;

@@ -8,7 +8,7 @@ namespace mi {
 
 /// A half's rows: what one consumer warpgroup holds between stages.
 template <int headDim> struct Rows {
-  float s[64];              // scores, then weights, of 64 x 128 or (first 32) 64 x 64 keys
+  float s[64];              // scores, then weights, of 64 x 128 keys
   float o[headDim / 2];     // output before division
   unsigned p[32];           // weights as A fragments
   float shift[2], sum[2];   // of rows g and g + 8: what exponents are relative to (log2; -infinity: no key yet); this thread's sum
@@ -31,18 +31,16 @@ __device__ __forceinline__ void maskBlock(Rows<headDim>& r, const Stage& stage, 
 #pragma unroll
   for (int j = 0; j < 2; ++j) {
     const int row = firstRow + 8 * j;
-    unsigned long long seen;
-    if (position >= 0) {
-      const int last = row - position;
-      seen = lowBits(last + 1) & ~lowBits(last - a.window + 1);
-    } else {
-      seen = (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
-      if (partial) {
-        const int* columns = a.heads[stage.head[0]].columns + ~position;
-        for (int b = 0; b < 64; b += 8)
-          for (int e = 0; e < 2; ++e)
-            if ((seen >> (b + q + e) & 1) && row - columns[b + q + e] >= a.window) seen &= ~(1ull << (b + q + e));
-      }
+    // Without a branch: the products around this are easily serialised.
+    const bool tile = position < columnBlock;
+    const int last = tile ? row - position : 63, first = tile ? last - a.window + 1 : 0;
+    unsigned long long seen = (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
+    seen &= lowBits(last + 1) & ~lowBits(first);
+    if (partial) {
+      const int* columns = a.heads[stage.head[0]].columns + (position - columnBlock);
+      for (int b = 0; b < 64; b += 8)
+        for (int e = 0; e < 2; ++e)
+          if ((seen >> (b + q + e) & 1) && row - columns[b + q + e] >= a.window) seen &= ~(1ull << (b + q + e));
     }
     seen >>= q;
     const unsigned words[2] = {(unsigned)seen, (unsigned)(seen >> 32)};

@@ -1,7 +1,9 @@
 // The sparse index on the device: what estimation writes and attention reads.
 //
-// Tiles are 64 query positions x 64 keys at absolute multiples of 64; a pair of tile rows is 128
-// positions. Swift fills and reads these structs: their order and sizes are part of the interface.
+// A tile row is 64 query positions at an absolute multiple of 64; a pair of tile rows is 128 positions.
+// A band of start o is, for the tile row whose first position is R, the keys R - o ..< R - o + 64: what
+// 64 rows see of an offset that is a slash. Starts need not be multiples of 64; keys before 0 do not
+// exist. Swift fills and reads these structs: their order and sizes are part of the interface.
 #ifndef MI_PLANS_CUH
 #define MI_PLANS_CUH
 
@@ -9,8 +11,17 @@ namespace mi {
 
 constexpr int tileExtent = 64;
 
-/// 32-bit words of tile distances that the planning kernels hold: 4M keys.
+/// 32-bit words of key tiles that choosing tiles holds: 4M keys.
 constexpr int maximumWords = 2048;
+
+/// In HeadPlan::starts: no band starts in these 64 offsets.
+constexpr unsigned noStart = 255;
+
+/// Whether bands cover the key x positions before a tile row's first one, x > 0, where `here` is the entry of
+/// starts for x / 64 and `after` the next: some start o has x <= o < x + 64.
+__device__ __forceinline__ bool coveredByBands(unsigned here, unsigned after, unsigned x) {
+  return (here < tileExtent && here >= (x & 63u)) || after < (x & 63u);
+}
 
 /// What attention computes for one query head; 64 bytes.
 struct HeadPlan {
@@ -18,21 +29,21 @@ struct HeadPlan {
   int kind;
   /// Kind 1: entries of steps.
   int stepCount;
-  /// Kind 1: ascending e = (2T + 1) - keyTile, entry = e * 4 + flags; flag bit h: half h computes it.
+  /// Kind 1: entry = e * 4 + flags, ascending e; flag bit h: half h of a pair computes the keys from R - e, R
+  /// the first position of half 1.
   /// Kind 2: entry = keyTile * 4 + flags, descending key tiles within a pair.
   const int* steps;
   /// Kind 2: [pairs + 1] starts in steps; pair index = T - firstPosition / 128.
   const int* stepOffsets;
-  /// Kind 1: bit d: the key tile d tiles before the tile row's own is computed. Bit 0 is set.
-  const unsigned* bits;
+  /// Kind 1: entry j: the start of the band among offsets 64 j ..< 64 j + 64, less 64 j, or noStart. Starts are at
+  /// least 64 apart; the first is 0, the tile on the diagonal. Readable to two entries behind the last key's.
+  const unsigned char* starts;
   /// Single key columns, ascending, distinct.
   const int* columns;
   int columnCount;
   /// Tile rows with a position at or after this one are dense; INT_MAX: none.
   int denseFrom;
-  /// 32-bit words of bits.
-  int words;
-  int pad[2];
+  int pad[3];
 };
 
 /// What the attention kernels are called with, by value; 96 bytes. Activations and caches are bf16 bits.

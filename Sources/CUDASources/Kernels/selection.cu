@@ -16,15 +16,6 @@ struct Selection {
   static constexpr int copies = 4;
 };
 
-/// Marks the distances of the key tiles that some row of a tile row meets at offset o: row r of the
-/// tile row meets key r - o, so distances floor(o / 64) and ceil(o / 64).
-__device__ __forceinline__ void markOffset(unsigned* bits, int offset, int lastDistance) {
-  const int near = offset / tileExtent;
-  const int far = (offset + tileExtent - 1) / tileExtent;
-  atomicOr(bits + near / 32, 1u << near % 32);
-  if (far != near && far <= lastDistance) atomicOr(bits + far / 32, 1u << far % 32);
-}
-
 /// Calls visit(index, scores) with four scores at a time of this thread's share; indices are multiples
 /// of 4, scores at `count` and beyond are not read but passed as NaN.
 template <typename Visit>
@@ -71,15 +62,12 @@ struct SelectionParameters {
   const HeadBudget* budgets;
   /// [heads][maximumColumns]: ascending; vertical budgets are at most maximumColumns.
   int* columns;
-  /// [heads][maximumOffsets]: ascending; may be null.
+  /// [heads][maximumOffsets]: ascending; slash budgets are at most maximumOffsets.
   int* offsets;
   /// [heads][2]: columns taken, offsets taken.
   int* counts;
-  /// [heads][wordsStride]: bit d set if a taken offset meets the key tile d tiles back, d <=
-  /// (keys - 1) / 64; bit 0 always. Words 0 ... (keys - 1) / 2048 are written.
-  unsigned* bits;
   long long sumStride;
-  int keys, maximumColumns, maximumOffsets, wordsStride, forcedColumns, forcedOffsets;
+  int keys, maximumColumns, maximumOffsets, forcedColumns, forcedOffsets;
 };
 
 }  // namespace
@@ -88,10 +76,7 @@ struct SelectionParameters {
 // Parameters: SelectionParameters, by value. Heads that are not wanted are left alone. keys <= 4M.
 extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
     const SelectionParameters p) {
-  __shared__ union {
-    DigitCounts<Selection::copies> digits;
-    unsigned bits[maximumWords];
-  } shared;
+  __shared__ DigitCounts<Selection::copies> digits;
   __shared__ int clearBefore[32];
   __shared__ int tiesBefore[32];
 
@@ -102,10 +87,8 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
   const int count = min(isSlash ? budget.slash : budget.vertical, p.keys);
   const int first = min(isSlash ? p.forcedOffsets : p.forcedColumns, count);
   const float* scores = (isSlash ? p.slash : p.vertical) + head * p.sumStride;
-  int* taken = isSlash ? (p.offsets ? p.offsets + (long long)head * p.maximumOffsets : nullptr)
+  int* taken = isSlash ? p.offsets + (long long)head * p.maximumOffsets
                        : p.columns + (long long)head * p.maximumColumns;
-  const int lastDistance = (p.keys - 1) / tileExtent;
-  const int words = lastDistance / 32 + 1;
   const int thread = threadIdx.x;
   // Which indices are taken without a look at the scores.
   const int forced = count == p.keys ? count : first;
@@ -114,18 +97,11 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
   int wanted = count - forced;
   if (wanted > 0) {
     const FreeScores free = {scores, forced, p.keys};
-    const unsigned cut = kthLargest(wanted, shared.digits, free);
+    const unsigned cut = kthLargest(wanted, digits, free);
     bounds = tieBounds(scoreOfOrderedBits(cut));
   }
   __syncthreads();
-  if (isSlash) {
-    for (int i = thread; i < words; i += Selection::threads) shared.bits[i] = i == 0 ? 1u : 0u;
-    __syncthreads();
-  }
-  for (int i = thread; i < forced; i += Selection::threads) {
-    if (taken) taken[i] = i;
-    if (isSlash) markOffset(shared.bits, i, lastDistance);
-  }
+  for (int i = thread; i < forced; i += Selection::threads) taken[i] = i;
 
   if (wanted > 0) {
     // Each warp has a contiguous share, a multiple of 128 scores; one pass counts, the next writes.
@@ -182,9 +158,7 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
       for (int j = 0; j < 4; ++j) {
         const bool isClear = clear >> j & 1, isTie = ties >> j & 1;
         if (isClear || (isTie && tieIndex < places)) {
-          const int place = forced + clearIndex + min(tieIndex, places);
-          if (taken) taken[place] = i + j;
-          if (isSlash) markOffset(shared.bits, i + j, lastDistance);
+          taken[forced + clearIndex + min(tieIndex, places)] = i + j;
         }
         clearIndex += isClear;
         tieIndex += isTie;
@@ -194,9 +168,4 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
     }
   }
   if (thread == 0) p.counts[head * 2 + (isSlash ? 1 : 0)] = count;
-  if (isSlash) {
-    __syncthreads();
-    unsigned* bits = p.bits + (long long)head * p.wordsStride;
-    for (int i = thread; i < words; i += Selection::threads) bits[i] = shared.bits[i];
-  }
 }

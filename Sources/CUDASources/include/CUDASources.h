@@ -39,12 +39,11 @@ typedef struct {
   int32_t step_count;
   uint64_t steps;
   uint64_t step_offsets;
-  uint64_t bits;
+  uint64_t starts;
   uint64_t columns;
   int32_t column_count;
   int32_t dense_from;
-  int32_t words;
-  int32_t padding[3];
+  int32_t padding[4];
 } mi_head_plan;
 
 // HeadBudget of Kernels/plans.cuh.
@@ -96,12 +95,10 @@ typedef struct {
   uint64_t columns;
   uint64_t offsets;
   uint64_t counts;
-  uint64_t bits;
   int64_t sum_stride;
   int32_t keys;
   int32_t maximum_columns;
   int32_t maximum_offsets;
-  int32_t words_stride;
   int32_t forced_columns;
   int32_t forced_offsets;
 } mi_selection_parameters;
@@ -110,21 +107,25 @@ typedef struct {
 typedef struct {
   uint64_t plans;
   uint64_t pairs;
-  uint64_t bits;
+  uint64_t bands;
+  uint64_t starts;
   uint64_t steps;
   uint64_t columns;
+  uint64_t offsets;
   uint64_t counts;
   uint64_t budgets;
-  uint64_t bands;
+  uint64_t fixed;
   uint64_t ranges;
-  int32_t words_stride;
-  int32_t steps_stride;
+  int32_t bands_stride;
+  int32_t starts_stride;
   int32_t maximum_columns;
+  int32_t maximum_offsets;
   int32_t rows;
   int32_t first_position;
   int32_t window;
   float column_cost;
   int32_t exact;
+  int32_t aligned;
 } mi_plan_parameters;
 
 // BlockHead of Kernels/pooling.cu.

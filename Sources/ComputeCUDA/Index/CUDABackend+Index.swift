@@ -32,7 +32,8 @@ extension CUDABackend: IndexBuilding {
     let plans: Tensor
     /// [queryHeads][2] 64-bit counts of pairs.
     let pairs: Tensor
-    private let bits: Tensor
+    private let bands: Tensor
+    private let starts: Tensor
     private let steps: Tensor
     /// What plans point to.
     var lists: [Tensor]
@@ -51,27 +52,30 @@ extension CUDABackend: IndexBuilding {
         slidingWindow: request.shape.slidingWindow)
       pairs = try backend.uploaded(
         (0..<heads).flatMap { _ in [Int64(causal), 0] }, purpose: purpose)
-      // One bit for each tile distance, and at most an entry for each key tile of a pair.
-      bits = try backend.makeTensor(
-        .int32, [heads, (request.keys - 1) / (CUDABackend.tile * 32) + 1], purpose: purpose)
-      steps = try backend.makeTensor(
-        .int32, [heads, 2 * ((request.keys - 1) / (2 * CUDABackend.tile)) + 2], purpose: purpose)
-      lists = [bits, steps]
+      // Starts of bands lie at least a tile apart: two covers, one byte a tile, and two steps a band.
+      let mostBands = (request.keys - 1) / CUDABackend.tile + 2
+      bands = try backend.makeTensor(.int32, [heads, 2 * mostBands], purpose: purpose)
+      starts = try backend.makeTensor(.int32, [heads, mostBands / 4 + 1], purpose: purpose)
+      steps = try backend.makeTensor(.int32, [heads, 2 * mostBands], purpose: purpose)
+      lists = [bands, starts, steps]
     }
 
     private func parameters() throws -> mi_plan_parameters {
       var parameters = mi_plan_parameters()
       parameters.plans = try backend.address(plans, "makeIndex")
       parameters.pairs = try backend.address(pairs, "makeIndex")
-      parameters.bits = try backend.address(bits, "makeIndex")
+      parameters.bands = try backend.address(bands, "makeIndex")
+      parameters.starts = try backend.address(starts, "makeIndex")
       parameters.steps = try backend.address(steps, "makeIndex")
-      parameters.words_stride = Int32(bits.rowCount)
-      parameters.steps_stride = Int32(steps.rowCount)
+      parameters.bands_stride = Int32(bands.rowCount / 2)
+      parameters.starts_stride = Int32(4 * starts.rowCount)
       parameters.rows = Int32(request.rows)
       parameters.first_position = Int32(request.firstPosition)
       parameters.window = Int32(clamping: request.shape.slidingWindow ?? .max)
       parameters.column_cost = Float(request.columnCost)
       parameters.exact = request.exact ? 1 : 0
+      // The kernel with fp8 operands reads keys in blocks that are rounded beforehand.
+      parameters.aligned = !request.freeBands || backend.attentionPrecision == .fp8 ? 1 : 0
       return parameters
     }
 
@@ -99,6 +103,9 @@ extension CUDABackend: IndexBuilding {
       mostColumns = max(mostColumns, most)
       let columns = try backend.makeTensor(
         .int32, [budgets.count, most], purpose: purpose)
+      let mostOffsets = budgets.reduce(1) { max($0, Int($1.slash)) }
+      let offsets = try backend.makeTensor(
+        .int32, [budgets.count, mostOffsets], purpose: purpose)
       let counts = try backend.makeTensor(.int32, [budgets.count, 2], purpose: purpose)
       var selection = mi_selection_parameters()
       selection.vertical = try backend.address(sums.vertical, "makeIndex")
@@ -106,11 +113,11 @@ extension CUDABackend: IndexBuilding {
       selection.budgets = try backend.address(wanted, "makeIndex")
       selection.columns = try backend.address(columns, "makeIndex")
       selection.counts = try backend.address(counts, "makeIndex")
-      selection.bits = try backend.address(bits, "makeIndex")
+      selection.offsets = try backend.address(offsets, "makeIndex")
       selection.sum_stride = Int64(sums.stride)
       selection.keys = Int32(request.keys)
       selection.maximum_columns = Int32(most)
-      selection.words_stride = Int32(bits.rowCount)
+      selection.maximum_offsets = Int32(mostOffsets)
       selection.forced_columns = Int32(request.forcedColumns)
       selection.forced_offsets = Int32(request.forcedOffsets)
       var arguments = KernelArguments()
@@ -119,9 +126,11 @@ extension CUDABackend: IndexBuilding {
         grid: (budgets.count, 2, 1), block: SelectionLaunch.threads, arguments)
       var plan = try parameters()
       plan.columns = selection.columns
+      plan.offsets = selection.offsets
       plan.counts = selection.counts
       plan.budgets = selection.budgets
       plan.maximum_columns = Int32(most)
+      plan.maximum_offsets = Int32(mostOffsets)
       try launch("plan_bands", plan)
       lists += [columns]
     }
@@ -152,7 +161,7 @@ extension CUDABackend: IndexBuilding {
         try backend.uploaded(columns, purpose: purpose),
       ]
       var plan = try parameters()
-      plan.bands = try backend.address(lists[0], "makeIndex")
+      plan.fixed = try backend.address(lists[0], "makeIndex")
       plan.ranges = try backend.address(lists[1], "makeIndex")
       plan.columns = try backend.address(lists[2], "makeIndex")
       try launch("plan_fixed", plan)

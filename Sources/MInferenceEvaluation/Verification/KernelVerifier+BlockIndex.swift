@@ -94,10 +94,11 @@ private struct BlockIndexProblem {
       default: .estimated(columns: min(keys, 90), offsets: min(keys, 150))
       }
     }
-    let request = IndexRequest(
+    var request = IndexRequest(
       heads: heads, firstPosition: firstPosition, rows: rows, lastRows: tensors.lastRows,
       pooledQueries: means, layer: tensors.layer, shape: shape, forcedColumns: 30,
       forcedOffsets: 100, columnCost: 1, exact: true)
+    request.freeBands = false
     let built = try builder.makeIndex(request)
     let (queries, pooledKeys) = try hostMeans()
     var blocks: [Int: SelectedBlocks] = [:]

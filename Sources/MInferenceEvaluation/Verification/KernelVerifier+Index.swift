@@ -23,6 +23,7 @@ extension KernelVerifier {
       }
     }
     checkBlockIndices(builder, isThorough: true)
+    checkBands(builder)
   }
 
   /// Whether some check of indices is wanted: their numbers take a while to make.
@@ -56,9 +57,11 @@ extension KernelVerifier {
       let side = KernelSide(builder, precision)
       let layer = try side.layer(k: k, v: k, shape: shape, type: .bfloat16)
       let lastRows = try side.tensor(q, [min(64, rows), shape.queryHeads, shape.headDim])
-      let request = IndexRequest(
+      var request = IndexRequest(
         heads: wishes, firstPosition: first, rows: rows, lastRows: lastRows, layer: layer,
         shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
+      // On the device's tiles, so that its attention kernel reads either index.
+      request.freeBands = false
       let built = try builder.makeIndex(request)
       let expected = try Self.hostIndex(request, builder)
       let pairs = Self.exactly(
@@ -88,13 +91,16 @@ extension KernelVerifier {
     pairs.map { Float($0 >> 24) } + pairs.map { Float($0 & 0xFF_FFFF) }
   }
 
-  /// The index that the host makes of the device's own sums.
+  /// The index that the host makes of the device's own sums; on tiles of single keys if bands of it may begin
+  /// anywhere.
   ///
   /// - Parameter blocks: The choice of each block-sparse head.
   package static func hostIndex(
     _ request: IndexRequest, _ backend: any Backend, blocks: [Int: SelectedBlocks] = [:]
   ) throws -> SparseIndex {
-    let tile = backend.tileShape(headDim: request.shape.headDim)
+    let isFree = request.freeBands && request.heads.contains(where: \.hasOffsets)
+    let deviceTile = backend.tileShape(headDim: request.shape.headDim)
+    let tile = isFree ? TileShape(rows: deviceTile.rows, columns: 1) : deviceTile
     let grid = TileGrid(
       firstPosition: request.firstPosition, rows: request.rows, tile: tile,
       slidingWindow: request.shape.slidingWindow)
@@ -130,6 +136,14 @@ extension KernelVerifier {
           columns: LargestScores.indices(
             of: sums[head]?.vertical ?? [], count: columns, forced: request.forcedColumns))
       }
+      if isFree {
+        let starts =
+          backend.attentionPrecision == .fp8
+          ? BandCover.aligned(bands.offsets, keys: request.keys)
+          : BandCover.chosen(bands.offsets, keys: request.keys)
+        return BandCover.rowSet(
+          starts: starts, columns: bands.columns, denseFrom: bands.denseFrom, on: grid)
+      }
       // No key tile becomes one because of its columns: the device gathers them all.
       return PairSelection.bands(bands).rowSet(on: grid, columnsThatFillTile: .max)
     }
@@ -153,6 +167,16 @@ extension KernelVerifier {
       }
     } catch {
       checks[number].add("\(name): \(error)", error: .infinity, tolerance: 1)
+    }
+  }
+}
+
+extension IndexRequest.Head {
+  /// Whether the head's tiles come from offsets.
+  fileprivate var hasOffsets: Bool {
+    switch self {
+    case .bands, .estimated: true
+    case .dense, .blockSparse: false
     }
   }
 }

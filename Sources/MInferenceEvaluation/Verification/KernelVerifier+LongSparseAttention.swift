@@ -64,7 +64,7 @@ extension KernelVerifier {
   }
 
   /// One row's outputs, [heads x headDim], and log-sum-exps over the pairs of an index.
-  private static func attended(
+  static func attended(
     _ query: [Float], position: Int, keys: [Float], values: [Float], stride: Int,
     _ shape: AttentionShape, _ index: SparseIndex
   ) -> (outputs: [Float], sums: [Float]) {
@@ -73,7 +73,9 @@ extension KernelVerifier {
     var sums: [Float] = []
     for head in 0..<shape.queryHeads {
       let base = head / (shape.queryHeads / shape.keyValueHeads) * stride
-      let computed = computedKeys(ofHead: head, position: position, index)
+      let computed = computedKeys(ofHead: head, position: position, index).filter {
+        position - $0 < shape.slidingWindow ?? .max
+      }
       let scores = computed.map { key in
         (0..<d).reduce(0.0) {
           $0 + Double(query[head * d + $1]) * Double(keys[(base + key) * d + $1])

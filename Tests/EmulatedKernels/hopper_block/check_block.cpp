@@ -12,9 +12,15 @@ using namespace mi;
 
 struct Head {
   int kind = 0, denseFrom = INT_MAX;
-  std::vector<std::vector<char>> tiles;  // [tile row][key tile]
-  std::vector<int> steps, offsets, columns;
-  std::vector<unsigned> bits;
+  std::vector<std::vector<char>> tiles;  // [tile row][key tile], of explicit lists
+  std::vector<int> bands, steps, offsets, columns;
+  std::vector<unsigned char> starts;
+
+  bool inTiles(int row, int key) const {
+    if (kind != 1) return tiles[row][key / 64];
+    const int x = 64 * row - key;
+    return std::any_of(bands.begin(), bands.end(), [&](int o) { return x <= o && o < x + 64; });
+  }
 };
 
 int main(int argc, char** argv) {
@@ -48,19 +54,21 @@ int main(int argc, char** argv) {
         auto hit = [&] { return draw(0, 99) < density; };
         x.tiles.assign(tileCount, std::vector<char>(tileCount, 0));
         if (x.kind == 1) {
-          const int words = draw(1, tileCount);
-          std::vector<char> held(words);
-          for (auto& y : held) y = hit();
-          held[0] = 1;
-          x.bits.assign((words + 31) / 32, 0);
-          for (int i = 0; i < words; ++i)
-            if (held[i]) x.bits[i / 32] |= 1u << i % 32;
-          for (int e = 0; e <= words; ++e) {
-            const int flags = (e > 0 && held[e - 1]) | (e < words && held[e]) << 1;
-            if (flags) x.steps.push_back(4 * e + flags);
+          // Starts at least 64 apart: side by side, or a little or far away.
+          const bool aligned = draw(0, 3) == 0;
+          for (int start = 0; start < end + 64;) {
+            x.bands.push_back(start);
+            start += draw(0, 2) ? 64 : 64 + draw(0, 99) * 100 / density;
+            if (aligned) start = start / 64 * 64;
           }
-          for (int r = 0; r < tileCount; ++r)
-            for (int t = 0; t <= r; ++t) x.tiles[r][t] = r - t < words && held[r - t];
+          x.bands.resize(draw(1, (int)x.bands.size()));
+          x.starts.assign(tileCount + 3, 255);
+          for (int i = 0; i < (int)x.bands.size(); ++i) {
+            const int start = x.bands[i];
+            x.starts[start / 64] = start % 64;
+            x.steps.push_back(4 * start + 2 + (i > 0 && x.bands[i - 1] + 64 == start));
+            if (i + 1 == (int)x.bands.size() || x.bands[i + 1] != start + 64) x.steps.push_back(4 * (start + 64) + 1);
+          }
         } else if (x.kind == 2) {
           for (int r = 0; r < tileCount; ++r)
             for (int t = 0; t <= r; ++t) x.tiles[r][t] = (t == r && !gaps) || hit();
@@ -82,8 +90,8 @@ int main(int argc, char** argv) {
     }
     for (int h = 0; h < heads; ++h) {
       const Head& x = hs[h];
-      plans[h] = {x.kind, (int)x.steps.size(), x.steps.data(), x.offsets.data(), x.bits.data(), x.columns.data(),
-          (int)x.columns.size(), x.denseFrom, (int)x.bits.size(), {0, 0}};
+      plans[h] = {x.kind, (int)x.steps.size(), x.steps.data(), x.offsets.data(), x.starts.data(), x.columns.data(),
+          (int)x.columns.size(), x.denseFrom, {0, 0, 0}};
     }
     const int qStride = heads * d + 8 * draw(0, 3), capacity = end + draw(0, 70), most = 192;
     std::vector<bf16> q(rows * qStride), k(kvHeads * capacity * d, 0x7fc0), v(k), output(q.size(), 0x7fc0);
@@ -134,7 +142,7 @@ int main(int argc, char** argv) {
           if (position - j >= window) continue;
           // Columns count before the row's own tile, which only explicit lists may leave out.
           const bool column = j < 64 * row && std::binary_search(x.columns.begin(), x.columns.end(), j);
-          if (!dense && !x.tiles[row][j / 64] && !column) continue;
+          if (!dense && !x.inTiles(row, j) && !column) continue;
           double s = 0;
           for (int e = 0; e < d; ++e)
             s += (double)toFloat(queries[r * qStride + head * d + e]) * toFloat(k[(head / group * capacity + j) * d + e]);

@@ -43,6 +43,9 @@ inline void barrierArrive(unsigned barrier) {
   --t.pending;
   t.settle();
 }
+inline void barrierArriveTimes(unsigned barrier, int times) {
+  while (times-- > 0) barrierArrive(barrier);
+}
 inline void barrierArriveAgain(unsigned barrier) { barrierArrive(barrier); }
 inline void barrierExpect(unsigned barrier, int bytes) {
   transactions.at(barrier).bytes += bytes;
@@ -121,9 +124,6 @@ template <int columns> inline void multiplyShared(float* c, unsigned long long a
 }
 inline void multiplyShared128(float (&c)[64], unsigned long long a, unsigned long long b, int accumulate) {
   multiplyShared<128>(c, a, b, accumulate);
-}
-inline void multiplyShared64(float (&c)[64], unsigned long long a, unsigned long long b, int accumulate) {
-  multiplyShared<64>(c, a, b, accumulate);
 }
 /// The left operand is spread over the quad's registers: its threads meet before each reads the others' when it waits. Registers
 /// that change before then would be a mistake of the kernel, so each gives its own at the wait too.

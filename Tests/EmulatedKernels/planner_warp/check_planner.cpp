@@ -18,19 +18,32 @@ using namespace mi;
 using Layout = SharedLayout<128>;
 
 static Stage queue[HopperTile::queueDepth];
-static unsigned waitingMasks[8];
+static unsigned waitingMasks[12];
 static std::vector<Stage> queued;
 
-/// One head's plan, and its tiles as a matrix [tile row][key tile].
+/// One head's plan, and its tiles: starts of bands, or a matrix [tile row][key tile].
 struct Head {
   int kind, denseFrom;
   std::vector<std::vector<char>> tiles;
-  std::vector<int> steps, offsets, columns;
-  std::vector<unsigned> bits;
+  std::vector<int> bands, steps, offsets, columns;
+  std::vector<unsigned char> starts;
 
   HeadPlan plan() const {
-    return {kind, (int)steps.size(), steps.data(), offsets.data(), bits.data(), columns.data(), (int)columns.size(), denseFrom,
-            (int)bits.size(), {0, 0}};
+    return {kind, (int)steps.size(), steps.data(), offsets.data(), starts.data(), columns.data(), (int)columns.size(), denseFrom,
+            {0, 0, 0}};
+  }
+
+  /// First keys of the tiles of a tile row.
+  std::vector<int> tilesOf(int row, bool dense) const {
+    std::vector<int> keys;
+    if (kind == 1 && !dense) {
+      for (int start : bands)
+        if (64 * row - start > -64) keys.push_back(64 * row - start);
+    } else {
+      for (int t = 0; t <= row; ++t)
+        if (dense || tiles[row][t]) keys.push_back(64 * t);
+    }
+    return keys;
   }
 };
 
@@ -47,18 +60,21 @@ static Head randomHead(Random& random, int end, int planFirst, int tileRows) {
   const bool gaps = random.between(0, 5) == 0;  // lists without the diagonal tile are not made, but must do no harm
   x.tiles.assign(tileRows, std::vector<char>(tileRows, 0));
   if (x.kind == 1) {
-    std::vector<char> held(random.between(1, tileRows));
-    for (char& bit : held) bit = random.between(0, 99) < percent;
-    held[0] = 1;
-    const int count = (int)held.size();
-    x.bits.assign((count + 31) / 32, 0);
-    for (int d = 0; d < count; ++d) x.bits[d / 32] |= (unsigned)held[d] << d % 32;
-    for (int e = 0; e <= count; ++e) {
-      const int flags = (e > 0 && held[e - 1]) | (e < count && held[e]) << 1;
-      if (flags) x.steps.push_back(e * 4 + flags);
+    // Starts at least 64 apart: side by side, or a little or far away.
+    const bool aligned = random.between(0, 3) == 0;
+    for (int start = 0; start < end + 64;) {
+      x.bands.push_back(start);
+      start += random.between(0, 2) ? 64 : 64 + random.between(0, 99) * 100 / percent;
+      if (aligned) start = start / 64 * 64;
     }
-    for (int r = 0; r < tileRows; ++r)
-      for (int t = 0; t <= r; ++t) x.tiles[r][t] = r - t < count && held[r - t];
+    x.bands.resize(random.between(1, (int)x.bands.size()));
+    x.starts.assign(tileRows + 3, 255);
+    for (int i = 0; i < (int)x.bands.size(); ++i) {
+      const int start = x.bands[i];
+      x.starts[start / 64] = start % 64;
+      x.steps.push_back(start * 4 + 2 + (i > 0 && x.bands[i - 1] + 64 == start));
+      if (i + 1 == (int)x.bands.size() || x.bands[i + 1] != start + 64) x.steps.push_back((start + 64) * 4 + 1);
+    }
   } else {
     for (int r = 0; r < tileRows; ++r)
       for (int t = 0; t <= r; ++t)
@@ -82,29 +98,32 @@ static Head randomHead(Random& random, int end, int planFirst, int tileRows) {
   return x;
 }
 
-using Keys = std::map<std::pair<int, int>, std::map<int, int>>;  // (head, first position of a tile row) -> key or tile -> times
+using Keys = std::map<std::pair<int, int>, std::map<int, int>>;  // (head, first position of a tile row) -> column, or first key of a tile -> times
 
 /// Adds what the stages hold; a description of the first contradiction within a stage, or nothing.
 static const char* collect(const std::vector<Head>& heads, int group, int window, Keys& tiles, Keys& columns) {
   for (const Stage& s : queued)
     for (int block = 0; block < 2; ++block)
       for (int half = 0; half < 2; ++half) {
-        if (!(s.use >> (2 * block + half) & 1)) continue;
+        if (!(s.use >> half & 1)) continue;
         const auto place = std::make_pair(s.head[half], s.row[half]);
         const bool edge = s.edge >> (2 * block + half) & 1, partial = s.partial >> (2 * block + half) & 1;
+        const unsigned long long mask = s.mask[block][half][0] | (unsigned long long)s.mask[block][half][1] << 32;
+        if (edge && mask == 0) continue;  // a block of the other half alone, or one that is there twice
         if (s.head[half] / group != s.kvHead) return "key head";
         const long lastRow = s.row[half] + 63;
-        if (s.position[block] >= 0) {
-          tiles[place][s.position[block] / 64]++;
-          if (edge != (s.position[block] == s.row[half] || lastRow - s.position[block] >= window)) return "edge of a tile";
+        if (s.position[block] < columnBlock) {
+          tiles[place][s.position[block]]++;
+          if (edge != (s.position[block] == s.row[half] || s.position[block] < 0 || lastRow - s.position[block] >= window))
+            return "edge of a tile";
+          if (edge && mask != ~0ull << std::max(0, -s.position[block])) return "keys of a tile";
           continue;
         }
         const std::vector<int>& all = heads[s.head[half]].columns;
-        const unsigned long long mask = s.mask[block][half][0] | (unsigned long long)s.mask[block][half][1] << 32;
         if (mask == 0 || (mask != ~0ull && !edge) || (partial && !edge)) return "mask of columns";
         for (int i = 0; i < 64; ++i) {
           if (!(mask >> i & 1)) continue;
-          const int place64 = ~s.position[block] + i;
+          const int place64 = s.position[block] - columnBlock + i;
           if (place64 >= (int)all.size()) return "column beyond the list";
           columns[place][all[place64]]++;
           if (lastRow - all[place64] >= window && !partial) return "window inside a column's rows";
@@ -164,10 +183,15 @@ int main(int count, char** arguments) {
         const Head& x = all[head];
         const bool dense = x.kind == 0 || 64 * r + 63 >= x.denseFrom;
         std::map<int, int> wantedTiles, wantedColumns;
-        for (int t = 0; t <= r; ++t)
-          if ((dense || x.tiles[r][t]) && 64L * (r - t) - 63 < window) wantedTiles[t] = 1;
+        for (int first : x.tilesOf(r, dense))
+          if (64L * r - first - 63 < window) wantedTiles[first] = 1;
+        auto inTiles = [&](int c) {
+          for (auto& tile : wantedTiles)
+            if (c >= tile.first && c < tile.first + 64) return true;
+          return false;
+        };
         for (int c : x.columns)
-          if (!dense && c < 64 * r && !x.tiles[r][c / 64] && 64L * r - c < window) wantedColumns[c] = 1;
+          if (!dense && c < 64 * r && !inTiles(c) && 64L * r - c < window) wantedColumns[c] = 1;
         const auto place = std::make_pair(head, 64 * r);
         if (tiles[place] != wantedTiles) wrong = "tiles";
         if (columns[place] != wantedColumns) wrong = "columns";

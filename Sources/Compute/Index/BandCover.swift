@@ -1,0 +1,82 @@
+/// Which bands of keys cover a head's offsets: for the tile row at position R (a multiple of 64) the band that
+/// starts at o is the keys R - o ..< R - o + 64.
+///
+/// Row r of a tile row meets offset s at key r - s, so s is computed where every distance s - 63 ... s from R
+/// lies in a band. This is the rule in plain words; `plan.cu` follows it on the GPU, where starts that are no
+/// multiples of 64 save up to a third of the tiles that runs of offsets take.
+package enum BandCover {
+  package static let extent = 64
+
+  /// Time of a half of a pair of tile rows against 64 keys, and of loading these; as `plan.cu` has them.
+  private static let bandTime = 43
+  private static let loadTime = 61
+
+  /// The fewest bands, each beginning as late as the next offset that has none allows.
+  ///
+  /// - Parameter offsets: Ascending, disjoint, within 0 ..< keys.
+  /// - Returns: Starts, ascending, at least 64 apart; the first is 0, the tile on the diagonal.
+  package static func free(_ offsets: [Range<Int>]) -> [Int] {
+    var starts = [0]
+    for range in offsets {
+      for offset in range where offset > starts[starts.count - 1] {
+        starts.append(max(offset, starts[starts.count - 1] + extent))
+      }
+    }
+    return starts
+  }
+
+  /// Bands at multiples of 64: the tiles that some row of a tile row meets at an offset.
+  package static func aligned(_ offsets: [Range<Int>], keys: Int) -> [Int] {
+    let last = (keys - 1) / extent * extent
+    var starts = [0]
+    for range in offsets {
+      for offset in range {
+        for start in [offset / extent * extent, (offset + extent - 1) / extent * extent]
+        where start > starts[starts.count - 1] && start <= last {
+          starts.append(start)
+        }
+      }
+    }
+    return starts
+  }
+
+  /// The cover that attention computes faster.
+  package static func chosen(_ offsets: [Range<Int>], keys: Int) -> [Int] {
+    let covers = (free: free(offsets), aligned: aligned(offsets, keys: keys))
+    return time(of: covers.free, keys: keys) < time(of: covers.aligned, keys: keys)
+      ? covers.free : covers.aligned
+  }
+
+  /// Halves of a pair share a load where one band follows the other without a gap.
+  private static func time(of starts: [Int], keys: Int) -> Int {
+    var products = 0
+    var loads = 0
+    for (place, start) in starts.enumerated() {
+      let rows = max(0, keys - start)
+      let isFollowed = place + 1 < starts.count && starts[place + 1] == start + extent
+      products += rows
+      loads += isFollowed ? rows : 2 * rows
+    }
+    return max(2 * products * bandTime, loads * loadTime)
+  }
+
+  /// What these bands, the columns besides, and dense rows compute, on tiles of 64 rows and single keys.
+  package static func rowSet(
+    starts: [Int], columns: [Int32], denseFrom: Int?, on grid: TileGrid
+  ) -> RowSet {
+    var builder = TileRunsBuilder(tileRows: grid.tileRows.count)
+    for tileRow in grid.tileRows {
+      let visible = grid.visibleTiles(ofTileRow: tileRow)
+      let first = tileRow * extent
+      if let denseFrom, grid.positions(ofTileRow: tileRow).upperBound > denseFrom {
+        builder.add(visible)
+      } else {
+        for start in starts.reversed() {
+          builder.add((first - start..<first - start + extent).clamped(to: visible))
+        }
+      }
+      builder.endRow()
+    }
+    return .tiles(builder.tileRuns(columns: columns.filter { Int($0) < grid.keys }))
+  }
+}
