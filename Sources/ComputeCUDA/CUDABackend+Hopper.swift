@@ -95,5 +95,5 @@ package enum HopperLaunch {
   package static let file = "attention_hopper.cu"
   package static let threads = 384
 
-  package static func sharedBytes(headDim: Int) -> Int { headDim == 64 ? 116_864 : 231_552 }
+  package static func sharedBytes(headDim: Int) -> Int { headDim == 64 ? 116_992 : 231_680 }
 }

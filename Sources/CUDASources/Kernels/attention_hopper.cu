@@ -6,7 +6,7 @@
 //   (AttentionParameters, HopperParameters, TensorMap queries, keys, values, columnKeys, columnValues), all by value
 //   grid   x = multiprocessors (any number works: blocks take work items from a counter), y = z = 1
 //   block  x = 384
-//   dynamic shared memory, bytes: 116864 (d64), 231552 (d128); CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set
+//   dynamic shared memory, bytes: 116992 (d64), 231680 (d128); CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set
 //   tensor maps: CUtensorMap of bf16, rank 3, element strides 1, no interleave, 128-byte swizzle, 256-byte L2 promotion, zero
 //   fill outside; sizes with the innermost first, strides in bytes of the outer two, box
 //     queries            {d, queryHeads, rows}          {2 d, 2 qStride}         {64, 1, 64}   at q
@@ -25,7 +25,7 @@
 //   plan's columnCount
 //
 // One thread block a multiprocessor, three warpgroups. The first has a planner warp and a loader warp (hopper_planner.cuh,
-// hopper_loader.cuh); the two others each own 64 of a pair's 128 rows (hopper_consumer.cuh).
+// hopper_loader.cuh) and one for queries; the two others each own 64 of a pair's 128 rows (hopper_consumer.cuh).
 
 #include "hopper_consumer.cuh"
 #include "hopper_loader.cuh"
@@ -56,6 +56,10 @@ __device__ __forceinline__ void attention(const AttentionParameters& a, const Ho
       barrierInitialize(shared + Layout::fullQueue + 8 * i, 1);
       barrierInitialize(shared + Layout::emptyQueue + 8 * i, 1);
     }
+    for (int i = 0; i < HopperTile::asks; ++i) {
+      barrierInitialize(shared + Layout::fullAsks + 8 * i, 1);
+      barrierInitialize(shared + Layout::emptyAsks + 8 * i, 1);
+    }
     barrierInitializationFence();
   }
   __syncthreads();
@@ -65,21 +69,33 @@ __device__ __forceinline__ void attention(const AttentionParameters& a, const Ho
     Stage* queue = (Stage*)((unsigned char*)info + Layout::queue - Layout::info);
     if (threadIdx.x < 32) {
       Loader<headDim>::run(
-          a, shared, (unsigned*)queue, (unsigned*)info, queries, keys, values, columnKeys, columnValues);
+          a, shared, (unsigned*)queue, (unsigned*)info, keys, values, columnKeys, columnValues);
     } else if (threadIdx.x < 64) {
       Planner<headDim> p{a, h, shared, queue,
           (unsigned*)((unsigned char*)info + Layout::waitingMasks - Layout::info)};
       p.slot = p.slotPhase = 0;
+      Ask* asks = (Ask*)((unsigned char*)info + Layout::ask - Layout::info);
       const int lane = threadIdx.x & 31, count = workItems(a, h);
       int index = lane == 0 ? (int)atomicAdd(h.counter, 1u) : 0;
       index = __shfl_sync(0xffffffffu, index, 0);
-      while (index < count) {
-        const int next = lane == 0 ? (int)atomicAdd(h.counter, 1u) : 0;
+      for (int number = 0;; ++number) {
+        const int next = lane == 0 && index < count ? (int)atomicAdd(h.counter, 1u) : 0;
+        const int place = number % HopperTile::asks;
+        barrierWait(shared + Layout::emptyAsks + 8 * place, (number / HopperTile::asks & 1) ^ 1);
+        if (lane == 0) {
+          const WorkItem w = workItem(a, h, index < count ? index : 0);
+          const bool more = index < count;
+          asks[place] = {{64 * w.tileRow(0), 64 * w.tileRow(1)}, {more ? w.head(0) : -1, w.head(1)}};
+          barrierArrive(shared + Layout::fullAsks + 8 * place);
+        }
+        if (index >= count) break;
         p.run(index);
         index = __shfl_sync(0xffffffffu, next, 0);
       }
       if (lane == 0 && index == count + (int)gridDim.x - 1) *h.counter = 0;  // the last one to ask
       p.emitEnd();
+    } else if (threadIdx.x < 96) {
+      QueryLoader<headDim>::run(a, shared, (const Ask*)((unsigned char*)info + Layout::ask - Layout::info), queries);
     }
   } else {
     claimRegisters<HopperTile::consumerRegisters>();

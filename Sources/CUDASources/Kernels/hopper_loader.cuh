@@ -25,11 +25,11 @@ template <int headDim> struct Loader {
   }
 
   static __device__ __forceinline__ void run(const AttentionParameters& a, unsigned shared, unsigned* queueWords,
-      unsigned* infoWords, const TensorMap& queries, const TensorMap& keys, const TensorMap& values,
+      unsigned* infoWords, const TensorMap& keys, const TensorMap& values,
       const TensorMap& columnKeys, const TensorMap& columnValues) {
     constexpr int stageWords = sizeof(Stage) / 4;
     const int lane = threadIdx.x & 31;
-    int slot = 0, slotPhase = 0, stage = 0, phase = 0, tile = -1, tileCount = 0;
+    int slot = 0, slotPhase = 0, stage = 0, phase = 0;
     int before = -1, beforePosition0 = 0, beforePosition1 = 0, beforeKVHead = 0, beforeHead = 0;  // values still to bring; -1: none
     for (;;) {
       barrierWait(shared + Layout::fullQueue + 8 * slot, slotPhase);
@@ -70,23 +70,6 @@ template <int headDim> struct Loader {
         }
       }
       if (next < 0) return;
-      if (next != tile) {
-        const int buffer = tileCount % queryBuffers;
-        barrierWait(shared + Layout::emptyQueries + 8 * buffer, ((tileCount / queryBuffers) & 1) ^ 1);
-        if (lane == 0) {
-          const unsigned full = shared + Layout::fullQueries + 8 * buffer;
-          const unsigned to = shared + buffer * Layout::queryBytes;
-          barrierExpect(full, Layout::queryBytes);
-#pragma unroll
-          for (int half = 0; half < 2; ++half)
-#pragma unroll
-            for (int part = 0; part < Layout::parts; ++part)
-              copyBox(to + half * Layout::halfQueryBytes + part * Layout::blockBytes, &queries, 64 * part, entry.head[half],
-                  entry.row[half] - a.firstPosition, full, cacheEvictFirst);
-        }
-        tile = next;
-        ++tileCount;
-      }
       __syncwarp();
       if (lane == 0) barrierArrive(shared + Layout::emptyQueue + 8 * slot);
       before = use;
@@ -96,6 +79,37 @@ template <int headDim> struct Loader {
       beforeHead = head;
       if (++slot == Layout::queueDepth) slot = 0, slotPhase ^= 1;
       if (++stage == stages) stage = 0, phase ^= 1;
+    }
+  }
+};
+
+/// One warp: brings the queries of one work item after another, as soon as those of the last are not needed any more. Apart from
+/// the loader, which would otherwise stand still until then.
+template <int headDim> struct QueryLoader {
+  using Layout = SharedLayout<headDim>;
+
+  static __device__ __forceinline__ void run(const AttentionParameters& a, unsigned shared, const Ask* asks, const TensorMap& queries) {
+    const int lane = threadIdx.x & 31;
+    for (int count = 0;; ++count) {
+      const int place = count % HopperTile::asks, phase = count / HopperTile::asks & 1;
+      const int buffer = count % HopperTile::queryBuffers, bufferPhase = count / HopperTile::queryBuffers & 1;
+      barrierWait(shared + Layout::fullAsks + 8 * place, phase);
+      const Ask ask = asks[place];
+      if (ask.head[0] < 0) return;
+      barrierWait(shared + Layout::emptyQueries + 8 * buffer, bufferPhase ^ 1);
+      __syncwarp();  // the barriers move on as soon as lane 0 goes on
+      if (lane == 0) {
+        barrierArrive(shared + Layout::emptyAsks + 8 * place);
+        const unsigned full = shared + Layout::fullQueries + 8 * buffer;
+        const unsigned to = shared + buffer * Layout::queryBytes;
+        barrierExpect(full, Layout::queryBytes);
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+#pragma unroll
+          for (int part = 0; part < Layout::parts; ++part)
+            copyBox(to + half * Layout::halfQueryBytes + part * Layout::blockBytes, &queries, 64 * part, ask.head[half],
+                ask.row[half] - a.firstPosition, full, cacheEvictFirst);
+      }
     }
   }
 };

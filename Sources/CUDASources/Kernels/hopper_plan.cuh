@@ -36,6 +36,11 @@ struct alignas(16) Stage {
   unsigned mask[2][2][2];  // [block][half], with an edge: which keys the half computes, but for causality and window
 };
 
+/// Whose queries are wanted next; head below 0: no more.
+struct alignas(16) Ask {
+  int row[2], head[2];
+};
+
 /// A work item: two halves of 64 query rows each.
 struct WorkItem {
   int kvHead, firstHead, firstRow, paired;
@@ -69,11 +74,11 @@ __device__ __forceinline__ WorkItem workItem(const AttentionParameters& a, const
 
 /// The kernel's shape; the header of attention_hopper.cu states what follows from it for launches.
 struct HopperTile {
-  static constexpr int stages = 3, queryBuffers = 1, queueDepth = 8;
+  static constexpr int stages = 3, queryBuffers = 1, queueDepth = 8, asks = 2;
   // Stages of the other half alone that a half passes over while it keeps its last values. Keys of the next stage come before
   // values of this one, so that one more would still be safe.
   static constexpr int mostPassed = 2;
-  static constexpr int producerRegisters = 40, consumerRegisters = 232;
+  static constexpr int producerRegisters = 56, consumerRegisters = 224;
   static constexpr float limit = 0x1p64f;  // weights are relative to an early maximum until a sum of them reaches this
 };
 
@@ -90,12 +95,14 @@ template <int headDim> struct SharedLayout {
   static constexpr int info = values + stages * stageBytes;
   static constexpr int queue = info + stages * (int)sizeof(Stage);
   static constexpr int waitingMasks = queue + queueDepth * (int)sizeof(Stage);  // of the planner's three blocks that wait
-  static constexpr int barriers = waitingMasks + 48 + 4 & ~7;
+  static constexpr int ask = waitingMasks + 48 + 15 & ~15;
+  static constexpr int barriers = ask + HopperTile::asks * (int)sizeof(Ask);
   static constexpr int fullKeys = barriers, emptyKeys = fullKeys + 8 * stages;
   static constexpr int fullValues = emptyKeys + 8 * stages, emptyValues = fullValues + 8 * stages;
   static constexpr int fullQueries = emptyValues + 8 * stages, emptyQueries = fullQueries + 8 * queryBuffers;
   static constexpr int fullQueue = emptyQueries + 8 * queryBuffers, emptyQueue = fullQueue + 8 * queueDepth;
-  static constexpr int bytes = emptyQueue + 8 * queueDepth;
+  static constexpr int fullAsks = emptyQueue + 8 * queueDepth, emptyAsks = fullAsks + 8 * HopperTile::asks;
+  static constexpr int bytes = emptyAsks + 8 * HopperTile::asks;
 };
 
 }  // namespace mi

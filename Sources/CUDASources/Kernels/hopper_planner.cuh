@@ -124,17 +124,27 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
     high = plan.stepOffsets[pair + 1];
   }
 
-  /// Which halves compute the key at position `key` in tiles, as bits by half; for a half that does not lie behind it, anything.
-  template <int kind>
-  __device__ __forceinline__ int covers(const int* steps, int low, int high, const unsigned char* starts, int key) {
-    if (kind == 1) {
-      const int x = 64 * work.tileRow(0) - key, bucket = x >> 6;
-      const unsigned before = bucket >= 0 ? starts[bucket] : noStart;
-      const unsigned here = bucket >= -1 ? starts[bucket + 1] : noStart;
-      const int first = coveredByBands(before, here, x);
-      if (h.pairHeads) return 3 * first;
-      return first | (bucket >= -1 && coveredByBands(here, starts[bucket + 2], x) ? 2 : 0);
-    }
+  /// What decides whether bands cover a key, to be asked for well before it is needed: the entries of starts for the distances from
+  /// half 0 to the key, from half 1, and the one behind.
+  struct Entries {
+    unsigned before, here, after;
+  };
+  __device__ __forceinline__ Entries entries(const unsigned char* starts, int key, int end) const {
+    const int bucket = 64 * work.tileRow(0) - key >> 6;
+    if (key >= end) return {noStart, noStart, noStart};
+    return {bucket >= 0 ? starts[bucket] : noStart, bucket >= -1 ? starts[bucket + 1] : noStart,
+        bucket >= -1 ? starts[bucket + 2] : noStart};
+  }
+
+  /// Which halves' bands hold the key, as bits by half; for a half that does not lie behind it, anything.
+  __device__ __forceinline__ int inBands(const Entries& e, int key) const {
+    const unsigned x = 64 * work.tileRow(0) - key;
+    const int first = coveredByBands(e.before, e.here, x);
+    return h.pairHeads ? 3 * first : first | (coveredByBands(e.here, e.after, x) ? 2 : 0);
+  }
+
+  /// The same of an explicit list.
+  __device__ __forceinline__ int inList(const int* steps, int low, int high, int key) const {
     const int end = high, t = key >> 6;
     while (low < high) {  // first entry whose tile is at most t; tiles descend
       const int middle = (low + high) >> 1;
@@ -235,16 +245,23 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
       now[j] = i < count ? columns[i] : end;
       next[j] = i + 64 < count ? columns[i + 64] : end;
     }
+    Entries found[2] = {}, ahead[2] = {};
+    if (kind == 1) {
+#pragma unroll
+      for (int j = 0; j < 2; ++j) found[j] = entries(starts, now[j], end);
+    }
     for (int start = 0; start < count; start += 64) {
       if (__shfl_sync(0xffffffffu, now[0], 0) >= end) return;
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         const int i = start + 128 + 32 * j + lane();
         later[j] = i < count ? columns[i] : end;
+        if (kind == 1) ahead[j] = entries(starts, next[j], end);
       }
       int held[2];
 #pragma unroll
-      for (int j = 0; j < 2; ++j) held[j] = now[j] < end ? covers<kind>(steps, low, high, starts, now[j]) : 3;
+      for (int j = 0; j < 2; ++j)
+        held[j] = now[j] >= end ? 3 : kind == 1 ? inBands(found[j], now[j]) : inList(steps, low, high, now[j]);
       unsigned mask[2][2];
       Block x = {columnBlock + start, 0};
 #pragma unroll
@@ -263,7 +280,7 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
       }
       if (x.flags & 3) push(x, mask);
 #pragma unroll
-      for (int j = 0; j < 2; ++j) now[j] = next[j], next[j] = later[j];
+      for (int j = 0; j < 2; ++j) now[j] = next[j], next[j] = later[j], found[j] = ahead[j];
     }
   }
 };

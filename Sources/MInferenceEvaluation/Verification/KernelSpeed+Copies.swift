@@ -44,7 +44,7 @@ extension KernelSpeed {
     let q = try random([1, 32, 128])
     for keys in Set([min(rows, 32768), rows]).sorted() {
       let bytes = 2 * Double(layer.keys.byteCount) * Double(keys) / Double(rows)
-      try add("rowAttention", "1 row, \(keys) keys", bytes: bytes) {
+      try add("rowAttention", "1 row, \(keys) keys, 8 calls", bytes: bytes, calls: 8) {
         try device.rowAttention(
           q: q, positions: [keys - 1], layer: layer, shape: shape, into: q, logSumExp: nil)
       }

@@ -90,10 +90,15 @@ package struct KernelSpeed {
   }
 
   /// A kernel that moves bytes.
+  ///
+  /// - Parameter calls: So many follow each other, and the time is of one of them: behind a copy, the first one
+  ///   of a kernel that only reads also waits for what the copy left in the cache to be written back.
   mutating func add(
-    _ kernel: String, _ work: String, bytes: Double, _ body: () throws -> Void
+    _ kernel: String, _ work: String, bytes: Double, calls: Int = 1, _ body: () throws -> Void
   ) throws {
-    let seconds = try withoutActuallyEscaping(body) { try medians([$0])[0] }
+    let seconds = try withoutActuallyEscaping(body) { body in
+      try medians([{ for _ in 0..<calls { try body() } }])[0] / Double(calls)
+    }
     let rate = bytes / seconds
     if kernel == "copy" { copyRate = rate }
     table.append(
