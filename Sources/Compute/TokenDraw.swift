@@ -18,13 +18,16 @@ public struct TokenDraw: Sendable, Equatable {
   package static let unit: UInt64 = 1 << 40
 
   /// - Parameters:
-  ///   - temperature: Divides the logits; above 0.
+  ///   - temperature: Divides the logits; what is not above 0 counts as the least number that is, which
+  ///     leaves the likeliest.
   ///   - topK: Keeps the so many likeliest; 0 keeps all.
   ///   - topP: Of these, keeps the fewest of the likeliest that have this share of their weight; 1 keeps
   ///     all.
   ///   - minP: Of these, drops those below this share of the likeliest one's weight, 0 ... 1.
   public init(temperature: Float, topK: Int = 0, topP: Float = 1, minP: Float = 0) {
-    steepness = 1.442695040888963_4 / Double(temperature)
+    steepness = min(
+      .greatestFiniteMagnitude,
+      1.442695040888963_4 / Double(temperature > 0 ? temperature : .leastNonzeroMagnitude))
     self.topK = max(0, topK)
     self.topP = topP < 1 ? UInt64(max(1, Double(topP) * 0x1p64)) : 0
     leastWeight = UInt64((Double(max(0, min(1, minP))) * Double(Self.unit)).rounded(.up))

@@ -66,6 +66,8 @@ extension CUDABackend {
     try kernel("attention_hopper_d\(headDim)", in: HopperLaunch.file).launch(
       grid: (device.multiprocessors, 1, 1), block: HopperLaunch.threads,
       shared: HopperLaunch.sharedBytes(headDim: headDim), arguments)
+    // Memory goes back to the pool behind the launches that use it, not before.
+    withExtendedLifetime(gathered) {}
   }
 
   /// A bfloat16 tensor of rank 3 for bulk copies: sizes with the innermost first, strides in bytes of

@@ -22,7 +22,7 @@ public final class CUDABackend: Backend {
   public enum Kernels: String, Sendable {
     /// Those that run on every GPU from sm_80 on.
     case portable
-    /// Hopper's own for heads of 128, where the GPU has it; the portable ones otherwise.
+    /// Hopper's own for heads of 64 and 128, where the GPU has it; the portable ones otherwise.
     case hopper
   }
 

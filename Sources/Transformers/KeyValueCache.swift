@@ -4,7 +4,7 @@ public import SparseAttention
 /// The keys and values of one sequence, in all layers.
 ///
 /// A cache belongs to one sequence and is used by one thread at a time; sequences that run side by
-/// side have a cache each. Made by ``Transformer/makeCache(capacity:type:sequenceLength:)``.
+/// side have a cache each. Made by `Transformer.makeCache`.
 public final class KeyValueCache {
   /// Positions for which there is room.
   public let capacity: Int

@@ -110,8 +110,8 @@ public struct MemoryPlan: Sendable, Equatable {
     // Inputs of the four kinds of projections, with a factor a row.
     let inputs =
       sizes.hasNarrowInputs ? block * (sizes.hiddenSize + width + sizes.intermediateSize + 16) : 0
-    // Two tables of sums, and the partial results, of every head.
-    let estimation = shape.queryHeads * tokens * 9
+    // Two tables of sums and the partial results of every head, at most an offset a key, and its bands.
+    let estimation = shape.queryHeads * tokens * 14
     let blocks =
       sizes.blockSparseHeads > 0
       ? BlockIndexSizes(

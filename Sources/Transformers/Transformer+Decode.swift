@@ -12,7 +12,9 @@ extension Transformer {
   /// The same, and of the logits only the id that `sampler` chooses: on a device with memory of its own
   /// four bytes come back instead of a vocabulary.
   ///
-  /// - seen: Distinct ids seen so far, prompt and answer; only the repetition penalty looks at them.
+  /// - Parameters:
+  ///   - sampler: Its random numbers advance by one.
+  ///   - seen: Distinct ids seen so far, prompt and answer; only the repetition penalty looks at them.
   /// - Throws: ``TransformerError/invalidLogits(problem:)`` besides.
   public func decode(
     _ id: Int32, cache: KeyValueCache, sampler: inout Sampler,

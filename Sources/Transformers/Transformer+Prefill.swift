@@ -75,7 +75,8 @@ extension Transformer {
     visit: (_ first: Int, _ logits: Tensor) throws -> Void
   ) throws -> PrefillReport {
     guard !ids.isEmpty else { throw TransformerError.emptyPrompt }
-    let cache = try cache ?? makeCache(capacity: ids.count)
+    let cache =
+      try cache ?? makeCache(capacity: ids.count, chunk: options.chunk, planner: options.planner)
     try validate(ids, for: cache)
     var run = try PrefillRun(
       self, tokens: ids.count, cache: cache, options: options, wantsAllRows: true)

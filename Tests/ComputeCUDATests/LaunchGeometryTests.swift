@@ -68,6 +68,8 @@ import Testing
     #expect(MemoryLayout<mi_head_budget>.stride == 16)
     #expect(MemoryLayout<mi_fixed_bands>.stride == 32)
     #expect(MemoryLayout<mi_attention_parameters>.stride == 96)
+    #expect(MemoryLayout<mi_selection_parameters>.stride == 80)
+    #expect(MemoryLayout<mi_plan_parameters>.stride == 128)
     #expect(MemoryLayout<mi_fp8_parameters>.stride == 48)
     #expect(MemoryLayout<mi_row_attention_parameters>.stride == 128)
     #expect(MemoryLayout<mi_tensor_map>.size == 128)

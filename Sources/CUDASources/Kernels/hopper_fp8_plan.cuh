@@ -21,8 +21,9 @@ namespace mi {
 struct Fp8Tile {
   // Queries go on to registers at the begin of a work item, which frees their place for the next ones.
   static constexpr int stages = 4, queryBuffers = 1, queueDepth = 8;
-  // Stages of the other half alone that a half passes over while it keeps its last one: all but that and the next one's place.
-  static constexpr int mostPassed = stages - 2;
+  // Stages of the other half alone that a half passes over while it keeps its last one. It asks for the stage after the one it
+  // computes before it gives the last one back: kept, passed over, computed and next have to find room together.
+  static constexpr int mostPassed = stages - 3;
   static constexpr int producerRegisters = 72, consumerRegisters = 216;
   // log2: the running maximum moves only when a score exceeds it by more than this.
   static constexpr float slack = 1.0f;

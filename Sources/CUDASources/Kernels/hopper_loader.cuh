@@ -98,8 +98,8 @@ template <int headDim> struct QueryLoader {
       if (ask.head[0] < 0) return;
       barrierWait(shared + Layout::emptyQueries + 8 * buffer, bufferPhase ^ 1);
       __syncwarp();  // the barriers move on as soon as lane 0 goes on
+      if (lane == 0) barrierArrive(shared + Layout::emptyAsks + 8 * place);
       if (lane == 0) {
-        barrierArrive(shared + Layout::emptyAsks + 8 * place);
         const unsigned full = shared + Layout::fullQueries + 8 * buffer;
         const unsigned to = shared + buffer * Layout::queryBytes;
         barrierExpect(full, Layout::queryBytes);

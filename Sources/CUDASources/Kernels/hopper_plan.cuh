@@ -75,9 +75,9 @@ __device__ __forceinline__ WorkItem workItem(const AttentionParameters& a, const
 /// The kernel's shape; the header of attention_hopper.cu states what follows from it for launches.
 struct HopperTile {
   static constexpr int stages = 3, queryBuffers = 1, queueDepth = 8, asks = 2;
-  // Stages of the other half alone that a half passes over while it keeps its last values. Keys of the next stage come before
-  // values of this one, so that one more would still be safe.
-  static constexpr int mostPassed = 2;
+  // Stages of the other half alone that a half passes over while it keeps its last values: as many as there can be, since keys of
+  // a stage are brought before values of the one before it, and wait for these one stage later.
+  static constexpr int mostPassed = stages - 1;
   static constexpr int producerRegisters = 56, consumerRegisters = 224;
   static constexpr float limit = 0x1p64f;  // weights are relative to an early maximum until a sum of them reaches this
 };

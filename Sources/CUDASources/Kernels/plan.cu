@@ -63,7 +63,8 @@ struct PlanParameters {
 };
 
 /// Time of a half tile row against 64 keys, and of loading these, in one unit: at 650 TFLOP/s and 7.1 TB/s of
-/// L2, which an H100 reached, 0.43 and 0.61 us of a multiprocessor.
+/// L2, which an H100 reached with heads of 128, 0.43 and 0.61 us of a multiprocessor. Elsewhere they only weigh
+/// fewer tiles against shared loads.
 constexpr int bandTime = 43, loadTime = 61;
 
 struct SharedPlan {

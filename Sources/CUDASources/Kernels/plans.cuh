@@ -36,7 +36,7 @@ struct HeadPlan {
   /// Kind 2: [pairs + 1] starts in steps; pair index = T - firstPosition / 128.
   const int* stepOffsets;
   /// Kind 1: entry j: the start of the band among offsets 64 j ..< 64 j + 64, less 64 j, or noStart. Starts are at
-  /// least 64 apart; the first is 0, the tile on the diagonal. Readable to two entries behind the last key's.
+  /// least 64 apart; the first is 0, the tile on the diagonal. Readable to (keys - 1) / 64 + 3.
   const unsigned char* starts;
   /// Single key columns, ascending, distinct.
   const int* columns;

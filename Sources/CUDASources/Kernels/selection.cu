@@ -73,7 +73,7 @@ struct SelectionParameters {
 }  // namespace
 
 // Grid: (heads, 2): y = 0 columns, y = 1 offsets. Block: 1024. No dynamic shared memory.
-// Parameters: SelectionParameters, by value. Heads that are not wanted are left alone. keys <= 4M.
+// Parameters: SelectionParameters, by value. Heads that are not wanted are left alone.
 extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
     const SelectionParameters p) {
   __shared__ DigitCounts<Selection::copies> digits;

@@ -164,7 +164,7 @@ typedef struct {
   int32_t exact;
 } mi_block_parameters;
 
-// AttentionParameters of Kernels/attention.cu.
+// AttentionParameters of Kernels/plans.cuh.
 typedef struct {
   uint64_t q;
   uint64_t o;

@@ -67,9 +67,9 @@ public struct IndexRequest: Sendable {
   public var runCost: Double
   /// Whether heads stay sparse even where that costs more than dense.
   public var exact: Bool
-  /// Whether the tiles that hold offsets may begin at any key, where the device computes them faster so,
-  /// and not only at multiples of the tile; see ``BandCover``.
-  public var freeBands = true
+  /// Whether the tiles that hold offsets may begin at any key, where the device computes them faster so, and
+  /// not only at multiples of the tile (`BandCover`). Attention with fp8 operands always has them there.
+  package var freeBands = true
 
   public init(
     heads: [Head], firstPosition: Int, rows: Int, lastRows: Tensor, pooledQueries: Tensor? = nil,

@@ -69,6 +69,7 @@ extension CUDABackend {
       try kernel(name, in: "estimation.cu").launch(
         grid: (splits, groups, 1), block: 32 * warps, shared: shared, arguments)
     }
+    withExtendedLifetime(partial) {}
     return result
   }
 

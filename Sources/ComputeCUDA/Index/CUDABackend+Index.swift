@@ -52,10 +52,11 @@ extension CUDABackend: IndexBuilding {
         slidingWindow: request.shape.slidingWindow)
       pairs = try backend.uploaded(
         (0..<heads).flatMap { _ in [Int64(causal), 0] }, purpose: purpose)
-      // Starts of bands lie at least a tile apart: two covers, one byte a tile, and two steps a band.
+      // Starts of bands lie at least a tile apart: two covers, two steps a band, and a byte for each tile and
+      // two behind.
       let mostBands = (request.keys - 1) / CUDABackend.tile + 2
       bands = try backend.makeTensor(.int32, [heads, 2 * mostBands], purpose: purpose)
-      starts = try backend.makeTensor(.int32, [heads, mostBands / 4 + 1], purpose: purpose)
+      starts = try backend.makeTensor(.int32, [heads, (mostBands + 5) / 4], purpose: purpose)
       steps = try backend.makeTensor(.int32, [heads, 2 * mostBands], purpose: purpose)
       lists = [bands, starts, steps]
     }
@@ -132,6 +133,8 @@ extension CUDABackend: IndexBuilding {
       plan.maximum_columns = Int32(most)
       plan.maximum_offsets = Int32(mostOffsets)
       try launch("plan_bands", plan)
+      // Memory goes back to the pool behind the launches that use it, not before.
+      withExtendedLifetime((sums, wanted, offsets, counts)) {}
       lists += [columns]
     }
 

@@ -54,7 +54,8 @@ extension LanguageModel {
     }
     let planner = try planner(for: options.attention)
     let cache = try transformer.makeCache(
-      capacity: ids.count, keyValues: options.keyValues, planner: planner)
+      capacity: ids.count, keyValues: options.keyValues, chunk: options.chunk,
+      planner: planner)
     cache.calibratedSelections = options.attention.calibratedSelections
     var logProbabilities: [Float] = []
     var mostLikely: [Int32] = []

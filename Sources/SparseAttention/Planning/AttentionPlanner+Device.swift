@@ -33,16 +33,15 @@ extension AttentionPlanner {
     }
     guard wishes.contains(where: { $0.request != .dense }) else { return nil }
     let rule = VerticalSlashRule.estimated
-    let index = try watch.time {
-      try backend.makeIndex(
-        IndexRequest(
-          heads: wishes.map(\.request), firstPosition: inputs.firstPosition, rows: inputs.rows,
-          lastRows: inputs.lastRows, pooledQueries: inputs.residentPooledQueries,
-          layer: inputs.keyValueLayer, shape: inputs.shape,
-          forcedColumns: rule.forcedColumns, forcedOffsets: rule.forcedOffsets,
-          columnCost: costModel.columnPair, tileCost: costModel.tilePair, runCost: costModel.run,
-          exact: exact))
-    }
+    var request = IndexRequest(
+      heads: wishes.map(\.request), firstPosition: inputs.firstPosition, rows: inputs.rows,
+      lastRows: inputs.lastRows, pooledQueries: inputs.residentPooledQueries,
+      layer: inputs.keyValueLayer, shape: inputs.shape,
+      forcedColumns: rule.forcedColumns, forcedOffsets: rule.forcedOffsets,
+      columnCost: costModel.columnPair, tileCost: costModel.tilePair, runCost: costModel.run,
+      exact: exact)
+    request.freeBands = freeBands
+    let index = try watch.time { try backend.makeIndex(request) }
     return (index, try report(on: index, wishes: wishes, seconds: watch.seconds, inputs))
   }
 

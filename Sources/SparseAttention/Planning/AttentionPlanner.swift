@@ -11,6 +11,9 @@ public struct AttentionPlanner: Sendable {
   /// The paper's rules as they are: no crossover, no fallback to dense for cost.
   public let exact: Bool
   public let costModel: SparseCostModel
+  /// Whether a device may let the tiles that hold offsets begin at any key (`IndexRequest.freeBands`).
+  /// Without it all devices of one tile compute the same pairs.
+  package var freeBands = true
 
   /// Rows of a block of pooled queries.
   public static let poolingBlock = BlockSparse.blockSize
@@ -24,6 +27,17 @@ public struct AttentionPlanner: Sendable {
     self.configuration = configuration
     self.exact = exact
     self.costModel = costModel
+  }
+
+  /// The same planner for a model of this shape.
+  ///
+  /// - Throws: `PatternError` where the patterns do not fit it.
+  public func validated(layers: Int, heads: Int) throws -> AttentionPlanner {
+    var planner = AttentionPlanner(
+      configuration: try configuration.validated(layers: layers, heads: heads), exact: exact,
+      costModel: costModel)
+    planner.freeBands = freeBands
+    return planner
   }
 
   /// The pattern of a head.

@@ -46,12 +46,8 @@ struct PrefillRun {
     recallWatch = model.backend.makeStopwatch()
     linearWatch = options.measuresLinearLayers ? model.backend.makeStopwatch() : nil
     let configuration = model.decoder
-    planner = try options.planner.map { planner in
-      AttentionPlanner(
-        configuration: try planner.configuration.validated(
-          layers: configuration.layers, heads: configuration.attention[0].queryHeads),
-        exact: planner.exact, costModel: planner.costModel)
-    }
+    planner = try options.planner?.validated(
+      layers: configuration.layers, heads: configuration.attention[0].queryHeads)
     positions = cache.count..<cache.count + tokens
     let wholePlan = try ChunkPlan(
       positions: positions, chunk: options.chunk,

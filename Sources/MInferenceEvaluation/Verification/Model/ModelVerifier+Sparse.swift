@@ -37,7 +37,9 @@ extension ModelVerifier {
   }
 
   private func check(_ name: String, _ configuration: PatternConfiguration) {
-    let planner = AttentionPlanner(configuration: configuration, exact: ids.count < 4096)
+    var planner = AttentionPlanner(configuration: configuration, exact: ids.count < 4096)
+    // The same pairs on either side.
+    planner.freeBands = false
     var density = 1.0
     func logits(_ model: Transformer) throws -> [Float] {
       var all: [Float] = []
