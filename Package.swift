@@ -40,6 +40,7 @@ let package = Package(
     module("StoredNumbers"),
     module("Checkpoints", imports: ["CSystem", "StoredNumbers"]),
     module("Tokenizers"),
+    module("ChatTemplates"),
     module("Compute"),
     module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem"]),
     module("ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem"]),
@@ -51,8 +52,8 @@ let package = Package(
     module(
       "MInference",
       imports: [
-        "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA", "SparseAttention",
-        "Transformers",
+        "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
+        "SparseAttention", "Transformers",
       ]),
     module(
       "MInferenceEvaluation",
@@ -68,6 +69,7 @@ let package = Package(
     tests(of: "StoredNumbers", goldens: true),
     tests(of: "Checkpoints", imports: ["CSystem", "StoredNumbers"]),
     tests(of: "Tokenizers", goldens: true),
+    tests(of: "ChatTemplates", goldens: true),
     tests(of: "Compute"),
     tests(of: "ComputeCPU", imports: ["Compute"]),
     tests(of: "ComputeCUDA", imports: ["Compute", "CUDASources"]),

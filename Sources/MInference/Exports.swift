@@ -1,4 +1,5 @@
 // What a user of `import MInference` sees of the modules beneath: the types in its own signatures.
+@_exported public import ChatTemplates
 @_exported public import Checkpoints
 @_exported public import Compute
 @_exported public import SparseAttention

@@ -1,3 +1,4 @@
+import ChatTemplates
 import Tokenizers
 
 /// A checkpoint's chat template, and what it makes of a conversation.
@@ -47,5 +48,23 @@ struct ChatFormat {
       messages: messages, addGenerationPrompt: true,
       beginningOfTextToken: configuration.beginningOfTextToken,
       endOfTextToken: configuration.endOfTextToken)
+  }
+}
+
+extension ChatSegment {
+  /// The segment as `Tokenizer.encode` takes it: control tokens count in the template's own text
+  /// alone.
+  var textSegment: TextSegment {
+    TextSegment(text, specialTokens: isContent ? .asText : .recognise)
+  }
+}
+
+extension ChatTemplate {
+  /// Reads a file with a template.
+  ///
+  /// - Throws: `TokenizerError` for a file that cannot be read, `ChatTemplateError` naming the line.
+  init(contentsOfFile path: String) throws {
+    let bytes = try FileContents.utf8(of: path)
+    try self.init(source: String(decoding: bytes, as: UTF8.self), name: path)
   }
 }

@@ -1,4 +1,4 @@
-public import Tokenizers
+public import ChatTemplates
 
 /// What a model is asked.
 public enum Prompt: Sendable, Equatable {

@@ -1,3 +1,4 @@
+import ChatTemplates
 public import Checkpoints
 public import Compute
 public import SparseAttention

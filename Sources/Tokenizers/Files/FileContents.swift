@@ -7,7 +7,7 @@
 #endif
 
 /// Whole small files as bytes.
-enum FileContents {
+package enum FileContents {
   /// The largest file that is read; the largest tokenizer.json known has some 35 MB.
   private static let largestSize = 1 << 30
 
@@ -24,7 +24,7 @@ enum FileContents {
   /// The bytes of the file at `path`, valid UTF-8.
   ///
   /// - Throws: `.unreadable` with the system's reason, `.malformed` naming the first bad byte.
-  static func utf8(of path: String) throws(TokenizerError) -> [UInt8] {
+  package static func utf8(of path: String) throws(TokenizerError) -> [UInt8] {
     let bytes = try bytes(of: path)
     if let offset = bytes.withUnsafeBufferPointer(UTF8Bytes.firstInvalidOffset) {
       throw TokenizerError(.malformed, path, "not UTF-8 at byte \(offset)")

@@ -28,11 +28,6 @@ public struct ChatSegment: Sendable, Equatable {
   public var text: String
   /// Whether it is from the content of a message, in which control tokens are only text.
   public var isContent: Bool
-
-  /// The segment as `Tokenizer.encode` takes it: control tokens count in the template's own text alone.
-  public var textSegment: TextSegment {
-    TextSegment(text, specialTokens: isContent ? .asText : .recognise)
-  }
 }
 
 /// A chat template: the part of Jinja that chat models use, as Hugging Face renders it.
@@ -57,14 +52,6 @@ public struct ChatTemplate: Sendable {
     } catch {
       throw error.named(name)
     }
-  }
-
-  /// Reads a file with a template.
-  ///
-  /// - Throws: `TokenizerError` for a file that cannot be read, `ChatTemplateError` naming the line.
-  public init(contentsOfFile path: String) throws {
-    let bytes = try FileContents.utf8(of: path)
-    try self.init(source: String(decoding: bytes, as: UTF8.self), name: path)
   }
 
   /// Renders a conversation.

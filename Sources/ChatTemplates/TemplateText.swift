@@ -82,33 +82,36 @@ struct TemplateText: Equatable {
       // Python also counts the four information separators as white space.
       return scalar.properties.isWhitespace || (0x1C...0x1F).contains(scalar.value)
     }
-    let text = bytes
-    return text.withUnsafeBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { return self }
-      var (first, last) = (0, buffer.count)
-      while start, first < last {
-        let (value, length) = UTF8Bytes.scalar(base, at: first)
-        guard let scalar = Unicode.Scalar(value), isStripped(scalar) else { break }
-        first += length
-      }
-      while end, last > first {
-        let previous = UTF8Bytes.start(ofScalarBefore: last, base)
-        guard let scalar = Unicode.Scalar(UTF8Bytes.scalar(base, at: previous).value),
-          isStripped(scalar)
-        else { break }
-        last = previous
-      }
-      return part(first..<last)
+    let scalarsOfText = string.unicodeScalars
+    var (first, last) = (0, byteCount)
+    if start {
+      for scalar in scalarsOfText.prefix(while: isStripped) { first += Unicode.UTF8.width(scalar) }
     }
+    if end {
+      for scalar in scalarsOfText.reversed().prefix(while: isStripped) where last > first {
+        last -= Unicode.UTF8.width(scalar)
+      }
+    }
+    return part(first..<last)
   }
 
   /// The byte offsets at which `pattern` occurs, left to right, not overlapping.
   func occurrences(of pattern: [UInt8]) -> [Int] {
     let text = bytes
     guard !pattern.isEmpty else { return [] }
-    return text.withUnsafeBufferPointer { text in
-      MatchFinder.literal(pattern, in: text, 0..<text.count).map(\.lowerBound)
+    var offsets: [Int] = []
+    var position = 0
+    while position + pattern.count <= text.count {
+      if text[position] == pattern[0],
+        text[position..<position + pattern.count].elementsEqual(pattern)
+      {
+        offsets.append(position)
+        position += pattern.count
+      } else {
+        position += 1
+      }
     }
+    return offsets
   }
 
   /// With every occurrence of `pattern` replaced.

@@ -25,7 +25,20 @@ public struct ChatTemplateError: Error, Equatable, Sendable, CustomStringConvert
   init(_ kind: Kind, line: Int, _ problem: String) {
     self.kind = kind
     self.line = line
-    self.problem = TokenizerError.singleLine(problem)
+    self.problem = Self.singleLine(problem)
+  }
+
+  /// Control characters, which a template may hold, in a visible form.
+  private static func singleLine(_ text: String) -> String {
+    var line = ""
+    for scalar in text.unicodeScalars {
+      switch scalar.properties.generalCategory {
+      case .control, .lineSeparator, .paragraphSeparator, .format:
+        line += scalar.escaped(asASCII: true)
+      default: line.unicodeScalars.append(scalar)
+      }
+    }
+    return line
   }
 
   public var description: String { "\(template): line \(line): \(problem)" }
