@@ -42,6 +42,8 @@ let package = Package(
     module("Tokenizers"),
     module("ChatTemplates"),
     module("Compute"),
+    // Backends that stand in for others: verification and tests build on them.
+    module("BackendTesting", imports: ["Compute"]),
     module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem"]),
     module("ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem"]),
     module("SparseAttention", imports: ["Compute"]),
@@ -57,7 +59,9 @@ let package = Package(
       ]),
     module(
       "MInferenceEvaluation",
-      imports: ["MInference", "Checkpoints", "Compute", "SparseAttention", "Transformers"]),
+      imports: [
+        "BackendTesting", "MInference", "Checkpoints", "Compute", "SparseAttention", "Transformers",
+      ]),
     // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
       name: "MInferenceCommand",
@@ -75,7 +79,8 @@ let package = Package(
     tests(of: "ComputeCUDA", imports: ["Compute", "CUDASources"]),
     tests(of: "SparseAttention", imports: ["Compute"]),
     tests(
-      of: "Transformers", imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
+      of: "Transformers",
+      imports: ["BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
       goldens: true),
     tests(
       of: "PatternSearch",
@@ -83,6 +88,7 @@ let package = Package(
     tests(of: "MInference"),
     tests(
       of: "MInferenceEvaluation",
-      imports: ["MInference", "Checkpoints", "Compute", "SparseAttention"], goldens: true),
+      imports: ["BackendTesting", "MInference", "Checkpoints", "Compute", "SparseAttention"],
+      goldens: true),
   ]
 )

@@ -115,34 +115,3 @@ public struct TokenDraw: Sendable, Equatable {
 
   private static func id(_ rank: UInt64) -> Int { Int(~UInt32(truncatingIfNeeded: rank)) }
 }
-
-/// Sampling on the host, for backends without kernels for it.
-extension Backend {
-  public func draw(_ draw: TokenDraw, from logits: Tensor, random: [UInt64]) throws -> [Int32?] {
-    let width = logits.rowCount
-    guard logits.rows == random.count else {
-      throw ComputeError.shapeMismatch(
-        operation: "draw", detail: "logits \(logits.shape), \(random.count) random numbers")
-    }
-    let values = try read(logits)
-    return random.enumerated().map { row, bits in
-      draw.choose(from: values[row * width..<(row + 1) * width], random: bits)
-    }
-  }
-
-  public func penalize(_ ids: [Int32], in logits: Tensor, by penalty: Float) throws {
-    let width = logits.rowCount
-    guard ids.allSatisfy({ (0..<width).contains(Int($0)) }) else {
-      throw ComputeError.shapeMismatch(
-        operation: "penalize", detail: "logits \(logits.shape), ids beyond them")
-    }
-    var values = try read(logits)
-    for start in stride(from: 0, to: values.count, by: max(1, width)) {
-      for id in ids {
-        let logit = values[start + Int(id)]
-        values[start + Int(id)] = logit > 0 ? logit / penalty : logit * penalty
-      }
-    }
-    try write(values, to: logits)
-  }
-}

@@ -1,5 +1,6 @@
 internal import CKernels
 public import Compute
+internal import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -16,7 +17,7 @@ extension CPUBackend {
 
   public func lastRowSums(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
-  ) throws -> [LastRowSums] {
+  ) throws -> DeviceRowSums {
     let keys = firstPosition + q.rows
     guard q.shape == [q.rows, shape.queryHeads, shape.headDim], q.rows > 0,
       q.rows <= Int(MI_LAST_ROWS), firstPosition >= 0, keys <= layer.count,
@@ -72,74 +73,71 @@ extension CPUBackend {
   /// Second pass: the sums of each piece, added into those of its heads.
   private func sums(
     _ pass: EstimationPass, _ arguments: mi_last_rows, _ scratchBytes: Int, logSumExp: [[Float]]
-  ) throws -> [LastRowSums] {
+  ) throws -> DeviceRowSums {
     let keys = pass.keys
     let margin = Int(MI_LAST_ROWS)
     let rows = Int(arguments.rows)
     let firstPosition = Int(arguments.first_position)
-    let vertical = pass.heads.map { _ in
-      UnsafeMutablePointer<Float>.allocate(capacity: keys)
-    }
-    let slash = pass.heads.map { _ in UnsafeMutablePointer<Float>.allocate(capacity: keys) }
-    defer {
-      for pointer in vertical + slash { pointer.deallocate() }
-    }
-    for pointer in vertical + slash { pointer.initialize(repeating: 0, count: keys) }
-    var lock = pthread_mutex_t()
-    pthread_mutex_init(&lock, nil)
-    defer { pthread_mutex_destroy(&lock) }
-    try withUnsafeMutablePointer(to: &lock) { lock in
-      try parallel(pass.pieces.count, scratchBytes: scratchBytes) { index, memory in
-        let piece = pass.pieces[index]
-        let width = piece.keys.count + 2 * margin
-        let local = UnsafeMutablePointer<Float>.allocate(capacity: piece.heads.count * width)
-        defer { local.deallocate() }
-        local.initialize(repeating: 0, count: piece.heads.count * width)
-        var columns: [UnsafeMutablePointer<Float>?] = piece.slots.map {
-          vertical[$0] + piece.keys.lowerBound
-        }
-        var offsets: [UnsafeMutablePointer<Float>?] = piece.slots.indices.map { local + $0 * width }
-        withUnsafePointer(to: arguments) {
-          kernels.last_row_sums(
-            $0, Int32(piece.keyValueHead), piece.heads, Int32(piece.heads.count),
-            Int64(piece.keys.lowerBound), Int64(piece.keys.upperBound),
-            piece.slots.flatMap { logSumExp[$0] }, &columns, &offsets, memory)
-        }
-        // Entry e of the local sums stands for offset firstPosition - (keys.end - 1) + e - margin;
-        // at most two pieces meet in an offset, so the order of adding does not show.
-        let firstOffset = firstPosition - (piece.keys.upperBound - 1) - margin
-        let low = max(0, firstOffset)
-        let high = min(keys, firstOffset + width, firstPosition + rows)
-        pthread_mutex_lock(lock)
+    let result = DeviceRowSums(
+      vertical: try zeros(pass.heads.count, keys), slash: try zeros(pass.heads.count, keys),
+      keys: keys, rows: Array(pass.heads.indices))
+    let vertical = try result.vertical.floats("lastRowSums")
+    let slash = try result.slash.floats("lastRowSums")
+    // Pieces add to the offset sums of their heads one after the other.
+    let turn = Mutex(())
+    try parallel(pass.pieces.count, scratchBytes: scratchBytes) { index, memory in
+      let piece = pass.pieces[index]
+      let width = piece.keys.count + 2 * margin
+      let local = UnsafeMutablePointer<Float>.allocate(capacity: piece.heads.count * width)
+      defer { local.deallocate() }
+      local.initialize(repeating: 0, count: piece.heads.count * width)
+      var columns: [UnsafeMutablePointer<Float>?] = piece.slots.map {
+        vertical + $0 * keys + piece.keys.lowerBound
+      }
+      var offsets: [UnsafeMutablePointer<Float>?] = piece.slots.indices.map { local + $0 * width }
+      withUnsafePointer(to: arguments) {
+        kernels.last_row_sums(
+          $0, Int32(piece.keyValueHead), piece.heads, Int32(piece.heads.count),
+          Int64(piece.keys.lowerBound), Int64(piece.keys.upperBound),
+          piece.slots.flatMap { logSumExp[$0] }, &columns, &offsets, memory)
+      }
+      // Entry e of the local sums stands for offset firstPosition - (keys.end - 1) + e - margin;
+      // at most two pieces meet in an offset, so the order of adding does not show.
+      let firstOffset = firstPosition - (piece.keys.upperBound - 1) - margin
+      let low = max(0, firstOffset)
+      let high = min(keys, firstOffset + width, firstPosition + rows)
+      turn.withLock { _ in
         for (i, slot) in piece.slots.enumerated() where low < high {
           let source = local + i * width - firstOffset
-          for offset in low..<high { slash[slot][offset] += source[offset] }
+          let target = slash + slot * keys
+          for offset in low..<high { target[offset] += source[offset] }
         }
-        pthread_mutex_unlock(lock)
       }
     }
-    return pass.heads.indices.map { slot in
-      LastRowSums(
-        vertical: Array(UnsafeBufferPointer(start: vertical[slot], count: keys)),
-        slash: Array(UnsafeBufferPointer(start: slash[slot], count: keys)))
-    }
+    return result
   }
 
-  public func meanPooled(_ x: Tensor, blockSize: Int) throws -> [[Float]] {
+  private func zeros(_ heads: Int, _ keys: Int) throws -> Tensor {
+    let tensor = try makeTensor(.float32, [heads, keys], purpose: "estimation over \(keys) keys")
+    try tensor.floats("lastRowSums").initialize(repeating: 0, count: tensor.count)
+    return tensor
+  }
+
+  public func meanPooled(_ x: Tensor, blockSize: Int) throws -> Tensor {
     guard x.shape.count == 3, blockSize > 0 else {
       throw ComputeError.shapeMismatch(
         operation: "meanPooled", detail: "x \(x.shape), blocks of \(blockSize)")
     }
     let (rows, heads, dim) = (x.shape[0], x.shape[1], x.shape[2])
     let values = try x.floats("meanPooled")
-    return pooled(heads: heads, rows: rows, dim: dim, blockSize: blockSize) { head, row in
+    return try pooled(heads: heads, rows: rows, dim: dim, blockSize: blockSize) { head, row in
       values + (row * heads + head) * dim
     }
   }
 
   public func meanPooledKeys(
     _ layer: KeyValueLayer, count: Int, blockSize: Int
-  ) throws -> [[Float]] {
+  ) throws -> Tensor {
     guard count <= layer.count, blockSize > 0, let type = layer.keys.type.storage else {
       throw ComputeError.shapeMismatch(
         operation: "meanPooledKeys", detail: "\(count) of \(layer.count) keys")
@@ -150,13 +148,13 @@ extension CPUBackend {
     let base = try layer.keys.hostAddress
     if type == MI_FLOAT32 {
       let values = base.assumingMemoryBound(to: Float.self)
-      return pooled(heads: heads, rows: count, dim: dim, blockSize: blockSize) { head, row in
+      return try pooled(heads: heads, rows: count, dim: dim, blockSize: blockSize) { head, row in
         values + (head * capacity + row) * dim
       }
     }
     let row = UnsafeMutablePointer<Float>.allocate(capacity: dim)
     defer { row.deallocate() }
-    return pooled(heads: heads, rows: count, dim: dim, blockSize: blockSize) { head, position in
+    return try pooled(heads: heads, rows: count, dim: dim, blockSize: blockSize) { head, position in
       let element = (head * capacity + position) * dim
       kernels.to_float32(base + element * layer.keys.type.byteCount, type, row, Int64(dim))
       return row
@@ -166,20 +164,34 @@ extension CPUBackend {
   private func pooled(
     heads: Int, rows: Int, dim: Int, blockSize: Int,
     row: (_ head: Int, _ row: Int) -> UnsafeMutablePointer<Float>
-  ) -> [[Float]] {
+  ) throws -> Tensor {
     let blocks = (rows + blockSize - 1) / blockSize
-    return (0..<heads).map { head in
-      var result = [Float](repeating: 0, count: blocks * dim)
+    let means = try makeTensor(
+      .float32, [heads, blocks, dim], purpose: "means of \(blocks) blocks")
+    let result = try means.floats("meanPooled")
+    result.initialize(repeating: 0, count: means.count)
+    for head in 0..<heads {
       for block in 0..<blocks {
         let range = block * blockSize..<min((block + 1) * blockSize, rows)
+        let mean = result + (head * blocks + block) * dim
         for position in range {
           let values = row(head, position)
-          for x in 0..<dim { result[block * dim + x] += values[x] }
+          for x in 0..<dim { mean[x] += values[x] }
         }
-        for x in 0..<dim { result[block * dim + x] /= Float(range.count) }
+        for x in 0..<dim { mean[x] /= Float(range.count) }
       }
-      return result
     }
+    return means
+  }
+
+  public func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
+    throw ComputeError.buildsNoIndices(name)
+  }
+
+  public func poolQueries(
+    _ q: Tensor, firstPosition: Int, into means: Tensor, firstBlock: Int
+  ) throws {
+    throw ComputeError.buildsNoIndices(name)
   }
 }
 

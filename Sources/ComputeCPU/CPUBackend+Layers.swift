@@ -1,5 +1,6 @@
 internal import CKernels
 public import Compute
+internal import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -88,6 +89,16 @@ extension CPUBackend {
     }
   }
 
+  public func swiGLU(gate: Tensor, up: Tensor, into input: Tensor) throws {
+    throw ComputeError.noNarrowInputs(name)
+  }
+
+  public func makeLinearWeight(_ weight: Tensor) -> Tensor { weight }
+
+  public func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor {
+    try makeTensor(activationType, shape, purpose: purpose)
+  }
+
   public func add(_ x: Tensor, to y: Tensor) throws {
     guard x.shape == y.shape else {
       throw ComputeError.shapeMismatch(operation: "add", detail: "x \(x.shape), y \(y.shape)")
@@ -149,29 +160,23 @@ extension CPUBackend {
 
 /// Cosines and sines of the positions that were asked for last: the queries of a row block follow
 /// its keys.
-final class RotationTables: @unchecked Sendable {
-  struct Table {
+final class RotationTables: Sendable {
+  struct Table: Sendable {
     var rotary: RotaryEmbedding
     var firstPosition: Int
     var cosine: [Float]
     var sine: [Float]
   }
 
-  private var lock = pthread_mutex_t()
-  private var last: Table?
-
-  init() { pthread_mutex_init(&lock, nil) }
-  deinit { pthread_mutex_destroy(&lock) }
+  private let last = Mutex<Table?>(nil)
 
   /// [rows, pairs] each.
   func table(
     _ rotary: RotaryEmbedding, firstPosition: Int, rows: Int, pool: ThreadPool
   ) -> Table {
     let pairs = rotary.inverseFrequencies.count
-    pthread_mutex_lock(&lock)
-    let found = last
-    pthread_mutex_unlock(&lock)
-    if let found, found.firstPosition == firstPosition, found.cosine.count == rows * pairs,
+    if let found = last.withLock({ $0 }), found.firstPosition == firstPosition,
+      found.cosine.count == rows * pairs,
       found.rotary == rotary
     {
       return found
@@ -198,9 +203,7 @@ final class RotationTables: @unchecked Sendable {
       cosineCount = rows * pairs
     }
     let made = Table(rotary: rotary, firstPosition: firstPosition, cosine: cosine, sine: sine)
-    pthread_mutex_lock(&lock)
-    last = made
-    pthread_mutex_unlock(&lock)
+    last.withLock { $0 = made }
     return made
   }
 }

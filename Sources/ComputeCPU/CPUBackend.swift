@@ -21,6 +21,16 @@ public final class CPUBackend: Backend {
   let blas: OpenBLAS?
   let scratch: ScratchMemory
   let rotationTables = RotationTables()
+  let fallback = HostFallback()
+
+  public var hostOperations: [HostFallback.Operation] { fallback.operations }
+
+  public let capabilities = DeviceCapabilities(
+    activationType: .float32,
+    // Queries lie along the lanes and keys are read one by one, so narrow key tiles cost nothing;
+    // 16 keeps the index small and rounds a lone slash from 32 to at most 48 columns.
+    tile: TileShape(rows: Int(MI_TILE_ROWS), columns: 16), rowBlock: 2048, hasUnifiedMemory: true,
+    estimationRows: Int(MI_LAST_ROWS))
 
   /// - Parameters:
   ///   - threads: threads that kernels run on; nil for one on every processor that may be used.
@@ -61,11 +71,12 @@ public final class CPUBackend: Backend {
     self.notices = notices
   }
 
-  public func tileShape(headDim: Int) -> TileShape {
-    // Queries lie along the lanes and keys are read one by one, so narrow key tiles cost nothing;
-    // 16 keeps the index small and rounds a lone slash from 32 to at most 48 columns.
-    TileShape(rows: Int(MI_TILE_ROWS), columns: 16)
-  }
+  // Every operation is done when it returns, in the host's memory.
+  public func requireSupport(of shape: AttentionShape, widths: [Int]) {}
+  public func availableMemory() -> (device: Int, host: Int)? { nil }
+  public func finish() {}
+  public func limitWorkAhead() {}
+  public func makeStopwatch() -> any WorkStopwatch { HostStopwatch() }
 
   // MARK: Memory
 
@@ -115,6 +126,25 @@ public final class CPUBackend: Backend {
         kernels.to_float32(source, type, target, Int64(count))
       }
     }
+  }
+
+  public func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
+    try requireGather(x, rows: rows, into: y)
+    let width = x.rowCount * x.type.byteCount
+    let source = try x.hostAddress
+    let target = try y.hostAddress
+    pool.split(rows.count, minimum: 64) { range in
+      for row in range {
+        (target + row * width).copyMemory(
+          from: source + Int(rows[row]) * width, byteCount: width)
+      }
+    }
+  }
+
+  public func makeKeyValueStore(
+    layers: Int, extents: [Int], options: KeyValueOptions
+  ) throws -> any KeyValueStore {
+    try TensorKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
   }
 
   public func write(_ values: [Float], to tensor: Tensor) throws {

@@ -3,21 +3,20 @@ public import Compute
 
 /// Attention with operands of e4m3 by the Hopper kernel for them (`attention_fp8_hopper.cu`).
 extension CUDABackend {
-  public func attentionBytesPerKey(_ shape: AttentionShape) throws -> Int {
-    guard attentionPrecision == .fp8 else { return 0 }
-    guard shape.headDim == Float8Launch.headDim else {
+  /// Throws where fp8 operands are asked for and there is no kernel for heads of this size.
+  func requireFloat8Attention(headDim: Int) throws {
+    guard attentionPrecision == .native || headDim == Float8Launch.headDim else {
       throw ComputeError.unavailable(
-        what: "attention with fp8 operands for heads of \(shape.headDim)",
+        what: "attention with fp8 operands for heads of \(headDim)",
         remedy: "leave out --attention-precision fp8, which is for heads of 128")
     }
-    return 2 * shape.keyValueHeads * shape.headDim
   }
 
   /// Whether a call is left to it. Not where single columns meet a sliding window: the kernel masks
   /// columns by tile row, and the window ends inside of one.
   func usesFloat8Attention(shape: AttentionShape, mostColumns: Int) throws -> Bool {
     guard attentionPrecision == .fp8 else { return false }
-    _ = try attentionBytesPerKey(shape)
+    try requireFloat8Attention(headDim: shape.headDim)
     return shape.slidingWindow == nil || mostColumns == 0
   }
 

@@ -14,8 +14,7 @@ extension CUDABackend {
       buffer: try DeviceMemory(bytes, on: device, purpose: purpose), type: type, shape: shape)
   }
 
-  /// Weights go up straight from where they are mapped and are kept as bfloat16. A tensor that was
-  /// made over the same bytes is not made again.
+  /// Weights go up straight from where they are mapped and are kept as bfloat16.
   public func makeTensor(
     over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
     owner: any AnyObject & Sendable
@@ -150,6 +149,18 @@ enum ElementwiseLaunch {
 }
 
 extension CUDABackend {
+  /// Rows of bfloat16, by the kernel that embedding uses.
+  public func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
+    try requireGather(x, rows: rows, into: y)
+    try require(
+      x.type == .bfloat16 && x.rowCount % 8 == 0, "gatherRows",
+      "\(x.type.rawValue) rows of \(x.rowCount); a GPU gathers bfloat16, in multiples of 8")
+    guard !rows.isEmpty else { return }
+    try embed(
+      uploaded: makeIDs(rows), table: x.reshaped([x.rows, x.rowCount]),
+      into: y.reshaped([rows.count, x.rowCount]))
+  }
+
   public func makeKeyValueStore(
     layers: Int, extents: [Int], options: KeyValueOptions
   ) throws -> any KeyValueStore {

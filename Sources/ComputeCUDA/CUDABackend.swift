@@ -10,9 +10,8 @@ internal import Synchronization
 /// Kernels are compiled at first use for the GPU at hand and kept on disk.
 public final class CUDABackend: Backend {
   public let name = "cuda"
-  public let activationType = DataType.bfloat16
-  /// Bounds activations of a 7B model to about 2 GiB while a product still fills the GPU.
-  public let rowBlock: Int
+  public let capabilities: DeviceCapabilities
+  let fallback = HostFallback()
   let device: CUDADevice
   let library: KernelLibrary
   let linearLayers: LinearLayers
@@ -29,7 +28,6 @@ public final class CUDABackend: Backend {
   let kernels: Kernels
   /// What linear layers multiply.
   let linearPrecision: LinearPrecision
-  public let attentionPrecision: AttentionPrecision
 
   /// Rows and keys of the index's tile; a thread block computes two tile rows.
   static let tile = 64
@@ -99,6 +97,8 @@ public final class CUDABackend: Backend {
 
   /// Opens the first GPU, or the one that MINFERENCE_CUDA_DEVICE names.
   ///
+  /// - Parameter rowBlock: Bounds activations of a 7B model to about 2 GiB while a product still fills
+  ///   the GPU.
   /// - Throws: `ComputeError.unavailable` without driver, GPU, NVRTC or cuBLASLt, and for
   ///   `attentionPrecision` fp8 on a GPU other than Hopper.
   public init(
@@ -107,7 +107,13 @@ public final class CUDABackend: Backend {
   ) throws {
     self.kernels = kernels
     linearPrecision = linear
-    self.attentionPrecision = attentionPrecision
+    capabilities = DeviceCapabilities(
+      activationType: .bfloat16, headSizes: Self.headDims,
+      // A thread block loads keys for two tile rows of 64 and each half computes what is its own: the
+      // grain of 64 costs loads, and no products.
+      tile: TileShape(rows: Self.tile, columns: Self.tile), rowBlock: rowBlock,
+      hasUnifiedMemory: false, attentionPrecision: attentionPrecision,
+      attentionBytesPerKeyElement: attentionPrecision == .fp8 ? 2 : 0, buildsIndices: true)
     device = try CUDADevice()
     guard attentionPrecision == .native || Self.hasHopperKernel(device) else {
       throw ComputeError.unavailable(
@@ -116,7 +122,6 @@ public final class CUDABackend: Backend {
     }
     library = KernelLibrary(device: device)
     linearLayers = try LinearLayers(device: device)
-    self.rowBlock = rowBlock
     if linear == .fp8, !hasFloat8Linear {
       throw ComputeError.unavailable(
         what: "linear layers in fp8 on \(deviceName) with cuBLASLt \(linearLayers.version)",
@@ -138,7 +143,15 @@ public final class CUDABackend: Backend {
   /// Whether this GPU has a kernel that others do not run.
   public var hasOwnKernels: Bool { hasHopperKernel }
 
-  public var notices: [String] { state.withLock(\.notices) + library.notices }
+  public var notices: [String] {
+    let served = fallback.operations
+    let onHost =
+      served.isEmpty
+      ? [] : ["computed on the host: " + served.map(\.rawValue).joined(separator: ", ")]
+    return state.withLock(\.notices) + library.notices + onHost
+  }
+
+  public var hostOperations: [HostFallback.Operation] { fallback.operations }
 
   public func availableMemory() throws -> (device: Int, host: Int)? {
     (try device.memory().free, Int(csystem_available_memory_bytes()))
@@ -149,12 +162,6 @@ public final class CUDABackend: Backend {
 
   func notice(_ text: String) {
     state.withLock { if !$0.notices.contains(text) { $0.notices.append(text) } }
-  }
-
-  public func tileShape(headDim: Int) -> TileShape {
-    // A thread block loads keys for two tile rows of 64 and each half computes what is its own: the
-    // grain of 64 costs loads, and no products.
-    TileShape(rows: Self.tile, columns: Self.tile)
   }
 
   /// Makes the first kernel ready: what is missing to compile kernels shows now, not in a prompt.
@@ -173,6 +180,7 @@ public final class CUDABackend: Backend {
         what: "a model with rows of \(width) numbers on a GPU",
         remedy: "use --device cpu; a GPU takes multiples of 8")
     }
+    try requireFloat8Attention(headDim: shape.headDim)
   }
 
   /// Head sizes that attention kernels are compiled for.

@@ -1,21 +1,31 @@
 public import Compute
 import ComputeCPU
 import ComputeCUDA
+import Synchronization
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
+/// Where a model runs: the kind of device by its name, or the fastest that there is.
+public struct Device: RawRepresentable, Sendable, Hashable, CaseIterable {
+  public let rawValue: String
 
-/// Where a model runs.
-public enum Device: String, Sendable, Hashable, CaseIterable {
+  /// nil for a name that no provider has.
+  public init?(rawValue: String) {
+    guard rawValue == "auto" || DeviceRegistry.provider(named: rawValue) != nil else { return nil }
+    self.rawValue = rawValue
+  }
+
+  private init(known name: String) { rawValue = name }
+
   /// The fastest device that this build and this machine have.
-  case auto
-  case cpu
-  case cuda
+  public static let auto = Device(known: "auto")
+  public static let cpu = Device(known: DeviceRegistry.processor.name)
+  public static let cuda = Device(known: "cuda")
+
+  public static var allCases: [Device] {
+    [auto, cpu] + DeviceRegistry.accelerators.map { Device(known: $0.name) }
+  }
+
+  /// The most CPU threads that ``makeBackend(threads:linear:attentionPrecision:)`` takes.
+  public static let mostThreads = CPUBackend.mostThreads
 
   /// A backend for this device.
   ///
@@ -28,94 +38,91 @@ public enum Device: String, Sendable, Hashable, CaseIterable {
     threads: Int? = nil, linear: LinearPrecision = .bf16,
     attentionPrecision: AttentionPrecision = .native
   ) throws -> any Backend {
-    func cuda() throws -> CUDABackend {
-      try CUDABackend(
-        kernels: Self.cudaKernels, linear: linear, attentionPrecision: attentionPrecision)
-    }
-    switch self {
-    case .cpu:
-      guard linear == .bf16 else { throw Self.noFloat8Linear }
-      guard attentionPrecision == .native else { throw Self.noFloat8Attention }
-      return try CPUBackend(threads: threads)
-    case .cuda: return try cuda()
-    case .auto:
-      do {
-        let backend = try cuda()
-        try backend.prepare()
-        return backend
-      } catch {
-        // Who asks for fp8 asks for a GPU.
-        guard linear == .bf16, attentionPrecision == .native else {
-          if CUDABackend.hasDriver { throw error }
-          throw linear == .bf16 ? Self.noFloat8Attention : Self.noFloat8Linear
-        }
-        return try Self.processor(threads: threads, insteadOf: error)
-      }
-    }
+    let options = DeviceOptions(
+      threads: threads, linear: linear, attentionPrecision: attentionPrecision)
+    return try provider.map { try $0.make(options) } ?? DeviceRegistry.makeFastest(options)
   }
 
-  /// The CPU, where ``auto`` found that a GPU will not do.
+  /// nil for ``auto``.
+  private var provider: (any DeviceProvider)? { DeviceRegistry.provider(named: rawValue) }
+
+  /// The CPU, where ``auto`` found that a device will not do.
   static func processor(threads: Int?, insteadOf error: any Error) throws -> any Backend {
-    // A machine without an NVIDIA driver was never meant to compute on one; with a driver, what is
-    // missing beside it is worth a word.
-    let notice = CUDABackend.hasDriver ? ["computing on the CPU: \(error)"] : []
-    return try CPUBackend(threads: threads, notices: notice)
+    try DeviceRegistry.makeProcessor(DeviceOptions(threads: threads), insteadOf: [error])
   }
 
-  /// What ``auto`` comes to on this machine.
-  package var resolved: Device {
-    guard self == .auto else { return self }
-    return (try? CUDABackend().prepare()) == nil ? .cpu : .cuda
-  }
+  /// What ``auto`` comes to on this machine. Opens a device only where this process has not yet opened
+  /// one as ``auto``.
+  package var resolved: Device { Device(known: resolvedProvider.name) }
 
-  private static let noFloat8Linear = ComputeError.unavailable(
-    what: "fp8 for linear layers on the CPU",
-    remedy: "leave out --linear fp8, or use --device cuda on a Hopper GPU")
-  private static let noFloat8Attention = ComputeError.unavailable(
-    what: "attention with fp8 operands on the CPU",
-    remedy: "leave out --attention-precision fp8, which is for Hopper GPUs")
-
-  /// MINFERENCE_CUDA_KERNELS=portable keeps to the kernels that every GPU runs.
-  private static var cudaKernels: CUDABackend.Kernels {
-    getenv("MINFERENCE_CUDA_KERNELS").flatMap { CUDABackend.Kernels(rawValue: String(cString: $0)) }
-      ?? .hopper
-  }
+  private var resolvedProvider: any DeviceProvider { provider ?? DeviceRegistry.fastest }
 
   /// What whole models on this device are compared with where the reference takes too long: the CPU
-  /// for a GPU, and for the CPU its plainest kernels.
-  package func plainBackend(threads: Int?) throws -> (name: String, backend: any Backend) {
-    if resolved == .cuda { return ("the CPU in float32", try CPUBackend(threads: threads)) }
-    return (
-      "the CPU's portable kernels in float32",
-      try CPUBackend(threads: threads, instructionSet: .portable, useBLAS: false)
-    )
+  /// for a GPU, and for the CPU its portable kernels.
+  package func comparisonBackend(threads: Int?) throws -> (name: String, backend: any Backend) {
+    try resolvedProvider.makeComparison(threads: threads)
   }
 
   /// The backends to verify on this device: one for each instruction set that the processor runs,
   /// and one without BLAS; of a GPU, one for each kind of kernels and of linear layers that it has.
   package func variants(threads: Int?) throws -> [(name: String, backend: any Backend)] {
-    if resolved == .cuda {
-      let backend = try CUDABackend(kernels: .portable)
-      let name = backend.deviceName
-      var variants: [(name: String, backend: any Backend)] = [(name, backend)]
-      if backend.hasOwnKernels {
-        variants.append((name + ", Hopper", try CUDABackend(kernels: .hopper)))
-        variants.append((name + ", fp8", try CUDABackend(attentionPrecision: .fp8)))
+    try resolvedProvider.makeVariants(threads: threads)
+  }
+}
+
+/// The kinds of devices of this build. A further kind is one more provider here.
+enum DeviceRegistry {
+  static let processor: any DeviceProvider = CPUProvider()
+  /// The fastest first.
+  static let accelerators: [any DeviceProvider] = [CUDAProvider(processor: processor)]
+
+  /// What was found to be the fastest device, once one was opened.
+  private static let found = Mutex<(any DeviceProvider)?>(nil)
+
+  static func provider(named name: String) -> (any DeviceProvider)? {
+    (accelerators + [processor]).first { $0.name == name }
+  }
+
+  /// The fastest device that can be opened.
+  ///
+  /// Options that no processor serves ask for an accelerator: what keeps it from being opened is thrown
+  /// then.
+  static func makeFastest(_ options: DeviceOptions) throws -> any Backend {
+    var checked = options
+    checked.checksKernels = true
+    var failures: [any Error] = []
+    for provider in accelerators {
+      do {
+        let backend = try provider.make(checked)
+        found.withLock { $0 = provider }
+        return backend
+      } catch {
+        guard provider.isPresent else { continue }
+        if options.isNarrow { throw error }
+        failures.append(error)
       }
-      if backend.hasFloat8Linear {
-        variants.append((name + ", linear fp8", try CUDABackend(linear: .fp8)))
-      }
-      return variants
     }
-    var variants: [(name: String, backend: any Backend)] = []
-    for set in InstructionSet.available {
-      let backend = try CPUBackend(threads: threads, instructionSet: set)
-      variants.append(("cpu \(set.rawValue)", backend))
+    let backend = try makeProcessor(options, insteadOf: failures)
+    found.withLock { $0 = processor }
+    return backend
+  }
+
+  /// The processor, with a notice for each accelerator of this machine that would not do.
+  static func makeProcessor(
+    _ options: DeviceOptions, insteadOf failures: [any Error]
+  ) throws -> any Backend {
+    var options = options
+    if accelerators.contains(where: \.isPresent) {
+      options.notices += failures.map { "computing on the CPU: \($0)" }
     }
-    if let best = InstructionSet.available.last {
-      let backend = try CPUBackend(threads: threads, instructionSet: best, useBLAS: false)
-      variants.append(("cpu \(best.rawValue), no BLAS", backend))
-    }
-    return variants
+    return try processor.make(options)
+  }
+
+  /// The provider of what ``makeFastest(_:)`` opened, or would open.
+  static var fastest: any DeviceProvider {
+    if let provider = found.withLock({ $0 }) { return provider }
+    guard accelerators.contains(where: \.isPresent) else { return processor }
+    _ = try? makeFastest(DeviceOptions())
+    return found.withLock { $0 } ?? processor
   }
 }

@@ -202,7 +202,9 @@ extension Transformer {
         intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
         attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
         rowBlock: backend.rowBlock, hasNarrowInputs: weights.isNarrow,
-        attentionBytesPerKey: try decoder.attention.map(backend.attentionBytesPerKey).max() ?? 0,
+        attentionBytesPerKey: decoder.attention.map(
+          backend.capabilities.attentionBytesPerKey
+        ).max() ?? 0,
         blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK),
       tokens: tokens, chunk: chunk, wanted: wanted,
       available: MemoryPlan.Available(

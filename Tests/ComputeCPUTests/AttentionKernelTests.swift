@@ -139,9 +139,10 @@ import Testing
         type: random.pick([.float32, .bfloat16]), random: &random)
       let heads = random.pick([[0, 1, 2, 3, 4, 5], [4], [5, 0, 2]])
       func run(_ backend: any Backend) throws -> [LastRowSums] {
-        try backend.lastRowSums(
-          q: try problem.queries(on: backend), firstPosition: keys - rows,
-          layer: try problem.layer(on: backend), shape: shape, heads: heads)
+        try backend.read(
+          backend.lastRowSums(
+            q: problem.queries(on: backend), firstPosition: keys - rows,
+            layer: problem.layer(on: backend), shape: shape, heads: heads))
       }
       for (actual, expected) in zip(try run(cpu), try run(Self.reference())) {
         #expect(relativeError(actual.vertical, expected.vertical) < 1e-5)

@@ -136,10 +136,30 @@ import Testing
         rows: 201, type: type, random: &random)
       #expect(
         try error(cpu) { backend in
-          try backend.meanPooled(try problem.queries(on: backend), blockSize: 64).flatMap { $0 }
-            + backend.meanPooledKeys(try problem.layer(on: backend), count: 130, blockSize: 64)
-            .flatMap { $0 }
+          try backend.read(backend.meanPooled(problem.queries(on: backend), blockSize: 64))
+            + backend.read(
+              backend.meanPooledKeys(problem.layer(on: backend), count: 130, blockSize: 64))
         } < 1e-6)
+    }
+  }
+
+  @Test(arguments: sets)
+  func `gather rows in any order, also repeated ones`(set: InstructionSet) throws {
+    let cpu = try CPUBackend(threads: 2, instructionSet: set)
+    let x = (0..<300 * 6).map { Float($0) * 0.37 }
+    let rows = (0..<201).map { Int32($0 * 37 % 300) } + [0, 299, 299]
+    for backend in [cpu, ReferenceBackend()] as [any Backend] {
+      let source = try backend.tensor(x, [300, 2, 3])
+      let target = try backend.makeTensor(.float32, [rows.count, 2, 3], purpose: "test")
+      try backend.gatherRows(source, rows: rows, into: target)
+      #expect(
+        try backend.read(target) == rows.flatMap { x[Int($0) * 6..<(Int($0) + 1) * 6] })
+      #expect(throws: ComputeError.self) {
+        try backend.gatherRows(source, rows: [0, 300], into: target.slice(rows: 0..<2))
+      }
+      #expect(throws: ComputeError.self) {
+        try backend.gatherRows(source, rows: [0], into: target.slice(rows: 0..<2))
+      }
     }
   }
 

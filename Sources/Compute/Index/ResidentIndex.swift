@@ -10,24 +10,7 @@ public protocol ResidentIndex: AnyObject, Sendable {
   func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex
 }
 
-/// A backend that estimates, selects and builds indices itself, all heads of a layer at once.
-public protocol IndexBuilding: Backend {
-  /// The index of one (layer, chunk), made on the device. Returns before it is built.
-  func makeIndex(_ request: IndexRequest) throws -> SparseIndex
-
-  /// Writes means of queries over blocks of 64 rows to where ``IndexRequest/pooledQueries`` wants them:
-  /// a chunk's queries come in parts.
-  ///
-  /// - Parameters:
-  ///   - q: [rows, queryHeads, headDim] after rotary; row 0 stands at `firstPosition`. Blocks lie at absolute
-  ///     multiples of 64; of those at the ends q may hold a part, over which the mean is then.
-  ///   - means: [queryHeads, blocks, headDim] float32; the first block of q goes to `firstBlock`.
-  func poolQueries(
-    _ q: Tensor, firstPosition: Int, into means: Tensor, firstBlock: Int
-  ) throws
-}
-
-/// What an ``IndexBuilding`` backend makes an index from.
+/// What ``EstimationOperations/makeIndex(_:)`` makes an index from.
 public struct IndexRequest: Sendable {
   /// What one head asks for.
   public enum Head: Sendable, Hashable {
@@ -50,8 +33,8 @@ public struct IndexRequest: Sendable {
   /// Queries of the chunk's last min(64, rows) rows after rotary: [rows, queryHeads, headDim].
   public var lastRows: Tensor
   /// Means of the chunk's queries over the blocks of 64 positions that it touches, at absolute multiples:
-  /// [queryHeads, blocks, headDim] float32 on the device, as ``IndexBuilding/poolQueries(_:firstPosition:into:firstBlock:)``
-  /// writes them. Needed where a head is block-sparse.
+  /// [queryHeads, blocks, headDim] float32 on the device, as
+  /// ``EstimationOperations/poolQueries(_:firstPosition:into:firstBlock:)`` writes them. Needed where a head is block-sparse.
   public var pooledQueries: Tensor?
   /// The layer's keys, written up to the chunk's last row.
   public var layer: KeyValueLayer
@@ -97,7 +80,7 @@ public struct IndexRequest: Sendable {
 
 /// A backend that takes a large index of the host's making once, and then attends by it as often as
 /// wanted: how selections that no estimator makes are measured.
-package protocol IndexUploading: IndexBuilding {
+package protocol IndexUploading: Backend {
   /// An index over rows from position 0 on, on the backend's own tiles.
   ///
   /// - Parameters:

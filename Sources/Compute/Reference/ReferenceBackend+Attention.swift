@@ -60,6 +60,13 @@ extension ReferenceBackend {
       computes: { _, i, j in j <= i && j >= shape.firstKey(visibleFrom: i) })
   }
 
+  public func mergeAttention(
+    _ part: Tensor, logSumExp: Tensor, into o: Tensor, logSumExp whole: Tensor
+  ) throws {
+    try fallback.mergeAttention(
+      part, logSumExp: logSumExp, into: o, logSumExp: whole, memory: self)
+  }
+
   /// o[r, h] = sum over the keys j that row r computes of softmax(scale * q k_j) v_j.
   private func attend(
     _ operation: String, q: Tensor, positions: [Int], layer: KeyValueLayer,

@@ -3,14 +3,44 @@
 extension ReferenceBackend {
   public func lastRowSums(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
-  ) throws -> [LastRowSums] {
+  ) throws -> DeviceRowSums {
     try require(
-      q.shape == [q.rows, shape.queryHeads, shape.headDim] && (1...64).contains(q.rows)
+      q.shape == [q.rows, shape.queryHeads, shape.headDim]
+        && (1...capabilities.estimationRows).contains(q.rows)
         && firstPosition >= 0 && firstPosition + q.rows <= layer.count
         && heads.allSatisfy { (0..<shape.queryHeads).contains($0) }, "lastRowSums",
       "q \(q.shape) from position \(firstPosition), \(layer.count) keys, heads \(heads)")
-    return ReferenceEstimation.lastRowSums(
+    let sums = ReferenceEstimation.lastRowSums(
       q: try read(q), rows: q.rows, firstPosition: firstPosition, keys: try read(layer.keys),
       capacity: layer.capacity, shape: shape, heads: heads)
+    let keys = firstPosition + q.rows
+    func tensor(_ values: [Float]) throws -> Tensor {
+      let tensor = try makeTensor(.float32, [heads.count, keys], purpose: "estimation")
+      try write(values, to: tensor)
+      return tensor
+    }
+    return DeviceRowSums(
+      vertical: try tensor(sums.flatMap(\.vertical)), slash: try tensor(sums.flatMap(\.slash)),
+      keys: keys, rows: Array(heads.indices))
+  }
+
+  public func meanPooled(_ x: Tensor, blockSize: Int) throws -> Tensor {
+    try fallback.meanPooled(x, blockSize: blockSize, memory: self)
+  }
+
+  public func meanPooledKeys(
+    _ layer: KeyValueLayer, count: Int, blockSize: Int
+  ) throws -> Tensor {
+    try fallback.meanPooledKeys(layer, count: count, blockSize: blockSize, memory: self)
+  }
+
+  public func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
+    throw ComputeError.buildsNoIndices(name)
+  }
+
+  public func poolQueries(
+    _ q: Tensor, firstPosition: Int, into means: Tensor, firstBlock: Int
+  ) throws {
+    throw ComputeError.buildsNoIndices(name)
   }
 }

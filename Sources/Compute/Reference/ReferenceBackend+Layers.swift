@@ -64,6 +64,12 @@ extension ReferenceBackend {
     try store(output, in: y)
   }
 
+  public func makeLinearWeight(_ weight: Tensor) -> Tensor { weight }
+
+  public func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor {
+    try makeTensor(activationType, shape, purpose: purpose)
+  }
+
   public func rotate(_ x: Tensor, _ rotary: RotaryEmbedding, firstPosition: Int) throws {
     let pairs = rotary.inverseFrequencies.count
     try require(
@@ -100,6 +106,10 @@ extension ReferenceBackend {
       value / (1 + exp(-value)) * factor[index]
     }
     try store(output, in: gate)
+  }
+
+  public func swiGLU(gate: Tensor, up: Tensor, into input: Tensor) throws {
+    throw ComputeError.noNarrowInputs(name)
   }
 
   public func add(_ x: Tensor, to y: Tensor) throws {

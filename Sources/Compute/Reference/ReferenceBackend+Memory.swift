@@ -26,6 +26,11 @@ extension ReferenceBackend {
     try store(values.map { Double($0) }, in: tensor)
   }
 
+  public func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
+    try requireGather(x, rows: rows, into: y)
+    try store(try rows.flatMap { try doubles(x.slice(rows: Int($0)..<Int($0) + 1)) }, in: y)
+  }
+
   /// All elements, in order; exact, as Double holds every value of every ``DataType``.
   func doubles(_ tensor: Tensor) throws -> [Double] {
     let start = try hostStart(of: tensor)

@@ -10,21 +10,28 @@
 /// - keep anything between two calls, or write into a tensor before the whole result is known.
 public final class ReferenceBackend: Backend {
   public let name = "reference"
-  public let activationType: DataType
-  private let tile: TileShape
+  public let notices: [String] = []
+  public let capabilities: DeviceCapabilities
+  let fallback = HostFallback()
 
   /// - Parameters:
-  ///   - tile: what ``tileShape(headDim:)`` answers; any shape gives the same dense results.
+  ///   - tile: the tile that it asks for; any shape gives the same dense results.
   ///   - activationType: what results are rounded to: float32, or bfloat16 for what a device that
   ///     stores this should compute.
   public init(
     tile: TileShape = TileShape(rows: 64, columns: 64), activationType: DataType = .float32
   ) {
-    self.tile = tile
-    self.activationType = activationType
+    capabilities = DeviceCapabilities(
+      activationType: activationType, tile: tile, rowBlock: 2048, hasUnifiedMemory: true)
   }
 
-  public func tileShape(headDim: Int) -> TileShape { tile }
+  public var hostOperations: [HostFallback.Operation] { fallback.operations }
+
+  public func requireSupport(of shape: AttentionShape, widths: [Int]) {}
+  public func availableMemory() -> (device: Int, host: Int)? { nil }
+  public func finish() {}
+  public func limitWorkAhead() {}
+  public func makeStopwatch() -> any WorkStopwatch { HostStopwatch() }
 
   public func makeKeyValueStore(
     layers: Int, extents: [Int], options: KeyValueOptions

@@ -75,8 +75,7 @@ extension CUDABackend {
 
   public func lastRowSums(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
-  ) throws -> [LastRowSums] {
-    let keys = firstPosition + q.rows
+  ) throws -> DeviceRowSums {
     try require(
       heads.allSatisfy { (0..<shape.queryHeads).contains($0) }, "lastRowSums", "heads \(heads)")
     let budgets = (0..<shape.queryHeads).map { head in
@@ -85,12 +84,17 @@ extension CUDABackend {
     let sums = try sums(
       q: q, firstPosition: firstPosition, layer: layer, shape: shape,
       budgets: uploaded(budgets, purpose: "estimation"))
-    return try heads.map { head in
-      func values(_ tensor: Tensor) throws -> [Float] {
-        try self.values(
-          at: address(tensor.slice(rows: head..<head + 1), "lastRowSums"), count: keys)
-      }
-      return LastRowSums(vertical: try values(sums.vertical), slash: try values(sums.slash))
-    }
+    return DeviceRowSums(
+      vertical: sums.vertical, slash: sums.slash, keys: firstPosition + q.rows, rows: heads)
+  }
+
+  public func meanPooled(_ x: Tensor, blockSize: Int) throws -> Tensor {
+    try fallback.meanPooled(x, blockSize: blockSize, memory: self)
+  }
+
+  public func meanPooledKeys(
+    _ layer: KeyValueLayer, count: Int, blockSize: Int
+  ) throws -> Tensor {
+    try fallback.meanPooledKeys(layer, count: count, blockSize: blockSize, memory: self)
   }
 }

@@ -3,7 +3,7 @@ public import Compute
 
 /// Estimation, selection and building of an index for all heads of a layer, on the device from
 /// beginning to end (`estimation.cu`, `selection.cu`, `plan.cu`, `pooling.cu`).
-extension CUDABackend: IndexBuilding {
+extension CUDABackend {
   public func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
     let heads = request.shape.queryHeads
     try require(

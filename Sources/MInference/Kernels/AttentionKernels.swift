@@ -101,7 +101,7 @@ public final class AttentionKernels: Sendable {
         q: sequence.q.slice(rows: rows.count - last..<rows.count),
         firstPosition: rows.count - last, layer: sequence.layer, shape: batch.shape,
         heads: Array(0..<batch.shape.queryHeads))
-      return sums.map { sums in
+      return try backend.read(sums).map { sums in
         let chosen = VerticalSlash.selection(sums, vertical: vertical, slash: slash)
         return VerticalSlashIndices(columns: chosen.columns, offsets: chosen.slashOffsets)
       }
@@ -120,8 +120,9 @@ public final class AttentionKernels: Sendable {
       let sequence = try SequenceTensors(batch, rows: rows, backend: backend)
       let queries = try BlockSparse.pooledQueries(
         sequence.q, firstPosition: 0, backend: backend)
-      let keys = try backend.meanPooledKeys(
-        sequence.layer, count: rows.count, blockSize: BlockSparse.blockSize)
+      let keys = try backend.readRows(
+        backend.meanPooledKeys(
+          sequence.layer, count: rows.count, blockSize: BlockSparse.blockSize))
       return queries.enumerated().map { head, queries in
         BlockSparse.selection(
           queries: queries, keys: keys[head / batch.shape.groupSize],

@@ -4,10 +4,10 @@ import MInference
 /// Which device computes, with how many threads, and how exactly.
 struct DeviceArguments: ParsableArguments {
   @Option(
-    help: ArgumentHelp("Where to compute: auto, cpu or cuda.", valueName: "device"),
+    help: ArgumentHelp("Where to compute: \(Device.names).", valueName: "device"),
     transform: { text in
       guard let device = Device(rawValue: text) else {
-        throw ValidationError("\"\(text)\" is not known; give auto, cpu or cuda")
+        throw ValidationError("\"\(text)\" is not known; give \(Device.names)")
       }
       return device
     })
@@ -42,9 +42,18 @@ struct DeviceArguments: ParsableArguments {
   }
 
   func validate() throws {
-    if let threads, threads.value > 4096 {
-      throw ValidationError("--threads: \(threads.value) is too many; give 4096 or fewer")
+    if let threads, threads.value > Device.mostThreads {
+      throw ValidationError(
+        "--threads: \(threads.value) is too many; give \(Device.mostThreads) or fewer")
     }
+  }
+}
+
+extension Device {
+  /// "auto, cpu or cuda"
+  fileprivate static var names: String {
+    let names = allCases.map(\.rawValue)
+    return names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
   }
 }
 

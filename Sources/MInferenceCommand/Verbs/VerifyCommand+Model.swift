@@ -15,7 +15,7 @@ extension VerifyCommand {
       given: patterns, directory: directory, configuration: checkpoint.configuration)
     for notice in backend.notices { StandardError.note(notice) }
     let result = try ModelVerifier.verify(
-      checkpoint, on: backend, plain: try device.device.plainBackend(threads: threads),
+      checkpoint, on: backend, plain: try device.device.comparisonBackend(threads: threads),
       prompt: prompt, patterns: found.patterns
     ) { verification in
       guard !json else { return }

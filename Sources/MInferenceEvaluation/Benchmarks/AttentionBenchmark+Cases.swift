@@ -77,7 +77,7 @@ extension AttentionBenchmark {
   }
 
   private func indexing(_ problem: AttentionProblem) throws -> [AttentionCase] {
-    guard problem.backend is any IndexBuilding else {
+    guard problem.backend.capabilities.buildsIndices else {
       return [
         AttentionCase(
           name: "estimation of all heads", detail: "\(problem.lastRows.rows) last rows",

@@ -50,9 +50,10 @@ struct AttentionProblem {
   }
 
   func estimate() throws {
-    _ = try backend.lastRowSums(
-      q: lastRows, firstPosition: tokens - lastRows.rows, layer: layer, shape: shape,
-      heads: Array(0..<shape.queryHeads))
+    _ = try backend.read(
+      backend.lastRowSums(
+        q: lastRows, firstPosition: tokens - lastRows.rows, layer: layer, shape: shape,
+        heads: Array(0..<shape.queryHeads)))
   }
 
   /// What a layer's planning costs on a device that builds its own indices, the same budgets for every
@@ -68,7 +69,8 @@ struct AttentionProblem {
 
   private func plan(_ heads: [IndexRequest.Head], exact: Bool) throws -> SparseIndex? {
     let rule = VerticalSlashRule.estimated
-    return try (backend as? any IndexBuilding)?.makeIndex(
+    guard backend.capabilities.buildsIndices else { return nil }
+    return try backend.makeIndex(
       IndexRequest(
         heads: heads, firstPosition: 0, rows: tokens, lastRows: lastRows, layer: layer,
         shape: shape, forcedColumns: rule.forcedColumns, forcedOffsets: rule.forcedOffsets,

@@ -2,7 +2,7 @@ import MInference
 
 /// Indices whose bands of keys may begin anywhere, and attention over them, against sums in double precision.
 extension KernelVerifier {
-  mutating func checkBands(_ builder: any IndexBuilding) {
+  mutating func checkBands(_ builder: any Backend) {
     for headDim in [64, 96, 128] {
       for heads in Self.groupings {
         for (first, rows, window) in [
@@ -23,7 +23,7 @@ extension KernelVerifier {
   }
 
   private mutating func checkBands(
-    _ builder: any IndexBuilding, _ shape: AttentionShape, first: Int, rows: Int,
+    _ builder: any Backend, _ shape: AttentionShape, first: Int, rows: Int,
     sampledRows: Int
   ) {
     let keys = first + rows

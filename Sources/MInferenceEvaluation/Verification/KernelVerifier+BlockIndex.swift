@@ -7,7 +7,7 @@ package import MInference
 extension KernelVerifier {
   /// The checks of block-sparse indices alone, for a backend that builds them.
   package static func verifyBlockIndices(
-    _ backend: any IndexBuilding, isThorough: Bool
+    _ backend: any Backend, isThorough: Bool
   ) -> [KernelCheck] {
     var verifier = KernelVerifier(backend: backend)
     verifier.checkBlockIndices(backend, isThorough: isThorough)
@@ -15,7 +15,7 @@ extension KernelVerifier {
   }
 
   /// - Parameter isThorough: All head sizes and groupings, and prompts that only a GPU is fast enough for.
-  mutating func checkBlockIndices(_ builder: any IndexBuilding, isThorough: Bool) {
+  mutating func checkBlockIndices(_ builder: any Backend, isThorough: Bool) {
     let chunks: [(first: Int, rows: Int, window: Int?)] = [
       (0, 1, nil), (0, 64, nil), (191, 1, nil), (0, 500, nil), (70, 300, nil), (129, 1500, nil),
       (64, 640, nil), (0, 700, 200), (300, 333, 90), (1000, 129, 2000),
@@ -39,7 +39,7 @@ extension KernelVerifier {
   }
 
   private mutating func checkBlockIndices(
-    _ builder: any IndexBuilding, _ shape: AttentionShape,
+    _ builder: any Backend, _ shape: AttentionShape,
     _ chunk: (first: Int, rows: Int, window: Int?)
   ) {
     var shape = shape
@@ -83,7 +83,7 @@ private struct BlockIndexProblem {
   private var keys: Int { firstPosition + rows }
 
   /// Heads of all kinds in one request: means, pairs and attention.
-  func compareMixed(_ builder: any IndexBuilding, _ side: KernelSide) throws -> Comparison {
+  func compareMixed(_ builder: any Backend, _ side: KernelSide) throws -> Comparison {
     let tensors = try tensors(side)
     let means = try pool(tensors.q, builder, side)
     let heads = (0..<shape.queryHeads).map { head -> IndexRequest.Head in
@@ -124,7 +124,7 @@ private struct BlockIndexProblem {
   }
 
   /// What a planner makes of a layer on the device and on the host, with heads that cost more than dense.
-  func comparePlans(_ builder: any IndexBuilding, _ side: KernelSide) throws -> Comparison {
+  func comparePlans(_ builder: any Backend, _ side: KernelSide) throws -> Comparison {
     let tensors = try tensors(side)
     // A lone head takes few blocks, so that something stays sparse.
     let patterns = (0..<shape.queryHeads).map { head -> HeadPattern in
@@ -163,7 +163,7 @@ private struct BlockIndexProblem {
 
   /// Means on the device, from parts of the rows that end at multiples of 64.
   private func pool(
-    _ q: Tensor, _ builder: any IndexBuilding, _ side: KernelSide
+    _ q: Tensor, _ builder: any Backend, _ side: KernelSide
   ) throws -> Tensor {
     let blocks = (keys - 1) / 64 - firstPosition / 64 + 1
     let means = try side.output([shape.queryHeads, blocks, shape.headDim], .float32)
@@ -193,7 +193,7 @@ private struct BlockIndexProblem {
   /// Pairs, and attention of rows at both ends and in the middle, in parts that begin anywhere.
   private func compare(
     _ built: SparseIndex, _ expected: SparseIndex, pairs: (actual: [Int], expected: [Int]),
-    _ tensors: Tensors, _ builder: any IndexBuilding, _ side: KernelSide
+    _ tensors: Tensors, _ builder: any Backend, _ side: KernelSide
   ) throws -> Comparison {
     func outputs(_ index: SparseIndex) throws -> (o: [Float], sums: [Float]) {
       var all: (o: [Float], sums: [Float]) = ([], [])

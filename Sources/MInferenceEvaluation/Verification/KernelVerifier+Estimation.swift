@@ -17,15 +17,17 @@ extension KernelVerifier {
             let chosen = keys % 2 == 0 ? Array(0..<heads.0) : [heads.0 - 1, 0]
             let name = "last \(rows) of \(keys), \(heads.0)/\(heads.1) x \(headDim)"
             check("lastRowSums \(type)", name, tolerance: 5e-5) { side in
-              try side.backend.lastRowSums(
-                q: side.tensor(q, [rows, heads.0, headDim]), firstPosition: keys - rows,
-                layer: side.layer(k: k, v: k, shape: shape, type: type), shape: shape,
-                heads: chosen
+              try side.backend.read(
+                side.backend.lastRowSums(
+                  q: side.tensor(q, [rows, heads.0, headDim]), firstPosition: keys - rows,
+                  layer: side.layer(k: k, v: k, shape: shape, type: type), shape: shape,
+                  heads: chosen)
               ).flatMap { [$0.vertical, $0.slash] }
             }
             check("meanPooledKeys \(type)", name, tolerance: 5e-6) { side in
-              try side.backend.meanPooledKeys(
-                side.layer(k: k, v: k, shape: shape, type: type), count: keys, blockSize: 64)
+              try side.backend.readRows(
+                side.backend.meanPooledKeys(
+                  side.layer(k: k, v: k, shape: shape, type: type), count: keys, blockSize: 64))
             }
           }
         }
@@ -34,7 +36,8 @@ extension KernelVerifier {
     for (rows, heads, headDim, block) in [(1, 1, 64, 64), (65, 6, 96, 64), (130, 2, 128, 32)] {
       let x = numbers(rows * heads * headDim)
       check("meanPooled", "\(rows) x \(heads) x \(headDim) by \(block)", tolerance: 5e-6) { side in
-        try side.backend.meanPooled(side.tensor(x, [rows, heads, headDim]), blockSize: block)
+        try side.backend.readRows(
+          side.backend.meanPooled(side.tensor(x, [rows, heads, headDim]), blockSize: block))
       }
     }
   }

@@ -3,7 +3,8 @@ package import MInference
 /// Indices that a device builds, against those that the host makes of the same device's sums.
 extension KernelVerifier {
   mutating func checkIndexBuilding() {
-    guard let builder = backend as? any IndexBuilding, wantsIndexChecks else { return }
+    guard backend.capabilities.buildsIndices, wantsIndexChecks else { return }
+    let builder = backend
     for headDim in [64, 96, 128] {
       for heads in Self.groupings {
         for (first, rows, window) in [
@@ -32,7 +33,7 @@ extension KernelVerifier {
   }
 
   private mutating func checkIndexBuilding(
-    _ builder: any IndexBuilding, _ shape: AttentionShape, first: Int, rows: Int
+    _ builder: any Backend, _ shape: AttentionShape, first: Int, rows: Int
   ) {
     let keys = first + rows
     let q = numbers(min(64, rows) * shape.queryHeads * shape.headDim, magnitude: 2)
@@ -112,9 +113,10 @@ extension KernelVerifier {
         estimated,
         estimated.isEmpty
           ? []
-          : try backend.lastRowSums(
-            q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
-            layer: request.layer, shape: request.shape, heads: estimated)))
+          : try backend.read(
+            backend.lastRowSums(
+              q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
+              layer: request.layer, shape: request.shape, heads: estimated))))
     let rowSets = try request.heads.enumerated().map { head, wish -> RowSet in
       let bands: BandSelection
       switch wish {

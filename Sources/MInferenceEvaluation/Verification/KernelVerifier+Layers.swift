@@ -138,6 +138,20 @@ extension KernelVerifier {
     }
   }
 
+  /// Rows of activations by a list, some repeated.
+  mutating func checkGathering() {
+    for (rows, count, width) in [(1, 1, 1), (17, 5, 31), (100, 201, 384)] {
+      let width = precision.width(width)
+      let x = numbers(rows * width)
+      let list = (0..<count).map { _ in Int32(random.next(below: rows)) }
+      check("gatherRows", "\(count) of \(rows) x \(width)", tolerance: 1e-9) { side in
+        let y = try side.output([count, width])
+        try side.backend.gatherRows(side.tensor(x, [rows, width]), rows: list, into: y)
+        return [try side.backend.read(y)]
+      }
+    }
+  }
+
   private mutating func checkSum() {
     for (rows, width) in [(1, 1), (3, 31), (65, 1024)] {
       let x = numbers(rows * width)

@@ -55,6 +55,7 @@ public struct KernelVerifier {
     checkEstimation()
     checkIndexBuilding()
     checkUploadedIndices()
+    checkGathering()
     if choice.allowsLongCases { checkLongAttention() }
   }
 

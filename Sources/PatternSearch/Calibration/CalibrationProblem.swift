@@ -79,7 +79,7 @@ struct CalibrationProblem {
     let sums = try backend.lastRowSums(
       q: q.slice(rows: keys - rows..<keys), firstPosition: keys - rows, layer: layer,
       shape: shape, heads: Array(0..<shape.queryHeads))
-    for head in sums {
+    for head in try backend.read(sums) {
       _ = VerticalSlash.selection(head, vertical: keys / 16, slash: keys / 16)
     }
   }
@@ -89,7 +89,8 @@ struct CalibrationProblem {
   func pool(hidden: Tensor, weight: Tensor) throws {
     try backend.linear(
       hidden, weight: weight, bias: nil, into: o.reshaped([keys, o.rowCount]), accumulate: false)
-    _ = try backend.meanPooled(q, blockSize: BlockSparse.blockSize)
-    _ = try backend.meanPooledKeys(layer, count: keys, blockSize: BlockSparse.blockSize)
+    _ = try backend.readRows(backend.meanPooled(q, blockSize: BlockSparse.blockSize))
+    _ = try backend.readRows(
+      backend.meanPooledKeys(layer, count: keys, blockSize: BlockSparse.blockSize))
   }
 }

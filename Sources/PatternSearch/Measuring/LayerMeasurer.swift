@@ -46,8 +46,9 @@ package struct LayerMeasurer {
     let pools = patterns.contains(where: \.needsPooledQueries)
     let pooledKeys =
       pools
-      ? try backend.meanPooledKeys(
-        layer, count: layer.count, blockSize: BlockSparse.blockSize) : []
+      ? try backend.readRows(
+        backend.meanPooledKeys(
+          layer, count: layer.count, blockSize: BlockSparse.blockSize)) : []
     let places = rows.outputPlaces(in: 0..<rows.tokens)
     let grams = try readout.grams(shape: shape, backend: backend)
     var residual = ResidualErrors(rows: places.count, shape: shape)

@@ -68,9 +68,10 @@ package struct LayerSampler {
       backend.activationType, [lastRows.count, shape.queryHeads, shape.headDim],
       purpose: "measuring recall")
     try backend.write(last[chunk], to: q)
-    return try backend.lastRowSums(
-      q: q, firstPosition: lastRows.lowerBound, layer: layer, shape: shape,
-      heads: Array(0..<shape.queryHeads))
+    return try backend.read(
+      backend.lastRowSums(
+        q: q, firstPosition: lastRows.lowerBound, layer: layer, shape: shape,
+        heads: Array(0..<shape.queryHeads)))
   }
 
   /// Queries of one head in sampled rows, times `factor`: [places, headDim].

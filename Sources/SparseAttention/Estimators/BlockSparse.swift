@@ -24,9 +24,11 @@ public enum BlockSparse {
     let partial = min((blockSize - firstPosition % blockSize) % blockSize, q.rows)
     let head =
       partial > 0
-      ? try backend.meanPooled(q.slice(rows: 0..<partial), blockSize: blockSize) : []
+      ? try backend.readRows(
+        backend.meanPooled(q.slice(rows: 0..<partial), blockSize: blockSize)) : []
     guard partial < q.rows else { return head }
-    let rest = try backend.meanPooled(q.slice(rows: partial..<q.rows), blockSize: blockSize)
+    let rest = try backend.readRows(
+      backend.meanPooled(q.slice(rows: partial..<q.rows), blockSize: blockSize))
     return head.isEmpty ? rest : zip(head, rest).map { $0 + $1 }
   }
 

@@ -8,7 +8,8 @@ extension AttentionPlanner {
   func makeResidentIndex(
     layer: Int, _ inputs: ChunkInputs
   ) throws -> (index: SparseIndex, report: IndexReport)? {
-    guard let backend = inputs.backend as? any IndexBuilding, !inputs.needsHostIndex,
+    let backend = inputs.backend
+    guard backend.capabilities.buildsIndices, !inputs.needsHostIndex,
       wholeChunkReason(keys: inputs.keys, rows: inputs.rows) == nil
     else { return nil }
     try check(layer: layer, inputs)

@@ -37,8 +37,9 @@ extension AttentionPlanner {
     var pooledKeys: [[Float]] = []
     if patterns.contains(where: { needsBlocks($0, inputs) }) {
       let start = clock.now
-      pooledKeys = try inputs.backend.meanPooledKeys(
-        inputs.keyValueLayer, count: inputs.keys, blockSize: BlockSparse.blockSize)
+      pooledKeys = try inputs.backend.readRows(
+        inputs.backend.meanPooledKeys(
+          inputs.keyValueLayer, count: inputs.keys, blockSize: BlockSparse.blockSize))
       estimation += clock.now - start
     }
     let selections = try patterns.enumerated().map { head, pattern in
@@ -54,7 +55,7 @@ extension AttentionPlanner {
     let sums = try inputs.backend.lastRowSums(
       q: inputs.lastRows, firstPosition: inputs.keys - inputs.lastRows.rows,
       layer: inputs.keyValueLayer, shape: inputs.shape, heads: heads)
-    return Dictionary(uniqueKeysWithValues: zip(heads, sums))
+    return Dictionary(uniqueKeysWithValues: zip(heads, try inputs.backend.read(sums)))
   }
 
   func select(

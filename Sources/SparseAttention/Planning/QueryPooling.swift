@@ -7,7 +7,8 @@ public struct QueryPooling {
   /// Position of the chunk's first row.
   private let firstPosition: Int
   private var means: [[Float]]?
-  private var resident: (backend: any IndexBuilding, means: Tensor)?
+  /// [queryHeads, blocks, headDim] on a device that builds indices; nil: means are read as they come.
+  private var resident: Tensor?
 
   /// - Parameters:
   ///   - rows: Rows of the chunk; at least one.
@@ -18,15 +19,12 @@ public struct QueryPooling {
   ) throws {
     self.backend = backend
     self.firstPosition = firstPosition
-    guard !needsHostIndex, let builder = backend as? any IndexBuilding else { return }
+    guard !needsHostIndex, backend.capabilities.buildsIndices else { return }
     let first = firstPosition / BlockSparse.blockSize
     let blocks = (firstPosition + rows - 1) / BlockSparse.blockSize - first + 1
-    resident = (
-      builder,
-      try backend.makeTensor(
-        .float32, [shape.queryHeads, blocks, shape.headDim],
-        purpose: "means of \(blocks) blocks of queries")
-    )
+    resident = try backend.makeTensor(
+      .float32, [shape.queryHeads, blocks, shape.headDim],
+      purpose: "means of \(blocks) blocks of queries")
   }
 
   /// Adds the rows that follow those already added.
@@ -37,8 +35,8 @@ public struct QueryPooling {
   public mutating func add(_ q: Tensor, firstPosition position: Int) throws {
     if let resident {
       let firstBlock = position / BlockSparse.blockSize - firstPosition / BlockSparse.blockSize
-      return try resident.backend.poolQueries(
-        q, firstPosition: position, into: resident.means, firstBlock: firstBlock)
+      return try backend.poolQueries(
+        q, firstPosition: position, into: resident, firstBlock: firstBlock)
     }
     let added = try BlockSparse.pooledQueries(q, firstPosition: position, backend: backend)
     means = means.map { zip($0, added).map { $0 + $1 } } ?? added
@@ -47,6 +45,6 @@ public struct QueryPooling {
   /// Hands the means over.
   public func fill(_ inputs: inout ChunkInputs) {
     inputs.pooledQueries = means
-    inputs.residentPooledQueries = resident?.means
+    inputs.residentPooledQueries = resident
   }
 }

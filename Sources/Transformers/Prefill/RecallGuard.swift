@@ -110,10 +110,9 @@ struct RecallGuard {
       try backend.makeTensor(type, extents, purpose: "watching recall")
     }
     let shape = chunk.shape
-    // Picking rows of a table is what embedding does.
     let hidden = try tensor(backend.activationType, [rows.count, chunk.hidden.rowCount])
-    try backend.embed(
-      rows.map { Int32($0 - chunk.positions.lowerBound) }, table: chunk.hidden, into: hidden)
+    try backend.gatherRows(
+      chunk.hidden, rows: rows.map { Int32($0 - chunk.positions.lowerBound) }, into: hidden)
     let q = try step.queries(of: hidden, positions: rows)
     let o = try tensor(backend.activationType, [rows.count, shape.queryHeads, shape.headDim])
     let sparse = try tensor(.float32, [rows.count, shape.queryHeads])

@@ -48,8 +48,7 @@ struct RecallProbe {
       backend.activationType, [sampled.count, shape.queryHeads, shape.headDim],
       purpose: "measuring recall")
     let offsets = sampled.map { $0 - rows.lowerBound }
-    try backend.write(
-      try offsets.flatMap { try backend.read(q.slice(rows: $0..<$0 + 1)) }, to: copy)
+    try backend.gatherRows(q, rows: offsets.map(Int32.init), into: copy)
     return Sample(
       positions: sampled, rows: offsets, q: copy,
       logSumExp: try backend.makeTensor(

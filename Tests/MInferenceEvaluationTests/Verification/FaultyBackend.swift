@@ -1,16 +1,17 @@
+import BackendTesting
 import MInference
 
 /// The reference backend with one fault.
-class FaultyBackend: Backend, @unchecked Sendable {
+class FaultyBackend: ForwardingBackend, @unchecked Sendable {
   enum Fault: String, CaseIterable {
     case embed, rmsNorm, linear, swiGLU, add, draw, attention, rowAttention, lastRowSums, meanPooled
+    case gatherRows
     /// A sliding window that is one key too long.
     case window
   }
 
-  let name = "faulty"
+  override var name: String { "faulty" }
   private let fault: Fault?
-  private let reference: ReferenceBackend
 
   /// - Parameter fault: nil: the reference as it is.
   init(
@@ -18,70 +19,57 @@ class FaultyBackend: Backend, @unchecked Sendable {
     tile: TileShape = TileShape(rows: 32, columns: 16)
   ) {
     self.fault = fault
-    reference = ReferenceBackend(tile: tile, activationType: activationType)
-  }
-
-  var activationType: DataType { reference.activationType }
-  func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
-  ) throws -> any KeyValueStore {
-    try reference.makeKeyValueStore(layers: layers, extents: extents, options: options)
+    super.init(ReferenceBackend(tile: tile, activationType: activationType))
   }
 
   /// Writes one number less, or a wrong one.
   private func spoil(_ kind: Fault, _ tensor: Tensor) throws {
     guard kind == fault else { return }
-    var values = try reference.read(tensor)
+    var values = try base.read(tensor)
     values[values.count - 1] = fault == .linear ? values[values.count - 1] * 1.01 + 0.01 : .nan
-    try reference.write(values, to: tensor)
+    try base.write(values, to: tensor)
   }
 
-  func tileShape(headDim: Int) -> TileShape { reference.tileShape(headDim: headDim) }
-  func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
-    try reference.makeTensor(type, shape, purpose: purpose)
+  /// Adds a hundredth to the first number.
+  private func shift(_ kind: Fault, _ tensor: Tensor) throws {
+    guard kind == fault else { return }
+    var values = try base.read(tensor)
+    values[0] += 0.01
+    try base.write(values, to: tensor)
   }
-  func makeTensor(
-    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
-    owner: any AnyObject & Sendable
-  ) throws -> Tensor {
-    try reference.makeTensor(over: bytes, type: type, shape: shape, owner: owner)
+
+  override func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
+    try super.gatherRows(x, rows: rows, into: y)
+    try spoil(.gatherRows, y)
   }
-  func read(_ tensor: Tensor) throws -> [Float] { try reference.read(tensor) }
-  func write(_ values: [Float], to tensor: Tensor) throws {
-    try reference.write(values, to: tensor)
-  }
-  func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
-    try reference.embed(ids, table: table, into: x)
+  override func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+    try super.embed(ids, table: table, into: x)
     try spoil(.embed, x)
   }
-  func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
-    try reference.rmsNorm(x, weight: weight, epsilon: epsilon, into: y)
+  override func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+    try super.rmsNorm(x, weight: weight, epsilon: epsilon, into: y)
     try spoil(.rmsNorm, y)
   }
-  func linear(
+  override func linear(
     _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
   ) throws {
-    try reference.linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
+    try super.linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
     try spoil(.linear, y)
   }
-  func rotate(_ x: Tensor, _ rotary: RotaryEmbedding, firstPosition: Int) throws {
-    try reference.rotate(x, rotary, firstPosition: firstPosition)
-  }
-  func swiGLU(gate: Tensor, up: Tensor) throws {
-    try reference.swiGLU(gate: gate, up: up)
+  override func swiGLU(gate: Tensor, up: Tensor) throws {
+    try super.swiGLU(gate: gate, up: up)
     try spoil(.swiGLU, gate)
   }
-  func add(_ x: Tensor, to y: Tensor) throws {
-    try reference.add(x, to: y)
+  override func add(_ x: Tensor, to y: Tensor) throws {
+    try super.add(x, to: y)
     try spoil(.add, y)
   }
-  func draw(_ draw: TokenDraw, from logits: Tensor, random: [UInt64]) throws -> [Int32?] {
-    try reference.draw(draw, from: logits, random: random.map { fault == .draw ? ~$0 : $0 })
+  override func draw(
+    _ draw: TokenDraw, from logits: Tensor, random: [UInt64]
+  ) throws -> [Int32?] {
+    try super.draw(draw, from: logits, random: random.map { fault == .draw ? ~$0 : $0 })
   }
-  func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws {
-    try reference.store(k: k, v: v, in: layer, firstPosition: firstPosition)
-  }
-  func attention(
+  override func attention(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,
     index: SparseIndex, into o: Tensor, logSumExp: Tensor?
   ) throws {
@@ -90,34 +78,36 @@ class FaultyBackend: Backend, @unchecked Sendable {
     guard rows > 0 else { return }
     var shape = shape
     if fault == .window, let window = shape.slidingWindow { shape.slidingWindow = window + 1 }
-    try reference.attention(
+    try super.attention(
       q: q.slice(rows: 0..<rows), firstPosition: firstPosition, layer: layer, shape: shape,
       index: index, into: o.slice(rows: 0..<rows), logSumExp: logSumExp?.slice(rows: 0..<rows))
   }
-  func rowAttention(
+  override func rowAttention(
     q: Tensor, positions: [Int], layer: KeyValueLayer, shape: AttentionShape, into o: Tensor,
     logSumExp: Tensor?
   ) throws {
-    try reference.rowAttention(
+    try super.rowAttention(
       q: q, positions: positions, layer: layer, shape: shape, into: o, logSumExp: logSumExp)
     try spoil(.rowAttention, o)
   }
-  func lastRowSums(
+  override func lastRowSums(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
-  ) throws -> [LastRowSums] {
-    var sums = try reference.lastRowSums(
+  ) throws -> DeviceRowSums {
+    let sums = try super.lastRowSums(
       q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads)
-    if fault == .lastRowSums { sums[0].slash[0] += 0.01 }
+    try shift(.lastRowSums, sums.slash)
     return sums
   }
-  func meanPooled(_ x: Tensor, blockSize: Int) throws -> [[Float]] {
-    var means = try reference.meanPooled(x, blockSize: blockSize)
-    if fault == .meanPooled { means[0][0] += 0.01 }
+  override func meanPooled(_ x: Tensor, blockSize: Int) throws -> Tensor {
+    let means = try super.meanPooled(x, blockSize: blockSize)
+    try shift(.meanPooled, means)
     return means
   }
-  func meanPooledKeys(_ layer: KeyValueLayer, count: Int, blockSize: Int) throws -> [[Float]] {
-    var means = try reference.meanPooledKeys(layer, count: count, blockSize: blockSize)
-    if fault == .meanPooled { means[0][0] += 0.01 }
+  override func meanPooledKeys(
+    _ layer: KeyValueLayer, count: Int, blockSize: Int
+  ) throws -> Tensor {
+    let means = try super.meanPooledKeys(layer, count: count, blockSize: blockSize)
+    try shift(.meanPooled, means)
     return means
   }
 }

@@ -1,8 +1,9 @@
+import BackendTesting
 import MInference
 import MInferenceEvaluation
 
 /// The reference backend as one that builds indices, with one fault in those of block-sparse heads.
-final class IndexBuilder: FaultyBackend, IndexBuilding, @unchecked Sendable {
+final class IndexBuilder: FaultyBackend, @unchecked Sendable {
   enum Mistake: CaseIterable {
     case none
     /// A mean that is a hundredth too large.
@@ -24,7 +25,13 @@ final class IndexBuilder: FaultyBackend, IndexBuilding, @unchecked Sendable {
     super.init(nil, tile: TileShape(rows: 64, columns: 64))
   }
 
-  func poolQueries(
+  override var capabilities: DeviceCapabilities {
+    var capabilities = super.capabilities
+    capabilities.buildsIndices = true
+    return capabilities
+  }
+
+  override func poolQueries(
     _ q: Tensor, firstPosition: Int, into means: Tensor, firstBlock: Int
   ) throws {
     var all = try read(means)
@@ -39,10 +46,10 @@ final class IndexBuilder: FaultyBackend, IndexBuilding, @unchecked Sendable {
     try write(all, to: means)
   }
 
-  func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
+  override func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
     var blocks: [Int: SelectedBlocks] = [:]
     let d = request.shape.headDim
-    let keys = try meanPooledKeys(request.layer, count: request.keys, blockSize: 64)
+    let keys = try readRows(meanPooledKeys(request.layer, count: request.keys, blockSize: 64))
     for (head, wish) in request.heads.enumerated() {
       guard case .blockSparse(let topK) = wish, let means = request.pooledQueries else { continue }
       let all = try read(means)

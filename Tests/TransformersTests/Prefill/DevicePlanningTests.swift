@@ -1,3 +1,4 @@
+import BackendTesting
 import Checkpoints
 import Compute
 import SparseAttention

@@ -1,3 +1,4 @@
+import BackendTesting
 import MInference
 
 /// The CPU backend with the storage formats of a GPU: what rounding alone does to a model's logits.
@@ -6,7 +7,7 @@ import MInference
 /// float8's four digits if asked for; all arithmetic stays that of the CPU. What a GPU's logits may
 /// differ by follows from what this backend's do. It also computes on the device's tiles, so that
 /// sparse attention of both asks for the same pairs.
-final class RoundingBackend: Backend {
+final class RoundingBackend: ForwardingBackend, @unchecked Sendable {
   /// What is rounded.
   enum Rounding {
     /// Nothing: the CPU backend on other tiles.
@@ -17,21 +18,25 @@ final class RoundingBackend: Backend {
     case activationsAndFloat8Cache
   }
 
-  let name = "rounding"
-  private let cpu: any Backend
+  override var name: String { "rounding" }
+  private var cpu: any Backend { base }
   private let rounding: Rounding
   private let tile: TileShape?
   /// Rows of this width are logits, which no device rounds.
   private let vocabularySize: Int
 
   init(_ cpu: any Backend, rounding: Rounding, tile: TileShape?, vocabularySize: Int) {
-    self.cpu = cpu
     self.rounding = rounding
     self.tile = tile
     self.vocabularySize = vocabularySize
+    super.init(cpu)
   }
 
-  func tileShape(headDim: Int) -> TileShape { tile ?? cpu.tileShape(headDim: headDim) }
+  override var capabilities: DeviceCapabilities {
+    var capabilities = cpu.capabilities
+    if let tile { capabilities.tile = tile }
+    return capabilities
+  }
 
   // MARK: Rounding
 
@@ -53,7 +58,7 @@ final class RoundingBackend: Backend {
     return (value / unit).rounded(.toNearestOrEven) * unit
   }
 
-  func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws {
+  override func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws {
     guard rounding == .activationsAndFloat8Cache else {
       return try cpu.store(k: k, v: v, in: layer, firstPosition: firstPosition)
     }
@@ -67,39 +72,39 @@ final class RoundingBackend: Backend {
 
   // MARK: Operations whose results are rounded
 
-  func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+  override func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
     try cpu.embed(ids, table: table, into: x)
     try round(x)
   }
 
-  func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+  override func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
     try cpu.rmsNorm(x, weight: weight, epsilon: epsilon, into: y)
     try round(y)
   }
 
-  func linear(
+  override func linear(
     _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
   ) throws {
     try cpu.linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
     if weight.rows != vocabularySize { try round(y) }
   }
 
-  func rotate(_ x: Tensor, _ rotary: RotaryEmbedding, firstPosition: Int) throws {
+  override func rotate(_ x: Tensor, _ rotary: RotaryEmbedding, firstPosition: Int) throws {
     try cpu.rotate(x, rotary, firstPosition: firstPosition)
     try round(x)
   }
 
-  func swiGLU(gate: Tensor, up: Tensor) throws {
+  override func swiGLU(gate: Tensor, up: Tensor) throws {
     try cpu.swiGLU(gate: gate, up: up)
     try round(gate)
   }
 
-  func add(_ x: Tensor, to y: Tensor) throws {
+  override func add(_ x: Tensor, to y: Tensor) throws {
     try cpu.add(x, to: y)
     try round(y)
   }
 
-  func attention(
+  override func attention(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,
     index: SparseIndex, into o: Tensor, logSumExp: Tensor?
   ) throws {
@@ -110,7 +115,7 @@ final class RoundingBackend: Backend {
     try round(o)
   }
 
-  func rowAttention(
+  override func rowAttention(
     q: Tensor, positions: [Int], layer: KeyValueLayer, shape: AttentionShape, into o: Tensor,
     logSumExp: Tensor?
   ) throws {
@@ -119,20 +124,14 @@ final class RoundingBackend: Backend {
     try round(o)
   }
 
-  func mergeAttention(
+  override func mergeAttention(
     _ part: Tensor, logSumExp: Tensor, into o: Tensor, logSumExp whole: Tensor
   ) throws {
     try cpu.mergeAttention(part, logSumExp: logSumExp, into: o, logSumExp: whole)
     try round(o)
   }
 
-  // MARK: What stays as it is
-
-  func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
-    try cpu.makeTensor(type, shape, purpose: purpose)
-  }
-
-  func makeTensor(
+  override func makeTensor(
     over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
     owner: any AnyObject & Sendable
   ) throws -> Tensor {
@@ -142,24 +141,5 @@ final class RoundingBackend: Backend {
     let rounded = try cpu.makeTensor(.float32, shape, purpose: "rounded weights")
     try cpu.write(try cpu.read(stored).map(Self.bfloat16), to: rounded)
     return rounded
-  }
-
-  func read(_ tensor: Tensor) throws -> [Float] { try cpu.read(tensor) }
-
-  func write(_ values: [Float], to tensor: Tensor) throws { try cpu.write(values, to: tensor) }
-
-  func lastRowSums(
-    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
-  ) throws -> [LastRowSums] {
-    try cpu.lastRowSums(
-      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads)
-  }
-
-  func meanPooled(_ x: Tensor, blockSize: Int) throws -> [[Float]] {
-    try cpu.meanPooled(x, blockSize: blockSize)
-  }
-
-  func meanPooledKeys(_ layer: KeyValueLayer, count: Int, blockSize: Int) throws -> [[Float]] {
-    try cpu.meanPooledKeys(layer, count: count, blockSize: blockSize)
   }
 }

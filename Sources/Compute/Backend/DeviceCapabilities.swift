@@ -1,0 +1,52 @@
+/// What a device can do and how it wants to be used: a value, decided when the device is opened.
+public struct DeviceCapabilities: Sendable, Hashable {
+  /// The type of hidden states, queries, gates, and keys and values before they are stored.
+  public var activationType: DataType
+  /// Head sizes that attention has kernels for; nil: any.
+  public var headSizes: Set<Int>?
+  /// What the attention kernel computes as a unit, for heads of any size.
+  public var tile: TileShape
+  /// Rows of activations that are best worked on at once.
+  public var rowBlock: Int
+  /// Whether the device computes in the host's memory.
+  public var hasUnifiedMemory: Bool
+  /// What ``AttentionOperations/attention(q:firstPosition:layer:shape:index:into:logSumExp:)``
+  /// multiplies.
+  public var attentionPrecision: AttentionPrecision
+  /// Bytes that attention of many rows takes beside its tensors, for each element of a stored key.
+  public var attentionBytesPerKeyElement: Int
+  /// The most rows that ``EstimationOperations/lastRowSums(q:firstPosition:layer:shape:heads:)``
+  /// takes.
+  public var estimationRows: Int
+  /// Whether ``EstimationOperations/makeIndex(_:)`` estimates, selects and builds indices on the
+  /// device. Without it the host selects from what the estimation operations give.
+  public var buildsIndices: Bool
+
+  public init(
+    activationType: DataType, headSizes: Set<Int>? = nil, tile: TileShape, rowBlock: Int,
+    hasUnifiedMemory: Bool, attentionPrecision: AttentionPrecision = .native,
+    attentionBytesPerKeyElement: Int = 0, estimationRows: Int = Self.standardEstimationRows,
+    buildsIndices: Bool = false
+  ) {
+    self.activationType = activationType
+    self.headSizes = headSizes
+    self.tile = tile
+    self.rowBlock = rowBlock
+    self.hasUnifiedMemory = hasUnifiedMemory
+    self.attentionPrecision = attentionPrecision
+    self.attentionBytesPerKeyElement = attentionBytesPerKeyElement
+    self.estimationRows = estimationRows
+    self.buildsIndices = buildsIndices
+  }
+
+  /// Last rows of a chunk that estimation looks at. Source: MInference, section 3.2.
+  public static let standardEstimationRows = 64
+
+  /// The tile for heads of `headDim` elements.
+  public func tile(headDim: Int) -> TileShape { tile }
+
+  /// Bytes that attention of many rows takes for each key of a layer, beside its tensors.
+  public func attentionBytesPerKey(_ shape: AttentionShape) -> Int {
+    attentionBytesPerKeyElement * shape.keyValueHeads * shape.headDim
+  }
+}

@@ -1,0 +1,53 @@
+/// Opens the backends of one kind of device.
+///
+/// A kind of device is one folder of kernels and one provider; `MInference` lists the providers, and
+/// everything that names devices takes the names from that list.
+package protocol DeviceProvider: Sendable {
+  /// The name that users give: "cpu", "cuda".
+  var name: String { get }
+
+  /// Whether this machine was set up for such devices (a driver is installed): then what keeps one
+  /// from being opened is worth telling. Opens no device.
+  var isPresent: Bool { get }
+
+  /// Opens a device.
+  ///
+  /// - Throws: ``ComputeError/unavailable(what:remedy:)`` where this build or this machine lacks it, or
+  ///   the device lacks what the options ask for.
+  func make(_ options: DeviceOptions) throws -> any Backend
+
+  /// What whole models on such a device are compared with where the reference takes too long.
+  func makeComparison(threads: Int?) throws -> (name: String, backend: any Backend)
+
+  /// The backends to verify: one for each kind of kernels that the device has.
+  func makeVariants(threads: Int?) throws -> [(name: String, backend: any Backend)]
+}
+
+/// What a device is opened with.
+package struct DeviceOptions: Sendable, Hashable {
+  /// CPU threads to compute on; nil for one on every processor.
+  package var threads: Int?
+  /// What linear layers of a GPU multiply.
+  package var linear: LinearPrecision
+  /// What attention of prompts multiplies.
+  package var attentionPrecision: AttentionPrecision
+  /// Whether what is missing to compile kernels has to show when the device is opened, not later.
+  package var checksKernels: Bool
+  /// What the backend is to tell beside its own notices.
+  package var notices: [String]
+
+  package init(
+    threads: Int? = nil, linear: LinearPrecision = .bf16,
+    attentionPrecision: AttentionPrecision = .native, checksKernels: Bool = false,
+    notices: [String] = []
+  ) {
+    self.threads = threads
+    self.linear = linear
+    self.attentionPrecision = attentionPrecision
+    self.checksKernels = checksKernels
+    self.notices = notices
+  }
+
+  /// Whether anything is multiplied in fewer bits than the device does of itself.
+  package var isNarrow: Bool { linear != .bf16 || attentionPrecision != .native }
+}

@@ -1,0 +1,106 @@
+/// What selectors look at, and the building of indices. Results are tensors of the device.
+public protocol EstimationOperations: AnyObject, Sendable {
+  /// Softmax mass that the given last rows put on every column and on every offset.
+  ///
+  /// q: [rows, queryHeads, headDim], rows <= 64, row r at position firstPosition + r, the last one
+  /// at keys - 1 where keys = firstPosition + rows <= layer.count. `heads` are the query heads
+  /// wanted. For each: P = softmax(scale * q k^T) over j <= i, then
+  /// vertical[j] = sum over rows of P[i, j], slash[o] = sum over rows of P[i, i - o]; both have
+  /// `keys` entries. Source: MInference, section 3.2 and algorithm 2.
+  func lastRowSums(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
+  ) throws -> DeviceRowSums
+
+  /// Mean of each block of `blockSize` rows, for every head; the last block may be short (its mean
+  /// is over the rows it has). x: [rows, heads, headDim]; result: [heads, blocks, headDim] float32.
+  func meanPooled(_ x: Tensor, blockSize: Int) throws -> Tensor
+
+  /// The same over the keys 0 ..< count of a layer; result: [keyValueHeads, blocks, headDim] float32.
+  func meanPooledKeys(_ layer: KeyValueLayer, count: Int, blockSize: Int) throws -> Tensor
+
+  /// The index of one (layer, chunk), estimated, selected and built on the device for all heads at
+  /// once. Returns before it is built.
+  ///
+  /// - Throws: ``ComputeError/unavailable(what:remedy:)`` without
+  ///   ``DeviceCapabilities/buildsIndices``.
+  func makeIndex(_ request: IndexRequest) throws -> SparseIndex
+
+  /// Writes means of queries over blocks of 64 rows to where ``IndexRequest/pooledQueries`` wants
+  /// them: a chunk's queries come in parts.
+  ///
+  /// - Parameters:
+  ///   - q: [rows, queryHeads, headDim] after rotary; row 0 stands at `firstPosition`. Blocks lie at
+  ///     absolute multiples of 64; of those at the ends q may hold a part, over which the mean is then.
+  ///   - means: [queryHeads, blocks, headDim] float32; the first block of q goes to `firstBlock`.
+  /// - Throws: As ``makeIndex(_:)``.
+  func poolQueries(
+    _ q: Tensor, firstPosition: Int, into means: Tensor, firstBlock: Int
+  ) throws
+}
+
+/// Column sums and offset sums of the attention of a prompt's last rows, on the device.
+public struct DeviceRowSums: Sendable {
+  /// [n, stride] float32, stride >= keys; entries behind the first `keys` of a row mean nothing.
+  public let vertical: Tensor
+  /// Likewise, of offsets.
+  public let slash: Tensor
+  /// Keys of the prompt: entries of a sum.
+  public let keys: Int
+  /// Which row of the tensors belongs to each of the heads asked for.
+  private let rows: [Int]
+
+  public init(vertical: Tensor, slash: Tensor, keys: Int, rows: [Int]) {
+    precondition(vertical.shape == slash.shape && keys <= vertical.rowCount)
+    self.vertical = vertical
+    self.slash = slash
+    self.keys = keys
+    self.rows = rows
+  }
+
+  /// Heads that there are sums of.
+  public var heads: Int { rows.count }
+
+  /// The sums of one of the heads asked for, `index` counting in the order asked: [keys] each.
+  public func sums(at index: Int) -> (vertical: Tensor, slash: Tensor) {
+    func row(_ tensor: Tensor) -> Tensor {
+      Tensor(
+        buffer: tensor.buffer,
+        byteOffset: tensor.byteOffset + rows[index] * tensor.rowCount * tensor.type.byteCount,
+        type: tensor.type, shape: [keys])
+    }
+    return (row(vertical), row(slash))
+  }
+}
+
+/// Column sums and offset sums of the attention of a prompt's last rows, for one query head, on the
+/// host.
+public struct LastRowSums: Sendable {
+  /// Mass on key column j; `keys` entries.
+  public var vertical: [Float]
+  /// Mass on offset o = i - j; `keys` entries.
+  public var slash: [Float]
+
+  public init(vertical: [Float], slash: [Float]) {
+    self.vertical = vertical
+    self.slash = slash
+  }
+}
+
+/// Reading estimates where the host selects.
+extension MemoryOperations {
+  /// The sums of one head; `index` counts in the order in which heads were asked for. Waits.
+  public func read(_ sums: DeviceRowSums, at index: Int) throws -> LastRowSums {
+    let (vertical, slash) = sums.sums(at: index)
+    return LastRowSums(vertical: try read(vertical), slash: try read(slash))
+  }
+
+  /// The sums of all heads, in the order in which they were asked for. Waits.
+  public func read(_ sums: DeviceRowSums) throws -> [LastRowSums] {
+    try (0..<sums.heads).map { try read(sums, at: $0) }
+  }
+
+  /// The rows of a tensor, one array for each entry of its first axis. Waits.
+  public func readRows(_ tensor: Tensor) throws -> [[Float]] {
+    try (0..<tensor.rows).map { try read(tensor.slice(rows: $0..<$0 + 1)) }
+  }
+}
