@@ -1,5 +1,28 @@
 #include "CUDASources.h"
 
+#include "Kernels/layouts.cuh"
+
+// The structs of CUDASources.h lie as the kernels read them.
+#define MI_HOST_FIELD(type, kernel, host, offset) \
+  _Static_assert(offsetof(type, host) == offset, #type "." #host " is not where kernels read it");
+#undef MI_CHECK_LAYOUT
+#define MI_CHECK_LAYOUT(name, type)     \
+  MI_LAYOUT_##name(MI_HOST_FIELD, type) \
+  _Static_assert(sizeof(type) == MI_SIZE_##name, #type " has another size in kernels")
+
+MI_CHECK_LAYOUT(HeadPlan, mi_head_plan);
+MI_CHECK_LAYOUT(HeadBudget, mi_head_budget);
+MI_CHECK_LAYOUT(FixedBands, mi_fixed_bands);
+MI_CHECK_LAYOUT(AttentionParameters, mi_attention_parameters);
+MI_CHECK_LAYOUT(EstimationParameters, mi_estimation_parameters);
+MI_CHECK_LAYOUT(SelectionParameters, mi_selection_parameters);
+MI_CHECK_LAYOUT(PlanParameters, mi_plan_parameters);
+MI_CHECK_LAYOUT(BlockHead, mi_block_head);
+MI_CHECK_LAYOUT(BlockParameters, mi_block_parameters);
+MI_CHECK_LAYOUT(HopperParameters, mi_hopper_parameters);
+MI_CHECK_LAYOUT(Fp8Parameters, mi_fp8_parameters);
+MI_CHECK_LAYOUT(RowAttentionParameters, mi_row_attention_parameters);
+
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
 // The files of Kernels/ as they are, each ended by a zero byte. A new file is named here twice.
@@ -16,6 +39,14 @@ static const char attention_hopper_cu[] = {
 #embed "Kernels/attention_hopper.cu"
     , 0};
 
+static const char attention_pair_cuh[] = {
+#embed "Kernels/attention_pair.cuh"
+    , 0};
+
+static const char attention_step_cuh[] = {
+#embed "Kernels/attention_step.cuh"
+    , 0};
+
 static const char common_cuh[] = {
 #embed "Kernels/common.cuh"
     , 0};
@@ -28,14 +59,6 @@ static const char estimation_cu[] = {
 #embed "Kernels/estimation.cu"
     , 0};
 
-static const char fp8_cuh[] = {
-#embed "Kernels/fp8.cuh"
-    , 0};
-
-static const char fp8_rows_cu[] = {
-#embed "Kernels/fp8_rows.cu"
-    , 0};
-
 static const char fp8_blocks_cuh[] = {
 #embed "Kernels/fp8_blocks.cuh"
     , 0};
@@ -44,20 +67,28 @@ static const char fp8_blocks_hopper_cu[] = {
 #embed "Kernels/fp8_blocks_hopper.cu"
     , 0};
 
-static const char hopper_cuh[] = {
-#embed "Kernels/hopper.cuh"
+static const char fp8_cuh[] = {
+#embed "Kernels/fp8.cuh"
+    , 0};
+
+static const char fp8_rows_cu[] = {
+#embed "Kernels/fp8_rows.cu"
     , 0};
 
 static const char hopper_consumer_cuh[] = {
 #embed "Kernels/hopper_consumer.cuh"
     , 0};
 
-static const char hopper_fp8_cuh[] = {
-#embed "Kernels/hopper_fp8.cuh"
+static const char hopper_cuh[] = {
+#embed "Kernels/hopper.cuh"
     , 0};
 
 static const char hopper_fp8_consumer_cuh[] = {
 #embed "Kernels/hopper_fp8_consumer.cuh"
+    , 0};
+
+static const char hopper_fp8_cuh[] = {
+#embed "Kernels/hopper_fp8.cuh"
     , 0};
 
 static const char hopper_fp8_plan_cuh[] = {
@@ -92,6 +123,10 @@ static const char largest_cuh[] = {
 #embed "Kernels/largest.cuh"
     , 0};
 
+static const char layouts_cuh[] = {
+#embed "Kernels/layouts.cuh"
+    , 0};
+
 static const char merging_cu[] = {
 #embed "Kernels/merging.cu"
     , 0};
@@ -124,6 +159,14 @@ static const char row_attention_cu[] = {
 #embed "Kernels/row_attention.cu"
     , 0};
 
+static const char row_attention_merge_cuh[] = {
+#embed "Kernels/row_attention_merge.cuh"
+    , 0};
+
+static const char row_attention_tile_cuh[] = {
+#embed "Kernels/row_attention_tile.cuh"
+    , 0};
+
 static const char sampling_cu[] = {
 #embed "Kernels/sampling.cu"
     , 0};
@@ -141,6 +184,8 @@ static const char synthetic_cu[] = {
     , 0};
 
 static const mi_cuda_source headers[] = {
+    {"attention_pair.cuh", attention_pair_cuh},
+    {"attention_step.cuh", attention_step_cuh},
     {"common.cuh", common_cuh},
     {"fp8.cuh", fp8_cuh},
     {"fp8_blocks.cuh", fp8_blocks_cuh},
@@ -155,10 +200,13 @@ static const mi_cuda_source headers[] = {
     {"hopper_planner.cuh", hopper_planner_cuh},
     {"hopper_rows.cuh", hopper_rows_cuh},
     {"largest.cuh", largest_cuh},
+    {"layouts.cuh", layouts_cuh},
     {"numbers.cuh", numbers_cuh},
     {"pairs.cuh", pairs_cuh},
     {"plans.cuh", plans_cuh},
     {"reductions.cuh", reductions_cuh},
+    {"row_attention_merge.cuh", row_attention_merge_cuh},
+    {"row_attention_tile.cuh", row_attention_tile_cuh},
 };
 const mi_cuda_source *const mi_cuda_headers = headers;
 const int mi_cuda_header_count = sizeof headers / sizeof *headers;

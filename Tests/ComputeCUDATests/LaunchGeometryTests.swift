@@ -5,7 +5,8 @@ import Testing
 /// The numbers that Swift launches kernels with are those that the kernels' files state.
 @Suite struct LaunchGeometryTests {
   private func text(of file: String) throws -> String {
-    let source = try #require(KernelSource.kernels.first { $0.name == file })
+    let source = try #require(
+      (KernelSource.kernels + KernelSource.headers).first { $0.name == file })
     return String(cString: source.text)
   }
 
@@ -13,8 +14,9 @@ import Testing
     let portable = try text(of: "attention.cu")
     let bytes = [64, 96, 128].map { "\(AttentionLaunch.sharedBytes(headDim: $0)) (d\($0))" }
     #expect(portable.contains("dynamic shared memory, bytes: " + bytes.joined(separator: ", ")))
-    #expect(portable.contains("threads = \(AttentionLaunch.threads);"))
-    #expect(portable.contains("rows = \(AttentionLaunch.rows);"))
+    let step = try text(of: "attention_step.cuh")
+    #expect(step.contains("threads = \(AttentionLaunch.threads);"))
+    #expect(step.contains("rows = \(AttentionLaunch.rows);"))
     let hopper = try text(of: HopperLaunch.file)
     let most = [64, 128].map { "\(HopperLaunch.sharedBytes(headDim: $0)) (d\($0))" }
     #expect(hopper.contains("dynamic shared memory, bytes: " + most.joined(separator: ", ")))
@@ -61,6 +63,47 @@ import Testing
     #expect(MemoryLayout<mi_block_head>.stride == 8)
     #expect(MemoryLayout<mi_block_parameters>.stride == 152)
     #expect(pooling.contains("by value; \(MemoryLayout<mi_block_parameters>.stride) bytes"))
+  }
+
+  /// Offsets are checked when both sides are compiled (`layouts.cuh`); this is what Swift sees of them.
+  @Test func `parameter structs lie as the layouts of the kernels state`() throws {
+    let layouts = try text(of: "layouts.cuh")
+    func states(_ type: String, _ kernel: String, _ host: String, _ offset: Int?) throws -> Bool {
+      let sections = layouts.split(separator: "#define ")
+      let section = try #require(sections.first { $0.hasPrefix("MI_LAYOUT_\(type)(") })
+      return section.contains("FIELD(type, \(kernel), \(host), \(try #require(offset)))")
+    }
+    typealias Plan = mi_head_plan
+    #expect(try states("HeadPlan", "kind", "kind", MemoryLayout<Plan>.offset(of: \.kind)))
+    #expect(
+      try states("HeadPlan", "stepCount", "step_count", MemoryLayout<Plan>.offset(of: \.step_count))
+    )
+    #expect(
+      try states("HeadPlan", "denseFrom", "dense_from", MemoryLayout<Plan>.offset(of: \.dense_from))
+    )
+    typealias Attention = mi_attention_parameters
+    #expect(
+      try states(
+        "AttentionParameters", "planFirstPosition", "plan_first_position",
+        MemoryLayout<Attention>.offset(of: \.plan_first_position)))
+    #expect(
+      try states(
+        "AttentionParameters", "window", "window", MemoryLayout<Attention>.offset(of: \.window)))
+    typealias Rows = mi_row_attention_parameters
+    #expect(
+      try states(
+        "RowAttentionParameters", "splits", "splits", MemoryLayout<Rows>.offset(of: \.splits)))
+  }
+
+  @Test func `every parameter struct has a layout that its kernels check`() throws {
+    let layouts = try text(of: "layouts.cuh")
+    let names = layouts.split(separator: "\n").filter { $0.hasPrefix("#define MI_SIZE_") }
+      .compactMap { $0.dropFirst(16).split(separator: " ").first }
+    #expect(names.count == 12)
+    let texts = (KernelSource.kernels + KernelSource.headers).map { String(cString: $0.text) }
+    for name in names {
+      #expect(texts.contains { $0.contains("MI_CHECK_LAYOUT(\(name));") }, "\(name)")
+    }
   }
 
   @Test func `parameter structs have the sizes that the kernels expect`() {

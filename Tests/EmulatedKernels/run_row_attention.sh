@@ -8,6 +8,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 # The emulation's headers take the place of those of device code, and one array is a block's dynamic shared memory.
 sed 's/extern __shared__/extern/' "$kernels/row_attention.cu" > "$out/row_attention.cu"
+cp "$kernels"/row_attention_*.cuh "$kernels"/layouts.cuh "$out"
 cp hopper_block/fibers.h "$out"
 cp hopper_block/common.cuh "$out/block.cuh"
 cp row_attention/* "$out"

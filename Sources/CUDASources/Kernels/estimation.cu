@@ -62,6 +62,7 @@ struct EstimationParameters {
   /// scale * log2(e).
   float scaleLog2;
 };
+MI_CHECK_LAYOUT(EstimationParameters);
 
 /// One warp's place in the work.
 struct Place {

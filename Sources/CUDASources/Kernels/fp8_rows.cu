@@ -1,11 +1,13 @@
 // Inputs of linear layers in fp8 e4m3 with one factor a row: value = scale of the row * stored.
 //
-// A row's scale is its largest magnitude / 448, and 1 for a row of zeros. A row with NaN or infinity
-// stays one: its stored numbers or its scale are not finite. A row is read once and kept in registers as
-// bf16, what the same step without quantization would write, between its sums and its quantization.
+// A row's scale is its largest magnitude / 448, and 1 for a row of zeros. A row with NaN or
+// infinity stays one: its stored numbers or its scale are not finite. A row is read once and kept
+// in registers as bf16, what the same step without quantization would write, between its sums and
+// its quantization.
 //
-// x, gate, up: bf16, widths and strides in elements and multiples of 8; y: fp8, dense; scales: [rows] fp32.
-// Grid: rows. Block: a multiple of 32 up to 1024; best is width / 32 rounded up to a multiple of 32.
+// x, gate, up: bf16, widths and strides in elements and multiples of 8; y: fp8, dense; scales:
+// [rows] fp32. Grid: rows. Block: a multiple of 32 up to 1024; best is width / 32 rounded up to a
+// multiple of 32.
 
 #include "fp8.cuh"
 #include "reductions.cuh"
@@ -49,17 +51,25 @@ __device__ __forceinline__ uint2 quantized(const uint4& piece, float factor) {
   AsBf16::unpack(piece, values);
 #pragma unroll
   for (int j = 0; j < 8; ++j) values[j] *= factor;
-  return make_uint2(
-      packFp8(values[0], values[1]) | packFp8(values[2], values[3]) << 16,
+  return make_uint2(packFp8(values[0], values[1]) | packFp8(values[2], values[3]) << 16,
       packFp8(values[4], values[5]) | packFp8(values[6], values[7]) << 16);
 }
 
-/// Quantizes one row. `piece(i)` gives its i-th eight numbers as bf16; `first` holds those that this
-/// thread has computed already.
+/// The pieces of a row that this thread keeps in registers.
+__device__ __forceinline__ void loadFirst(
+    uint4 (&first)[Quantization::kept], const uint4* row, int pieces) {
+#pragma unroll
+  for (int i = 0; i < Quantization::kept; ++i) {
+    const int place = threadIdx.x + i * blockDim.x;
+    if (place < pieces) first[i] = row[place];
+  }
+}
+
+/// Quantizes one row. `piece(i)` gives its i-th eight numbers as bf16; `first` holds those that
+/// this thread has computed already.
 template <typename Piece>
-__device__ __forceinline__ void quantizeRow(
-    uint4 (&first)[Quantization::kept], Piece piece, unsigned char* y, float* scale, int pieces,
-    float* shared) {
+__device__ __forceinline__ void quantizeRow(uint4 (&first)[Quantization::kept], Piece piece,
+    unsigned char* y, float* scale, int pieces, float* shared) {
   float largest = 0;
 #pragma unroll
   for (int i = 0; i < Quantization::kept; ++i) {
@@ -82,36 +92,28 @@ __device__ __forceinline__ void quantizeRow(
 
 // y = x. Also for weights, whose rows are output channels.
 // Parameters: x, y, scales, int width, long long xStride.
-extern "C" __global__ void __launch_bounds__(1024) quantize_rows(
-    const bf16* x, unsigned char* y, float* scales, int width, long long xStride) {
+extern "C" __global__ void __launch_bounds__(1024)
+    quantize_rows(const bf16* x, unsigned char* y, float* scales, int width, long long xStride) {
   __shared__ float shared[Quantization::threads / 32];
   const uint4* row = (const uint4*)(x + blockIdx.x * xStride);
   const int pieces = width / 8;
   uint4 first[Quantization::kept];
-#pragma unroll
-  for (int i = 0; i < Quantization::kept; ++i) {
-    const int place = threadIdx.x + i * blockDim.x;
-    if (place < pieces) first[i] = row[place];
-  }
+  loadFirst(first, row, pieces);
   quantizeRow(
       first, [row](int i) { return row[i]; }, y + (long long)blockIdx.x * width,
       scales + blockIdx.x, pieces, shared);
 }
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight, as rms_norm of elementwise.cu rounds it to bf16.
-// weight: [width] fp32. Parameters: x, weight, y, scales, int width, long long xStride, float epsilon.
-extern "C" __global__ void __launch_bounds__(1024) rms_norm_rows(
-    const bf16* x, const float* weight, unsigned char* y, float* scales, int width,
-    long long xStride, float epsilon) {
+// weight: [width] fp32. Parameters: x, weight, y, scales, int width, long long xStride, float
+// epsilon.
+extern "C" __global__ void __launch_bounds__(1024) rms_norm_rows(const bf16* x, const float* weight,
+    unsigned char* y, float* scales, int width, long long xStride, float epsilon) {
   __shared__ float shared[Quantization::threads / 32];
   const uint4* row = (const uint4*)(x + blockIdx.x * xStride);
   const int pieces = width / 8;
   uint4 first[Quantization::kept];
-#pragma unroll
-  for (int i = 0; i < Quantization::kept; ++i) {
-    const int place = threadIdx.x + i * blockDim.x;
-    if (place < pieces) first[i] = row[place];
-  }
+  loadFirst(first, row, pieces);
   float squares = 0;
   auto add = [&squares](const uint4& piece) {
     float values[8];
@@ -123,7 +125,8 @@ extern "C" __global__ void __launch_bounds__(1024) rms_norm_rows(
   for (int i = 0; i < Quantization::kept; ++i) {
     if ((int)(threadIdx.x + i * blockDim.x) < pieces) add(first[i]);
   }
-  for (int i = threadIdx.x + Quantization::kept * blockDim.x; i < pieces; i += blockDim.x) add(row[i]);
+  for (int i = threadIdx.x + Quantization::kept * blockDim.x; i < pieces; i += blockDim.x)
+    add(row[i]);
   const float scale = 1.0f / sqrtf(blockSum(squares, shared) / (float)width + epsilon);
   auto normed = [scale, weight](const uint4& piece, int i) {
     float values[8], weights[8];
@@ -139,15 +142,14 @@ extern "C" __global__ void __launch_bounds__(1024) rms_norm_rows(
     if (place < pieces) first[i] = normed(first[i], place);
   }
   quantizeRow(
-      first, [row, normed](int i) { return normed(row[i], i); },
-      y + (long long)blockIdx.x * width, scales + blockIdx.x, pieces, shared);
+      first, [row, normed](int i) { return normed(row[i], i); }, y + (long long)blockIdx.x * width,
+      scales + blockIdx.x, pieces, shared);
 }
 
 // y = silu(gate) * up, as swiglu of elementwise.cu rounds it to bf16.
 // Parameters: gate, up, y, scales, int width, long long gateStride, long long upStride.
-extern "C" __global__ void __launch_bounds__(1024) swiglu_rows(
-    const bf16* gate, const bf16* up, unsigned char* y, float* scales, int width,
-    long long gateStride, long long upStride) {
+extern "C" __global__ void __launch_bounds__(1024) swiglu_rows(const bf16* gate, const bf16* up,
+    unsigned char* y, float* scales, int width, long long gateStride, long long upStride) {
   __shared__ float shared[Quantization::threads / 32];
   const uint4* gates = (const uint4*)(gate + blockIdx.x * gateStride);
   const uint4* ups = (const uint4*)(up + blockIdx.x * upStride);

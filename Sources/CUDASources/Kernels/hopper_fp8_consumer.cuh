@@ -1,8 +1,10 @@
-// The consumer warpgroups of attention with fp8 operands. The order of work is that of hopper_consumer.cuh: while the weights of
-// one stage meet their values, a warpgroup computes the exponentials of the next, and the two warpgroups take turns. Sums that
-// grew in the tensor cores for a while are added up in fp32, in shared memory, because those keep 14 bits.
+// The consumer warpgroups of attention with fp8 operands. The order of work is that of
+// hopper_consumer.cuh: while the weights of one stage meet their values, a warpgroup computes the
+// exponentials of the next, and the two warpgroups take turns. Sums that grew in the tensor cores
+// for a while are added up in fp32, in shared memory, because those keep 14 bits.
 //
-// One kind of step is what ptxas keeps its products apart for; with several it runs them one after the other (its note C7511).
+// One kind of step is what ptxas keeps its products apart for; with several it runs them one after
+// the other (its note C7511).
 
 #pragma once
 
@@ -12,15 +14,16 @@
 namespace mi {
 
 struct Fp8State {
-  float s[64];       // scores, then weights, of 64 x 128 keys
-  float o[64];       // output since the last hand-over to the totals
-  unsigned p[16];    // weights as A fragments
-  unsigned q[16];    // queries likewise
-  float maximum[2], sum[2];  // of rows g and g + 8, scores in the product's own units; the sum is this thread's share
-  float scale[2];    // from there to log2
-  float since[2];    // by which the totals are to be multiplied
-  int pending;       // stages in o
-  bool totals;       // the totals hold something
+  float s[64];               // scores, then weights, of 64 x 128 keys
+  float o[64];               // output since the last hand-over to the totals
+  unsigned p[16];            // weights as A fragments
+  unsigned q[16];            // queries likewise
+  float maximum[2], sum[2];  // of rows g and g + 8, scores in the product's own units; the sum is
+                             // this thread's share
+  float scale[2];            // from there to log2
+  float since[2];            // by which the totals are to be multiplied
+  int pending;               // stages in o
+  bool totals;               // the totals hold something
 };
 
 struct Fp8Consumer {
@@ -40,7 +43,8 @@ struct Fp8Consumer {
     const unsigned long long b = operand(keys, 0, 1024);
 #pragma unroll
     for (int step = 0; step < 4; ++step)
-      multiplyFp8(r.s, r.q[4 * step], r.q[4 * step + 1], r.q[4 * step + 2], r.q[4 * step + 3], b + 2 * step, step > 0);
+      multiplyFp8(r.s, r.q[4 * step], r.q[4 * step + 1], r.q[4 * step + 2], r.q[4 * step + 3],
+          b + 2 * step, step > 0);
   }
 
   /// o += p v, or = at the begin of a window.
@@ -62,15 +66,18 @@ struct Fp8Consumer {
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const bool tile = position < columnBlock;
-      const int last = tile ? firstRow + 8 * j - position : 63, first = tile ? last - a.window + 1 : 0;
-      unsigned long long seen = (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
+      const int last = tile ? firstRow + 8 * j - position : 63,
+                first = tile ? last - a.window + 1 : 0;
+      unsigned long long seen =
+          (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
       seen = (seen & lowBits(last + 1) & ~lowBits(first)) >> q;
       const unsigned words[2] = {(unsigned)seen, (unsigned)(seen >> 32)};
 #pragma unroll
       for (int b = 0; b < 8; ++b)
 #pragma unroll
         for (int e = 0; e < 2; ++e)
-          if (!(words[b >> 2] >> (8 * (b & 3) + e) & 1)) r.s[base + 4 * b + 2 * j + e] = -infinity();
+          if (!(words[b >> 2] >> (8 * (b & 3) + e) & 1))
+            r.s[base + 4 * b + 2 * j + e] = -infinity();
     }
   }
 
@@ -98,8 +105,9 @@ struct Fp8Consumer {
     float shift[2];
 #pragma unroll
     for (int j = 0; j < 2; ++j) top[j] = quadMaximum(top[j]);
-    keep = __all_sync(0xffffffffu, (top[0] - r.maximum[0]) * r.scale[0] <= Fp8Tile::slack
-                                       && (top[1] - r.maximum[1]) * r.scale[1] <= Fp8Tile::slack);
+    keep = __all_sync(0xffffffffu,
+        (top[0] - r.maximum[0]) * r.scale[0] <= Fp8Tile::slack &&
+            (top[1] - r.maximum[1]) * r.scale[1] <= Fp8Tile::slack);
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       if (keep) top[j] = r.maximum[j];
@@ -118,25 +126,21 @@ struct Fp8Consumer {
 
   /// Adds what the stage before still owes to the output, and leaves no weights.
   static __device__ __forceinline__ void settle(Fp8State& r, unsigned values, unsigned empty) {
-    pin(r.o);
-    productsBegin();
-    accumulate(r, values);
-    productsCommit();
-    productsWait<0>();
-    pin(r.o);
+    runProducts(r.o, [&] { accumulate(r, values); });
     if ((threadIdx.x & 31) == 0) barrierArrive(empty);
     ++r.pending;
 #pragma unroll
     for (int i = 0; i < 16; ++i) r.p[i] = 0;
   }
 
-  /// One stage: its scores while the weights of the one before meet their values. Without one before, the weights are zero.
-  static __device__ __forceinline__ void step(Fp8State& r, const AttentionParameters& a, float4* total,
-                                              const Stage& current, int half, unsigned keys, unsigned values,
-                                              bool before, unsigned empty, unsigned next, int nextPhase) {
+  /// One stage: its scores while the weights of the one before meet their values. Without one
+  /// before, the weights are zero.
+  static __device__ __forceinline__ void step(Fp8State& r, const AttentionParameters& a,
+      float4* total, const Stage& current, int half, unsigned keys, unsigned values, bool before,
+      unsigned empty, unsigned next, int nextPhase) {
     const bool leader = (threadIdx.x & 31) == 0;
-    const int masked = current.edge >> half & 5;
-    const bool turns = current.use == 3;
+    const int masked = current.edge >> half & Stage::anyBlock;
+    const bool turns = current.use == bothHalves;
     if (turns) barrierSync(1 + half, 256);
     pin(r.s);
     pin(r.o);
@@ -149,8 +153,8 @@ struct Fp8Consumer {
     productsWait<1>();
     pin(r.s);
     if (masked) {
-      if (masked & 1) mask<0>(r, current, 0, half, a);
-      if (masked & 4) mask<32>(r, current, 1, half, a);
+      if (masked & Stage::firstBlock) mask<0>(r, current, 0, half, a);
+      if (masked & Stage::secondBlock) mask<32>(r, current, 1, half, a);
     }
     float factor[2];
     bool keep;
@@ -181,10 +185,12 @@ struct Fp8Consumer {
     }
   }
 
-  /// Divides, and writes the rows of the chunk and their log-sum-exp. `firstRow` is the position of the half's first row.
-  static __device__ __forceinline__ void store(
-      Fp8State& r, const AttentionParameters& a, const Fp8Rows& rows, float4* total, int half, int firstRow, int head) {
-    const int lane = threadIdx.x & 31, q = lane & 3, inHalf = (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
+  /// Divides, and writes the rows of the chunk and their log-sum-exp. `firstRow` is the position of
+  /// the half's first row.
+  static __device__ __forceinline__ void store(Fp8State& r, const AttentionParameters& a,
+      const Fp8Rows& rows, float4* total, int half, int firstRow, int head) {
+    const int lane = threadIdx.x & 31, q = lane & 3,
+              inHalf = (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
     if (r.totals || r.pending == 0) {
       if (r.pending == 0) {
 #pragma unroll
@@ -211,7 +217,9 @@ struct Fp8Consumer {
       const int row = firstRow + inHalf + 8 * j - a.firstPosition;
       if (row >= 0 && row < a.rows && q == 0 && a.logSumExp)
         a.logSumExp[(long long)row * a.queryHeads + head] = any[j]
-            ? (r.maximum[j] * r.scale[j] + rows.bias[64 * half + inHalf + 8 * j] + log2Approximate(sum) - Fp8Tile::peak) * ln2
+            ? (r.maximum[j] * r.scale[j] + rows.bias[64 * half + inHalf + 8 * j] +
+                  log2Approximate(sum) - Fp8Tile::peak) *
+                ln2
             : -infinity();
     }
 #pragma unroll
@@ -223,7 +231,8 @@ struct Fp8Consumer {
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           const int b = 4 * (4 * group + i) + 2 * j;
-          x[j][i] = any[j] ? toBF16Pair(r.o[b] * scale[j] + mean.x, r.o[b + 1] * scale[j] + mean.y) : 0u;
+          x[j][i] =
+              any[j] ? toBF16Pair(r.o[b] * scale[j] + mean.x, r.o[b + 1] * scale[j] + mean.y) : 0u;
         }
       }
 #pragma unroll
@@ -237,8 +246,8 @@ struct Fp8Consumer {
     }
   }
 
-  static __device__ __forceinline__ void run(
-      const AttentionParameters& a, unsigned char* base, unsigned shared, const Stage* info, int half) {
+  static __device__ __forceinline__ void run(const AttentionParameters& a, unsigned char* base,
+      unsigned shared, const Stage* info, int half) {
     Fp8State r;
     const bool leader = (threadIdx.x & 31) == 0;
     float4* const total = (float4*)(base + Layout::totals + 32768 * half) + (threadIdx.x & 127);
@@ -251,14 +260,16 @@ struct Fp8Consumer {
     while (tile >= 0) {
       const int firstRow = info[stage].row[half], head = info[stage].head[half];
       const int buffer = tileCount % Layout::queryBuffers;
-      const Fp8Rows& rows = *(const Fp8Rows*)(base + Layout::rows + (tileCount & 1) * sizeof(Fp8Rows));
+      const Fp8Rows& rows =
+          *(const Fp8Rows*)(base + Layout::rows + (tileCount & 1) * sizeof(Fp8Rows));
       barrierWait(shared + Layout::fullQueries + 8 * buffer, tileCount / Layout::queryBuffers & 1);
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
         r.maximum[j] = -infinity();
         r.sum[j] = 0.0f;
         r.since[j] = 1.0f;
-        r.scale[j] = rows.scale[64 * half + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7) + 8 * j];
+        r.scale[j] =
+            rows.scale[64 * half + (threadIdx.x >> 5 & 3) * 16 + (threadIdx.x >> 2 & 7) + 8 * j];
       }
       loadQueries(r, base + buffer * Layout::queryBytes + half * Layout::halfQueryBytes);
       __syncwarp();
@@ -284,7 +295,8 @@ struct Fp8Consumer {
           values = keys + Layout::values;
           empty = nowEmpty;
         } else {
-          // The ring would stand still if this half kept its last stage while it passes over too many others.
+          // The ring would stand still if this half kept its last stage while it passes over too
+          // many others.
           if (before && ++passed > Fp8Tile::mostPassed) {
             settle(r, values, empty);
             before = false;

@@ -1,5 +1,6 @@
-// The planner warp of the Hopper attention kernel: walks the plans, row pair after row pair, and queues stages for the loader, so
-// that reading plans costs no time as long as it is faster than the products.
+// The planner warp of the Hopper attention kernel: walks the plans, row pair after row pair, and
+// queues stages for the loader, so that reading plans costs no time as long as it is faster than
+// the products.
 
 #pragma once
 
@@ -7,21 +8,23 @@
 
 namespace mi {
 
-/// 64 keys waiting for a partner. flags: bits 0-1 use, 2-3 edge, 4-5 partial, each by half.
+/// 64 keys waiting for a partner. flags: bits by half, see BlockFlags.
 struct Block {
   int position;
   int flags;
 };
 
 /// One warp: turns plans into stages.
-template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Planner {
+template <int headDim, typename SharedMemory = SharedLayout<headDim>>
+struct Planner {
   using Layout = SharedMemory;
 
   const AttentionParameters& a;
   const HopperParameters& h;
   unsigned shared;
   Stage* queue;
-  unsigned* waitingMasks;  // [of the first half, of the second, of both][half][word]; written and read by lane 0
+  unsigned* waitingMasks;  // [of the first half, of the second, of both][half][word]; written and
+                           // read by lane 0
 
   int slot, slotPhase;
   int tile;
@@ -32,16 +35,23 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
 
   __device__ __forceinline__ int lane() const { return threadIdx.x & 31; }
 
-  /// One stage of the blocks `x` and `y`, computed by the halves that either is for, with the keys that each half computes.
-  __device__ __forceinline__ void emit(const Block& x, const Block& y, const unsigned* xMasks, const unsigned (&yMasks)[2][2]) {
+  /// One stage of the blocks `x` and `y`, computed by the halves that either is for, with the keys
+  /// that each half computes.
+  __device__ __forceinline__ void emit(
+      const Block& x, const Block& y, const unsigned* xMasks, const unsigned (&yMasks)[2][2]) {
     barrierWait(shared + Layout::emptyQueue + 8 * slot, slotPhase ^ 1);
     if (lane() == 0) {
       Stage& s = queue[slot];
-      const int use = (x.flags | y.flags) & 3;
+      const int use = (x.flags | y.flags) & BlockFlags::use;
       s.tile = tile;
       s.use = use;
-      s.edge = (x.flags >> 2 & 3) | (use & ~x.flags) | ((y.flags >> 2 & 3) | (use & ~y.flags)) << 2;
-      s.partial = (x.flags >> 4 & 3) | (y.flags >> 2 & 12);
+      // A half that a block is not for masks all of its keys.
+      constexpr int edge = BlockFlags::edgeShift, partial = BlockFlags::partialShift,
+                    second = Stage::blockShift;
+      s.edge = (x.flags >> edge & bothHalves) | (use & ~x.flags) |
+          ((y.flags >> edge & bothHalves) | (use & ~y.flags)) << second;
+      s.partial = (x.flags >> partial & bothHalves) |
+          (y.flags >> (partial - second) & bothHalves << second);
       s.position[0] = x.position;
       s.position[1] = y.position;
       s.kvHead = work.kvHead;
@@ -71,10 +81,15 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
 
   /// Pairs `x` with a block that waits for one of the same halves, or lets it wait.
   __device__ __forceinline__ void push(const Block& x, const unsigned (&masks)[2][2]) {
-    const int halves = x.flags & 3;
-    // Values are chosen, never references: a choice of addresses would put the whole planner in local memory.
-    const Block waiting = {halves == 1 ? ofFirst.position : halves == 2 ? ofSecond.position : ofBoth.position,
-        halves == 1 ? ofFirst.flags : halves == 2 ? ofSecond.flags : ofBoth.flags};
+    const int halves = x.flags & BlockFlags::use;
+    // Values are chosen, never references: a choice of addresses would put the whole planner in
+    // local memory.
+    const Block waiting = {halves == firstHalf ? ofFirst.position
+            : halves == secondHalf             ? ofSecond.position
+                                               : ofBoth.position,
+        halves == firstHalf        ? ofFirst.flags
+            : halves == secondHalf ? ofSecond.flags
+                                   : ofBoth.flags};
     unsigned* waitingMask = waitingMasks + 4 * (halves - 1);
     if (waiting.flags) {
       emit(waiting, x, waitingMask, masks);
@@ -85,12 +100,12 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
         for (int word = 0; word < 2; ++word) waitingMask[2 * half + word] = masks[half][word];
     }
     const int left = waiting.flags ? 0 : x.flags;
-    ofFirst.position = halves == 1 ? x.position : ofFirst.position;
-    ofFirst.flags = halves == 1 ? left : ofFirst.flags;
-    ofSecond.position = halves == 2 ? x.position : ofSecond.position;
-    ofSecond.flags = halves == 2 ? left : ofSecond.flags;
-    ofBoth.position = halves == 3 ? x.position : ofBoth.position;
-    ofBoth.flags = halves == 3 ? left : ofBoth.flags;
+    ofFirst.position = halves == firstHalf ? x.position : ofFirst.position;
+    ofFirst.flags = halves == firstHalf ? left : ofFirst.flags;
+    ofSecond.position = halves == secondHalf ? x.position : ofSecond.position;
+    ofSecond.flags = halves == secondHalf ? left : ofSecond.flags;
+    ofBoth.position = halves == bothHalves ? x.position : ofBoth.position;
+    ofBoth.flags = halves == bothHalves ? left : ofBoth.flags;
   }
 
   /// Emits what still waits: at most two stages.
@@ -99,15 +114,24 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
       // The first that waits and the next one; a block without another is brought twice.
       const int x = ofBoth.flags ? 2 : ofFirst.flags ? 0 : 1;
       const int y = x == 2 && ofFirst.flags ? 0 : x != 1 && ofSecond.flags ? 1 : -1;
-      const Block one = {x == 2 ? ofBoth.position : x == 0 ? ofFirst.position : ofSecond.position,
-          x == 2 ? ofBoth.flags : x == 0 ? ofFirst.flags : ofSecond.flags};
+      const Block one = {x == 2 ? ofBoth.position
+              : x == 0          ? ofFirst.position
+                                : ofSecond.position,
+          x == 2       ? ofBoth.flags
+              : x == 0 ? ofFirst.flags
+                       : ofSecond.flags};
       if (one.flags == 0 && !empty) return;
-      const Block two = {y == 0 ? ofFirst.position : y == 1 ? ofSecond.position : one.position,
-          y == 0 ? ofFirst.flags : y == 1 ? ofSecond.flags : 0};
+      const Block two = {y == 0 ? ofFirst.position
+              : y == 1          ? ofSecond.position
+                                : one.position,
+          y == 0       ? ofFirst.flags
+              : y == 1 ? ofSecond.flags
+                       : 0};
       unsigned masks[2][2];
 #pragma unroll
       for (int i = 0; i < 4; ++i) masks[i >> 1][i & 1] = waitingMasks[4 * maximum(y, 0) + i];
-      // Rows without any key are written too: a stage that neither half uses brings the consumers to them.
+      // Rows without any key are written too: a stage that neither half uses brings the consumers
+      // to them.
       emit(one, two, waitingMasks + 4 * x, masks);
       if (x == 2) ofBoth.flags = 0;
       if (x == 0 || y == 0) ofFirst.flags = 0;
@@ -124,8 +148,8 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
     high = plan.stepOffsets[pair + 1];
   }
 
-  /// What decides whether bands cover a key, to be asked for well before it is needed: the entries of starts for the distances from
-  /// half 0 to the key, from half 1, and the one behind.
+  /// What decides whether bands cover a key, to be asked for well before it is needed: the entries
+  /// of starts for the distances from half 0 to the key, from half 1, and the one behind.
   struct Entries {
     unsigned before, here, after;
   };
@@ -136,11 +160,13 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
         bucket >= -1 ? starts[bucket + 2] : noStart};
   }
 
-  /// Which halves' bands hold the key, as bits by half; for a half that does not lie behind it, anything.
+  /// Which halves' bands hold the key, as bits by half; for a half that does not lie behind it,
+  /// anything.
   __device__ __forceinline__ int inBands(const Entries& e, int key) const {
     const unsigned x = 64 * work.tileRow(0) - key;
     const int first = coveredByBands(e.before, e.here, x);
-    return h.pairHeads ? 3 * first : first | (coveredByBands(e.here, e.after, x) ? 2 : 0);
+    return h.pairHeads ? bothHalves * first
+                       : first | (coveredByBands(e.here, e.after, x) ? secondHalf : 0);
   }
 
   /// The same of an explicit list.
@@ -148,12 +174,16 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
     const int end = high, t = key >> 6;
     while (low < high) {  // first entry whose tile is at most t; tiles descend
       const int middle = (low + high) >> 1;
-      if ((steps[middle] >> 2) > t) low = middle + 1; else high = middle;
+      if ((steps[middle] >> StepEntry::placeShift) > t)
+        low = middle + 1;
+      else
+        high = middle;
     }
     if (low >= end) return 0;
     const int entry = steps[low];
-    if ((entry >> 2) != t) return 0;
-    return h.pairHeads ? (entry >> (work.firstRow & 1) & 1) * 3 : entry & 3;
+    if ((entry >> StepEntry::placeShift) != t) return 0;
+    return h.pairHeads ? (entry >> (work.firstRow & 1) & 1) * bothHalves
+                       : entry & StepEntry::halves;
   }
 
   /// All of one work item.
@@ -177,13 +207,17 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
     if (sparse) {
       pushTiles(plan, kind, sparse);
       if (plan.columnCount > 0) {
-        if (kind == 1) pushColumns<1>(plan, sparse); else pushColumns<2>(plan, sparse);
+        if (kind == 1)
+          pushColumns<1>(plan, sparse);
+        else
+          pushColumns<2>(plan, sparse);
       }
     }
     flush();
   }
 
-  /// The blocks of neighbouring keys that `halves` compute: of kind 0 all, else those of the plan's list.
+  /// The blocks of neighbouring keys that `halves` compute: of kind 0 all, else those of the plan's
+  /// list.
   __device__ __forceinline__ void pushTiles(const HeadPlan& plan, int kind, int halves) {
     const int last = work.firstRow | 1;  // the pair's last key tile
     const int* const steps = plan.steps;
@@ -201,8 +235,12 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
       const int ahead = kind && i + 32 + lane() < end ? steps[i + 32 + lane()] : 0;
       int position = -64, flags = 0;
       if (i + lane() < end) {
-        position = kind == 0 ? 64 * (last - (i + lane())) : kind == 1 ? 64 * last - (entry >> 2) : 64 * (entry >> 2);
-        flags = kind == 0 ? 3 : h.pairHeads ? (entry >> (work.firstRow & 1) & 1) * 3 : entry & 3;
+        position = kind == 0 ? 64 * (last - (i + lane()))
+            : kind == 1      ? 64 * last - (entry >> StepEntry::placeShift)
+                             : 64 * (entry >> StepEntry::placeShift);
+        flags = kind == 0 ? bothHalves
+            : h.pairHeads ? (entry >> (work.firstRow & 1) & 1) * bothHalves
+                          : entry & StepEntry::halves;
       }
       flags &= position <= -64 ? 0 : halves;
       int edge = 0;
@@ -210,8 +248,11 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
       for (int half = 0; half < 2; ++half) {
         const int behind = 64 * work.tileRow(half) - position;
         if (behind < 0 || behind - 63 >= a.window) flags &= ~(1 << half);
-        if (behind == 0 || position < 0 || behind + 63 >= a.window) edge |= 4 << half;
+        if (behind == 0 || position < 0 || behind + 63 >= a.window)
+          edge |= 1 << BlockFlags::edgeShift << half;
       }
+      // One word for an exchange between lanes: the position, which is above -64, then use and
+      // edge.
       const int packed = (position + 64) << 4 | edge | flags;
       unsigned left = __ballot_sync(0xffffffffu, flags != 0);
       while (left) {
@@ -228,8 +269,10 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
     }
   }
 
-  /// The columns before the diagonal tiles that no tile of the `computed` halves covers, 64 gathered rows at a time.
-  template <int kind> __device__ __forceinline__ void pushColumns(const HeadPlan& plan, int computed) {
+  /// The columns before the diagonal tiles that no tile of the `computed` halves covers, 64
+  /// gathered rows at a time.
+  template <int kind>
+  __device__ __forceinline__ void pushColumns(const HeadPlan& plan, int computed) {
     const int* const columns = plan.columns;
     const int* const steps = plan.steps;
     const unsigned char* const starts = plan.starts;
@@ -261,7 +304,9 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
       int held[2];
 #pragma unroll
       for (int j = 0; j < 2; ++j)
-        held[j] = now[j] >= end ? 3 : kind == 1 ? inBands(found[j], now[j]) : inList(steps, low, high, now[j]);
+        held[j] = now[j] >= end ? bothHalves
+            : kind == 1         ? inBands(found[j], now[j])
+                                : inList(steps, low, high, now[j]);
       unsigned mask[2][2];
       Block x = {columnBlock + start, 0};
 #pragma unroll
@@ -275,10 +320,12 @@ template <int headDim, typename SharedMemory = SharedLayout<headDim>> struct Pla
           partial |= mine && behind + 63 >= a.window;
         }
         if (mask[half][0] | mask[half][1]) x.flags |= 1 << half;
-        if ((mask[half][0] & mask[half][1]) != 0xffffffffu) x.flags |= 4 << half;
-        if (a.window < 0x7fffffff && __any_sync(0xffffffffu, partial)) x.flags |= 20 << half;
+        if ((mask[half][0] & mask[half][1]) != 0xffffffffu)
+          x.flags |= 1 << BlockFlags::edgeShift << half;
+        if (a.window < 0x7fffffff && __any_sync(0xffffffffu, partial))
+          x.flags |= (1 << BlockFlags::edgeShift | 1 << BlockFlags::partialShift) << half;
       }
-      if (x.flags & 3) push(x, mask);
+      if (x.flags & BlockFlags::use) push(x, mask);
 #pragma unroll
       for (int j = 0; j < 2; ++j) now[j] = next[j], next[j] = later[j], found[j] = ahead[j];
     }

@@ -1,4 +1,5 @@
-// The 64 rows of a consumer warpgroup of the Hopper attention kernel: masks before the softmax, output after it.
+// The 64 rows of a consumer warpgroup of the Hopper attention kernel: masks before the softmax,
+// output after it.
 
 #pragma once
 
@@ -7,40 +8,55 @@
 namespace mi {
 
 /// A half's rows: what one consumer warpgroup holds between stages.
-template <int headDim> struct Rows {
-  float s[64];              // scores, then weights, of 64 x 128 keys
-  float o[headDim / 2];     // output before division
-  unsigned p[32];           // weights as A fragments
-  float shift[2], sum[2];   // of rows g and g + 8: what exponents are relative to (log2; -infinity: no key yet); this thread's sum
+template <int headDim>
+struct Rows {
+  float s[64];             // scores, then weights, of 64 x 128 keys
+  float o[headDim / 2];    // output before division
+  unsigned p[32];          // weights as A fragments
+  float shift[2], sum[2];  // of rows g and g + 8: what exponents are relative to (log2; -infinity:
+                           // no key yet); this thread's sum
 };
+
+/// Runs products whose sums are `c`, with nothing beside them.
+template <int n, typename Products>
+__device__ __forceinline__ void runProducts(float (&c)[n], Products products) {
+  pin(c);
+  productsBegin();
+  products();
+  productsCommit();
+  productsWait<0>();
+  pin(c);
+}
 
 /// Bits 0..<n of 64.
 __device__ __forceinline__ unsigned long long lowBits(int n) {
   return n <= 0 ? 0ull : n >= 64 ? ~0ull : (1ull << n) - 1;
 }
 
-/// Writes -infinity to the scores (or 0 to the `weights`) of one block of 64 keys that its rows do not see. The block's 32 numbers
-/// begin at `base`.
+/// Writes -infinity to the scores (or 0 to the `weights`) of one block of 64 keys that its rows do
+/// not see. The block's 32 numbers begin at `base`.
 template <int base, bool partials, bool weights, int headDim>
-__device__ __forceinline__ void maskBlock(Rows<headDim>& r, const Stage& stage, int block, int half,
-                                          const AttentionParameters& a) {
+__device__ __forceinline__ void maskBlock(
+    Rows<headDim>& r, const Stage& stage, int block, int half, const AttentionParameters& a) {
   const int lane = threadIdx.x & 31, q = 2 * (lane & 3);
   const int firstRow = stage.row[half] + (threadIdx.x >> 5 & 3) * 16 + (lane >> 2);
   const int position = stage.position[block];
-  const bool partial = partials && (stage.partial >> (2 * block + half) & 1);
+  const bool partial = partials && (stage.partial >> (Stage::blockShift * block + half) & 1);
 #pragma unroll
   for (int j = 0; j < 2; ++j) {
     const int row = firstRow + 8 * j;
     // Without a branch: the products around this are easily serialised.
     const bool tile = position < columnBlock;
     const int last = tile ? row - position : 63, first = tile ? last - a.window + 1 : 0;
-    unsigned long long seen = (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
+    unsigned long long seen =
+        (unsigned long long)stage.mask[block][half][1] << 32 | stage.mask[block][half][0];
     seen &= lowBits(last + 1) & ~lowBits(first);
     if (partial) {
       const int* columns = a.heads[stage.head[0]].columns + (position - columnBlock);
       for (int b = 0; b < 64; b += 8)
         for (int e = 0; e < 2; ++e)
-          if ((seen >> (b + q + e) & 1) && row - columns[b + q + e] >= a.window) seen &= ~(1ull << (b + q + e));
+          if ((seen >> (b + q + e) & 1) && row - columns[b + q + e] >= a.window)
+            seen &= ~(1ull << (b + q + e));
     }
     seen >>= q;
     const unsigned words[2] = {(unsigned)seen, (unsigned)(seen >> 32)};
@@ -48,7 +64,8 @@ __device__ __forceinline__ void maskBlock(Rows<headDim>& r, const Stage& stage, 
     for (int b = 0; b < 8; ++b)
 #pragma unroll
       for (int e = 0; e < 2; ++e)
-        if (!(words[b >> 2] >> (8 * (b & 3) + e) & 1)) r.s[base + 4 * b + 2 * j + e] = weights ? 0.0f : -infinity();
+        if (!(words[b >> 2] >> (8 * (b & 3) + e) & 1))
+          r.s[base + 4 * b + 2 * j + e] = weights ? 0.0f : -infinity();
   }
 }
 
@@ -70,9 +87,11 @@ __device__ __forceinline__ void transposeQuad(unsigned (&x)[4]) {
   x[3] = q & 2 ? y[3] : r3;
 }
 
-/// Divides, and writes the rows of the chunk and their log-sum-exp. `firstRow` is the position of the half's first row.
+/// Divides, and writes the rows of the chunk and their log-sum-exp. `firstRow` is the position of
+/// the half's first row.
 template <int headDim>
-__device__ __forceinline__ void store(Rows<headDim>& r, const AttentionParameters& a, int firstRow, int head) {
+__device__ __forceinline__ void store(
+    Rows<headDim>& r, const AttentionParameters& a, int firstRow, int head) {
   const int lane = threadIdx.x & 31, q = lane & 3;
   float scale[2];
 #pragma unroll
@@ -85,7 +104,8 @@ __device__ __forceinline__ void store(Rows<headDim>& r, const AttentionParameter
       a.logSumExp[(long long)row * a.queryHeads + head] =
           sum > 0.0f ? (r.shift[j] + log2Approximate(sum)) * ln2 : -infinity();
     bf16* to = a.o + (long long)row * a.oStride + (long long)head * headDim;
-    // Four threads hold a row, two columns of every eight; after the exchange each holds eight columns that lie together.
+    // Four threads hold a row, two columns of every eight; after the exchange each holds eight
+    // columns that lie together.
 #pragma unroll
     for (int group = 0; group < headDim / 32; ++group) {
       unsigned x[4];

@@ -1,15 +1,15 @@
-// From offsets to what attention reads: the bands of a head, its steps and pair counts, and whether it
-// runs sparse at all.
+// From offsets to what attention reads: the bands of a head, its steps and pair counts, and whether
+// it runs sparse at all.
 //
-// A head's bands are shift-invariant: the keys R - o ..< R - o + 64 for the tile row at R and each start o.
-// A row r of it meets offset s at key r - s, so that s is computed if every distance s - 63 ... s from R is
-// in a band. Two covers are made, and the one that attention computes faster is taken: bands that begin
-// wherever the next offset asks for it, as few as there can be, and bands at multiples of 64, of which the
-// two halves of a pair of tile rows share more.
+// A head's bands are shift-invariant: the keys R - o ..< R - o + 64 for the tile row at R and each
+// start o. A row r of it meets offset s at key r - s, so that s is computed if every distance s -
+// 63 ... s from R is in a band. Two covers are made, and the one that attention computes faster is
+// taken: bands that begin wherever the next offset asks for it, as few as there can be, and bands
+// at multiples of 64, of which the two halves of a pair of tile rows share more.
 //
-// Counts are exact: bands by their causal pairs inside the window (chunk edges clipped), columns by the
-// rows behind them that no band covers; both in closed form from the sorted starts, so that a head costs
-// O((tile rows + columns) log bands).
+// Counts are exact: bands by their causal pairs inside the window (chunk edges clipped), columns by
+// the rows behind them that no band covers; both in closed form from the sorted starts, so that a
+// head costs O((tile rows + columns) log bands).
 
 #include "common.cuh"
 #include "pairs.cuh"
@@ -32,7 +32,8 @@ struct PlanParameters {
   /// [heads][2]: pairs in tiles, pairs of single columns; written. A head that runs dense has all
   /// causal pairs and 0.
   long long* pairs;
-  /// Scratch: [heads][2][bandsStride], the starts of both covers; bandsStride >= (keys - 1) / 64 + 2.
+  /// Scratch: [heads][2][bandsStride], the starts of both covers; bandsStride >= (keys - 1) / 64
+  /// + 2.
   int* bands;
   /// [heads][startsStride]: HeadPlan::starts, written; startsStride >= (keys - 1) / 64 + 4.
   unsigned char* starts;
@@ -54,17 +55,18 @@ struct PlanParameters {
   int rows, firstPosition;
   /// INT_MAX: none.
   int window;
-  /// Time of a column's pair in units of a tile's pair: a head whose weighted pairs exceed the causal
-  /// pairs runs dense, unless exact is set.
+  /// Time of a column's pair in units of a tile's pair: a head whose weighted pairs exceed the
+  /// causal pairs runs dense, unless exact is set.
   float columnCost;
   int exact;
   /// Bands only at multiples of 64.
   int aligned;
 };
+MI_CHECK_LAYOUT(PlanParameters);
 
-/// Time of a half tile row against 64 keys, and of loading these, in one unit: at 650 TFLOP/s and 7.1 TB/s of
-/// L2, which an H100 reached with heads of 128, 0.43 and 0.61 us of a multiprocessor. Elsewhere they only weigh
-/// fewer tiles against shared loads.
+/// Time of a half tile row against 64 keys, and of loading these, in one unit: at 650 TFLOP/s
+/// and 7.1 TB/s of L2, which an H100 reached with heads of 128, 0.43 and 0.61 us of a
+/// multiprocessor. Elsewhere they only weigh fewer tiles against shared loads.
 constexpr int bandTime = 43, loadTime = 61;
 
 struct SharedPlan {
@@ -84,8 +86,10 @@ struct Starts {
     int low = 0, high = count;
     while (low < high) {
       const int middle = (low + high) >> 1;
-      if (list[middle] < offset) low = middle + 1;
-      else high = middle;
+      if (list[middle] < offset)
+        low = middle + 1;
+      else
+        high = middle;
     }
     return low;
   }
@@ -94,9 +98,9 @@ struct Starts {
   }
 };
 
-/// One warp: writes the starts of the bands that cover offsets, which `rangeAt(i)`, 0 <= i < count, gives as
-/// ascending ranges from ..< to within 0 ..< keys, or empty ones. Returns how many; the first is 0, and
-/// always there.
+/// One warp: writes the starts of the bands that cover offsets, which `rangeAt(i)`, 0 <= i < count,
+/// gives as ascending ranges from ..< to within 0 ..< keys, or empty ones. Returns how many; the
+/// first is 0, and always there.
 template <bool aligned, typename RangeAt>
 __device__ __forceinline__ int cover(int* starts, int count, int lastTile, RangeAt rangeAt) {
   const int lane = threadIdx.x & 31;
@@ -108,8 +112,8 @@ __device__ __forceinline__ int cover(int* starts, int count, int lastTile, Range
     ahead = first + 32 + lane < count ? rangeAt(first + 32 + lane) : make_int2(0, 0);
     // The last start that the range asks for; those up to `last` are there.
     const int end = range.x >= range.y ? 0
-                    : aligned ? min((range.y - 1 + tileExtent - 1) & -tileExtent, lastTile)
-                              : range.y - 1;
+        : aligned                      ? min((range.y - 1 + tileExtent - 1) & -tileExtent, lastTile)
+                                       : range.y - 1;
     unsigned left = __ballot_sync(allLanes, end > last);
     while (left) {
       const int from = __ffs(left) - 1;
@@ -126,9 +130,11 @@ __device__ __forceinline__ int cover(int* starts, int count, int lastTile, Range
   return bands;
 }
 
-/// Time that a head's bands take attention, in units of bandTime and loadTime: products of two halves, or loads
-/// that these share where one band follows the other. A band at offset o is of keys - o rows.
-__device__ __forceinline__ long long timeOfBands(const Starts& starts, int keys, SharedPlan& shared) {
+/// Time that a head's bands take attention, in units of bandTime and loadTime: products of two
+/// halves, or loads that these share where one band follows the other. A band at offset o is of
+/// keys - o rows.
+__device__ __forceinline__ long long timeOfBands(
+    const Starts& starts, int keys, SharedPlan& shared) {
   long long products = 0, loads = 0;
   for (int i = threadIdx.x; i < starts.count; i += Planning::threads) {
     const int rows = max(0, keys - starts.list[i]);
@@ -140,8 +146,9 @@ __device__ __forceinline__ long long timeOfBands(const Starts& starts, int keys,
   return max(2 * products * bandTime, loads * loadTime);
 }
 
-/// Pairs of rows from ..< to, all of the tile row at `row`, and the keys of the band at `start` that are not
-/// before 0 and inside the window; for bands behind the diagonal that the window or the first key may cut.
+/// Pairs of rows from ..< to, all of the tile row at `row`, and the keys of the band at `start`
+/// that are not before 0 and inside the window; for bands behind the diagonal that the window or
+/// the first key may cut.
 __device__ __forceinline__ long long cutPairs(int from, int to, int row, int start, int window) {
   long long pairs = 0;
   for (int key = max(0, row - start); key < row - start + tileExtent; ++key) {
@@ -151,9 +158,8 @@ __device__ __forceinline__ long long cutPairs(int from, int to, int row, int sta
 }
 
 /// Chooses a cover, counts, decides and writes the plan of one head.
-__device__ __forceinline__ void finishPlan(
-    const PlanParameters& p, SharedPlan& shared, int head, const int* columns, int columnCount,
-    int denseFrom) {
+__device__ __forceinline__ void finishPlan(const PlanParameters& p, SharedPlan& shared, int head,
+    const int* columns, int columnCount, int denseFrom) {
   const int thread = threadIdx.x;
   const int keys = p.firstPosition + p.rows;
   int* const covers = p.bands + (long long)head * 2 * p.bandsStride;
@@ -166,7 +172,8 @@ __device__ __forceinline__ void finishPlan(
 
   unsigned char* const starts = p.starts + (long long)head * p.startsStride;
   for (int i = thread; i < (keys - 1) / tileExtent + 4; i += Planning::threads) starts[i] = noStart;
-  // Steps: half 1 meets the band at e = start, half 0 at e = start + 64. Each thread has a contiguous share.
+  // Steps: half 1 meets the band at e = start, half 0 at e = start + 64. Each thread has a
+  // contiguous share.
   const int share = (bands.count + Planning::threads - 1) / Planning::threads;
   const int first = min(bands.count, thread * share), end = min(bands.count, first + share);
   int stepCount = 0;
@@ -213,10 +220,13 @@ __device__ __forceinline__ void finishPlan(
     if (from >= to) continue;
     // A band at start o covers the column for the one tile row in column + o - 63 ... column + o.
     const int low = from / tileExtent * tileExtent, high = (to - 1) / tileExtent * tileExtent;
-    const int beforeLow = bands.below(low - column), afterHigh = bands.below(high - column + tileExtent);
+    const int beforeLow = bands.below(low - column),
+              afterHigh = bands.below(high - column + tileExtent);
     int covered = (afterHigh - beforeLow) * tileExtent;
-    if (beforeLow < bands.count && bands.list[beforeLow] < low - column + tileExtent) covered -= from - low;
-    if (afterHigh > 0 && bands.list[afterHigh - 1] >= high - column) covered -= high + tileExtent - to;
+    if (beforeLow < bands.count && bands.list[beforeLow] < low - column + tileExtent)
+      covered -= from - low;
+    if (afterHigh > 0 && bands.list[afterHigh - 1] >= high - column)
+      covered -= high + tileExtent - to;
     ofColumns += to - from - covered;
   }
   inTiles = blockSum(inTiles, shared.totals);
@@ -257,8 +267,8 @@ __device__ __forceinline__ void makeCovers(
 
 }  // namespace
 
-// Plans the heads that select_columns_and_offsets served. Grid: heads. Block: 1024. No dynamic shared
-// memory. Parameters: PlanParameters, by value.
+// Plans the heads that select_columns_and_offsets served. Grid: heads. Block: 1024. No dynamic
+// shared memory. Parameters: PlanParameters, by value.
 extern "C" __global__ void __launch_bounds__(1024) plan_bands(const PlanParameters p) {
   __shared__ SharedPlan shared;
   const int head = blockIdx.x;
@@ -268,8 +278,7 @@ extern "C" __global__ void __launch_bounds__(1024) plan_bands(const PlanParamete
     const int offset = offsets[i];
     return make_int2(offset, offset + 1);
   });
-  finishPlan(
-      p, shared, head, p.columns + (long long)head * p.maximumColumns, p.counts[2 * head],
+  finishPlan(p, shared, head, p.columns + (long long)head * p.maximumColumns, p.counts[2 * head],
       2147483647);
 }
 
@@ -286,6 +295,5 @@ extern "C" __global__ void __launch_bounds__(1024) plan_fixed(const PlanParamete
     const int2 range = ranges[i];
     return make_int2(max(range.x, 0), min(range.y, keys));
   });
-  finishPlan(
-      p, shared, head, p.columns + fixed.columnStart, fixed.columnCount, fixed.denseFrom);
+  finishPlan(p, shared, head, p.columns + fixed.columnStart, fixed.columnCount, fixed.denseFrom);
 }

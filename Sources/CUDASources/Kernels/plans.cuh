@@ -7,6 +7,8 @@
 #ifndef MI_PLANS_CUH
 #define MI_PLANS_CUH
 
+#include "layouts.cuh"
+
 namespace mi {
 
 constexpr int tileExtent = 64;
@@ -23,15 +25,27 @@ __device__ __forceinline__ bool coveredByBands(unsigned here, unsigned after, un
   return (here < tileExtent && here >= (x & 63u)) || after < (x & 63u);
 }
 
+/// The two tile rows of a pair, as bits: half 0 and half 1.
+enum Halves : int { noHalf = 0, firstHalf = 1, secondHalf = 2, bothHalves = 3 };
+
+/// An entry of HeadPlan::steps: halves in the low bits, above them the place. The place of kind 1 is the
+/// distance e, of kind 2 the key tile.
+///
+/// Fields are named by their shifts and masks, here and below, and not read by functions: calls inside of
+/// conditions change the code that the compiler makes of the attention kernels.
+struct StepEntry {
+  enum : int { placeShift = 2, halves = bothHalves };
+};
+
 /// What attention computes for one query head; 64 bytes.
 struct HeadPlan {
   /// 0 dense, 1 bands (shift-invariant), 2 rows (explicit).
   int kind;
   /// Kind 1: entries of steps.
   int stepCount;
-  /// Kind 1: entry = e * 4 + flags, ascending e; flag bit h: half h of a pair computes the keys from R - e, R
+  /// Kind 1: entry = e * 4 + halves, ascending e; bit h: half h of a pair computes the keys from R - e, R
   /// the first position of half 1.
-  /// Kind 2: entry = keyTile * 4 + flags, descending key tiles within a pair.
+  /// Kind 2: entry = keyTile * 4 + halves, descending key tiles within a pair.
   const int* steps;
   /// Kind 2: [pairs + 1] starts in steps; pair index = T - firstPosition / 128.
   const int* stepOffsets;
@@ -45,6 +59,7 @@ struct HeadPlan {
   int denseFrom;
   int pad[3];
 };
+MI_CHECK_LAYOUT(HeadPlan);
 
 /// What the attention kernels are called with, by value; 96 bytes. Activations and caches are bf16 bits.
 struct AttentionParameters {
@@ -70,6 +85,7 @@ struct AttentionParameters {
   /// scale * log2(e), positive.
   float scaleLog2;
 };
+MI_CHECK_LAYOUT(AttentionParameters);
 
 /// What selection takes for one query head: columns and offsets, clamped to the keys. 16 bytes.
 struct HeadBudget {
@@ -78,6 +94,7 @@ struct HeadBudget {
   int wanted;
   int pad;
 };
+MI_CHECK_LAYOUT(HeadBudget);
 
 /// A selection that needs no estimate, for one query head; 32 bytes. Ranges and columns are slices of
 /// arrays that heads may share.
@@ -89,6 +106,7 @@ struct FixedBands {
   int denseFrom;
   int pad[2];
 };
+MI_CHECK_LAYOUT(FixedBands);
 
 }  // namespace mi
 

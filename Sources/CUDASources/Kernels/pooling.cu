@@ -41,6 +41,7 @@ struct BlockHead {
   /// Key blocks that a query block takes, from 0 to BlockParameters::topK.
   int topK;
 };
+MI_CHECK_LAYOUT(BlockHead);
 
 /// Parameters of all entries but mean_blocks, by value; 152 bytes.
 struct BlockParameters {
@@ -80,6 +81,7 @@ struct BlockParameters {
   float tileCost, runCost;
   int exact;
 };
+MI_CHECK_LAYOUT(BlockParameters);
 
 /// The query block (counted from the chunk's first) that is half `half` of the chunk's pair `pair`;
 /// negative or at least queryBlocks if the chunk has no row there.

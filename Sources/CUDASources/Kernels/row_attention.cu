@@ -1,155 +1,42 @@
-// Dense causal attention of a few rows at given positions: decoding (one row) and recall sampling (some hundred rows).
+// Dense causal attention of a few rows at given positions: decoding (one row) and recall sampling
+// (some hundred rows).
 //
-//   o[r][h] = softmax over keys j <= positions[r], positions[r] - j < window of (scale * q[r][h] . k[j]) times v[j]
+//   o[r][h] = softmax over keys j <= positions[r], positions[r] - j < window
+//             of (scale * q[r][h] . k[j]) times v[j]
 //
-// Partial results over parts of the keys, then their combination: by whichever block of a kv head ends last (m16 with counters), or
-// by a second launch. The heads of a group and the rows are packed
-// into one matrix (packed row m = r * groupSize + member of the group), so that a block reads its keys once for all of them.
+// The keys are split among blocks, whose partial results are merged (row_attention_merge.cuh): by
+// whichever block of a kv head ends last (m16 with counters), or by a second launch. The heads of a
+// group and the rows are packed into one matrix (packed row m = r * groupSize + member of the
+// group), so that a block reads its keys once for all of them.
 //
 // 1. row_attention_m16_dD, row_attention_m64_dD           (D = 64, 96, 128; k and v bf16)
-//    row_attention_m16_fp8_dD, row_attention_m64_fp8_dD   (k and v e4m3, value = scale of the kv head * stored)
+//    row_attention_m16_fp8_dD, row_attention_m64_fp8_dD   (k and v e4m3, value = scale * stored)
 //      (RowAttentionParameters by value)
-//      grid   x = splits, y = ceil(rows * groupSize / M), z = kvHeads = queryHeads / groupSize; M = 16 or 64 as in the name
+//      grid   x = splits, y = ceil(rows * groupSize / M), z = kvHeads = queryHeads / groupSize;
+//        M = 16 or 64 as in the name
 //      block  x = 128
-//      dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128), the same for all variants; above 48 KiB, so
-//        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set once
-//      m16 where rows * groupSize <= 16 (decoding: memory bound, warps share out the keys), else m64 (warps share out the rows)
-//      splits: any number >= 1, at most ceil(keys / 64) make sense; whole waves of blocks: multiprocessors / (y * z) for m16
-//        with bf16, 2 * multiprocessors / (y * z) for m16 with e4m3, 10 to 20 blocks a multiprocessor for m64, rounded down
+//      dynamic shared memory, bytes: 98304 (d64), 73728 (d96), 98304 (d128), the same for all
+//        variants; above 48 KiB, so CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES has to be set
+//        once
+//      m16 where rows * groupSize <= 16 (decoding: memory bound, warps share out the keys), else m64
+//        (warps share out the rows)
+//      splits: any number >= 1, at most ceil(keys / 64) make sense; whole waves of blocks:
+//        multiprocessors / (y * z) for m16 with bf16, 2 * multiprocessors / (y * z) for m16 with
+//        e4m3, 10 to 20 blocks a multiprocessor for m64, rounded down
 // 2. row_attention_combine_dD, unless the first launch had counters
 //      (RowAttentionParameters by value)
 //      grid   x = rows * queryHeads;  block  x = 256;  no dynamic shared memory
 //
 // workspace: splits * rows * queryHeads * (D + 2) floats; not initialised, not kept between calls.
-// counters: kvHeads words, zero before the launch and after it; m16 only, and only for splits * rows * groupSize <= 256: one block
-// reads all of that, which takes longer than another launch where it is more.
-// Keys above the largest position are never read. A row at a negative position gets o = 0 and logSumExp = -infinity.
+// counters: kvHeads words, zero before the launch and after it; m16 only, and only for
+//   splits * rows * groupSize <= 256: one block reads all of that, which takes longer than another
+//   launch where it is more.
+// Keys above the largest position are never read. A row at a negative position gets o = 0 and
+// logSumExp = -infinity.
 
-#include "common.cuh"
-
-struct RowAttentionParameters {
-  const bf16* q;             ///< [rows][queryHeads][headDim], row stride qStride
-  bf16* o;                   ///< [rows][queryHeads][headDim], row stride oStride
-  float* logSumExp;          ///< [rows][queryHeads], natural logarithm, or null
-  const void* k;             ///< [kvHeads][capacity][headDim], bf16 or e4m3
-  const void* v;
-  const float* keyScales;    ///< [kvHeads], e4m3 only
-  const float* valueScales;  ///< [kvHeads], e4m3 only
-  const int* positions;      ///< [rows], device memory, any order; ascending is fastest. Null: consecutive, the last one keys - 1
-  float* workspace;
-  unsigned* counters;        ///< [kvHeads], or null
-  long long kvHeadStride;    ///< elements
-  int rows;
-  int qStride, oStride;      ///< elements
-  int queryHeads;
-  int groupSize;             ///< query heads a kv head, 1 to 16 (any number with m64)
-  int splits;                ///< grid x of the first launch
-  int keys;                  ///< 1 + the largest position where the host knows it, so that copies start at once; else 0
-  int window;                ///< keys with i - j >= window are invisible; INT_MAX: none
-  float scaleLog2;           ///< scale * log2(e), positive
-};
+#include "row_attention_merge.cuh"
 
 namespace mi {
-
-/// Shape of one variant. `rowWarps` warps share out packed rows, 16 each; the others share out keys.
-template <int D, int bytes, int rowWarps> struct RowTile {
-  static constexpr int threads = 128;
-  static constexpr int rows = 16 * rowWarps;
-  static constexpr int rowBytes = D * bytes;
-  static constexpr int stageKeys = bytes == 2 ? 64 : 128;
-  static constexpr int warpKeys = rowWarps == 1 ? stageKeys / 4 : 64;  // keys that a warp takes at once
-  static constexpr int passes = rowWarps == 1 ? 1 : stageKeys / 64;
-  static constexpr int matrixBytes = stageKeys * rowBytes;
-  static constexpr int stages = D == 64 ? 6 : 3;
-  static constexpr float slack = 8.0f;  // log2; as in attention.cu
-  // e4m3 values are multiplied as fp16, whose range is small: p is raised by 2^bias, to at most 2^15, and loses only what
-  // is below 2^-31 of its row's largest.
-  static constexpr float bias = bytes == 2 ? 0.0f : 7.0f;
-
-  /// Position of 16-byte chunk `chunk` of key `key`, so that eight keys' equal chunks lie in different banks.
-  static __device__ __forceinline__ int chunkOffset(int key, int chunk) {
-    const int swizzle = rowBytes % 128 == 0 ? key & 7 : rowBytes == 96 ? key >> 2 & 1 : key >> 1 & 3;
-    return key * rowBytes + ((chunk ^ swizzle) << 4);
-  }
-};
-
-__device__ __forceinline__ int positionOf(const RowAttentionParameters& a, int row) {
-  return a.positions == nullptr ? a.keys - a.rows + row : a.positions[row];
-}
-
-// MARK: Combining within the first launch
-
-/// Whether this block is the last of a kv head's to come here; what the others wrote can be read then. Leaves the counter at 0.
-__device__ __forceinline__ bool isLastOfHead(unsigned* counter, int splits) {
-  __shared__ unsigned before;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    before = atomicAdd(counter, 1u);
-    if (before == splits - 1u) *counter = 0;
-    __threadfence();
-  }
-  __syncthreads();
-  return before == splits - 1u;
-}
-
-/// Combines the partial results of one kv head's rows: teams of D / 4 threads take a row each, four elements a thread. The time
-/// of this is latency: every block but one is gone, so loads are under way before anything is done with one. `parts`: shared memory for
-/// [packed row][split].
-template <int D>
-__device__ __forceinline__ void combineHead(const RowAttentionParameters& a, int kvHead, float2* parts) {
-  constexpr int threads = 128, team = D / 4, teams = threads / team, batch = 16;
-  const int thread = threadIdx.x, packedRows = a.rows * a.groupSize;
-  const long long count = (long long)a.rows * a.queryHeads;
-  auto indexOf = [&](int packed) {
-    return (long long)(packed / a.groupSize) * a.queryHeads + kvHead * a.groupSize + packed % a.groupSize;
-  };
-  const float4* partials = (const float4*)a.workspace;
-  const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
-
-  const int member = thread % team;
-  // Threads that make no whole team take no row.
-  int packed = thread / team < teams ? thread / team : packedRows;
-  float4 x[batch];
-  auto load = [&](int first) {
-    const long long index = indexOf(packed);
-#pragma unroll
-    for (int i = 0; i < batch; i++)
-      if (first + i < a.splits) x[i] = __ldcg(partials + ((first + i) * count + index) * team + member);
-  };
-  if (packed < packedRows) load(0);
-  for (int i = thread; i < packedRows * a.splits; i += threads)
-    parts[i] = __ldcg(statistics + i % a.splits * count + indexOf(i / a.splits));
-  __syncthreads();
-
-  for (; packed < packedRows; packed += teams) {
-    const float2* own = parts + packed * a.splits;
-    if (packed >= teams) load(0);
-    float top = -infinity();
-    for (int s = 0; s < a.splits; s++) top = fmaxf(top, own[s].x);
-    const float reference = top == -infinity() ? 0.0f : top;
-    float4 r = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    float total = 0.0f;
-    for (int first = 0;;) {
-#pragma unroll
-      for (int i = 0; i < batch; i++) {
-        if (first + i >= a.splits) break;
-        const float weight = exp2Approximate(own[first + i].x - reference);
-        total += weight * own[first + i].y;
-        r.x += weight * x[i].x, r.y += weight * x[i].y, r.z += weight * x[i].z, r.w += weight * x[i].w;
-      }
-      first += batch;
-      if (first >= a.splits) break;
-      load(first);
-    }
-    const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
-    const int row = packed / a.groupSize, head = kvHead * a.groupSize + packed % a.groupSize;
-    *(uint2*)(a.o + (long long)row * a.oStride + head * D + 4 * member) =
-        make_uint2(toBF16Pair(r.x * inverse, r.y * inverse), toBF16Pair(r.z * inverse, r.w * inverse));
-    if (member == 0 && a.logSumExp != nullptr)
-      a.logSumExp[indexOf(packed)] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
-  }
-}
 
 template <int D, int bytes, int rowWarps>
 __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
@@ -160,6 +47,8 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
   const int kvHead = blockIdx.z, split = blockIdx.x;
   const int packedRows = a.rows * a.groupSize, firstPacked = blockIdx.y * T::rows;
+
+  // MARK: The split: the part of the keys that this block takes
 
   // The block's key range follows from the positions of its rows.
   const int firstRow = firstPacked / a.groupSize;
@@ -176,11 +65,13 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
     most = __reduce_max_sync(0xffffffffu, most);
   }
   const int end = known ? a.keys : most + 1;
-  const int begin = !known && least >= a.window ? (least - a.window + 1) / T::stageKeys * T::stageKeys : 0;
+  const int begin =
+      !known && least >= a.window ? (least - a.window + 1) / T::stageKeys * T::stageKeys : 0;
   // Divisions of 32 bits: the first copies wait for them.
   const unsigned steps = end > begin ? (end - begin + T::stageKeys - 1) / T::stageKeys : 0;
   const int each = (int)(steps / (unsigned)a.splits), more = (int)steps - each * a.splits;
-  const int firstStep = split * each + minimum(split, more), stepCount = each + (split < more ? 1 : 0);
+  const int firstStep = split * each + minimum(split, more),
+            stepCount = each + (split < more ? 1 : 0);
   const int firstKey = begin + firstStep * T::stageKeys;
 
   const char* k = (const char*)a.k + kvHead * a.kvHeadStride * bytes;
@@ -216,9 +107,9 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
     copyAsyncCommit();
   }
 
-  // This thread's two packed rows, and q's fragments straight from global memory. With e4m3 keys the 16 dimensions of a
-  // step stand in the order in which a four-byte word yields them, and q becomes fp16 with a power of two taken out of
-  // every row.
+  // This thread's two packed rows, and q's fragments straight from global memory. With e4m3 keys
+  // the 16 dimensions of a step stand in the order in which a four-byte word yields them, and q
+  // becomes fp16 with a power of two taken out of every row.
   int position[2];
   float scale[2];
   unsigned q[D / 16][4];
@@ -240,19 +131,23 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
       float largest = 0.0f;
 #pragma unroll
       for (int step = 0; step < D / 16; step++) {
-        const uint2 four = valid ? *(const uint2*)(from + step * 16 + 4 * (lane & 3)) : make_uint2(0u, 0u);
+        const uint2 four =
+            valid ? *(const uint2*)(from + step * 16 + 4 * (lane & 3)) : make_uint2(0u, 0u);
         q[step][i] = four.x;
         q[step][i + 2] = four.y;
-        largest = fmaxf(largest, fmaxf(fmaxf(fabsf(lowFloat(four.x)), fabsf(highFloat(four.x))),
-                                       fmaxf(fabsf(lowFloat(four.y)), fabsf(highFloat(four.y)))));
+        largest = fmaxf(largest,
+            fmaxf(fmaxf(fabsf(lowFloat(four.x)), fabsf(highFloat(four.x))),
+                fmaxf(fabsf(lowFloat(four.y)), fabsf(highFloat(four.y)))));
       }
       largest = quadMaximum(largest);
       const int exponent = minimum(maximum((int)(__float_as_uint(largest) >> 23), 1), 253);
-      const float down = __uint_as_float((unsigned)(254 - exponent) << 23);  // the largest comes to lie in 1..<2
+      const float down =
+          __uint_as_float((unsigned)(254 - exponent) << 23);  // the largest comes to lie in 1..<2
 #pragma unroll
       for (int step = 0; step < D / 16; step++) {
         q[step][i] = toF16Pair(lowFloat(q[step][i]) * down, highFloat(q[step][i]) * down);
-        q[step][i + 2] = toF16Pair(lowFloat(q[step][i + 2]) * down, highFloat(q[step][i + 2]) * down);
+        q[step][i + 2] =
+            toF16Pair(lowFloat(q[step][i + 2]) * down, highFloat(q[step][i + 2]) * down);
       }
       scale[i] = a.scaleLog2 * a.keyScales[kvHead] * __uint_as_float((unsigned)exponent << 23);
     }
@@ -279,7 +174,8 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
       const int keyInStage = rowWarps == 1 ? warp * T::warpKeys : pass * T::warpKeys;
       const int key0 = firstKey + step * T::stageKeys + keyInStage;
       if (key0 >= end) break;
-      const unsigned kBase = base + step % T::stages * 2 * T::matrixBytes + keyInStage * T::rowBytes;
+      const unsigned kBase =
+          base + step % T::stages * 2 * T::matrixBytes + keyInStage * T::rowBytes;
       const unsigned vBase = kBase + T::matrixBytes;
 
       float s[keysN][4];
@@ -292,7 +188,9 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
 #pragma unroll
         for (int n = 0; n < keysN; n += 2) {
           unsigned f[4];
-          loadMatrix4(f, kBase + n * 8 * T::rowBytes + T::chunkOffset((lane & 7) + (lane >> 4) * 8, chunk + (lane >> 3 & 1)));
+          loadMatrix4(f,
+              kBase + n * 8 * T::rowBytes +
+                  T::chunkOffset((lane & 7) + (lane >> 4) * 8, chunk + (lane >> 3 & 1)));
           if (bytes == 2) {
             multiplyAdd(s[n], q[chunk / 2], f[0], f[1]);
             multiplyAdd(s[n + 1], q[chunk / 2], f[2], f[3]);
@@ -343,8 +241,10 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
       unsigned p[keysN / 2][4];
 #pragma unroll
       for (int n = 0; n < keysN; n++) {
-        const float p0 = exp2Approximate(fmaf(s[n][0], scale[0], -m0)), p1 = exp2Approximate(fmaf(s[n][1], scale[0], -m0));
-        const float p2 = exp2Approximate(fmaf(s[n][2], scale[1], -m1)), p3 = exp2Approximate(fmaf(s[n][3], scale[1], -m1));
+        const float p0 = exp2Approximate(fmaf(s[n][0], scale[0], -m0)),
+                    p1 = exp2Approximate(fmaf(s[n][1], scale[0], -m0));
+        const float p2 = exp2Approximate(fmaf(s[n][2], scale[1], -m1)),
+                    p3 = exp2Approximate(fmaf(s[n][3], scale[1], -m1));
         sum[0] += p0 + p1;
         sum[1] += p2 + p3;
         p[n >> 1][(n & 1) * 2] = bytes == 2 ? toBF16Pair(p0, p1) : toF16Pair(p0, p1);
@@ -356,12 +256,14 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
 #pragma unroll
         for (int chunk = 0; chunk < T::rowBytes / 16; chunk += 2) {
           unsigned f[4];
-          loadMatrix4Transposed(f, vBase + n * 16 * T::rowBytes + T::chunkOffset(lane & 15, chunk + (lane >> 4)));
+          loadMatrix4Transposed(
+              f, vBase + n * 16 * T::rowBytes + T::chunkOffset(lane & 15, chunk + (lane >> 4)));
           if (bytes == 2) {
             multiplyAdd(o[chunk], p[n], f[0], f[1]);
             multiplyAdd(o[chunk + 1], p[n], f[2], f[3]);
           } else {
-            // A word holds dimensions 2n, 2n + 1 of two keys: even dimensions make one product, odd ones another.
+          // A word holds dimensions 2n, 2n + 1 of two keys: even dimensions make one product, odd
+          // ones another.
 #pragma unroll
             for (int i = 0; i < 2; i++) {
               unsigned even[2], odd[2];
@@ -385,17 +287,19 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
 #pragma unroll
     for (int n = 0; n < D / 8; n += bytes == 2 ? 1 : 2) {
       if (bytes == 2) {
-        *(float2*)(row + n * 8 + 2 * (lane & 3)) = make_float2(o[n][2 * i] * factor, o[n][2 * i + 1] * factor);
+        *(float2*)(row + n * 8 + 2 * (lane & 3)) =
+            make_float2(o[n][2 * i] * factor, o[n][2 * i + 1] * factor);
       } else {
-        *(float4*)(row + n * 8 + 4 * (lane & 3)) = make_float4(o[n][2 * i] * factor, o[n + 1][2 * i] * factor,
-                                                               o[n][2 * i + 1] * factor, o[n + 1][2 * i + 1] * factor);
+        *(float4*)(row + n * 8 + 4 * (lane & 3)) = make_float4(o[n][2 * i] * factor,
+            o[n + 1][2 * i] * factor, o[n][2 * i + 1] * factor, o[n + 1][2 * i + 1] * factor);
       }
     }
   };
   const float valueScale = bytes == 2 ? 1.0f : a.valueScales[kvHead];
   float2* statistics = (float2*)(a.workspace + (long long)a.splits * a.rows * a.queryHeads * D);
   auto partial = [&](int packed) {
-    return ((long long)split * a.rows + packed / a.groupSize) * a.queryHeads + kvHead * a.groupSize + packed % a.groupSize;
+    return ((long long)split * a.rows + packed / a.groupSize) * a.queryHeads +
+        kvHead * a.groupSize + packed % a.groupSize;
   };
 
   if (rowWarps > 1) {
@@ -409,7 +313,7 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   } else {
     // The warps hold the same rows over different keys: bring them to one maximum and add.
     __syncthreads();
-    float* rows = (float*)memory;                          // [4 warps][16][D]
+    float* rows = (float*)memory;  // [4 warps][16][D]
     __shared__ float2 parts[4][16];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -435,92 +339,33 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
       *(float4*)(a.workspace + partial(packed) * D + column) = r;
       if (column == 0) statistics[partial(packed)] = make_float2(all, total);
     }
-    if (a.counters != nullptr && isLastOfHead(a.counters + kvHead, a.splits)) combineHead<D>(a, kvHead, (float2*)memory);
-  }
-}
-
-/// One block a (row, head). Teams of D / 4 threads, four elements each, share out the splits; a thread's loads are all under
-/// way before it uses one, because the time of this launch is latency.
-template <int D> struct Combine {
-  static constexpr int threads = 256;
-  static constexpr int team = D / 4;
-  static constexpr int teams = threads / team;
-  static constexpr int batch = 8;
-};
-
-template <int D> __device__ __forceinline__ void combineRows(const RowAttentionParameters& a) {
-  using C = Combine<D>;
-  const int lane = threadIdx.x & 31, team = threadIdx.x / C::team, member = threadIdx.x % C::team;
-  const long long index = blockIdx.x, count = (long long)a.rows * a.queryHeads;
-  const float4* partials = (const float4*)a.workspace;
-  const float2* statistics = (const float2*)(a.workspace + a.splits * count * D);
-
-  float o[4] = {0.0f, 0.0f, 0.0f, 0.0f}, sum = 0.0f, top = -infinity();
-  float4 x[C::batch];
-  float2 part[C::batch];
-  auto load = [&](int first) {
-#pragma unroll
-    for (int i = 0; i < C::batch; i++) {
-      const int s = first + i * C::teams;
-      const bool valid = team < C::teams && s < a.splits;
-      part[i] = valid ? statistics[s * count + index] : make_float2(-infinity(), 0.0f);
-      x[i] = valid ? partials[(s * count + index) * C::team + member] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    }
-  };
-  load(team);
-  for (int s = lane; s < a.splits; s += warpSize) top = fmaxf(top, statistics[s * count + index].x);
-  top = warpMaximum(top);
-  const float reference = top == -infinity() ? 0.0f : top;
-  for (int first = team;;) {
-#pragma unroll
-    for (int i = 0; i < C::batch; i++) {
-      const float weight = exp2Approximate(part[i].x - reference);
-      sum += weight * part[i].y;
-      o[0] += weight * x[i].x, o[1] += weight * x[i].y, o[2] += weight * x[i].z, o[3] += weight * x[i].w;
-    }
-    first += C::batch * C::teams;
-    if (first >= a.splits) break;
-    load(first);
-  }
-  __shared__ float4 parts[C::teams][C::team];
-  __shared__ float sums[C::teams];
-  if (team < C::teams) {
-    parts[team][member] = make_float4(o[0], o[1], o[2], o[3]);
-    if (member == 0) sums[team] = sum;
-  }
-  __syncthreads();
-  const int d = threadIdx.x;
-  if (d < D) {
-    float value = 0.0f, total = 0.0f;
-#pragma unroll
-    for (int i = 0; i < C::teams; i++) {
-      value += ((const float*)parts[i])[d];
-      total += sums[i];
-    }
-    const int row = (int)(index / a.queryHeads), head = (int)(index % a.queryHeads);
-    a.o[(long long)row * a.oStride + head * D + d] = toBF16(total > 0.0f ? value / total : 0.0f);
-    if (d == 0 && a.logSumExp != nullptr)
-      a.logSumExp[index] = total > 0.0f ? (top + log2Approximate(total)) * ln2 : -infinity();
+    if (a.counters != nullptr && isLastOfHead(a.counters + kvHead, a.splits))
+      combineHead<D>(a, kvHead, (float2*)memory);
   }
 }
 
 }  // namespace mi
 
-#define ROW_ATTENTION(D)                                                                                              \
-  extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m16_d##D(RowAttentionParameters a) {             \
-    mi::rowAttention<D, 2, 1>(a);                                                                                     \
-  }                                                                                                                   \
-  extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m64_d##D(RowAttentionParameters a) {             \
-    mi::rowAttention<D, 2, 4>(a);                                                                                     \
-  }                                                                                                                   \
-  extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m16_fp8_d##D(RowAttentionParameters a) {         \
-    mi::rowAttention<D, 1, 1>(a);                                                                                     \
-  }                                                                                                                   \
-  extern "C" __global__ void __launch_bounds__(128, 2) row_attention_m64_fp8_d##D(RowAttentionParameters a) {         \
-    mi::rowAttention<D, 1, 4>(a);                                                                                     \
-  }                                                                                                                   \
-  extern "C" __global__ void __launch_bounds__(256) row_attention_combine_d##D(RowAttentionParameters a) {            \
-    mi::combineRows<D>(a);                                                                                            \
+#define ROW_ATTENTION(D)                                     \
+  extern "C" __global__ void __launch_bounds__(128, 2)       \
+      row_attention_m16_d##D(RowAttentionParameters a) {     \
+    mi::rowAttention<D, 2, 1>(a);                            \
+  }                                                          \
+  extern "C" __global__ void __launch_bounds__(128, 2)       \
+      row_attention_m64_d##D(RowAttentionParameters a) {     \
+    mi::rowAttention<D, 2, 4>(a);                            \
+  }                                                          \
+  extern "C" __global__ void __launch_bounds__(128, 2)       \
+      row_attention_m16_fp8_d##D(RowAttentionParameters a) { \
+    mi::rowAttention<D, 1, 1>(a);                            \
+  }                                                          \
+  extern "C" __global__ void __launch_bounds__(128, 2)       \
+      row_attention_m64_fp8_d##D(RowAttentionParameters a) { \
+    mi::rowAttention<D, 1, 4>(a);                            \
+  }                                                          \
+  extern "C" __global__ void __launch_bounds__(256)          \
+      row_attention_combine_d##D(RowAttentionParameters a) { \
+    mi::combineRows<D>(a);                                   \
   }
 
 ROW_ATTENTION(64)

@@ -69,6 +69,7 @@ struct SelectionParameters {
   long long sumStride;
   int keys, maximumColumns, maximumOffsets, forcedColumns, forcedOffsets;
 };
+MI_CHECK_LAYOUT(SelectionParameters);
 
 }  // namespace
 

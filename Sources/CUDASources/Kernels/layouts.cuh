@@ -1,0 +1,192 @@
+// Where the fields of the structs lie that Swift fills and kernels read, each stated once and checked on both
+// sides when they are compiled: here against the struct of the kernels, in sources.c against the struct of
+// CUDASources.h. A field is given as FIELD(struct, name in the kernels, name in CUDASources.h, offset).
+#ifndef MI_LAYOUTS_CUH
+#define MI_LAYOUTS_CUH
+
+#define MI_KERNEL_FIELD(type, kernel, host, offset) \
+  static_assert(__builtin_offsetof(type, kernel) == offset, #type "." #kernel " is not where Swift writes it");
+
+/// Checks a kernels' struct against its layout.
+#define MI_CHECK_LAYOUT(type)         \
+  MI_LAYOUT_##type(MI_KERNEL_FIELD, type) \
+  static_assert(sizeof(type) == MI_SIZE_##type, #type " has another size in Swift")
+
+#define MI_SIZE_HeadPlan 64
+#define MI_LAYOUT_HeadPlan(FIELD, type) \
+  FIELD(type, kind, kind, 0) \
+  FIELD(type, stepCount, step_count, 4) \
+  FIELD(type, steps, steps, 8) \
+  FIELD(type, stepOffsets, step_offsets, 16) \
+  FIELD(type, starts, starts, 24) \
+  FIELD(type, columns, columns, 32) \
+  FIELD(type, columnCount, column_count, 40) \
+  FIELD(type, denseFrom, dense_from, 44)
+
+#define MI_SIZE_HeadBudget 16
+#define MI_LAYOUT_HeadBudget(FIELD, type) \
+  FIELD(type, vertical, vertical, 0) \
+  FIELD(type, slash, slash, 4) \
+  FIELD(type, wanted, wanted, 8)
+
+#define MI_SIZE_FixedBands 32
+#define MI_LAYOUT_FixedBands(FIELD, type) \
+  FIELD(type, wanted, wanted, 0) \
+  FIELD(type, rangeStart, range_start, 4) \
+  FIELD(type, rangeCount, range_count, 8) \
+  FIELD(type, columnStart, column_start, 12) \
+  FIELD(type, columnCount, column_count, 16) \
+  FIELD(type, denseFrom, dense_from, 20)
+
+#define MI_SIZE_AttentionParameters 96
+#define MI_LAYOUT_AttentionParameters(FIELD, type) \
+  FIELD(type, q, q, 0) \
+  FIELD(type, o, o, 8) \
+  FIELD(type, logSumExp, log_sum_exp, 16) \
+  FIELD(type, k, k, 24) \
+  FIELD(type, v, v, 32) \
+  FIELD(type, kvHeadStride, kv_head_stride, 40) \
+  FIELD(type, heads, heads, 48) \
+  FIELD(type, rows, rows, 56) \
+  FIELD(type, firstPosition, first_position, 60) \
+  FIELD(type, planFirstPosition, plan_first_position, 64) \
+  FIELD(type, qStride, q_stride, 68) \
+  FIELD(type, oStride, o_stride, 72) \
+  FIELD(type, queryHeads, query_heads, 76) \
+  FIELD(type, groupSize, group_size, 80) \
+  FIELD(type, window, window, 84) \
+  FIELD(type, scaleLog2, scale_log2, 88)
+
+#define MI_SIZE_EstimationParameters 112
+#define MI_LAYOUT_EstimationParameters(FIELD, type) \
+  FIELD(type, q, q, 0) \
+  FIELD(type, k, k, 8) \
+  FIELD(type, budgets, budgets, 16) \
+  FIELD(type, partial, partial, 24) \
+  FIELD(type, vertical, vertical, 32) \
+  FIELD(type, slash, slash, 40) \
+  FIELD(type, logSumExp, log_sum_exp, 48) \
+  FIELD(type, kvHeadStride, kv_head_stride, 56) \
+  FIELD(type, sumStride, sum_stride, 64) \
+  FIELD(type, rows, rows, 72) \
+  FIELD(type, firstPosition, first_position, 76) \
+  FIELD(type, qStride, q_stride, 80) \
+  FIELD(type, queryHeads, query_heads, 84) \
+  FIELD(type, groupSize, group_size, 88) \
+  FIELD(type, window, window, 92) \
+  FIELD(type, splits, splits, 96) \
+  FIELD(type, keysPerSplit, keys_per_split, 100) \
+  FIELD(type, scaleLog2, scale_log2, 104)
+
+#define MI_SIZE_SelectionParameters 80
+#define MI_LAYOUT_SelectionParameters(FIELD, type) \
+  FIELD(type, vertical, vertical, 0) \
+  FIELD(type, slash, slash, 8) \
+  FIELD(type, budgets, budgets, 16) \
+  FIELD(type, columns, columns, 24) \
+  FIELD(type, offsets, offsets, 32) \
+  FIELD(type, counts, counts, 40) \
+  FIELD(type, sumStride, sum_stride, 48) \
+  FIELD(type, keys, keys, 56) \
+  FIELD(type, maximumColumns, maximum_columns, 60) \
+  FIELD(type, maximumOffsets, maximum_offsets, 64) \
+  FIELD(type, forcedColumns, forced_columns, 68) \
+  FIELD(type, forcedOffsets, forced_offsets, 72)
+
+#define MI_SIZE_PlanParameters 128
+#define MI_LAYOUT_PlanParameters(FIELD, type) \
+  FIELD(type, plans, plans, 0) \
+  FIELD(type, pairs, pairs, 8) \
+  FIELD(type, bands, bands, 16) \
+  FIELD(type, starts, starts, 24) \
+  FIELD(type, steps, steps, 32) \
+  FIELD(type, columns, columns, 40) \
+  FIELD(type, offsets, offsets, 48) \
+  FIELD(type, counts, counts, 56) \
+  FIELD(type, budgets, budgets, 64) \
+  FIELD(type, fixed, fixed, 72) \
+  FIELD(type, ranges, ranges, 80) \
+  FIELD(type, bandsStride, bands_stride, 88) \
+  FIELD(type, startsStride, starts_stride, 92) \
+  FIELD(type, maximumColumns, maximum_columns, 96) \
+  FIELD(type, maximumOffsets, maximum_offsets, 100) \
+  FIELD(type, rows, rows, 104) \
+  FIELD(type, firstPosition, first_position, 108) \
+  FIELD(type, window, window, 112) \
+  FIELD(type, columnCost, column_cost, 116) \
+  FIELD(type, exact, exact, 120) \
+  FIELD(type, aligned, aligned, 124)
+
+#define MI_SIZE_BlockHead 8
+#define MI_LAYOUT_BlockHead(FIELD, type) \
+  FIELD(type, head, head, 0) \
+  FIELD(type, topK, top_k, 4)
+
+#define MI_SIZE_BlockParameters 152
+#define MI_LAYOUT_BlockParameters(FIELD, type) \
+  FIELD(type, queries, queries, 0) \
+  FIELD(type, keys, keys, 8) \
+  FIELD(type, scores, scores, 16) \
+  FIELD(type, heads, heads, 24) \
+  FIELD(type, rooms, rooms, 32) \
+  FIELD(type, stepCounts, step_counts, 40) \
+  FIELD(type, work, work, 48) \
+  FIELD(type, steps, steps, 56) \
+  FIELD(type, stepOffsets, step_offsets, 64) \
+  FIELD(type, plans, plans, 72) \
+  FIELD(type, pairCounts, pair_counts, 80) \
+  FIELD(type, queryBlocks, query_blocks, 88) \
+  FIELD(type, keyBlocks, key_blocks, 92) \
+  FIELD(type, scoreStride, score_stride, 96) \
+  FIELD(type, pairs, pairs, 100) \
+  FIELD(type, slabPair, slab_pair, 104) \
+  FIELD(type, slabPairs, slab_pairs, 108) \
+  FIELD(type, rows, rows, 112) \
+  FIELD(type, firstPosition, first_position, 116) \
+  FIELD(type, headDim, head_dim, 120) \
+  FIELD(type, groupSize, group_size, 124) \
+  FIELD(type, topK, top_k, 128) \
+  FIELD(type, window, window, 132) \
+  FIELD(type, tileCost, tile_cost, 136) \
+  FIELD(type, runCost, run_cost, 140) \
+  FIELD(type, exact, exact, 144)
+
+#define MI_SIZE_HopperParameters 16
+#define MI_LAYOUT_HopperParameters(FIELD, type) \
+  FIELD(type, counter, counter, 0) \
+  FIELD(type, pairHeads, pair_heads, 8)
+
+#define MI_SIZE_Fp8Parameters 48
+#define MI_LAYOUT_Fp8Parameters(FIELD, type) \
+  FIELD(type, keys, keys, 0) \
+  FIELD(type, values, values, 8) \
+  FIELD(type, columnKeys, column_keys, 16) \
+  FIELD(type, columnValues, column_values, 24) \
+  FIELD(type, factors, factors, 32) \
+  FIELD(type, blocks, blocks, 40) \
+  FIELD(type, columnBlocks, column_blocks, 44)
+
+#define MI_SIZE_RowAttentionParameters 128
+#define MI_LAYOUT_RowAttentionParameters(FIELD, type) \
+  FIELD(type, q, q, 0) \
+  FIELD(type, o, o, 8) \
+  FIELD(type, logSumExp, log_sum_exp, 16) \
+  FIELD(type, k, k, 24) \
+  FIELD(type, v, v, 32) \
+  FIELD(type, keyScales, key_scales, 40) \
+  FIELD(type, valueScales, value_scales, 48) \
+  FIELD(type, positions, positions, 56) \
+  FIELD(type, workspace, workspace, 64) \
+  FIELD(type, counters, counters, 72) \
+  FIELD(type, kvHeadStride, kv_head_stride, 80) \
+  FIELD(type, rows, rows, 88) \
+  FIELD(type, qStride, q_stride, 92) \
+  FIELD(type, oStride, o_stride, 96) \
+  FIELD(type, queryHeads, query_heads, 100) \
+  FIELD(type, groupSize, group_size, 104) \
+  FIELD(type, splits, splits, 108) \
+  FIELD(type, keys, keys, 112) \
+  FIELD(type, window, window, 116) \
+  FIELD(type, scaleLog2, scale_log2, 120)
+
+#endif
