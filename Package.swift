@@ -41,7 +41,7 @@ let package = Package(
     module("Checkpoints", imports: ["CSystem", "StoredNumbers"]),
     module("Tokenizers"),
     module("ChatTemplates"),
-    module("Compute"),
+    module("Compute", imports: ["StoredNumbers"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
     module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem"]),

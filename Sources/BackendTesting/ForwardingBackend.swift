@@ -32,13 +32,6 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
     try base.makeTensor(type, shape, purpose: purpose)
   }
 
-  open func makeTensor(
-    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
-    owner: any AnyObject & Sendable
-  ) throws -> Tensor {
-    try base.makeTensor(over: bytes, type: type, shape: shape, owner: owner)
-  }
-
   open func read(_ tensor: Tensor) throws -> [Float] { try base.read(tensor) }
 
   open func write(_ values: [Float], to tensor: Tensor) throws {
@@ -55,24 +48,30 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
     try base.makeKeyValueStore(layers: layers, extents: extents, options: options)
   }
 
+  // MARK: Weights
+
+  open func prepare(_ stored: StoredTensor, as role: WeightRole) throws -> Weight {
+    try base.prepare(stored, as: role)
+  }
+
+  open func prepare(_ numbers: Tensor, as role: WeightRole) throws -> Weight {
+    try base.prepare(numbers, as: role)
+  }
+
   // MARK: Layers
 
-  open func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+  open func embed(_ ids: [Int32], table: Weight, into x: Tensor) throws {
     try base.embed(ids, table: table, into: x)
   }
 
-  open func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+  open func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float, into y: Tensor) throws {
     try base.rmsNorm(x, weight: weight, epsilon: epsilon, into: y)
   }
 
   open func linear(
-    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
   ) throws {
     try base.linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
-  }
-
-  open func makeLinearWeight(_ weight: Tensor) throws -> Tensor {
-    try base.makeLinearWeight(weight)
   }
 
   open func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor {

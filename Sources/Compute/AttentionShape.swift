@@ -37,8 +37,10 @@ public struct KeyValueLayer: Sendable {
   public let keys: Tensor
   /// [keyValueHeads, capacity, headDim], the type of ``keys``.
   public let values: Tensor
-  /// Positions 0 ..< count are written.
-  public var count: Int
+  /// Positions 0 ..< count are written; at most ``capacity``.
+  public var count: Int {
+    didSet { precondition(count >= 0 && count <= capacity) }
+  }
   /// What stored numbers are multiplied with, for float8: [2, keyValueHeads] float32, the keys'
   /// factors, then the values'. nil for other types.
   public let scales: Tensor?
@@ -48,6 +50,8 @@ public struct KeyValueLayer: Sendable {
     self.values = values
     self.count = count
     self.scales = scales
+    // Kernels read positions below the count without looking at the capacity.
+    precondition(count >= 0 && count <= capacity)
   }
 
   /// Positions for which there is room.

@@ -12,8 +12,9 @@ internal import Synchronization
 
 /// Everything of a layer but attention.
 extension CPUBackend {
-  public func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+  public func embed(_ ids: [Int32], table: Weight, into x: Tensor) throws {
     let width = x.rowCount
+    let table = try table.tensor(for: "embed")
     guard table.shape.count == 2, table.rowCount == width, x.rows == ids.count,
       let type = table.type.storage
     else {
@@ -36,7 +37,7 @@ extension CPUBackend {
     }
   }
 
-  public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+  public func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float, into y: Tensor) throws {
     let width = x.rowCount
     guard weight.count == width, y.shape == x.shape else {
       throw ComputeError.shapeMismatch(
@@ -44,12 +45,11 @@ extension CPUBackend {
     }
     let source = try x.floats("rmsNorm")
     let target = try y.floats("rmsNorm")
-    try withFloats(of: weight) { weight in
-      pool.split(x.rows, minimum: 16) { rows in
-        let offset = rows.lowerBound * width
-        kernels.rms_norm(
-          source + offset, weight, epsilon, target + offset, Int64(rows.count), Int64(width))
-      }
+    let factors = try weight.tensor(for: "rmsNorm").floats("rmsNorm")
+    pool.split(x.rows, minimum: 16) { rows in
+      let offset = rows.lowerBound * width
+      kernels.rms_norm(
+        source + offset, factors, epsilon, target + offset, Int64(rows.count), Int64(width))
     }
   }
 
@@ -92,8 +92,6 @@ extension CPUBackend {
   public func swiGLU(gate: Tensor, up: Tensor, into input: Tensor) throws {
     throw ComputeError.noNarrowInputs(name)
   }
-
-  public func makeLinearWeight(_ weight: Tensor) -> Tensor { weight }
 
   public func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor {
     try makeTensor(activationType, shape, purpose: purpose)
@@ -142,17 +140,6 @@ extension CPUBackend {
             }
           }
         }
-      }
-    }
-  }
-
-  /// The elements of a small tensor (a norm's weight, a bias) as float32.
-  func withFloats(of tensor: Tensor, _ body: (UnsafePointer<Float>) throws -> Void) throws {
-    if tensor.type == .float32 {
-      try body(try tensor.floats("weight"))
-    } else {
-      try read(tensor).withUnsafeBufferPointer { floats in
-        if let base = floats.baseAddress { try body(base) }
       }
     }
   }

@@ -9,8 +9,9 @@ extension CPUBackend {
   static let panelElements = 4 << 20
 
   public func linear(
-    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
   ) throws {
+    let weight = try weight.tensor(for: "linear")
     guard weight.shape.count == 2, x.rowCount == weight.shape[1], y.rowCount == weight.shape[0],
       x.rows == y.rows, bias.map({ $0.count == weight.shape[0] }) ?? true,
       let type = weight.type.storage
@@ -21,17 +22,15 @@ extension CPUBackend {
     let source = try x.floats("linear")
     let target = try y.floats("linear")
     let weights = try weight.hostAddress
+    let bias = try bias.map { UnsafePointer(try $0.tensor(for: "linear").floats("linear")) }
     if x.rows <= Self.fewRows {
-      try fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
+      fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
     } else {
       try manyRowsLinear(x, source, weights, type, weight, target, accumulate)
       if let bias {
-        try withFloats(of: bias) { bias in
-          let out = weight.shape[0]
-          pool.split(x.rows, minimum: 16) { rows in
-            kernels.add_bias(
-              bias, target + rows.lowerBound * out, Int64(rows.count), Int64(out))
-          }
+        let out = weight.shape[0]
+        pool.split(x.rows, minimum: 16) { rows in
+          kernels.add_bias(bias, target + rows.lowerBound * out, Int64(rows.count), Int64(out))
         }
       }
     }
@@ -39,22 +38,14 @@ extension CPUBackend {
 
   private func fewRowsLinear(
     _ x: Tensor, _ source: UnsafePointer<Float>, _ weights: UnsafeMutableRawPointer,
-    _ type: mi_type, _ weight: Tensor, _ bias: Tensor?, _ target: UnsafeMutablePointer<Float>,
-    _ accumulate: Bool
-  ) throws {
+    _ type: mi_type, _ weight: Tensor, _ bias: UnsafePointer<Float>?,
+    _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool
+  ) {
     let (out, width) = (weight.shape[0], weight.shape[1])
-    let biasValues = try bias.map(read)
-    func run(_ bias: UnsafePointer<Float>?) {
-      pool.split(out, minimum: max(1, (1 << 15) / width)) { columns in
-        kernels.linear_rows(
-          source, Int64(x.rows), Int64(width), weights, type, bias, Int64(columns.lowerBound),
-          Int64(columns.upperBound), Int64(out), target, accumulate)
-      }
-    }
-    if let biasValues {
-      biasValues.withUnsafeBufferPointer { run($0.baseAddress) }
-    } else {
-      run(nil)
+    pool.split(out, minimum: max(1, (1 << 15) / width)) { columns in
+      kernels.linear_rows(
+        source, Int64(x.rows), Int64(width), weights, type, bias, Int64(columns.lowerBound),
+        Int64(columns.upperBound), Int64(out), target, accumulate)
     }
   }
 
@@ -67,7 +58,7 @@ extension CPUBackend {
     let columnsAtOnce = isWide ? out : min(out, max(1, Self.panelElements / width))
     guard let panel = isWide ? nil : HostBuffer(byteCount: columnsAtOnce * width * 4) else {
       if isWide {
-        multiply(
+        try multiply(
           source, rows: x.rows, width, weights.assumingMemoryBound(to: Float.self), columns: out,
           target, out: out, accumulate)
         return
@@ -83,7 +74,7 @@ extension CPUBackend {
           weights + (first * width + range.lowerBound) * weight.type.byteCount, type,
           wide + range.lowerBound, Int64(range.count))
       }
-      multiply(
+      try multiply(
         source, rows: x.rows, width, wide, columns: columns, target + first, out: out, accumulate)
     }
   }
@@ -92,13 +83,12 @@ extension CPUBackend {
   private func multiply(
     _ x: UnsafePointer<Float>, rows: Int, _ width: Int, _ weight: UnsafePointer<Float>,
     columns: Int, _ y: UnsafeMutablePointer<Float>, out: Int, _ accumulate: Bool
-  ) {
+  ) throws {
     guard let blas else {
       // The built-in product has no row stride of its own for y: it needs whole rows.
       let scratchBytes = (width * 32 + (Int(MI_KEY_BLOCK) + 64) * 32) * 4 + 4096
       let blocks = (rows + 31) / 32
-      pool.run(blocks) { block, thread in
-        guard let memory = scratch.memory(thread: thread, bytes: scratchBytes) else { return }
+      try parallel(blocks, scratchBytes: scratchBytes) { block, memory in
         kernels.linear_block(
           x, Int64(block * 32), Int64(min(rows, block * 32 + 32)), Int64(width), weight,
           Int64(columns), Int64(out), y, accumulate, memory)

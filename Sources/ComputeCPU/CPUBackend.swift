@@ -35,7 +35,9 @@ public final class CPUBackend: Backend {
   /// - Parameters:
   ///   - threads: threads that kernels run on; nil for one on every processor that may be used.
   ///   - instructionSet: nil for the fastest that the processor runs.
-  ///   - useBLAS: false for the built-in product in linear layers (tests).
+  ///   - useBLAS: false for the built-in product in linear layers. With OpenBLAS the process's copy of the
+  ///     library is set to one thread a call, and OPENBLAS_CORETYPE may be set: a host program that calls
+  ///     OpenBLAS itself sees both.
   /// Throws ``ComputeError/unavailable(what:remedy:)`` for an instruction set that is not there.
   public init(
     threads: Int? = nil, instructionSet: InstructionSet? = nil, useBLAS: Bool = true,
@@ -104,15 +106,26 @@ public final class CPUBackend: Backend {
     return bytes
   }
 
-  public func makeTensor(
-    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
-    owner: any AnyObject & Sendable
-  ) throws -> Tensor {
-    guard shape.reduce(type.byteCount, *) <= bytes.count else {
-      throw ComputeError.shapeMismatch(
-        operation: "makeTensor", detail: "\(bytes.count) bytes for \(type) \(shape)")
+  // MARK: Weights
+
+  /// Matrices stay where they are mapped, in the type of the file. Norms and biases, which are small, are
+  /// copied to float32.
+  public func prepare(_ stored: StoredTensor, as role: WeightRole) throws -> Weight {
+    let type = try stored.denseType(on: self)
+    return try prepare(
+      Tensor(
+        buffer: HostBuffer(borrowing: stored.bytes, owner: stored.owner), type: type,
+        shape: stored.shape), as: role)
+  }
+
+  public func prepare(_ numbers: Tensor, as role: WeightRole) throws -> Weight {
+    switch role {
+    case .matrix, .vocabulary: return Weight(numbers)
+    case .norm, .bias:
+      let copy = try makeTensor(.float32, numbers.shape, purpose: "weights")
+      try write(try read(numbers), to: copy)
+      return Weight(copy)
     }
-    return Tensor(buffer: HostBuffer(borrowing: bytes, owner: owner), type: type, shape: shape)
   }
 
   public func read(_ tensor: Tensor) throws -> [Float] {

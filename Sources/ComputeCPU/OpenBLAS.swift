@@ -26,6 +26,9 @@ struct OpenBLAS: Sendable {
     + "linear layers run on built-in code, which is slow"
 
   /// Loads the library once for the process. Throws ``ComputeError/unavailable(what:remedy:)``.
+  ///
+  /// Two settings hold for the whole process, other users of the library included: it runs each call on
+  /// one thread, and OPENBLAS_CORETYPE is set where it was not and the processor has AVX-512.
   static func load(avx512: Bool) throws -> OpenBLAS {
     #if canImport(Darwin)
       let names = ["/System/Library/Frameworks/Accelerate.framework/Accelerate"]

@@ -3,13 +3,13 @@ public import Compute
 extension CUDABackend {
   private static let file = "elementwise.cu"
 
-  public func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+  public func embed(_ ids: [Int32], table: Weight, into x: Tensor) throws {
     try require(
       table.shape.count == 2 && x.shape == [ids.count, table.shape[1]]
         && table.shape[1] % 8 == 0
         && ids.allSatisfy { (0..<Int32(table.rows)).contains($0) }, "embed",
       "\(ids.count) ids, table \(table.shape), x \(x.shape); widths are multiples of 8 on a GPU")
-    try embed(uploaded: makeIDs(ids), table: table, into: x)
+    try embed(uploaded: makeIDs(ids), table: table.tensor(for: "embed"), into: x)
   }
 
   /// The same for ids that are on the device and known to be rows of the table.
@@ -25,18 +25,18 @@ extension CUDABackend {
       block: ElementwiseLaunch.threads, arguments)
   }
 
-  public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+  public func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float, into y: Tensor) throws {
     let width = x.rowCount
     try require(
       x.shape == y.shape && weight.count == width && width % 8 == 0, "rmsNorm",
       "x \(x.shape), weight \(weight.shape), y \(y.shape); widths are multiples of 8 on a GPU")
-    let factors = try twin(of: weight, .float32)
+    let factors = try address(weight, .float32, "rmsNorm")
     guard y.type != .float8 else {
       return try rmsNorm(x, factors: factors, epsilon: epsilon, quantizedInto: y)
     }
     var arguments = KernelArguments()
     arguments.add(try address(x, .bfloat16, "rmsNorm"))
-    arguments.add(try address(factors, "rmsNorm"))
+    arguments.add(factors)
     arguments.add(try address(y, .bfloat16, "rmsNorm"))
     arguments.add(Int32(x.rows))
     arguments.add(Int32(width))
@@ -56,7 +56,7 @@ extension CUDABackend {
   }
 
   public func linear(
-    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
   ) throws {
     try require(
       x.shape.count == 2 && weight.shape.count == 2 && y.shape.count == 2
@@ -65,32 +65,20 @@ extension CUDABackend {
         && (y.type == .bfloat16 || y.type == .float32), "linear",
       "x \(x.shape), weight \(weight.shape), y \(y.shape)")
     guard x.rows > 0 else { return }
-    if weight.type == .float8 || x.type == .float8 {
+    if weight.format == .dense(.float8) || x.type == .float8 {
       return try linearFloat8(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
     }
     let input = try address(x, .bfloat16, "linear")
     let output = try address(y, "linear")
     let matrix = try address(weight, .bfloat16, "linear")
     // The product adds a bias in its epilogue, in bfloat16, which biases are published in.
-    let added = try bias.map { try address(twin(of: $0, .bfloat16), "linear") }
+    let added = try bias.map { try biasAddress($0, .bfloat16) }
     let shape = LinearLayers.Shape(
       rows: x.rows, outputs: weight.rows, inputs: weight.shape[1], inputStride: x.shape[1],
       outputStride: weight.rows, output: y.type, accumulate: accumulate, hasBias: bias != nil,
       alignment: LinearLayers.alignment(of: [input, output, matrix]))
     try linearLayers.multiply(
       shape, LinearLayers.Operands(x: input, weight: matrix, y: output, bias: added))
-  }
-
-  /// A small tensor in the type that a kernel wants; converted once.
-  func twin(of tensor: Tensor, _ type: DataType) throws -> Tensor {
-    guard tensor.type != type else { return tensor }
-    guard let memory = tensor.buffer as? DeviceMemory, tensor.byteOffset == 0 else {
-      return try converted(tensor, to: type)
-    }
-    if let twin = memory.twin, twin.type == type, twin.shape == tensor.shape { return twin }
-    let twin = try converted(tensor, to: type)
-    memory.twin = twin
-    return twin
   }
 
   public func rotate(_ x: Tensor, _ rotary: RotaryEmbedding, firstPosition: Int) throws {

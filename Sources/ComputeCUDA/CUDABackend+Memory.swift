@@ -14,30 +14,6 @@ extension CUDABackend {
       buffer: try DeviceMemory(bytes, on: device, purpose: purpose), type: type, shape: shape)
   }
 
-  /// Weights go up straight from where they are mapped and are kept as bfloat16.
-  public func makeTensor(
-    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
-    owner: any AnyObject & Sendable
-  ) throws -> Tensor {
-    let count = shape.reduce(1, *)
-    guard count * type.byteCount <= bytes.count, let start = bytes.baseAddress else {
-      throw ComputeError.shapeMismatch(
-        operation: "makeTensor", detail: "\(bytes.count) bytes for \(type) \(shape)")
-    }
-    let stored = try makeTensor(type, shape, purpose: "weights")
-    try device.activate()
-    // From memory that is not page-locked the driver copies before it returns.
-    try device.driver.check(
-      "cuMemcpyHtoDAsync",
-      device.driver.copyToDevice(
-        try address(stored, "makeTensor"), start, count * type.byteCount, device.stream))
-    try device.synchronize()
-    if type == .float16 {
-      notice("weights of float16 are kept as bfloat16 on the GPU, which has fewer digits")
-    }
-    return try converted(stored, to: .bfloat16)
-  }
-
   /// The same numbers in another float format, rounded to nearest; the tensor itself if it has it.
   func converted(_ tensor: Tensor, to type: DataType) throws -> Tensor {
     guard tensor.type != type else { return tensor }

@@ -108,7 +108,8 @@ public final class CUDABackend: Backend {
     self.kernels = kernels
     linearPrecision = linear
     capabilities = DeviceCapabilities(
-      activationType: .bfloat16, headSizes: Self.headDims,
+      activationType: .bfloat16, linearInputType: linear == .fp8 ? .float8 : .bfloat16,
+      headSizes: Self.headDims,
       // A thread block loads keys for two tile rows of 64 and each half computes what is its own: the
       // grain of 64 costs loads, and no products.
       tile: TileShape(rows: Self.tile, columns: Self.tile), rowBlock: rowBlock,

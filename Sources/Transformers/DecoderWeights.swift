@@ -1,18 +1,18 @@
 import Checkpoints
 import Compute
 
-/// A linear layer's tensors.
+/// A linear layer's weights.
 struct Projection: Sendable {
-  /// [outputs, inputs], in the type of the file, or as the backend multiplies by it.
-  let weight: Tensor
-  /// [outputs] float32.
-  let bias: Tensor?
+  /// [outputs, inputs]
+  let weight: Weight
+  /// [outputs]
+  let bias: Weight?
 }
 
 /// The weights of one decoder layer, in the order in which they are used.
 struct DecoderLayer: Sendable {
   /// [hidden]
-  let inputNorm: Tensor
+  let inputNorm: Weight
   /// [queryWidth, hidden]
   let q: Projection
   /// [keyValueWidth, hidden]
@@ -20,13 +20,13 @@ struct DecoderLayer: Sendable {
   /// [keyValueWidth, hidden]
   let v: Projection
   /// [headDim] each, for queries and keys; nil: heads are turned as they are projected.
-  let headNorms: (q: Tensor, k: Tensor)?
+  let headNorms: (q: Weight, k: Weight)?
   /// [hidden, queryWidth]
   let o: Projection
   /// [hidden]; nil: the output is added as it is.
-  let attentionOutputNorm: Tensor?
+  let attentionOutputNorm: Weight?
   /// [hidden]
-  let postAttentionNorm: Tensor
+  let postAttentionNorm: Weight
   /// [intermediate, hidden]
   let gate: Projection
   /// [intermediate, hidden]
@@ -34,24 +34,18 @@ struct DecoderLayer: Sendable {
   /// [hidden, intermediate]
   let down: Projection
   /// [hidden]; nil: the output is added as it is.
-  let feedForwardOutputNorm: Tensor?
+  let feedForwardOutputNorm: Weight?
 }
 
-/// All weights of a decoder.
-///
-/// Matrices stay where they are mapped, in the type of the file, but for those of layers on a backend
-/// that multiplies by something narrower; norms and biases, which are small, are copied to float32.
+/// All weights of a decoder, prepared by the backend that uses them.
 struct DecoderWeights: Sendable {
   /// [vocabulary, hidden]
-  let embedding: Tensor
+  let embedding: Weight
   let layers: [DecoderLayer]
   /// [hidden]
-  let norm: Tensor
+  let norm: Weight
   /// [vocabulary, hidden]; the embedding itself when the two are tied.
   let output: Projection
-
-  /// Whether layers multiply in eight bits.
-  var isNarrow: Bool { layers.first?.q.weight.type == .float8 }
 
   /// Throws on a tensor that is missing, misshapen, or not finite.
   init(
@@ -62,7 +56,7 @@ struct DecoderWeights: Sendable {
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
     let biases = configuration.biases
-    embedding = try reader.matrix(table.embedding, configuration.vocabularySize, hidden)
+    embedding = try reader.vocabulary(table.embedding, configuration.vocabularySize, hidden)
     layers = try (0..<configuration.layers).map { layer in
       let prefix = table.layer + "\(layer)."
       let queryWidth = configuration.queryWidth
@@ -73,29 +67,29 @@ struct DecoderWeights: Sendable {
       let gateUp = try reader.projections(
         table.gateUp, prefix, outputs: [intermediate, intermediate], hidden, biased: biases.mlp)
       return DecoderLayer(
-        inputNorm: try reader.vector(prefix + table.inputNorm, hidden),
+        inputNorm: try reader.norm(prefix + table.inputNorm, hidden),
         q: qkv[0], k: qkv[1], v: qkv[2],
         headNorms: try table.headNorms.map { names in
           (
-            try reader.vector(prefix + names.q, configuration.headDim),
-            try reader.vector(prefix + names.k, configuration.headDim)
+            try reader.norm(prefix + names.q, configuration.headDim),
+            try reader.norm(prefix + names.k, configuration.headDim)
           )
         },
         o: try reader.projection(prefix + table.o, hidden, queryWidth, biased: biases.o),
         attentionOutputNorm: try table.attentionOutputNorm.map {
-          try reader.vector(prefix + $0, hidden)
+          try reader.norm(prefix + $0, hidden)
         },
-        postAttentionNorm: try reader.vector(prefix + table.postAttentionNorm, hidden),
+        postAttentionNorm: try reader.norm(prefix + table.postAttentionNorm, hidden),
         gate: gateUp[0], up: gateUp[1],
         down: try reader.projection(prefix + table.down, hidden, intermediate, biased: biases.mlp),
         feedForwardOutputNorm: try table.feedForwardOutputNorm.map {
-          try reader.vector(prefix + $0, hidden)
+          try reader.norm(prefix + $0, hidden)
         })
     }
-    norm = try reader.vector(table.norm, hidden)
+    norm = try reader.norm(table.norm, hidden)
     output = Projection(
       weight: configuration.isOutputTied
-        ? embedding : try reader.matrix(table.output, configuration.vocabularySize, hidden),
+        ? embedding : try reader.vocabulary(table.output, configuration.vocabularySize, hidden),
       bias: nil)
     try checkpoint.verifyUnchanged()
   }
@@ -106,28 +100,25 @@ private struct WeightReader {
   let checkpoint: Checkpoint
   let backend: any Backend
 
-  func matrix(_ name: String, _ rows: Int, _ columns: Int) throws -> Tensor {
-    let view = try finite(name, [rows, columns])
-    return try backend.makeTensor(
-      over: view.bytes, type: view.elementType.dataType, shape: view.shape, owner: checkpoint)
+  /// An embedding or an output layer.
+  func vocabulary(_ name: String, _ rows: Int, _ columns: Int) throws -> Weight {
+    try backend.prepare(finite(name, [rows, columns]), as: .vocabulary)
   }
 
-  func vector(_ name: String, _ count: Int) throws -> Tensor {
-    let view = try finite(name, [count])
-    let tensor = try backend.makeTensor(.float32, [count], purpose: "weights")
-    try backend.write(view.floats(), to: tensor)
-    return tensor
+  /// The factors of a norm.
+  func norm(_ name: String, _ count: Int) throws -> Weight {
+    try backend.prepare(finite(name, [count]), as: .norm)
   }
 
   func projection(
     _ name: String, _ outputs: Int, _ inputs: Int, biased: Bool
   ) throws -> Projection {
     Projection(
-      weight: try backend.makeLinearWeight(matrix(name + ".weight", outputs, inputs)),
-      bias: biased ? try vector(name + ".bias", outputs) : nil)
+      weight: try backend.prepare(finite(name + ".weight", [outputs, inputs]), as: .matrix),
+      bias: biased ? try backend.prepare(finite(name + ".bias", [outputs]), as: .bias) : nil)
   }
 
-  /// Projections of one input. Stacked ones share the tensor that holds them.
+  /// Projections of one input. Stacked ones share the weight that holds them.
   func projections(
     _ names: ProjectionNames, _ prefix: String, outputs: [Int], _ inputs: Int, biased: Bool
   ) throws -> [Projection] {
@@ -148,13 +139,15 @@ private struct WeightReader {
     }
   }
 
-  private func finite(_ name: String, _ shape: [Int]) throws -> TensorView {
+  private func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
     let view = try checkpoint.tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {
       throw TransformerError.nonFiniteWeight(
         file: view.file, tensor: name, index: index, value: view.floats()[index])
     }
-    return view
+    return try StoredTensor(
+      name: name, bytes: view.bytes, format: .dense(view.elementType.dataType),
+      shape: view.shape, owner: checkpoint)
   }
 }
 

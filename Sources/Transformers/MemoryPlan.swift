@@ -201,7 +201,7 @@ extension Transformer {
         layers: decoder.layers, hiddenSize: decoder.hiddenSize,
         intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
         attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
-        rowBlock: backend.rowBlock, hasNarrowInputs: weights.isNarrow,
+        rowBlock: backend.rowBlock, hasNarrowInputs: backend.capabilities.hasNarrowLinearInputs,
         attentionBytesPerKey: decoder.attention.map(
           backend.capabilities.attentionBytesPerKey
         ).max() ?? 0,

@@ -30,7 +30,7 @@ struct RowWorkspace {
       try backend.makeLinearInput([rows, width], purpose: "activations of \(rows) rows")
     }
     normed = try input(configuration.hiddenSize)
-    let isNarrow = normed.type != backend.activationType
+    let isNarrow = backend.capabilities.hasNarrowLinearInputs
     output = isNarrow ? try tensor(configuration.hiddenSize) : normed
     product = isNarrow ? try input(configuration.intermediateSize) : nil
     q = try tensor(shape.queryHeads, shape.headDim)
@@ -128,13 +128,13 @@ extension RowWorkspace.Step {
       to: hidden)
   }
 
-  private func normalize(_ x: Tensor, _ weight: Tensor, into y: Tensor? = nil) throws {
+  private func normalize(_ x: Tensor, _ weight: Weight, into y: Tensor? = nil) throws {
     try backend.rmsNorm(
       x, weight: weight, epsilon: configuration.normEpsilon, into: y ?? workspace.normed)
   }
 
   /// Norm over each head of x, [rows, heads, headDim], in place.
-  private func normalizeHeads(_ x: Tensor, _ weight: Tensor?) throws {
+  private func normalizeHeads(_ x: Tensor, _ weight: Weight?) throws {
     guard let weight else { return }
     let heads = x.reshaped([x.rows * x.shape[1], x.shape[2]])
     try backend.rmsNorm(heads, weight: weight, epsilon: configuration.normEpsilon, into: heads)
@@ -142,7 +142,7 @@ extension RowWorkspace.Step {
 
   /// hidden += projection of x, or the norm of it.
   private func addProjection(
-    of x: Tensor, _ projection: Projection, norm: Tensor?, to hidden: Tensor
+    of x: Tensor, _ projection: Projection, norm: Weight?, to hidden: Tensor
   ) throws {
     guard let norm else { return try project(x, projection, into: hidden, accumulate: true) }
     try project(x, projection, into: workspace.output)

@@ -26,26 +26,27 @@ extension DecoderWeights {
     backend: any SyntheticBackend, seed: UInt64
   ) throws {
     var number = seed
-    func matrix(_ rows: Int, _ columns: Int) throws -> Tensor {
+    func matrix(_ rows: Int, _ columns: Int, _ role: WeightRole) throws -> Weight {
       number &+= 1
-      return try backend.makeRandom(
-        backend.activationType, [rows, columns], deviation: 0.02, seed: number,
-        purpose: "random weights")
+      return try backend.prepare(
+        backend.makeRandom(
+          backend.activationType, [rows, columns], deviation: 0.02, seed: number,
+          purpose: "random weights"), as: role)
     }
-    func vector(_ count: Int, _ value: Float) throws -> Tensor {
+    func vector(_ count: Int, _ value: Float, _ role: WeightRole = .norm) throws -> Weight {
       let tensor = try backend.makeTensor(.float32, [count], purpose: "random weights")
       try backend.write(Array(repeating: value, count: count), to: tensor)
-      return tensor
+      return try backend.prepare(tensor, as: role)
     }
     func projection(_ outputs: Int, _ inputs: Int, biased: Bool) throws -> Projection {
       Projection(
-        weight: try backend.makeLinearWeight(matrix(outputs, inputs)),
-        bias: biased ? try vector(outputs, 0) : nil)
+        weight: try matrix(outputs, inputs, .matrix),
+        bias: biased ? try vector(outputs, 0, .bias) : nil)
     }
     let hidden = configuration.hiddenSize
     let width = configuration.intermediateSize
     let biases = configuration.biases
-    embedding = try matrix(configuration.vocabularySize, hidden)
+    embedding = try matrix(configuration.vocabularySize, hidden, .vocabulary)
     layers = try (0..<configuration.layers).map { _ in
       DecoderLayer(
         inputNorm: try vector(hidden, 1),
@@ -63,6 +64,6 @@ extension DecoderWeights {
     norm = try vector(hidden, 1)
     output = Projection(
       weight: configuration.isOutputTied
-        ? embedding : try matrix(configuration.vocabularySize, hidden), bias: nil)
+        ? embedding : try matrix(configuration.vocabularySize, hidden, .vocabulary), bias: nil)
   }
 }

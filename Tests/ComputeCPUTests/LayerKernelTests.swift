@@ -34,10 +34,14 @@ import Testing
       let exponent = Int((bits >> 23) & 255) - 127 + 15
       return sign | UInt16(exponent << 10) | UInt16((bits & 0x7fffff) >> 13)
     }
-    func tensor(_ backend: any Backend, _ type: DataType, _ shape: [Int]) throws -> Tensor {
+    func weight(
+      _ backend: any Backend, _ type: DataType, _ shape: [Int], as role: WeightRole
+    ) throws -> Weight {
       try bytes.withUnsafeBytes { raw in
         // The array is never written again, so its storage stays where it is.
-        try backend.makeTensor(over: raw, type: type, shape: shape, owner: self)
+        try backend.prepare(
+          StoredTensor(
+            name: "a test", bytes: raw, format: .dense(type), shape: shape, owner: self), as: role)
       }
     }
   }
@@ -65,8 +69,9 @@ import Testing
           let y = try backend.tensor(accumulate ? start : start.map { _ in .nan }, [rows, out])
           try backend.linear(
             try backend.tensor(x, [rows, width]),
-            weight: try weight.tensor(backend, type, [out, width]),
-            bias: hasBias ? try backend.tensor(bias, [out]) : nil, into: y, accumulate: accumulate)
+            weight: try weight.weight(backend, type, [out, width], as: .matrix),
+            bias: hasBias ? Weight(try backend.tensor(bias, [out])) : nil, into: y,
+            accumulate: accumulate)
           return try backend.read(y)
         }
         #expect(worst < 2e-6)
@@ -86,7 +91,8 @@ import Testing
         try error(cpu) { backend in
           let y = try backend.tensor(x.map { _ in .nan }, [rows, width])
           try backend.rmsNorm(
-            try backend.tensor(x, [rows, width]), weight: try backend.tensor(weight, [width]),
+            try backend.tensor(x, [rows, width]),
+            weight: Weight(try backend.tensor(weight, [width])),
             epsilon: 1e-5, into: y)
           return try backend.read(y)
         } < 1e-6)
@@ -116,13 +122,15 @@ import Testing
       #expect(
         try error(cpu) { backend in
           let x = try backend.tensor([Float](repeating: .nan, count: 120), [3, 40])
-          try backend.embed([49, 0, 7], table: try table.tensor(backend, type, [50, 40]), into: x)
+          try backend.embed(
+            [49, 0, 7], table: try table.weight(backend, type, [50, 40], as: .vocabulary),
+            into: x)
           return try backend.read(x)
         } == 0)
     }
     #expect(throws: ComputeError.self) {
       let x = try cpu.tensor([0, 0], [1, 2])
-      try cpu.embed([5], table: try cpu.tensor([1, 2, 3, 4], [2, 2]), into: x)
+      try cpu.embed([5], table: Weight(try cpu.tensor([1, 2, 3, 4], [2, 2])), into: x)
     }
   }
 

@@ -11,17 +11,20 @@ struct ReferenceBackendTests {
     return tensor
   }
 
-  func tensor(bits: [UInt16], type: DataType) throws -> Tensor {
+  func weight(bits: [UInt16], type: DataType) throws -> Weight {
     let owner = HostBuffer(byteCount: bits.count * 2)
     for (index, value) in bits.enumerated() {
       owner.start.storeBytes(of: value, toByteOffset: index * 2, as: UInt16.self)
     }
     let bytes = UnsafeRawBufferPointer(start: owner.start, count: owner.byteCount)
-    return try backend.makeTensor(over: bytes, type: type, shape: [bits.count], owner: owner)
+    return try backend.prepare(
+      StoredTensor(
+        name: "a test", bytes: bytes, format: .dense(type), shape: [bits.count], owner: owner),
+      as: .norm)
   }
 
   @Test func `half precision bits decode to their values`() throws {
-    let half = try tensor(
+    let half = try weight(
       bits: [0x3C00, 0xC000, 0x0001, 0x03FF, 0x7BFF, 0x7C00, 0x8000, 0x3555, 0x7E00],
       type: .float16)
     let values = try backend.read(half)
@@ -30,7 +33,7 @@ struct ReferenceBackendTests {
     ]
     #expect(Array(values.prefix(8)) == expected)
     #expect(values[8].isNaN)
-    let brain = try tensor(bits: [0x3F80, 0xC040, 0x0001, 0xFF80], type: .bfloat16)
+    let brain = try weight(bits: [0x3F80, 0xC040, 0x0001, 0xFF80], type: .bfloat16)
     #expect(try backend.read(brain) == [1, -3, 0x1p-133, -.infinity])
   }
 
@@ -48,20 +51,20 @@ struct ReferenceBackendTests {
   }
 
   @Test func `layers compute their definitions`() throws {
-    let table = try tensor([1, 2, 3, 4, 5, 6], [3, 2])
+    let table = Weight(try tensor([1, 2, 3, 4, 5, 6], [3, 2]))
     let x = try tensor([0, 0, 0, 0], [2, 2])
     try backend.embed([2, 0], table: table, into: x)
     #expect(try backend.read(x) == [5, 6, 1, 2])
 
     let y = try tensor([1, 1, 1, 1, 1, 1], [2, 3])
-    let bias = try tensor([10, 20, 30], [3])
+    let bias = Weight(try tensor([10, 20, 30], [3]))
     try backend.linear(x, weight: table, bias: bias, into: y, accumulate: true)
     #expect(try backend.read(y) == [28, 60, 92, 16, 32, 48])
     try backend.linear(x, weight: table, bias: nil, into: y, accumulate: false)
     #expect(try backend.read(y) == [17, 39, 61, 5, 11, 17])
 
     let z = try tensor([3, 4, 0, 0], [2, 2])
-    try backend.rmsNorm(z, weight: try tensor([2, 1], [2]), epsilon: 0.5, into: z)
+    try backend.rmsNorm(z, weight: Weight(tensor([2, 1], [2])), epsilon: 0.5, into: z)
     let root = Float(13.0.squareRoot())
     #expect(try backend.read(z) == [6 / root, 4 / root, 0, 0])
 
@@ -165,9 +168,9 @@ struct ReferenceBackendTests {
     let x = try tensor([1, 2], [1, 2])
     let weight = try tensor([1, 2, 3], [1, 3])
     #expect(throws: ComputeError.self) {
-      try backend.linear(x, weight: weight, bias: nil, into: x, accumulate: false)
+      try backend.linear(x, weight: Weight(weight), bias: nil, into: x, accumulate: false)
     }
-    #expect(throws: ComputeError.self) { try backend.embed([3], table: x, into: x) }
+    #expect(throws: ComputeError.self) { try backend.embed([3], table: Weight(x), into: x) }
     #expect(throws: ComputeError.self) { try backend.swiGLU(gate: x, up: weight) }
   }
 

@@ -33,6 +33,7 @@ private final class SeparateInputsBackend: ForwardingBackend, @unchecked Sendabl
   override var capabilities: DeviceCapabilities {
     var capabilities = super.capabilities
     capabilities.activationType = .bfloat16
+    capabilities.linearInputType = .float32
     return capabilities
   }
 

@@ -8,6 +8,6 @@
 ///
 /// No operation has a default. A backend without a kernel of its own for an operation calls
 /// ``HostFallback`` by name, which records it.
-public protocol Backend: DeviceOperations, MemoryOperations, LayerOperations, AttentionOperations,
-  EstimationOperations, SamplingOperations
+public protocol Backend: DeviceOperations, MemoryOperations, WeightOperations, LayerOperations,
+  AttentionOperations, EstimationOperations, SamplingOperations
 {}

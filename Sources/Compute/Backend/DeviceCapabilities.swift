@@ -2,6 +2,10 @@
 public struct DeviceCapabilities: Sendable, Hashable {
   /// The type of hidden states, queries, gates, and keys and values before they are stored.
   public var activationType: DataType
+  /// The type of what goes into the linear layers of a layer: the activations' type, or narrower.
+  public var linearInputType: DataType
+  /// Formats of stored weights that the device multiplies by, or converts when a model is loaded.
+  public var weightFormats: Set<TensorFormat>
   /// Head sizes that attention has kernels for; nil: any.
   public var headSizes: Set<Int>?
   /// What the attention kernel computes as a unit, for heads of any size.
@@ -23,12 +27,16 @@ public struct DeviceCapabilities: Sendable, Hashable {
   public var buildsIndices: Bool
 
   public init(
-    activationType: DataType, headSizes: Set<Int>? = nil, tile: TileShape, rowBlock: Int,
+    activationType: DataType, linearInputType: DataType? = nil,
+    weightFormats: Set<TensorFormat> = Self.denseWeightFormats, headSizes: Set<Int>? = nil,
+    tile: TileShape, rowBlock: Int,
     hasUnifiedMemory: Bool, attentionPrecision: AttentionPrecision = .native,
     attentionBytesPerKeyElement: Int = 0, estimationRows: Int = Self.standardEstimationRows,
     buildsIndices: Bool = false
   ) {
     self.activationType = activationType
+    self.linearInputType = linearInputType ?? activationType
+    self.weightFormats = weightFormats
     self.headSizes = headSizes
     self.tile = tile
     self.rowBlock = rowBlock
@@ -38,6 +46,14 @@ public struct DeviceCapabilities: Sendable, Hashable {
     self.estimationRows = estimationRows
     self.buildsIndices = buildsIndices
   }
+
+  /// The dense float formats.
+  public static let denseWeightFormats: Set<TensorFormat> = [
+    .dense(.float32), .dense(.float16), .dense(.bfloat16),
+  ]
+
+  /// Whether inputs of linear layers are held in tensors of their own, narrower than activations.
+  public var hasNarrowLinearInputs: Bool { linearInputType != activationType }
 
   /// Last rows of a chunk that estimation looks at. Source: MInference, section 3.2.
   public static let standardEstimationRows = 64

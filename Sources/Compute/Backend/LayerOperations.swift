@@ -1,22 +1,18 @@
 /// Everything of a layer but attention.
 public protocol LayerOperations: AnyObject, Sendable {
   /// x[r] = table[ids[r]]. ids: rows, each in 0 ..< vocabulary; table: [vocabulary, hidden].
-  func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws
+  func embed(_ ids: [Int32], table: Weight, into x: Tensor) throws
 
   /// y[r] = x[r] / sqrt(mean(x[r]^2) + epsilon) * weight. x, y: [rows, hidden]; may be the same.
-  func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws
+  func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float, into y: Tensor) throws
 
   /// y = x * transpose(weight) + bias, added to what y holds if `accumulate`.
-  /// x: [rows, in]; weight: [out, in] in any type; bias: [out]; y: [rows, out].
-  func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool) throws
+  /// x: [rows, in]; weight: [out, in]; bias: [out]; y: [rows, out].
+  func linear(_ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool) throws
 
-  /// A matrix of a layer, [out, in], as this backend multiplies by it: the matrix itself, or a
-  /// narrower form that replaces it. Embeddings and output layers stay as they are.
-  func makeLinearWeight(_ weight: Tensor) throws -> Tensor
-
-  /// An uninitialised tensor, [rows, in], for what goes into linear layers with such weights: filled
-  /// by ``rmsNorm(_:weight:epsilon:into:)`` or ``swiGLU(gate:up:into:)`` and read by
-  /// ``linear(_:weight:bias:into:accumulate:)``. Of the activations' type, or narrower.
+  /// An uninitialised tensor, [rows, in], for what goes into the linear layers of a layer: filled by ``rmsNorm(_:weight:epsilon:into:)`` or ``swiGLU(gate:up:into:)`` and read by
+  /// ``linear(_:weight:bias:into:accumulate:)``. Of
+  /// ``DeviceCapabilities/linearInputType``.
   func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor
 
   /// Turns x in place. x: [rows, heads, headDim]; row r stands at position firstPosition + r.

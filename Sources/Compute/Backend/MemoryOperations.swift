@@ -3,13 +3,6 @@ public protocol MemoryOperations: AnyObject, Sendable {
   /// An uninitialised tensor. Throws ``ComputeError/outOfMemory(wantedBytes:purpose:)``.
   func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor
 
-  /// A tensor over existing host memory (a mapped weight file). `owner` keeps it alive; a backend
-  /// with memory of its own copies.
-  func makeTensor(
-    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
-    owner: any AnyObject & Sendable
-  ) throws -> Tensor
-
   /// All elements as float32, in order. Waits for earlier operations.
   func read(_ tensor: Tensor) throws -> [Float]
 

@@ -18,11 +18,30 @@ public struct IndexRequest: Sendable {
     /// The pairs (i, i - o) for offsets o in ascending disjoint ranges, the single columns
     /// (ascending), and every key for rows at `denseFrom` and after it.
     case bands(offsets: [Range<Int>], columns: [Int32], denseFrom: Int?)
-    /// The columns and offsets with the most mass in the last rows, so many of each.
-    case estimated(columns: Int, offsets: Int)
-    /// For each block of 64 rows the `topK` blocks of 64 keys whose mean scores highest with its mean,
-    /// and the first block and its own besides.
-    case blockSparse(topK: Int)
+    /// What scores highest, estimated and selected on the device.
+    case scored(Source, Shape)
+  }
+
+  /// What scores are made of.
+  public enum Source: Sendable, Hashable {
+    /// Softmax mass of the chunk's last rows on every column and every offset.
+    case lastRows
+    /// Products of the means of blocks of 64 queries with those of 64 keys.
+    case pooledMeans
+  }
+
+  /// What is selected by scores.
+  public enum Shape: Sendable, Hashable {
+    /// Bands along the diagonal at the offsets, and single columns.
+    case bandsAndColumns(offsets: Rule, columns: Rule)
+    /// For each block of queries, blocks of keys; the first block and its own besides.
+    case blocks(Rule)
+  }
+
+  /// How much of it is selected.
+  public enum Rule: Sendable, Hashable {
+    /// So many of the highest.
+    case count(Int)
   }
 
   /// One for each query head.

@@ -7,24 +7,25 @@
 #endif
 
 extension ReferenceBackend {
-  public func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+  public func embed(_ ids: [Int32], table: Weight, into x: Tensor) throws {
     try require(
       table.shape.count == 2 && x.shape == [ids.count, table.rowCount], "embed",
       "\(ids.count) ids of a table \(table.shape) into \(x.shape)")
     try require(
       ids.allSatisfy { $0 >= 0 && Int($0) < table.rows }, "embed",
       "an id is outside 0 ..< \(table.rows)")
+    let table = try table.tensor(for: "embed")
     try store(
       try ids.flatMap { try doubles(table.slice(rows: Int($0)..<Int($0) + 1)) }, in: x)
   }
 
-  public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+  public func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float, into y: Tensor) throws {
     let width = x.rowCount
     try require(
       x.shape == y.shape && weight.count == width, "rmsNorm",
       "x \(x.shape), weight \(weight.shape), y \(y.shape)")
     let input = try doubles(x)
-    let scale = try doubles(weight)
+    let scale = try doubles(weight.tensor(for: "rmsNorm"))
     var output = input
     for row in 0..<x.rows {
       var squares = 0.0
@@ -40,7 +41,7 @@ extension ReferenceBackend {
   }
 
   public func linear(
-    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
   ) throws {
     let (rows, inputs, outputs) = (x.rows, x.rowCount, weight.rows)
     try require(
@@ -48,8 +49,8 @@ extension ReferenceBackend {
         && (bias.map { $0.count == outputs } ?? true), "linear",
       "x \(x.shape), weight \(weight.shape), bias \(bias?.shape ?? []), y \(y.shape)")
     let input = try doubles(x)
-    let matrix = try doubles(weight)
-    let offset = try bias.map(doubles)
+    let matrix = try doubles(weight.tensor(for: "linear"))
+    let offset = try bias.map { try doubles($0.tensor(for: "linear")) }
     var output =
       accumulate ? try doubles(y) : Array(repeating: 0, count: rows * outputs)
     for row in 0..<rows {
@@ -63,8 +64,6 @@ extension ReferenceBackend {
     }
     try store(output, in: y)
   }
-
-  public func makeLinearWeight(_ weight: Tensor) -> Tensor { weight }
 
   public func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor {
     try makeTensor(activationType, shape, purpose: purpose)

@@ -5,15 +5,15 @@ extension ReferenceBackend {
     return Tensor(buffer: HostBuffer(byteCount: byteCount), type: type, shape: shape)
   }
 
-  public func makeTensor(
-    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
-    owner: any AnyObject & Sendable
-  ) throws -> Tensor {
-    try require(
-      bytes.count == shape.reduce(type.byteCount, *), "makeTensor",
-      "\(bytes.count) bytes for \(type) \(shape)")
-    return Tensor(buffer: HostBuffer(borrowing: bytes, owner: owner), type: type, shape: shape)
+  /// Stored weights stay as they are, whatever they are for: every float type is read exactly.
+  public func prepare(_ stored: StoredTensor, as role: WeightRole) throws -> Weight {
+    _ = try stored.denseType(on: self)
+    return Weight(
+      storage: HostBuffer(borrowing: stored.bytes, owner: stored.owner), format: stored.format,
+      shape: stored.shape)
   }
+
+  public func prepare(_ numbers: Tensor, as role: WeightRole) -> Weight { Weight(numbers) }
 
   public func read(_ tensor: Tensor) throws -> [Float] {
     try doubles(tensor).map { Float($0) }

@@ -46,14 +46,14 @@ extension CUDABackend {
 extension CUDABackend.Building {
   /// Heads that take the key blocks with the highest products of means.
   func planBlocks() throws {
-    let wishes = request.heads.enumerated().compactMap { head, wish -> mi_block_head? in
-      guard case .blockSparse(let topK) = wish else { return nil }
+    let wanted = request.heads.enumerated().compactMap { head, request -> mi_block_head? in
+      guard case .scored(.pooledMeans, .blocks(.count(let topK))) = request else { return nil }
       return mi_block_head(head: Int32(head), top_k: Int32(clamping: max(topK, 0)))
     }
-    guard let most = wishes.map(\.top_k).max() else { return }
+    guard let most = wanted.map(\.top_k).max() else { return }
     let shape = request.shape
     let sizes = BlockIndexSizes(
-      heads: wishes.count, topK: Int(most), firstPosition: request.firstPosition,
+      heads: wanted.count, topK: Int(most), firstPosition: request.firstPosition,
       rows: request.rows)
     let expected = [shape.queryHeads, sizes.queryBlocks, shape.headDim]
     guard let queries = request.pooledQueries, queries.shape == expected,
@@ -73,8 +73,8 @@ extension CUDABackend.Building {
     func numbers(_ shape: [Int]) throws -> Tensor {
       try backend.makeTensor(.int32, shape, purpose: purpose)
     }
-    let count = wishes.count
-    let heads = try backend.uploaded(wishes, purpose: purpose)
+    let count = wanted.count
+    let heads = try backend.uploaded(wanted, purpose: purpose)
     let scores = try backend.makeTensor(
       .float32, [count, 2 * sizes.slabPairs, sizes.keyBlocks], purpose: purpose)
     let rooms = try numbers([count, sizes.pairs, sizes.room])

@@ -10,6 +10,15 @@ extension CUDABackend {
       request.heads.count == heads && request.rows > 0 && request.firstPosition >= 0
         && request.keys <= request.layer.count, "makeIndex",
       "\(request.heads.count) heads of \(heads), \(request.keys) of \(request.layer.count) keys")
+    for head in request.heads {
+      switch head {
+      case .dense, .bands, .scored(.lastRows, .bandsAndColumns), .scored(.pooledMeans, .blocks):
+        continue
+      case .scored(.lastRows, .blocks), .scored(.pooledMeans, .bandsAndColumns):
+        throw ComputeError.unavailable(
+          what: "an index of \(head) on the device \(name)", remedy: "select it on the host")
+      }
+    }
     let purpose = "an index over \(request.keys) keys"
     let build = try Building(request, backend: self, purpose: purpose)
     try build.planEstimated()
@@ -90,7 +99,11 @@ extension CUDABackend {
     /// Heads whose columns and offsets are estimated from the last rows.
     func planEstimated() throws {
       let budgets = request.heads.map { head -> mi_head_budget in
-        guard case .estimated(let columns, let offsets) = head else { return mi_head_budget() }
+        guard
+          case .scored(
+            .lastRows, .bandsAndColumns(offsets: .count(let offsets), columns: .count(let columns))) =
+            head
+        else { return mi_head_budget() }
         return mi_head_budget(
           vertical: Int32(min(columns, request.keys)), slash: Int32(min(offsets, request.keys)),
           wanted: 1, padding: 0)

@@ -8,17 +8,22 @@ extension CUDABackend {
   /// What cuBLASLt wants extents of float8 matrices to be multiples of.
   private static let grain = 16
 
-  public func makeLinearWeight(_ weight: Tensor) throws -> Tensor {
-    guard linearPrecision == .fp8 else { return weight }
-    guard weight.shape.count == 2, weight.rows % Self.grain == 0, weight.rowCount % Self.grain == 0
+  /// Rows of e4m3 with their factors, from a matrix in bfloat16.
+  func quantizedWeight(_ matrix: Tensor) throws -> Weight {
+    guard matrix.shape.count == 2, matrix.rows % Self.grain == 0, matrix.rowCount % Self.grain == 0
     else {
       throw ComputeError.unavailable(
-        what: "a linear layer of \(weight.shape) in fp8",
+        what: "a linear layer of \(matrix.shape) in fp8",
         remedy: "extents are multiples of \(Self.grain) there; leave out --linear fp8")
     }
-    let quantized = try makeRows(weight.shape, purpose: "weights")
-    try quantize(weight, into: quantized)
-    return quantized
+    let values = try makeTensor(.float8, matrix.shape, purpose: "weights")
+    let scales = try makeTensor(.float32, [matrix.rows], purpose: "weights")
+    try quantize(
+      matrix,
+      into: QuantizedRows(
+        values: address(values, "quantize"), scales: address(scales, "quantize")))
+    return Weight(
+      storage: values.buffer, format: .dense(.float8), scales: scales, shape: matrix.shape)
   }
 
   public func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor {
@@ -44,11 +49,11 @@ extension CUDABackend {
     try launch("swiglu_rows", rows: gate.rows, width: width, arguments)
   }
 
-  func rmsNorm(_ x: Tensor, factors: Tensor, epsilon: Float, quantizedInto y: Tensor) throws {
+  func rmsNorm(_ x: Tensor, factors: UInt64, epsilon: Float, quantizedInto y: Tensor) throws {
     let rows = try quantizedRows(y, "rmsNorm")
     var arguments = KernelArguments()
     arguments.add(try address(x, .bfloat16, "rmsNorm"))
-    arguments.add(try address(factors, .float32, "rmsNorm"))
+    arguments.add(factors)
     arguments.add(rows.values)
     arguments.add(rows.scales)
     arguments.add(Int32(x.rowCount))
@@ -58,17 +63,17 @@ extension CUDABackend {
   }
 
   func linearFloat8(
-    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
   ) throws {
     var input = x
     if x.type != .float8 {
       input = try makeRows(x.shape, purpose: "a linear layer's input")
-      try quantize(x, into: input)
+      try quantize(x, into: quantizedRows(input, "quantize"))
     }
     // Memory goes back to the pool behind the launch that uses it, not before.
     defer { withExtendedLifetime(input) {} }
     let rows = try quantizedRows(input, "linear")
-    let matrix = try quantizedRows(weight, "linear")
+    let matrix = try quantizedRows(weight)
     let output = try address(y, "linear")
     var shape = LinearLayers.Shape(
       rows: x.rows, outputs: weight.rows, inputs: weight.shape[1], inputStride: x.shape[1],
@@ -81,14 +86,14 @@ extension CUDABackend {
     guard let bias else { return try linearLayers.multiply(shape, operands) }
     // The library has no such epilogue for some shapes of few rows.
     if try linearLayers.computes(shape) {
-      operands.bias = try address(twin(of: bias, .bfloat16), "linear")
+      operands.bias = try biasAddress(bias, .bfloat16)
       return try linearLayers.multiply(shape, operands)
     }
     shape.hasBias = false
     try linearLayers.multiply(shape, operands)
     var arguments = KernelArguments()
     arguments.add(try address(y, .bfloat16, "linear"))
-    arguments.add(try address(twin(of: bias, .float32), "linear"))
+    arguments.add(try biasAddress(bias, .float32))
     arguments.add(Int32(y.rows))
     arguments.add(Int32(y.rowCount))
     arguments.add(Int64(y.rowCount))
@@ -97,16 +102,22 @@ extension CUDABackend {
       arguments)
   }
 
-  /// Uninitialised rows of float8 with their factors.
-  private func makeRows(_ shape: [Int], purpose: String) throws -> Tensor {
-    let rows = try makeTensor(.float8, shape, purpose: purpose)
-    let scales = try makeTensor(.float32, [shape.first ?? 1], purpose: purpose)
-    (rows.buffer as? DeviceMemory)?.rowScales = scales
-    return rows
+  /// Addresses of rows of float8 and of their factors.
+  private struct QuantizedRows {
+    var values: UInt64
+    var scales: UInt64
   }
 
-  private func quantize(_ x: Tensor, into y: Tensor) throws {
-    let rows = try quantizedRows(y, "quantize")
+  /// Uninitialised rows of float8 with their factors, for what goes into linear layers.
+  private func makeRows(_ shape: [Int], purpose: String) throws -> Tensor {
+    let rows = shape.first ?? 1
+    let memory = try DeviceMemory(
+      shape.reduce(1, *), on: device, purpose: purpose,
+      rowScales: makeTensor(.float32, [rows], purpose: purpose))
+    return Tensor(buffer: memory, type: .float8, shape: shape)
+  }
+
+  private func quantize(_ x: Tensor, into rows: QuantizedRows) throws {
     var arguments = KernelArguments()
     arguments.add(try address(x, .bfloat16, "quantize"))
     arguments.add(rows.values)
@@ -116,10 +127,8 @@ extension CUDABackend {
     try launch("quantize_rows", rows: x.rows, width: x.rowCount, arguments)
   }
 
-  /// Where a tensor's numbers and their rows' factors lie. Tensors are cut between rows alone.
-  private func quantizedRows(
-    _ tensor: Tensor, _ operation: String
-  ) throws -> (values: UInt64, scales: UInt64) {
+  /// Where an input's numbers and their rows' factors lie. Tensors are cut between rows alone.
+  private func quantizedRows(_ tensor: Tensor, _ operation: String) throws -> QuantizedRows {
     guard tensor.type == .float8, let memory = tensor.buffer as? DeviceMemory,
       let scales = memory.rowScales
     else {
@@ -128,7 +137,20 @@ extension CUDABackend {
         detail: "\(tensor.type.rawValue) where rows of float8 are needed")
     }
     let first = tensor.byteOffset / max(1, tensor.rowCount)
-    return (try address(tensor, operation), try address(scales, operation) + UInt64(4 * first))
+    return QuantizedRows(
+      values: try address(tensor, operation),
+      scales: try address(scales, operation) + UInt64(4 * first))
+  }
+
+  private func quantizedRows(_ weight: Weight) throws -> QuantizedRows {
+    guard weight.format == .dense(.float8), let scales = weight.scales else {
+      throw ComputeError.shapeMismatch(
+        operation: "linear", detail: "\(weight.format) where rows of float8 are needed")
+    }
+    let values = Tensor(
+      buffer: weight.storage, byteOffset: weight.byteOffset, type: .float8, shape: weight.shape)
+    return QuantizedRows(
+      values: try address(values, "linear"), scales: try address(scales, "linear"))
   }
 
   private func launch(

@@ -6,15 +6,16 @@ final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
   let device: CUDADevice
   let address: UInt64
   let byteCount: Int
-  /// The same numbers in another format, once someone has wanted them (biases).
-  var twin: Tensor?
-  /// The factor of each row, float32, where the numbers are rows of float8.
-  var rowScales: Tensor?
+  /// The factor of each row, float32, where these are inputs of linear layers as rows of float8.
+  let rowScales: Tensor?
 
   /// - Throws: `ComputeError.outOfMemory`; memory behind the size is up to 256 bytes larger.
-  init(_ byteCount: Int, on device: CUDADevice, purpose: String) throws {
+  init(
+    _ byteCount: Int, on device: CUDADevice, purpose: String, rowScales: Tensor? = nil
+  ) throws {
     self.device = device
     self.byteCount = byteCount
+    self.rowScales = rowScales
     var address: UInt64 = 0
     try device.activate()
     // Sixteen-byte loads may look past the end of a short last row.

@@ -63,7 +63,9 @@ struct AttentionProblem {
       vertical: budget.columns, slash: budget.offsets, keys: tokens)
     _ = try plan(
       Array(
-        repeating: .estimated(columns: counts.columns, offsets: counts.offsets),
+        repeating: .scored(
+          .lastRows,
+          .bandsAndColumns(offsets: .count(counts.offsets), columns: .count(counts.columns))),
         count: shape.queryHeads), exact: exact)
   }
 
@@ -122,7 +124,8 @@ struct AttentionProblem {
       name: AttentionBenchmark.productName, detail: "\(size) x \(size) x \(size)",
       operations: 2 * Double(size * size * size),
       work: {
-        try backend.linear(square, weight: square, bias: nil, into: result, accumulate: false)
+        try backend.linear(
+          square, weight: Weight(square), bias: nil, into: result, accumulate: false)
       })
   }
 

@@ -81,7 +81,7 @@ struct LayerSample {
         }, to: q)
       let scores = try backend.makeTensor(
         .float32, [rows.count, keys], purpose: "scores of \(keys) keys")
-      try backend.linear(q, weight: keyRows, bias: nil, into: scores, accumulate: false)
+      try backend.linear(q, weight: Weight(keyRows), bias: nil, into: scores, accumulate: false)
       var values = try backend.read(scores)
       values.withUnsafeMutableBufferPointer { values in
         for (row, position) in rows.enumerated() {

@@ -15,7 +15,7 @@ extension KernelSpeed {
       try device.embed(uploaded: ids, table: x, into: y)
     }
     for width in [hidden, 256, 128] {
-      let weight = try random([width], .float32)
+      let weight = try device.prepare(random([width], .float32), as: .norm)
       let shape = [x.count / width, width]
       try add("rmsNorm", "\(shape[0]) x \(width)", bytes: 2 * size) {
         try device.rmsNorm(
@@ -80,7 +80,7 @@ extension KernelSpeed {
   mutating func measureQuantization() throws {
     let (device, hidden, intermediate) = (device, Self.hidden, Self.intermediate)
     let x = try random([rows, hidden])
-    let weight = try random([hidden], .float32)
+    let weight = try device.prepare(random([hidden], .float32), as: .norm)
     let y = try device.makeLinearInput([rows, hidden], purpose: "measuring")
     try add(
       "rmsNorm to fp8", "\(rows) x \(hidden)", bytes: Double(x.byteCount + y.byteCount)

@@ -27,14 +27,15 @@ extension KernelSpeed {
       let matrix = try random([outputs, inputs])
       let input = try random([products, inputs])
       let output = try random([products, outputs])
-      let bias = try random([outputs])
+      let bias = try device.prepare(random([outputs]), as: .bias)
+      let weight = try device.prepare(matrix, as: .matrix)
       let bare = try device.bareProducts(input, weight: matrix, into: output, count: 8)
       let times = try medians(bare)
       guard let fastest = times.indices.min(by: { times[$0] < times[$1] }) else { continue }
-      func linear(_ bias: Tensor?, accumulate: Bool) -> () throws -> Void {
+      func linear(_ bias: Weight?, accumulate: Bool) -> () throws -> Void {
         {
           try device.linear(
-            input, weight: matrix, bias: bias, into: output, accumulate: accumulate)
+            input, weight: weight, bias: bias, into: output, accumulate: accumulate)
         }
       }
       let measured = try medians([
@@ -56,9 +57,9 @@ extension KernelSpeed {
     try measureQuantization()
     let device = device
     for (outputs, inputs) in Self.shapes {
-      let matrix = try device.makeLinearWeight(random([outputs, inputs]))
+      let matrix = try device.prepare(random([outputs, inputs]), as: .matrix)
       let plain = try random([products, inputs])
-      let weight = try random([inputs], .float32)
+      let weight = try device.prepare(random([inputs], .float32), as: .norm)
       let input = try device.makeLinearInput([products, inputs], purpose: "measuring")
       try device.rmsNorm(plain, weight: weight, epsilon: 1e-5, into: input)
       let output = try random([products, outputs])

@@ -29,7 +29,7 @@ extension KernelVerifier {
     let keys = first + rows
     let q = numbers(rows * shape.queryHeads * shape.headDim, magnitude: 2)
     let k = numbers(keys * shape.keyValueHeads * shape.headDim)
-    let wishes = (0..<shape.queryHeads).map { bandsWish(head: $0, keys: keys) }
+    let wanted = (0..<shape.queryHeads).map { bandsRequest(head: $0, keys: keys) }
     let name =
       "\(rows) rows from \(first), \(shape.queryHeads)/\(shape.keyValueHeads) x \(shape.headDim)"
       + (shape.slidingWindow.map { ", window \($0)" } ?? "")
@@ -39,7 +39,7 @@ extension KernelVerifier {
       let layer = try side.layer(k: k, v: k, shape: shape, type: builder.activationType)
       let q = try side.tensor(q, [rows, shape.queryHeads, shape.headDim])
       let request = IndexRequest(
-        heads: wishes, firstPosition: first, rows: rows,
+        heads: wanted, firstPosition: first, rows: rows,
         lastRows: q.slice(rows: max(0, rows - 64)..<rows), layer: layer, shape: shape,
         forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
       let built = try builder.makeIndex(request)
@@ -76,7 +76,7 @@ extension KernelVerifier {
   }
 
   /// Runs of offsets that begin anywhere, single ones far and near, everything, and what an estimate finds.
-  private mutating func bandsWish(head: Int, keys: Int) -> IndexRequest.Head {
+  private mutating func bandsRequest(head: Int, keys: Int) -> IndexRequest.Head {
     func ranges(_ count: Int, length: ClosedRange<Int>) -> [Range<Int>] {
       var taken = Set<Int>(0..<min(keys, 1 + head % 3 * 40))
       for _ in 0..<count {
@@ -99,7 +99,7 @@ extension KernelVerifier {
         offsets: ranges(1 + keys / 500, length: 1...200), columns: columns,
         denseFrom: max(0, keys - 66))
     case 3:
-      return .estimated(columns: min(keys, 30 + keys / 40), offsets: min(keys, 150 + keys / 50))
+      return .lastRows(columns: min(keys, 30 + keys / 40), offsets: min(keys, 150 + keys / 50))
     case 4: return .bands(offsets: [0..<keys], columns: columns, denseFrom: nil)
     default: return .dense
     }

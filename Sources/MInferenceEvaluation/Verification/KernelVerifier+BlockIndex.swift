@@ -88,10 +88,10 @@ private struct BlockIndexProblem {
     let means = try pool(tensors.q, builder, side)
     let heads = (0..<shape.queryHeads).map { head -> IndexRequest.Head in
       switch head % 4 {
-      case 0: .blockSparse(topK: head == 0 ? 0 : 3 + head)
-      case 1: .blockSparse(topK: 2 + keys / 640)
+      case 0: .pooledBlocks(head == 0 ? 0 : 3 + head)
+      case 1: .pooledBlocks(2 + keys / 640)
       case 2: .bands(offsets: [0..<min(keys, 70)], columns: [0], denseFrom: nil)
-      default: .estimated(columns: min(keys, 90), offsets: min(keys, 150))
+      default: .lastRows(columns: min(keys, 90), offsets: min(keys, 150))
       }
     }
     var request = IndexRequest(
@@ -102,8 +102,8 @@ private struct BlockIndexProblem {
     let built = try builder.makeIndex(request)
     let (queries, pooledKeys) = try hostMeans()
     var blocks: [Int: SelectedBlocks] = [:]
-    for (head, wish) in heads.enumerated() {
-      guard case .blockSparse(let topK) = wish else { continue }
+    for (head, wanted) in heads.enumerated() {
+      guard case .scored(.pooledMeans, .blocks(.count(let topK))) = wanted else { continue }
       blocks[head] = BlockSparse.selection(
         queries: queries[head], keys: pooledKeys[head / shape.groupSize], headDim: shape.headDim,
         firstPosition: firstPosition, topK: topK)

@@ -38,14 +38,14 @@ extension KernelVerifier {
     let keys = first + rows
     let q = numbers(min(64, rows) * shape.queryHeads * shape.headDim, magnitude: 2)
     let k = numbers(keys * shape.keyValueHeads * shape.headDim)
-    let wishes = (0..<shape.queryHeads).map { head -> IndexRequest.Head in
+    let wanted = (0..<shape.queryHeads).map { head -> IndexRequest.Head in
       switch head % 5 {
       case 0:
-        .estimated(
+        .lastRows(
           columns: min(keys, 30 + 7 * head + keys / 40),
           offsets: min(keys, 50 + 11 * head + keys / 50))
       case 1: .bands(offsets: [0..<min(keys, 70)], columns: [0, 1, 5], denseFrom: nil)
-      case 2: .estimated(columns: min(keys, 200), offsets: 1)
+      case 2: .lastRows(columns: min(keys, 200), offsets: 1)
       case 3: .bands(offsets: [0..<1, 90..<91], columns: [], denseFrom: max(0, keys - 66))
       default: .dense
       }
@@ -59,7 +59,7 @@ extension KernelVerifier {
       let layer = try side.layer(k: k, v: k, shape: shape, type: .bfloat16)
       let lastRows = try side.tensor(q, [min(64, rows), shape.queryHeads, shape.headDim])
       var request = IndexRequest(
-        heads: wishes, firstPosition: first, rows: rows, lastRows: lastRows, layer: layer,
+        heads: wanted, firstPosition: first, rows: rows, lastRows: lastRows, layer: layer,
         shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
       // On the device's tiles, so that its attention kernel reads either index.
       request.freeBands = false
@@ -106,7 +106,7 @@ extension KernelVerifier {
       firstPosition: request.firstPosition, rows: request.rows, tile: tile,
       slidingWindow: request.shape.slidingWindow)
     let estimated = request.heads.indices.filter {
-      if case .estimated = request.heads[$0] { true } else { false }
+      if case .scored(.lastRows, _) = request.heads[$0] { true } else { false }
     }
     let sums = Dictionary(
       uniqueKeysWithValues: zip(
@@ -117,11 +117,11 @@ extension KernelVerifier {
             backend.lastRowSums(
               q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
               layer: request.layer, shape: request.shape, heads: estimated))))
-    let rowSets = try request.heads.enumerated().map { head, wish -> RowSet in
+    let rowSets = try request.heads.enumerated().map { head, wanted -> RowSet in
       let bands: BandSelection
-      switch wish {
+      switch wanted {
       case .dense: return .all
-      case .blockSparse:
+      case .scored(_, .blocks):
         guard let chosen = blocks[head] else {
           throw ComputeError.shapeMismatch(
             operation: "hostIndex", detail: "head \(head) is block-sparse and has no blocks")
@@ -131,7 +131,7 @@ extension KernelVerifier {
         bands = BandSelection(
           offsets: offsets, columns: columns.filter { Int($0) < request.keys },
           denseFrom: denseFrom)
-      case .estimated(let columns, let offsets):
+      case .scored(_, .bandsAndColumns(.count(let offsets), .count(let columns))):
         bands = BandSelection(
           slashOffsets: LargestScores.indices(
             of: sums[head]?.slash ?? [], count: offsets, forced: request.forcedOffsets),
@@ -174,11 +174,19 @@ extension KernelVerifier {
 }
 
 extension IndexRequest.Head {
+  /// So many columns and offsets, estimated from the last rows.
+  static func lastRows(columns: Int, offsets: Int) -> Self {
+    .scored(.lastRows, .bandsAndColumns(offsets: .count(offsets), columns: .count(columns)))
+  }
+
+  /// So many key blocks for each query block, estimated from pooled means.
+  static func pooledBlocks(_ count: Int) -> Self { .scored(.pooledMeans, .blocks(.count(count))) }
+
   /// Whether the head's tiles come from offsets.
   fileprivate var hasOffsets: Bool {
     switch self {
-    case .bands, .estimated: true
-    case .dense, .blockSparse: false
+    case .bands, .scored(_, .bandsAndColumns): true
+    case .dense, .scored(_, .blocks): false
     }
   }
 }

@@ -23,7 +23,8 @@ extension KernelVerifier {
         check("embed \(type)", "\(rows) of \(vocabulary) x \(hidden)", tolerance: 1e-7) { side in
           let x = try side.output([rows, hidden])
           try side.backend.embed(
-            ids, table: side.weight(table, [vocabulary, hidden], type: type), into: x)
+            ids, table: side.weight(table, [vocabulary, hidden], type: type, as: .vocabulary),
+            into: x)
           return [try side.backend.read(x)]
         }
       }
@@ -41,7 +42,7 @@ extension KernelVerifier {
             side in
             let y = try side.output([rows, hidden])
             let inPlace = try side.tensor(x, [rows, hidden])
-            let weight = try side.weight(weight, [hidden], type: type)
+            let weight = try side.weight(weight, [hidden], type: type, as: .norm)
             try side.backend.rmsNorm(
               side.tensor(x, [rows, hidden]), weight: weight, epsilon: 1e-5, into: y)
             try side.backend.rmsNorm(inPlace, weight: weight, epsilon: 1e-5, into: inPlace)
@@ -71,8 +72,8 @@ extension KernelVerifier {
             if accumulates { try side.backend.write(before, to: y) }
             try side.backend.linear(
               side.tensor(x, [rows, inputs]),
-              weight: side.weight(weight, [outputs, inputs], type: type),
-              bias: hasBias ? side.weight(bias, [outputs], type: type) : nil, into: y,
+              weight: side.weight(weight, [outputs, inputs], type: type, as: .matrix),
+              bias: hasBias ? side.weight(bias, [outputs], type: type, as: .bias) : nil, into: y,
               accumulate: accumulates)
             return [try side.backend.read(y)]
           }

@@ -16,10 +16,7 @@ extension KernelVerifier {
     static let whole = 0.1
   }
 
-  var hasNarrowLinear: Bool {
-    let input = try? backend.makeLinearInput([1, 16], purpose: "a verified kernel")
-    return input.map { $0.type != backend.activationType } ?? false
-  }
+  var hasNarrowLinear: Bool { backend.capabilities.hasNarrowLinearInputs }
 
   mutating func checkNarrowLinear() {
     for (rows, inputs, outputs) in [
@@ -66,13 +63,12 @@ extension KernelVerifier {
     }
     let result = Result {
       let side = KernelSide(backend, precision)
-      let matrix = try side.backend.makeLinearWeight(
-        side.weight(weight, [outputs, inputs], type: .bfloat16))
+      let matrix = try side.weight(weight, [outputs, inputs], type: .bfloat16, as: .matrix)
       let y = try side.output([rows, outputs])
       if accumulates { try side.backend.write(before, to: y) }
       try side.backend.linear(
         side.tensor(x, [rows, inputs]), weight: matrix,
-        bias: hasBias ? side.weight(bias, [outputs], type: .bfloat16) : nil, into: y,
+        bias: hasBias ? side.weight(bias, [outputs], type: .bfloat16, as: .bias) : nil, into: y,
         accumulate: accumulates)
       return (try side.backend.read(y), try side.guardsAreIntact())
     }
@@ -91,7 +87,8 @@ extension KernelVerifier {
       let side = KernelSide(backend, precision)
       let y = try side.backend.makeLinearInput([rows, width], purpose: "a verified kernel")
       try side.backend.rmsNorm(
-        side.tensor(x, [rows, width]), weight: side.weight(weight, [width], type: .float32),
+        side.tensor(x, [rows, width]),
+        weight: side.weight(weight, [width], type: .float32, as: .norm),
         epsilon: 1e-5, into: y)
       return (try side.backend.read(y), true)
     }

@@ -138,9 +138,14 @@ final class KernelSide {
   }
 
   /// Weights as a checkpoint stores them. `values` are rounded towards zero for the half formats.
-  func weight(_ values: [Float], _ shape: [Int], type: DataType) throws -> Tensor {
+  func weight(
+    _ values: [Float], _ shape: [Int], type: DataType, as role: WeightRole
+  ) throws -> Weight {
     let bytes = StoredNumbers(values, type: type)
-    return try backend.makeTensor(over: bytes.bytes, type: type, shape: shape, owner: bytes)
+    return try backend.prepare(
+      StoredTensor(
+        name: "a verified weight", bytes: bytes.bytes, format: .dense(type), shape: shape,
+        owner: bytes), as: role)
   }
 
   /// A cache layer of `capacity` positions, all NaN, with k and v stored from position 0.

@@ -77,7 +77,7 @@ public struct Calibration: Sendable {
       try backend.write([Float](repeating: 0.01, count: weight.count), to: weight)
       var work: [() throws -> Void] = rowSets.map { entry in { try problem.attend(entry.rowSet) } }
       work.append { try problem.estimate() }
-      work.append { try problem.pool(hidden: hidden, weight: weight) }
+      work.append { try problem.pool(hidden: hidden, weight: Weight(weight)) }
       let building = [keys / 256, keys / 32].map { count in
         stride(from: 1, to: keys, by: max(keys / max(count, 1), 2)).map { $0..<$0 + 1 }
       }

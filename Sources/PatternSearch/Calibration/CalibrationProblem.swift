@@ -86,7 +86,7 @@ struct CalibrationProblem {
 
   /// Means of blocks of queries and keys for all heads; queries are projected once more to be
   /// averaged, which is what `hidden` -> all heads costs.
-  func pool(hidden: Tensor, weight: Tensor) throws {
+  func pool(hidden: Tensor, weight: Weight) throws {
     try backend.linear(
       hidden, weight: weight, bias: nil, into: o.reshaped([keys, o.rowCount]), accumulate: false)
     _ = try backend.readRows(backend.meanPooled(q, blockSize: BlockSparse.blockSize))

@@ -115,7 +115,7 @@ package struct LayerMeasurer {
         sampler.queries(ofHead: head, places: places, factor: factor), to: q)
       let scores = try backend.makeTensor(
         .float32, [places.count, rows.tokens], purpose: "measuring recall")
-      try backend.linear(q, weight: keys, bias: nil, into: scores, accumulate: false)
+      try backend.linear(q, weight: Weight(keys), bias: nil, into: scores, accumulate: false)
       return try backend.read(scores)
     }
   }

@@ -34,7 +34,7 @@ package struct LayerReadout {
       try backend.write(columns, to: x)
       let gram = try backend.makeTensor(
         .float32, [shape.headDim, shape.headDim], purpose: "measuring output error")
-      try backend.linear(x, weight: x, bias: nil, into: gram, accumulate: false)
+      try backend.linear(x, weight: Weight(x), bias: nil, into: gram, accumulate: false)
       return try backend.read(gram)
     }
   }

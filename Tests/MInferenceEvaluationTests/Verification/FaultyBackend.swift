@@ -42,16 +42,16 @@ class FaultyBackend: ForwardingBackend, @unchecked Sendable {
     try super.gatherRows(x, rows: rows, into: y)
     try spoil(.gatherRows, y)
   }
-  override func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+  override func embed(_ ids: [Int32], table: Weight, into x: Tensor) throws {
     try super.embed(ids, table: table, into: x)
     try spoil(.embed, x)
   }
-  override func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+  override func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float, into y: Tensor) throws {
     try super.rmsNorm(x, weight: weight, epsilon: epsilon, into: y)
     try spoil(.rmsNorm, y)
   }
   override func linear(
-    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
   ) throws {
     try super.linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
     try spoil(.linear, y)

@@ -50,8 +50,10 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
     var blocks: [Int: SelectedBlocks] = [:]
     let d = request.shape.headDim
     let keys = try readRows(meanPooledKeys(request.layer, count: request.keys, blockSize: 64))
-    for (head, wish) in request.heads.enumerated() {
-      guard case .blockSparse(let topK) = wish, let means = request.pooledQueries else { continue }
+    for (head, wanted) in request.heads.enumerated() {
+      guard case .scored(.pooledMeans, .blocks(.count(let topK))) = wanted,
+        let means = request.pooledQueries
+      else { continue }
       let all = try read(means)
       let count = means.shape[1] * d
       blocks[head] = BlockSparse.selection(

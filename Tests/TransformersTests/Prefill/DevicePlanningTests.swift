@@ -68,9 +68,11 @@ import Transformers
     let last = Array(backend.requests.suffix(2))
     #expect(
       last[0].heads == [
-        .blockSparse(topK: 2), .estimated(columns: 40, offsets: 50), .dense, .dense,
+        .scored(.pooledMeans, .blocks(.count(2))),
+        .scored(.lastRows, .bandsAndColumns(offsets: .count(50), columns: .count(40))),
+        .dense, .dense,
       ])
-    #expect(last[1].heads[1] == .blockSparse(topK: 1))
+    #expect(last[1].heads[1] == .scored(.pooledMeans, .blocks(.count(1))))
   }
 
   @Test func `chunks that begin within a block pool the part of it that they have`() throws {

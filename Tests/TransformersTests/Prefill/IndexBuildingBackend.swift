@@ -63,7 +63,7 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
     case .dense: return .all
     case .bands(let offsets, let columns, let denseFrom):
       return .bands(BandSelection(offsets: offsets, columns: columns, denseFrom: denseFrom))
-    case .estimated(let columns, let offsets):
+    case .scored(_, .bandsAndColumns(.count(let offsets), .count(let columns))):
       let sums = try read(
         lastRowSums(
           q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
@@ -74,7 +74,7 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
             of: sums.slash, count: offsets, forced: request.forcedOffsets),
           columns: LargestScores.indices(
             of: sums.vertical, count: columns, forced: request.forcedColumns)))
-    case .blockSparse(let topK):
+    case .scored(_, .blocks(.count(let topK))):
       guard let means = request.pooledQueries else { return .all }
       let count = means.shape[1] * d
       return .blocks(

@@ -75,11 +75,11 @@ struct PlainForward {
     try backend.makeTensor(.float32, shape, purpose: "a test")
   }
 
-  private func weight(_ name: String) throws -> Tensor {
+  private func weight(_ name: String) throws -> Weight {
     let view = try checkpoint.tensor(named: name)
     let tensor = try backend.makeTensor(.float32, view.shape, purpose: "a test")
     try backend.write(view.floats(), to: tensor)
-    return tensor
+    return Weight(tensor)
   }
 
   private func norm(_ x: Tensor, _ name: String) throws -> Tensor {

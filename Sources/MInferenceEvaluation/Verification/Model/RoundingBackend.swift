@@ -72,18 +72,18 @@ final class RoundingBackend: ForwardingBackend, @unchecked Sendable {
 
   // MARK: Operations whose results are rounded
 
-  override func embed(_ ids: [Int32], table: Tensor, into x: Tensor) throws {
+  override func embed(_ ids: [Int32], table: Weight, into x: Tensor) throws {
     try cpu.embed(ids, table: table, into: x)
     try round(x)
   }
 
-  override func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float, into y: Tensor) throws {
+  override func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float, into y: Tensor) throws {
     try cpu.rmsNorm(x, weight: weight, epsilon: epsilon, into: y)
     try round(y)
   }
 
   override func linear(
-    _ x: Tensor, weight: Tensor, bias: Tensor?, into y: Tensor, accumulate: Bool
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
   ) throws {
     try cpu.linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
     if weight.rows != vocabularySize { try round(y) }
@@ -131,15 +131,14 @@ final class RoundingBackend: ForwardingBackend, @unchecked Sendable {
     try round(o)
   }
 
-  override func makeTensor(
-    over bytes: UnsafeRawBufferPointer, type: DataType, shape: [Int],
-    owner: any AnyObject & Sendable
-  ) throws -> Tensor {
-    let stored = try cpu.makeTensor(over: bytes, type: type, shape: shape, owner: owner)
-    guard rounding != .none, type != .bfloat16 else { return stored }
+  override func prepare(_ stored: StoredTensor, as role: WeightRole) throws -> Weight {
+    let weight = try cpu.prepare(stored, as: role)
+    guard rounding != .none, role == .matrix || role == .vocabulary,
+      stored.format != .dense(.bfloat16)
+    else { return weight }
     // A GPU keeps weights as bfloat16, whatever the file has.
-    let rounded = try cpu.makeTensor(.float32, shape, purpose: "rounded weights")
-    try cpu.write(try cpu.read(stored).map(Self.bfloat16), to: rounded)
-    return rounded
+    let rounded = try cpu.makeTensor(.float32, stored.shape, purpose: "rounded weights")
+    try cpu.write(try cpu.read(weight).map(Self.bfloat16), to: rounded)
+    return Weight(rounded)
   }
 }
