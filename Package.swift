@@ -74,7 +74,7 @@ let package = Package(
     tests(of: "Checkpoints", imports: ["CSystem", "StoredNumbers"]),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
-    tests(of: "Compute"),
+    tests(of: "Compute", imports: ["StoredNumbers"]),
     tests(of: "ComputeCPU", imports: ["Compute"]),
     tests(of: "ComputeCUDA", imports: ["Compute", "CUDASources"]),
     tests(of: "SparseAttention", imports: ["Compute"]),

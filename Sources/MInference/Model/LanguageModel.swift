@@ -90,6 +90,9 @@ public final class LanguageModel: Sendable {
     }
   }
 
+  /// Operations that the host has served so far because the device has no kernel for them.
+  public var hostOperations: [String] { transformer.backend.hostOperations.map(\.rawValue) }
+
   /// The most tokens that a sequence may have, prompt and answer together.
   public var contextLength: Int { transformer.contextLength }
 

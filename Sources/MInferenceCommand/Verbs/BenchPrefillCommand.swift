@@ -84,7 +84,10 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     }
     try StandardOutput.write(
       json
-        ? PrefillMeasurement.json(rows, peakMemory: Int(csystem_peak_memory_bytes())).text + "\n"
+        ? PrefillMeasurement.json(
+          rows, peakMemory: Int(csystem_peak_memory_bytes()),
+          hostOperations: model.hostOperations
+        ).text + "\n"
         : PrefillMeasurement.table(rows))
     if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
   }

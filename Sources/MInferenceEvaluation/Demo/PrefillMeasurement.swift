@@ -79,7 +79,10 @@ public struct PrefillMeasurement: Sendable {
     return table.text
   }
 
-  package static func json(_ rows: [PrefillMeasurement], peakMemory: Int) -> JSONText {
+  /// - Parameter hostOperations: Operations that the host served in the device's stead.
+  package static func json(
+    _ rows: [PrefillMeasurement], peakMemory: Int, hostOperations: [String]
+  ) -> JSONText {
     let entries = rows.map { row in
       JSONText.object([
         ("tokens", .integer(row.tokens)), ("attention", .string(row.mode)),
@@ -92,7 +95,11 @@ public struct PrefillMeasurement: Sendable {
         ("kernel_s", .number(row.report.kernelSeconds)),
       ])
     }
-    return .object([("peak_memory_bytes", .integer(peakMemory)), ("runs", .array(entries))])
+    return .object([
+      ("peak_memory_bytes", .integer(peakMemory)),
+      ("host_operations", .array(hostOperations.map { .string($0) })),
+      ("runs", .array(entries)),
+    ])
   }
 
   private static func ratio(_ row: PrefillMeasurement, in rows: [PrefillMeasurement]) -> Double {
