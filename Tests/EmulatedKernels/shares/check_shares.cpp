@@ -1,0 +1,258 @@
+// Checks antidiagonal selection as a whole: what its kernels, launched in the order of the Swift code, leave in scratch and in the
+// plans, against the rule written plainly. Prints one line for each case that fails and one at the end; exits 1 on a miss.
+//
+// Shares come from sums in floating point, so the plain rule takes them in two steps: sums and maxima are compared with double
+// precision, and the choice is made again from the very sums that the kernels left, in integers, where ties are ties.
+
+#include "antidiagonal.cu"
+#include "shares.cu"
+
+#include <climits>
+#include <random>
+#include <set>
+
+struct Random {
+  std::mt19937 engine;
+  int between(int low, int high) { return low + (int)(engine() % (unsigned)(high - low + 1)); }
+};
+
+struct Case {
+  int heads, group, d, first, rows, window, exact, stride, part, last, columns, capacity;
+  float tileCost, runCost, columnCost;
+  std::vector<ShareHead> slots;
+};
+
+static const char* check(const Case& c, Random& random) {
+  const int keys = c.first + c.rows, kvHeads = c.heads / c.group, capacity = keys + 5, S = c.stride;
+  const int chunkBlocks = (keys - 1) / 128 - c.first / 128 + 1, words = (keys - 1) / 128 / 32 + 1;
+  const size_t slots = c.slots.size();
+  std::vector<bf16> q((size_t)c.rows * c.heads * c.d), k((size_t)kvHeads * capacity * c.d, 0x7fff);
+  auto number = [&] { return (bf16)(__float_as_uint((float)random.between(-6, 6) / 4) >> 16); };
+  for (bf16& x : q) x = number();
+  for (int h = 0; h < kvHeads; ++h)
+    for (size_t i = 0; i < (size_t)keys * c.d; ++i) k[(size_t)h * capacity * c.d + i] = number();
+  auto query = [&](int head, int position, int i) {
+    return position < c.first || position >= keys ? 0.0 : (double)toFloat(q[((size_t)(position - c.first) * c.heads + head) * c.d + i]);
+  };
+
+  const int most = c.part / S + 128, sumStride = ((keys - 1) / 128 / S + 1) * S, maximumStride = (keys - 1) / (128 * S) + 1;
+  std::vector<float> sums(slots * most * sumStride), maxima(slots * most * maximumStride);
+  std::vector<unsigned> bits(slots * chunkBlocks * words + 1, 0xabcdabcd);
+  std::vector<long long> work(slots * chunkBlocks * 3 + 1, -7), pairCounts(2 * c.heads + 1, -7);
+  std::vector<int> counts(slots * chunkBlocks + 1, -7), steps(slots * c.capacity + 1, -7), offsets(slots * (chunkBlocks + 1) + 1, -7);
+  std::vector<int> columns(slots * (c.columns + 1)), columnCounts(2 * slots);
+  for (size_t s = 0; s < slots; ++s) {
+    std::set<int> some;
+    for (int i = 0; i < c.columns; ++i) some.insert(random.between(0, keys - 1));
+    columnCounts[2 * s] = some.size();
+    std::copy(some.begin(), some.end(), columns.begin() + s * (c.columns + 1));
+  }
+  std::vector<HeadPlan> plans(c.heads);
+  ShareParameters p{};
+  p.k = k.data(), p.heads = c.slots.data(), p.sums = sums.data(), p.maxima = maxima.data(), p.bits = bits.data(), p.work = work.data();
+  p.stepCounts = counts.data(), p.steps = steps.data(), p.stepOffsets = offsets.data(), p.plans = plans.data();
+  p.pairCounts = pairCounts.data(), p.kvHeadStride = (long long)capacity * c.d, p.firstPosition = c.first, p.rows = c.rows;
+  p.sumStride = sumStride, p.maximumStride = maximumStride, p.words = words, p.chunkBlocks = chunkBlocks, p.stepCapacity = c.capacity;
+  p.columns = c.columns ? columns.data() : nullptr, p.columnCounts = columnCounts.data(), p.columnStride = c.columns + 1;
+  p.qStride = c.heads * c.d, p.groupSize = c.group, p.stride = S, p.window = c.window, p.scaleLog2 = 0.11f / S;
+  p.denseFrom = c.last ? std::max(0, keys - c.last) / 128 * 128 : INT_MAX;
+  p.tileCost = c.tileCost, p.runCost = c.runCost, p.columnCost = c.columnCost, p.exact = c.exact;
+  std::vector<std::vector<std::set<int>>> chosen(slots, std::vector<std::set<int>>(chunkBlocks));
+
+  for (int from = c.first; from < keys;) {
+    const int to = std::min(keys, (from / c.part + 1) * c.part);
+    std::fill(sums.begin(), sums.end(), NAN), std::fill(maxima.begin(), maxima.end(), NAN);
+    p.q = q.data() + (size_t)(from - c.first) * c.heads * c.d, p.partPosition = from, p.partRows = to - from;
+    const int blocks = (to - 1) / 128 - from / 128 + 1;
+    p.partGroups = blocks * (128 / S);
+    const int keyTiles = ((to - 1) / S) / 128 + 1, queryTiles = (p.partGroups + 127) / 128;
+    auto scores = [&] {
+      if (c.d == 64) antidiagonal_scores_d64(p);
+      else if (c.d == 96) antidiagonal_scores_d96(p);
+      else antidiagonal_scores_d128(p);
+    };
+    emulated::launch(keyTiles, queryTiles, slots, 256, scores);
+    for (size_t s = 0; s < slots; ++s) {
+      const int head = c.slots[s].head;
+      for (int g = 0; g < p.partGroups; ++g) {
+        const int a = from / 128 * (128 / S) + g;
+        if ((long long)a * S + S <= from || a * S >= to) continue;
+        std::vector<double> score(a + 1, -INFINITY);
+        for (int e = 0; e <= a; ++e) {
+          if ((long long)(a - e) * S - (S - 1) >= c.window) continue;
+          double sum = 0;
+          for (int t = 0; t < S; ++t) {
+            const int position = a * S + S - 1 - t, key = e * S + t;
+            if (key >= to || position < from || position >= to) continue;
+            for (int i = 0; i < c.d; ++i)
+              sum += query(head, position, i) * toFloat(k[((size_t)(head / c.group) * capacity + key) * c.d + i]);
+          }
+          score[e] = sum * p.scaleLog2;
+        }
+        const float* row = sums.data() + (s * p.partGroups + g) * sumStride;
+        const float* high = maxima.data() + (s * p.partGroups + g) * maximumStride;
+        double most = -INFINITY;
+        for (double x : score) most = std::max(most, x);
+        for (int b = 0; b <= a * S / 128; ++b) {
+          double wanted = 0;
+          for (int e = b * 128 / S; e < (b + 1) * 128 / S && e <= a; ++e) wanted += exp2(score[e] - most);
+          if (wanted == 0 && (std::isnan(high[b / S]) || high[b / S] < -1e29f)) continue;
+          const double made = (double)row[b] * exp2((double)high[b / S] - most);
+          if (!(std::abs(made - wanted) <= 1e-4 * wanted + 1e-6)) return "sums";
+        }
+      }
+    }
+    emulated::launch(blocks, slots, 1, 256, [&] { select_shares(p); });
+    for (size_t s = 0; s < slots; ++s)
+      for (int b = 0; b < blocks; ++b) {
+        const int block = from / 128 + b, firstVisible = std::min((long long)block, std::max(0LL, (long long)std::max(from, block * 128) - c.window + 1) / 128);
+        // As the kernel does it: one group after the other, sums by warps.
+        std::vector<float> maximum(128 / S), factor(128 / S);
+        int valid = 0;
+        for (int g = 0; g < 128 / S; ++g) valid += block * 128 + g * S + S > from && block * 128 + g * S < to;
+        std::vector<double> exactShare(block + 1);
+        for (int g = 0; g < 128 / S; ++g) {
+          if (block * 128 + g * S + S <= from || block * 128 + g * S >= to) continue;
+          const float* row = sums.data() + (s * p.partGroups + b * (128 / S) + g) * sumStride;
+          const float* high = maxima.data() + (s * p.partGroups + b * (128 / S) + g) * maximumStride;
+          float top = -1e30f;
+          for (int t = firstVisible / S; t <= block / S; ++t) top = std::max(top, high[t]);
+          double sum = 0;
+          for (int x = firstVisible; x <= block; ++x) sum += (double)row[x] * exp2((double)high[x / S] - top);
+          for (int x = firstVisible; x <= block; ++x) exactShare[x] += (double)row[x] * exp2((double)high[x / S] - top) / sum / valid;
+        }
+        std::set<int> made;
+        for (int x = 0; x <= block; ++x)
+          if (bits[(s * chunkBlocks + block - c.first / 128) * words + x / 32] >> x % 32 & 1) made.insert(x);
+        // What is taken is a prefix of the order by shares (a hair apart is a tie), long enough and no longer.
+        const ShareHead& rule = c.slots[s];
+        const int have = block + 1;
+        const bool isDense = block * 128 >= p.denseFrom;
+        std::vector<int> order(have);
+        for (int x = 0; x < have; ++x) order[x] = x;
+        std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return exactShare[x] > exactShare[y] + 1e-12; });
+        auto wanted = [&](double slack) {
+          int need = have;
+          if (rule.share < 1) {
+            need = 0;
+            double held = 0;
+            while (need < have && held < rule.share + slack) held += exactShare[order[need++]];
+          }
+          need = std::max(need, (int)ceilf(rule.floor * have)), need = std::min(need, std::min(have, (int)ceilf(rule.cap * have)));
+          return isDense ? have : need;
+        };
+        const int least = wanted(-1e-5), greatest = wanted(1e-5);
+        std::set<int> all;
+        for (int x = firstVisible; x <= block; ++x) all.insert(x);
+        int taken = 0;
+        for (int x : made) {
+          if (!all.count(x)) return "a block outside the window";
+          ++taken;
+        }
+        if (!made.count(block) || (firstVisible == 0 && !made.count(0))) return "first and own";
+        double lowest = 2, highest = -1;
+        for (int x : all) {
+          if (made.count(x) && x != 0 && x != block) lowest = std::min(lowest, exactShare[x]);
+          if (!made.count(x)) highest = std::max(highest, exactShare[x]);
+        }
+        if (highest > lowest + 1e-7) return "not the largest";
+        if (firstVisible == 0 && (taken < least || taken > greatest + 2)) return "number of blocks";
+        chosen[s][block - c.first / 128] = made;
+      }
+    from = to;
+  }
+  if (c.columns) emulated::launch(chunkBlocks, slots, 1, 128, [&] { count_share_columns(p); });
+  emulated::launch(slots, 1, 1, 1024, [&] { count_shares(p); });
+  emulated::launch(chunkBlocks, slots, 1, 128, [&] { gather_shares(p); });
+  if (bits.back() != 0xabcdabcd || work.back() != -7 || counts.back() != -7 || steps.back() != -7 || offsets.back() != -7 ||
+      pairCounts.back() != -7)
+    return "wrote beyond an array";
+
+  long long causal = 0;
+  for (int i = c.first; i < keys; ++i) causal += std::min(i + 1, c.window);
+  std::set<int> wanted;
+  for (size_t s = 0; s < slots; ++s) {
+    const int head = c.slots[s].head;
+    wanted.insert(head);
+    const HeadPlan& plan = plans[head];
+    long long inTiles = 0, runs = 0, inColumns = 0, length = 0;
+    std::vector<std::vector<int>> expected(chunkBlocks);
+    for (int b = 0; b < chunkBlocks; ++b) {
+      const int block = c.first / 128 + b;
+      const bool isDense = block * 128 >= p.denseFrom;
+      std::set<int> halves[2];
+      for (int half = 0; half < 2; ++half) {
+        const int tileRow = 2 * block + half, from = std::max(c.first, tileRow * 64), to = std::min(keys, tileRow * 64 + 64);
+        if (from >= to) continue;
+        for (int x : chosen[s][b])
+          for (int t = 2 * x; t <= std::min(2 * x + 1, tileRow); ++t) halves[half].insert(t);
+        for (int t : halves[half]) {
+          runs += !halves[half].count(t - 1);
+          for (int i = from; i < to; ++i)
+            for (int j = t * 64; j < std::min(t * 64 + 64, i + 1); ++j) inTiles += i - j < c.window;
+        }
+        if (!isDense)
+          for (int i = 0; i < (c.columns ? columnCounts[2 * s] : 0); ++i) {
+            const int column = columns[s * (c.columns + 1) + i];
+            if (column / 128 >= block || chosen[s][b].count(column / 128)) continue;
+            for (int r = from; r < to; ++r) inColumns += r - column < c.window;
+          }
+      }
+      for (int t = 2 * block + 1; t >= 0 && !isDense; --t)
+        if (const int flags = (int)halves[0].count(t) | (int)halves[1].count(t) << 1) expected[b].push_back(t * 4 + flags);
+      length += expected[b].size();
+    }
+    const bool tooLong = length > c.capacity;
+    const bool dense = tooLong || inTiles >= causal ||
+                       (!c.exact && inTiles * (double)c.tileCost + runs * (double)c.runCost + inColumns * (double)c.columnCost > (double)causal);
+    if (plan.kind != (dense ? 0 : 2) || plan.pad[0] != tooLong) return "dense or not";
+    if (pairCounts[2 * head] != (dense ? causal : inTiles) || pairCounts[2 * head + 1] != (dense ? 0 : inColumns)) return "pairs";
+    if (plan.denseFrom != p.denseFrom) return "dense rows";
+    if (dense) continue;
+    if (plan.columnCount != (c.columns ? columnCounts[2 * s] : 0)) return "columns";
+    if (plan.stepOffsets[0] != 0 || plan.stepOffsets[chunkBlocks] != plan.stepCount || plan.stepCount != length) return "ends of the lists";
+    for (int b = 0; b < chunkBlocks; ++b) {
+      const std::vector<int> made(plan.steps + plan.stepOffsets[b], plan.steps + plan.stepOffsets[b + 1]);
+      if (made != expected[b]) return "lists";
+    }
+  }
+  for (int h = 0; h < c.heads; ++h)
+    if (!wanted.count(h) && (plans[h].kind || plans[h].steps || pairCounts[2 * h] != -7)) return "a head of another kind";
+  return nullptr;
+}
+
+int main(int count, char** arguments) {
+  Random random{std::mt19937(count > 1 ? atoi(arguments[1]) : 1)};
+  const int cases = count > 2 ? atoi(arguments[2]) : 12;
+  int failed = 0;
+  for (int i = 0; i < cases; ++i) {
+    Case c;
+    c.group = random.between(1, 3);
+    c.heads = c.group;
+    c.d = (const int[]){64, 96, 128}[random.between(0, 2)];
+    c.stride = random.between(0, 1) ? 16 : 8;
+    c.first = random.between(0, 2) ? random.between(0, 700) : 128 * random.between(0, 6);
+    // Now and then one row, and more keys than one score tile has.
+    c.rows = i % 6 == 0 ? 1 : i % 6 == 1 ? random.between(2100, 2600) : random.between(1, 900);
+    c.part = 128 * random.between(1, 12);
+    c.window = random.between(0, 2) ? INT_MAX : random.between(1, c.first + c.rows + 10);
+    c.exact = random.between(0, 1);
+    c.last = random.between(0, 1) ? 256 : 0;
+    c.columns = random.between(0, 1) ? random.between(1, 300) : 0;
+    c.tileCost = random.between(0, 1) ? 1 : 1.25f;
+    c.runCost = random.between(0, 1) ? 64 : 0;
+    c.columnCost = 2;
+    c.capacity = random.between(0, 5) ? 4000 : 20;
+    for (int h = 0; h < c.heads; ++h)
+      if (c.slots.empty() || random.between(0, 1))
+        c.slots.push_back({h, random.between(0, 6) ? random.between(0, 99) / 100.0f : 1.0f, random.between(0, 1) ? 0.05f : 0.5f,
+                           random.between(0, 2) ? 1.0f : 0.3f});
+    if (const char* wrong = check(c, random)) {
+      ++failed;
+      printf("case %d: %s (%d heads x %d, stride %d, %d rows from %d in parts of %d, window %d)\n", i, wrong, c.heads, c.d, c.stride,
+             c.rows, c.first, c.part, c.window);
+    }
+  }
+  printf("%d of %d plans right\n", cases - failed, cases);
+  return failed != 0;
+}
