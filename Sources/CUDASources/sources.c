@@ -143,6 +143,18 @@ static const char plan_cu[] = {
 #embed "Kernels/plan.cu"
     , 0};
 
+static const char antidiagonal_cu[] = {
+#embed "Kernels/antidiagonal.cu"
+    , 0};
+
+static const char shares_cu[] = {
+#embed "Kernels/shares.cu"
+    , 0};
+
+static const char shares_cuh[] = {
+#embed "Kernels/shares.cuh"
+    , 0};
+
 static const char plans_cuh[] = {
 #embed "Kernels/plans.cuh"
     , 0};
@@ -204,6 +216,7 @@ static const mi_cuda_source headers[] = {
     {"numbers.cuh", numbers_cuh},
     {"pairs.cuh", pairs_cuh},
     {"plans.cuh", plans_cuh},
+    {"shares.cuh", shares_cuh},
     {"reductions.cuh", reductions_cuh},
     {"row_attention_merge.cuh", row_attention_merge_cuh},
     {"row_attention_tile.cuh", row_attention_tile_cuh},
@@ -223,6 +236,8 @@ static const mi_cuda_source kernels[] = {
     {"merging.cu", merging_cu},
     {"plan.cu", plan_cu},
     {"pooling.cu", pooling_cu},
+    {"antidiagonal.cu", antidiagonal_cu},
+    {"shares.cu", shares_cu},
     {"row_attention.cu", row_attention_cu},
     {"sampling.cu", sampling_cu},
     {"scoring.cu", scoring_cu},

@@ -184,6 +184,10 @@ extension CPUBackend {
     return means
   }
 
+  public func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {
+    throw ComputeError.buildsNoIndices(name)
+  }
+
   public func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
     throw ComputeError.buildsNoIndices(name)
   }

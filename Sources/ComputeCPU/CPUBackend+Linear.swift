@@ -79,8 +79,8 @@ extension CPUBackend {
     }
   }
 
-  /// Divides the longer of rows and columns over the threads.
-  private func multiply(
+  /// y = x * transpose(weight), all float32; divides the longer of rows and columns over the threads.
+  func multiply(
     _ x: UnsafePointer<Float>, rows: Int, _ width: Int, _ weight: UnsafePointer<Float>,
     columns: Int, _ y: UnsafeMutablePointer<Float>, out: Int, _ accumulate: Bool
   ) throws {

@@ -1,93 +1,126 @@
-/// Which attention a prompt is read with, by the names that the command takes.
-public enum AttentionMode: String, Sendable, CaseIterable {
+/// Which attention a prompt is read with, by the names that the command takes: `minference`, every
+/// selector, and two ablations of the paper.
+public struct AttentionMode: Sendable, Hashable, RawRepresentable {
+  public let rawValue: String
+
+  /// - Returns: nil for a name that means nothing.
+  public init?(rawValue: String) {
+    guard Self.names.contains(rawValue) else { return nil }
+    self.rawValue = rawValue
+  }
+
+  private init(_ name: String) { rawValue = name }
+
   /// Every head by its pattern in the pattern file.
-  case minference
-  case dense
-  case aShape = "a-shape"
-  case triShape = "tri-shape"
-  case verticalSlash = "vertical-slash"
+  public static let minference = AttentionMode("minference")
+  public static let dense = AttentionMode(Dense.name)
+  public static let aShape = AttentionMode(AShape.name)
+  public static let triShape = AttentionMode(TriShape.name)
+  public static let verticalSlash = AttentionMode(VerticalSlash.name)
   /// Vertical-slash with the smallest slash budget (the paper's ablation): besides the columns only
   /// the nearest offsets.
-  case vertical
+  public static let vertical = AttentionMode("vertical")
   /// Vertical-slash with the smallest vertical budget: besides the offsets only the first columns.
-  case slash
-  case blockSparse = "block-sparse"
+  public static let slash = AttentionMode("slash")
+  public static let blockSparse = AttentionMode(BlockSparse.name)
   /// Vertical-slash whose first estimate is kept.
-  case `static`
-  case dilated
-  case strided
+  public static let `static` = AttentionMode(StaticVerticalSlash.name)
+  public static let dilated = AttentionMode(Dilated.name)
+  public static let strided = AttentionMode(Strided.name)
+  public static let antidiagonal = AttentionMode(Antidiagonal.name)
+
+  private static let names =
+    [minference.rawValue] + Selectors.all.map { $0.name } + [vertical.rawValue, slash.rawValue]
 }
 
-/// Budgets as the command takes them; nil: the mode's default.
+extension AttentionMode: CaseIterable {
+  public static var allCases: [AttentionMode] { names.map { AttentionMode($0) } }
+}
+
+/// Budgets as the command takes them; what is not given is the selector's standard.
 public struct AttentionBudgets: Sendable, Hashable {
-  public var sink: Int?
-  public var local: Int?
-  public var vertical: Int?
-  public var slash: Int?
-  public var topKBlocks: Int?
+  /// By the name of the flag: "sink", "top-k-blocks".
+  private var given: [String: Double]
+
+  public init(_ given: [String: Double]) { self.given = given }
 
   public init(
     sink: Int? = nil, local: Int? = nil, vertical: Int? = nil, slash: Int? = nil,
     topKBlocks: Int? = nil
   ) {
-    self.sink = sink
-    self.local = local
-    self.vertical = vertical
-    self.slash = slash
-    self.topKBlocks = topKBlocks
+    let counts = [
+      "sink": sink, "local": local, "vertical": vertical, "slash": slash,
+      "top-k-blocks": topKBlocks,
+    ]
+    given = counts.compactMapValues { $0.map(Double.init) }
   }
 
-  /// The budgets that were given, by the name of their flag.
-  var given: [(name: String, value: Int)] {
-    [
-      ("sink", sink), ("local", local), ("vertical", vertical), ("slash", slash),
-      ("top-k-blocks", topKBlocks),
-    ].compactMap { name, value in value.map { (name, $0) } }
+  /// What was given, sorted by name.
+  var all: [(name: String, value: Double)] {
+    given.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
   }
+
+  subscript(_ name: String) -> Double? { given[name] }
 }
 
 extension AttentionMode {
-  /// The pattern that the mode gives every head; for ``minference``, the one without a pattern file.
-  ///
-  /// Defaults are upstream's: A-shape 128 + 3968, tri-shape with 100 last rows, vertical-slash
-  /// 1000 + 6096, 100 blocks, dilated 1024 + 8192, strided 1024 + 2048 + 4096, every second.
-  ///
-  /// - Throws: ``PatternError/budget(name:value:)`` for a budget below 1.
-  public func pattern(_ budgets: AttentionBudgets = AttentionBudgets()) throws -> HeadPattern {
-    for (name, value) in budgets.given where !(1...Int(Int32.max)).contains(value) {
-      throw PatternError.budget(name: name, value: value)
-    }
-    let vertical = budgets.vertical ?? 1000
-    let slash = budgets.slash ?? 6096
-    return switch self {
-    case .dense: .dense
-    case .aShape: .aShape(sink: budgets.sink ?? 128, local: budgets.local ?? 3968)
-    case .triShape: .triShape(sink: budgets.sink ?? 128, local: budgets.local ?? 3968, last: 100)
-    case .minference, .verticalSlash: .verticalSlash(vertical: vertical, slash: slash)
-    case .vertical: .verticalSlash(vertical: vertical, slash: 1)
-    case .slash: .verticalSlash(vertical: 1, slash: slash)
-    case .blockSparse: .blockSparse(topK: budgets.topKBlocks ?? 100)
-    case .static: .staticVerticalSlash(vertical: vertical, slash: slash)
-    case .dilated:
-      .dilated(sink: budgets.sink ?? 1024, window: budgets.local ?? 8192, stride: 2)
-    case .strided:
-      .strided(sink: budgets.sink ?? 1024, local: budgets.local ?? 2048, window: 4096, stride: 2)
+  /// The selector that the mode gives every head; for ``minference``, the one without a pattern file.
+  private var selector: any Selector.Type {
+    switch self {
+    case .vertical, .slash: VerticalSlash.self
+    default: Selectors.named(rawValue) ?? Antidiagonal.self
     }
   }
 
+  /// The flag that sets a budget. A dilated selector's window is what others call local.
+  private func flag(_ budget: SelectorBudget) -> String {
+    switch budget.name {
+    case "top_k": "top-k-blocks"
+    case "window" where self == .dilated: "local"
+    default: budget.name
+    }
+  }
+
+  /// Budgets of the ablations that are no one's to choose.
+  private func fixed(_ budget: SelectorBudget) -> Double? {
+    (self == .vertical && budget.name == "slash") || (self == .slash && budget.name == "vertical")
+      ? 1 : nil
+  }
+
+  /// The pattern that the mode gives every head; for ``minference``, the one without a pattern file.
+  ///
+  /// - Throws: ``PatternError/budget(name:value:allowed:)`` for a budget out of its bounds.
+  public func pattern(_ budgets: AttentionBudgets = AttentionBudgets()) throws -> HeadPattern {
+    for (name, value) in budgets.all {
+      // A flag that this mode does not look at is still no place for nonsense.
+      let budget = Self.allBudgets.first { flag($0) == name || $0.name == name }
+      if let budget, !budget.allows(value) {
+        throw PatternError.budget(
+          name: name, value: budget.text(value), allowed: budget.description)
+      }
+    }
+    let selector = selector
+    return HeadPattern(
+      selector.init(
+        values: try selector.budgets.map { budget in
+          if let value = fixed(budget) { return value }
+          guard let value = budgets[flag(budget)] else { return budget.standard }
+          guard budget.allows(value) else {
+            throw PatternError.budget(
+              name: flag(budget), value: budget.text(value), allowed: budget.description)
+          }
+          return value
+        }))
+  }
+
+  private static let allBudgets = Selectors.all.flatMap { $0.budgets }
+
   /// The flags of the given budgets that this mode does not look at.
   public func unusedBudgets(_ budgets: AttentionBudgets, hasPatternFile: Bool) -> [String] {
-    let used: Set<String> =
-      switch self {
-      case .dense: []
-      case .aShape, .triShape, .dilated, .strided: ["sink", "local"]
-      case .minference: hasPatternFile ? [] : ["vertical", "slash"]
-      case .verticalSlash, .static: ["vertical", "slash"]
-      case .vertical: ["vertical"]
-      case .slash: ["slash"]
-      case .blockSparse: ["top-k-blocks"]
-      }
-    return budgets.given.map(\.name).filter { !used.contains($0) }
+    let used =
+      self == .minference && hasPatternFile
+      ? [] : selector.budgets.filter { fixed($0) == nil }.map(flag)
+    return budgets.all.map(\.name).filter { !used.contains($0) }
   }
 
   /// The planner of a run.

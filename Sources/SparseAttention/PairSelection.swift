@@ -9,16 +9,18 @@ public enum PairSelection: Sendable, Hashable {
   /// Offsets, columns and dense last rows.
   case bands(BandSelection)
   /// Key blocks for each query block.
-  case blocks(SelectedBlocks)
+  case blocks(BlockSelection)
 
   /// Whether the pair (i, j), j <= i, of a chunk that begins at `firstPosition` is asked for.
   public func contains(query i: Int, key j: Int, firstPosition: Int) -> Bool {
     switch self {
     case .all: return true
     case .bands(let bands): return bands.contains(query: i, key: j)
-    case .blocks(let blocks):
+    case .blocks(let selection):
+      let blocks = selection.blocks
       let block = i / blocks.blockSize - firstPosition / blocks.blockSize
       return blocks.keyBlocks(ofQueryBlock: block).contains(Int32(j / blocks.blockSize))
+        || selection.columns.contains(Int32(j))
     }
   }
 
@@ -33,10 +35,22 @@ public enum PairSelection: Sendable, Hashable {
       tiles = TileRuns(
         offsets: bands.offsets, columns: bands.columns, denseFrom: bands.denseFrom,
         columnsThatFillTile: columnsThatFillTile, on: grid)
-    case .blocks(let blocks):
-      tiles = TileRuns(blocks: blocks, on: grid)
+    case .blocks(let selection):
+      tiles = TileRuns(blocks: selection.blocks, columns: selection.columns, on: grid)
     }
     return grid.isDense(tiles) ? .all : .tiles(tiles)
+  }
+}
+
+/// Key blocks for each query block, united with single key columns.
+public struct BlockSelection: Sendable, Hashable {
+  public var blocks: SelectedBlocks
+  /// Ascending, distinct key columns.
+  public var columns: [Int32]
+
+  public init(_ blocks: SelectedBlocks, columns: [Int32] = []) {
+    self.blocks = blocks
+    self.columns = columns
   }
 }
 

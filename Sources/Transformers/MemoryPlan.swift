@@ -46,6 +46,9 @@ public struct MemoryPlan: Sendable, Equatable {
     /// Block-sparse heads of the layer with most of them, and the most blocks that any takes.
     public var blockSparseHeads: Int
     public var blockSparseTopK: Int
+    /// Heads that choose blocks by their shares, in the layer with most of them, and the stride.
+    public var chosenBlockHeads = 0
+    public var antidiagonalStride = 16
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
@@ -118,12 +121,18 @@ public struct MemoryPlan: Sendable, Equatable {
         heads: sizes.blockSparseHeads, topK: sizes.blockSparseTopK, firstPosition: tokens - rows,
         rows: rows
       ).bytes(shape: shape) : 0
+    let shares =
+      sizes.chosenBlockHeads > 0
+      ? ShareIndexSizes(
+        heads: sizes.chosenBlockHeads, stride: sizes.antidiagonalStride,
+        firstPosition: tokens - rows, rows: rows
+      ).bytes : 0
     self.keyValues = keyValues
     keyValueBytes = sizes.layers * stored
     hostBytes = keyValues.place == .host ? keyValueBytes : 0
     deviceBytes =
       kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + inputs
-      + estimation + blocks + sizes.attentionBytesPerKey * tokens
+      + estimation + blocks + shares + sizes.attentionBytesPerKey * tokens
       + 4 * sizes.vocabularySize + Self.reserve
   }
 
@@ -196,8 +205,8 @@ extension Transformer {
   ) throws -> MemoryPlan? {
     guard let available = try backend.availableMemory() else { return nil }
     let blockSparse = planner?.configuration.blockSparse ?? (heads: 0, topK: 0)
-    return try MemoryPlan(
-      MemoryPlan.Sizes(
+    let chosenBlocks = planner?.configuration.chosenBlocks ?? (heads: 0, stride: 16)
+    var sizes = MemoryPlan.Sizes(
         layers: decoder.layers, hiddenSize: decoder.hiddenSize,
         intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
         attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
@@ -205,8 +214,11 @@ extension Transformer {
         attentionBytesPerKey: decoder.attention.map(
           backend.capabilities.attentionBytesPerKey
         ).max() ?? 0,
-        blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK),
-      tokens: tokens, chunk: chunk, wanted: wanted,
+        blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
+    sizes.chosenBlockHeads = chosenBlocks.heads
+    sizes.antidiagonalStride = chosenBlocks.stride
+    return try MemoryPlan(
+      sizes, tokens: tokens, chunk: chunk, wanted: wanted,
       available: MemoryPlan.Available(
         deviceBytes: available.device, hostBytes: available.host))
   }

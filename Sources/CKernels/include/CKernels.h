@@ -114,6 +114,12 @@ typedef struct {
     int64_t key_start, int64_t key_end, const float *log_sum_exp, float *const *vertical,
     float *const *slash, void *scratch);
 
+  // The softmax (base 2) of one group's scores of the groups first ..< end, summed over key blocks of
+  // groups_of_block groups each, times factor: shares[e / groups_of_block] += factor * P[e]. Entries of
+  // scores are overwritten; those behind end up to a multiple of 16 may be written too.
+  void (*group_shares)(
+    float *scores, int64_t first, int64_t end, int64_t groups_of_block, float factor, float *shares);
+
   // y[r][o] (+)= dot(x[r], weight[o]) + bias[o] for output columns out_start ..< out_end and few rows.
   void (*linear_rows)(
     const float *x, int64_t rows, int64_t in, const void *weight, mi_type type, const float *bias,

@@ -120,3 +120,29 @@ static void last_row_sums(
     }
   }
 }
+
+// Softmax of one group's scores over the groups it sees, added up over key blocks.
+static void group_shares(
+  float *scores, int64_t first, int64_t end, int64_t groups_of_block, float factor, float *shares
+) {
+  if (first >= end) return;
+  float highest = scores[first];
+  for (int64_t e = first; e < end; e++) highest = scores[e] > highest ? scores[e] : highest;
+  int64_t padded = (end + 15) / 16 * 16;
+  for (int64_t e = end; e < padded; e++) scores[e] = MI_NO_MAXIMUM;
+  int64_t start = first / 16 * 16;
+  for (int64_t e = start; e < first; e++) scores[e] = MI_NO_MAXIMUM;
+  vf sum = splat(0);
+  for (int64_t e = start; e < padded; e += MI_VL) {
+    vf p = exp2_nonpositive(load(scores + e) - splat(highest));
+    store(scores + e, p);
+    sum += p;
+  }
+  float weight = factor / sum_lanes(sum);
+  for (int64_t block = first / groups_of_block; block * groups_of_block < end; block++) {
+    int64_t from = block * groups_of_block, to = from + groups_of_block;
+    float mass = 0;
+    for (int64_t e = from > first ? from : first; e < (to < end ? to : end); e++) mass += scores[e];
+    shares[block] += mass * weight;
+  }
+}

@@ -15,6 +15,7 @@ const mi_kernels MI_TABLE = {
   .row_attention = row_attention,
   .last_row_maximum = last_row_maximum,
   .last_row_sums = last_row_sums,
+  .group_shares = group_shares,
   .linear_rows = linear_rows,
   .linear_block = linear_block,
   .to_float32 = to_float32,

@@ -228,6 +228,8 @@ extern "C" __global__ void __launch_bounds__(256) select_shares(const ShareParam
 extern "C" __global__ void __launch_bounds__(128) count_share_columns(const ShareParameters p) {
   __shared__ long long totals[32];
   const int slot = blockIdx.y;
+  const ShareHead rule = p.heads[slot];
+  if (!rule.hasColumns) return;
   const long long at = (long long)slot * p.chunkBlocks + blockIdx.x;
   const int block = p.firstPosition / shareBlock + blockIdx.x;
   const unsigned* const bits = p.bits + at * p.words;
@@ -235,8 +237,8 @@ extern "C" __global__ void __launch_bounds__(128) count_share_columns(const Shar
   const int to = min(p.firstPosition + p.rows, (block + 1) * shareBlock);
   long long pairs = 0;
   if (block * shareBlock < p.denseFrom) {
-    for (int i = threadIdx.x; i < p.columnCounts[2 * slot]; i += blockDim.x) {
-      const int column = p.columns[(long long)slot * p.columnStride + i];
+    for (int i = threadIdx.x; i < p.columnCounts[2 * rule.head]; i += blockDim.x) {
+      const int column = p.columns[(long long)rule.head * p.columnStride + i];
       const int c = column / shareBlock;
       if (c >= block || (bits[c / 32] >> c % 32 & 1u)) continue;
       pairs += max(0ll, min((long long)to, (long long)column + p.window) - from);
@@ -290,8 +292,10 @@ extern "C" __global__ void __launch_bounds__(1024) count_shares(const ShareParam
   plan.steps = p.steps + (long long)slot * p.stepCapacity;
   plan.stepOffsets = offsets;
   plan.stepCount = isDense ? 0 : start;
-  plan.columns = p.columns ? p.columns + (long long)slot * p.columnStride : nullptr;
-  plan.columnCount = p.columns && !isDense ? p.columnCounts[2 * slot] : 0;
+  if (p.heads[slot].hasColumns && !isDense) {
+    plan.columns = p.columns + (long long)head * p.columnStride;
+    plan.columnCount = p.columnCounts[2 * head];
+  }
   plan.denseFrom = p.denseFrom;
   plan.pad[0] = isTooLong;
   p.plans[head] = plan;

@@ -20,13 +20,15 @@ constexpr int scoreTile = 128;
 /// A share as an integer: shares of a row add up to about 2^30, so that their order and their sums are exact.
 constexpr float shareUnit = 1073741824.0f;
 
-/// One head whose key blocks are chosen by their shares; 16 bytes.
+/// One head whose key blocks are chosen by their shares; 20 bytes.
 struct ShareHead {
   int head;
   /// The share that the chosen blocks hold, from 0 to 1; at least 1 takes every block.
   float share;
   /// The part of the blocks up to the query's own that is taken at least, and at most, rounded up.
   float floor, cap;
+  /// Whether single columns are computed besides.
+  int hasColumns;
 };
 
 /// Parameters of all entries, by value; 208 bytes.
@@ -53,7 +55,8 @@ struct ShareParameters {
   int* steps;
   /// [slots][chunkBlocks + 1].
   int* stepOffsets;
-  /// [slots][columnStride] ascending single columns and [slots][2] their numbers (the first of the two); null: none.
+  /// [heads][columnStride] ascending single columns and [heads][2] their numbers (the first of the two); null where no head
+  /// has any.
   const int* columns;
   const int* columnCounts;
   /// [heads].

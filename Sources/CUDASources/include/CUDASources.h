@@ -164,6 +164,55 @@ typedef struct {
   int32_t exact;
 } mi_block_parameters;
 
+// ShareHead of Kernels/shares.cuh.
+typedef struct {
+  int32_t head;
+  float share;
+  float floor;
+  float cap;
+  int32_t has_columns;
+} mi_share_head;
+
+// ShareParameters of Kernels/shares.cuh.
+typedef struct {
+  uint64_t q;
+  uint64_t k;
+  uint64_t heads;
+  uint64_t sums;
+  uint64_t maxima;
+  uint64_t bits;
+  uint64_t work;
+  uint64_t step_counts;
+  uint64_t steps;
+  uint64_t step_offsets;
+  uint64_t columns;
+  uint64_t column_counts;
+  uint64_t plans;
+  uint64_t pair_counts;
+  int64_t kv_head_stride;
+  int32_t part_rows;
+  int32_t part_position;
+  int32_t first_position;
+  int32_t rows;
+  int32_t part_groups;
+  int32_t sum_stride;
+  int32_t maximum_stride;
+  int32_t words;
+  int32_t chunk_blocks;
+  int32_t step_capacity;
+  int32_t column_stride;
+  int32_t q_stride;
+  int32_t group_size;
+  int32_t stride;
+  int32_t window;
+  int32_t dense_from;
+  float scale_log2;
+  float tile_cost;
+  float run_cost;
+  float column_cost;
+  int32_t exact;
+} mi_share_parameters;
+
 // AttentionParameters of Kernels/plans.cuh.
 typedef struct {
   uint64_t q;

@@ -18,6 +18,33 @@ public protocol EstimationOperations: AnyObject, Sendable {
   /// The same over the keys 0 ..< count of a layer; result: [keyValueHeads, blocks, headDim] float32.
   func meanPooledKeys(_ layer: KeyValueLayer, count: Int, blockSize: Int) throws -> Tensor
 
+  /// The share of each query block's attention that each block of 128 keys holds, by the scores of
+  /// antidiagonals.
+  ///
+  /// Groups are `stride` positions at absolute multiples. With group a of queries and group e of
+  /// keys, score(a, e) = scale / stride * sum over i of q[stride a + stride - 1 - i] .
+  /// k[stride e + i] for e <= a (and inside the window); rows and keys that are not there count as
+  /// zeros. P(a, .) is the softmax of a's scores, and the share of key block c in query block b the
+  /// mean, over the groups of b that q has a row of, of P(a, e) summed over the groups e of c.
+  /// Source: XAttention (arXiv 2503.16428), section 2.1.
+  ///
+  /// - Parameters:
+  ///   - q: [rows, queryHeads, headDim] after rotary, row r at position firstPosition + r.
+  ///   - layer: Keys up to the last of these rows are written.
+  ///   - heads: The query heads wanted.
+  ///   - stride: One of ``ShareRule/strides``.
+  /// - Returns: [heads, query blocks that q touches, key blocks up to its last row] float32; zero
+  ///   behind a query block's own.
+  func blockShares(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
+    stride: Int
+  ) throws -> Tensor
+
+  /// An empty choice of key blocks on the device; queries are added as they come.
+  ///
+  /// - Throws: As ``makeIndex(_:)``.
+  func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice
+
   /// The index of one (layer, chunk), estimated, selected and built on the device for all heads at
   /// once. Returns before it is built.
   ///

@@ -20,6 +20,9 @@ public struct IndexRequest: Sendable {
     case bands(offsets: [Range<Int>], columns: [Int32], denseFrom: Int?)
     /// What scores highest, estimated and selected on the device.
     case scored(Source, Shape)
+    /// The key blocks that a ``ResidentBlockChoice`` holds for the head, and so many of the columns
+    /// with the most mass in the last rows.
+    case chosenBlocks(columns: Int)
   }
 
   /// What scores are made of.
@@ -55,6 +58,11 @@ public struct IndexRequest: Sendable {
   /// [queryHeads, blocks, headDim] float32 on the device, as
   /// ``EstimationOperations/poolQueries(_:firstPosition:into:firstBlock:)`` writes them. Needed where a head is block-sparse.
   public var pooledQueries: Tensor?
+  /// Key blocks chosen for the chunk's queries. Needed where a head asks for them.
+  public var blockChoices: [any ResidentBlockChoice] = []
+  /// Rows of query blocks that begin at this position or after it are dense in heads of chosen blocks; a
+  /// multiple of 128; nil: none.
+  public var chosenDenseFrom: Int?
   /// The layer's keys, written up to the chunk's last row.
   public var layer: KeyValueLayer
   public var shape: AttentionShape

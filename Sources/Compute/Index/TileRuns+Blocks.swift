@@ -27,7 +27,9 @@ extension TileRuns {
   ///
   /// The backend's tile may be finer or coarser than the blocks: a tile row takes the blocks of
   /// every query block that it meets. O(selected blocks * tile rows that meet a block + runs).
-  public init(blocks: SelectedBlocks, on grid: TileGrid) {
+  ///
+  /// - Parameter columns: Single key columns besides, ascending and distinct.
+  public init(blocks: SelectedBlocks, columns: [Int32] = [], on grid: TileGrid) {
     var builder = TileRunsBuilder(tileRows: grid.tileRows.count)
     let size = blocks.blockSize
     for tileRow in grid.tileRows {
@@ -50,6 +52,6 @@ extension TileRuns {
       builder.add(diagonal)
       builder.endRow()
     }
-    self = builder.tileRuns(columns: [])
+    self = builder.tileRuns(columns: columns)
   }
 }

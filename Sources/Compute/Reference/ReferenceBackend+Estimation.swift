@@ -34,6 +34,26 @@ extension ReferenceBackend {
     try fallback.meanPooledKeys(layer, count: count, blockSize: blockSize, memory: self)
   }
 
+  public func blockShares(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
+    stride: Int
+  ) throws -> Tensor {
+    try layer.requireBlockShares(q, firstPosition, shape, heads, stride: stride)
+    let shares = ReferenceEstimation.blockShares(
+      q: try read(q), rows: q.rows, firstPosition: firstPosition, keys: try read(layer.keys),
+      capacity: layer.capacity, shape: shape, heads: heads, stride: stride)
+    let keyBlocks = (firstPosition + q.rows - 1) / ShareRule.blockSize + 1
+    let tensor = try makeTensor(
+      .float32, [heads.count, keyBlocks - firstPosition / ShareRule.blockSize, keyBlocks],
+      purpose: "shares of \(keyBlocks) key blocks")
+    try write(shares.flatMap { $0 }, to: tensor)
+    return tensor
+  }
+
+  public func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {
+    throw ComputeError.buildsNoIndices(name)
+  }
+
   public func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
     throw ComputeError.buildsNoIndices(name)
   }

@@ -65,6 +65,60 @@ public enum ReferenceEstimation {
     }
   }
 
+  /// Shares of attention that blocks of 128 keys hold, by the scores of antidiagonals; see
+  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:stride:)``.
+  ///
+  /// - q: [rows, queryHeads, headDim], row r at position firstPosition + r.
+  /// - keys: [keyValueHeads, capacity, headDim].
+  /// - Returns: for each of `heads` [query blocks * key blocks].
+  ///
+  /// O(heads * rows * keys * headDim / stride).
+  public static func blockShares(
+    q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int, shape: AttentionShape,
+    heads: [Int], stride: Int
+  ) -> [[Float]] {
+    let end = firstPosition + rows
+    let size = ShareRule.blockSize
+    let firstBlock = firstPosition / size
+    let keyBlocks = (end - 1) / size + 1
+    let dim = shape.headDim
+    return heads.map { head in
+      let keyHead = (head / shape.groupSize) * capacity * dim
+      var shares = [Float](repeating: 0, count: (keyBlocks - firstBlock) * keyBlocks)
+      for block in firstBlock..<keyBlocks {
+        let groups = (block * size / stride..<(block + 1) * size / stride).filter {
+          $0 * stride < end && ($0 + 1) * stride > firstPosition
+        }
+        for group in groups {
+          var scores = [Double](repeating: -.infinity, count: group + 1)
+          for other in 0...group {
+            let nearest = (group - other) * stride - (stride - 1)
+            if let window = shape.slidingWindow, nearest >= window { continue }
+            var dot = 0.0
+            for t in 0..<stride {
+              let row = group * stride + stride - 1 - t - firstPosition
+              let key = other * stride + t
+              guard row >= 0, row < rows, key < end else { continue }
+              for d in 0..<dim {
+                dot +=
+                  Double(q[(row * shape.queryHeads + head) * dim + d])
+                  * Double(keys[keyHead + key * dim + d])
+              }
+            }
+            scores[other] = dot * Double(shape.scale) / Double(stride)
+          }
+          let largest = scores.max() ?? 0
+          let weights = scores.map { exp($0 - largest) }
+          let sum = weights.reduce(0, +) * Double(groups.count)
+          for (other, weight) in weights.enumerated() {
+            shares[(block - firstBlock) * keyBlocks + other * stride / size] += Float(weight / sum)
+          }
+        }
+      }
+      return shares
+    }
+  }
+
   /// Mean of each block of `blockSize` rows for every head; the last block may be short.
   ///
   /// x: [rows, heads, headDim]; result: [heads][blocks * headDim].

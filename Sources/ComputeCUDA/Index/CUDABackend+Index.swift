@@ -24,6 +24,7 @@ extension CUDABackend {
     try build.planEstimated()
     try build.planFixed()
     try build.planBlocks()
+    try build.planChosenBlocks()
     let index = CUDAIndex(
       plans: build.plans, counts: build.pairs, lists: build.lists,
       mostColumns: build.mostColumns, heads: heads, backend: self)
@@ -46,6 +47,8 @@ extension CUDABackend {
     private let steps: Tensor
     /// What plans point to.
     var lists: [Tensor]
+    /// [heads][most] columns of estimated heads, and [heads][2] their numbers first.
+    private(set) var estimatedColumns: (columns: Tensor, counts: Tensor)?
     /// The most columns that any head asks for.
     private(set) var mostColumns = 0
 
@@ -99,14 +102,18 @@ extension CUDABackend {
     /// Heads whose columns and offsets are estimated from the last rows.
     func planEstimated() throws {
       let budgets = request.heads.map { head -> mi_head_budget in
-        guard
-          case .scored(
-            .lastRows, .bandsAndColumns(offsets: .count(let offsets), columns: .count(let columns))) =
-            head
-        else { return mi_head_budget() }
-        return mi_head_budget(
-          vertical: Int32(min(columns, request.keys)), slash: Int32(min(offsets, request.keys)),
-          wanted: 1, padding: 0)
+        switch head {
+        case .scored(
+          .lastRows, .bandsAndColumns(offsets: .count(let offsets), columns: .count(let columns))):
+          return mi_head_budget(
+            vertical: Int32(min(columns, request.keys)), slash: Int32(min(offsets, request.keys)),
+            wanted: 1, padding: 0)
+        case .chosenBlocks(let columns) where columns > 0:
+          // Its bands are made in vain: the plan of its blocks takes their place.
+          return mi_head_budget(
+            vertical: Int32(min(columns, request.keys)), slash: 1, wanted: 1, padding: 0)
+        case .dense, .bands, .scored, .chosenBlocks: return mi_head_budget()
+        }
       }
       guard budgets.contains(where: { $0.wanted != 0 }) else { return }
       let wanted = try backend.uploaded(budgets, purpose: purpose)
@@ -147,8 +154,9 @@ extension CUDABackend {
       plan.maximum_offsets = Int32(mostOffsets)
       try launch("plan_bands", plan)
       // Memory goes back to the pool behind the launches that use it, not before.
-      withExtendedLifetime((sums, wanted, offsets, counts)) {}
-      lists += [columns]
+      withExtendedLifetime((sums, wanted, offsets)) {}
+      lists += [columns, counts]
+      estimatedColumns = (columns, counts)
     }
 
     /// Heads whose columns and offsets are known.

@@ -29,18 +29,57 @@ struct BudgetArguments: ParsableArguments {
     transform: { try Size.parsed($0) })
   var topKBlocks: Size?
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Share of the scored attention that chosen blocks hold, 0 to 1.", valueName: "share"))
+  var share: Double?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Part of each row's blocks that is chosen at least.", valueName: "share"))
+  var floor: Double?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Part of each row's blocks that is chosen at most.", valueName: "share"))
+  var cap: Double?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Positions of an antidiagonal, 8 or 16.", valueName: "n"))
+  var stride: Int?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Key columns beside chosen blocks.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var columns: Size?
+
+  @Option(
+    parsing: .unconditional, help: ArgumentHelp("Last rows that see every key.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var last: Size?
+
+  /// What was given, by the name of its flag.
+  private var given: [(name: String, value: Double, text: String)] {
+    let counts = [
+      ("sink", sink?.value), ("local", local?.value), ("vertical", vertical?.value),
+      ("slash", slash?.value), ("top-k-blocks", topKBlocks?.value), ("stride", stride),
+      ("columns", columns?.value), ("last", last?.value),
+    ].compactMap { name, value in value.map { (name, Double($0), "\($0)") } }
+    let shares = [("share", share), ("floor", floor), ("cap", cap)]
+      .compactMap { name, value in value.map { (name, $0, "\($0)") } }
+    return counts + shares
+  }
+
   /// The library's budgets.
   var budgets: AttentionBudgets {
-    AttentionBudgets(
-      sink: sink?.value, local: local?.value, vertical: vertical?.value, slash: slash?.value,
-      topKBlocks: topKBlocks?.value)
+    AttentionBudgets(Dictionary(uniqueKeysWithValues: given.map { ($0.name, $0.value) }))
   }
 
   /// What was given, as it was given: "sink 128, local 4096"; empty if nothing was.
   var description: String {
-    [
-      ("sink", sink), ("local", local), ("vertical", vertical), ("slash", slash),
-      ("top-k-blocks", topKBlocks),
-    ].compactMap { name, size in size.map { "\(name) \($0.value)" } }.joined(separator: ", ")
+    given.map { "\($0.name) \($0.text)" }.joined(separator: ", ")
   }
 }

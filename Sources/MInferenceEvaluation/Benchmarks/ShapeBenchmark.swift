@@ -63,8 +63,8 @@ package struct ShapeBenchmark {
     keyValues: KeyValueOptions, progress: @escaping @Sendable (PrefillProgress) -> Void
   ) throws -> Row {
     let budgets = patterns.patterns.joined().reduce((columns: 1, offsets: 1)) { most, pattern in
-      guard case .verticalSlash(let vertical, let slash) = pattern else { return most }
-      return (max(most.columns, vertical), max(most.offsets, slash))
+      guard let bands = pattern.selector as? VerticalSlash else { return most }
+      return (max(most.columns, bands.vertical), max(most.offsets, bands.slash))
     }
     let injection = try SyntheticInjection(
       setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns,

@@ -40,16 +40,26 @@ public struct HeadInspection: Sendable {
       let heads = (0..<model.transformer.attentionShape(layer: layer).queryHeads)
         .filter { isWanted(layer, $0) }
       var sample = LayerSample(keys: tokens.count, positions: heads.isEmpty ? [] : positions)
-      let pools = !heads.isEmpty && planner?.needsPooledQueries(layer: layer) ?? false
+      sample.sketch = try heads.isEmpty ? nil : sketch(layer: layer)
       try walk.advance(attending: layer < layers - 1) { block in
         guard !heads.isEmpty else { return }
-        try sample.add(block, poolingQueries: pools, backend: backend)
+        try sample.add(block, backend: backend)
       }
       // The layer's keys are there until the walk goes on.
       result.append(heads.isEmpty ? [] : try pictures(of: heads, layer: layer, sample))
       progress(layer + 1, layers)
     }
     return result
+  }
+
+  /// What is to be seen of all queries of the prompt in a layer, on the host.
+  private func sketch(layer: Int) throws -> QuerySketch? {
+    try planner.flatMap {
+      try QuerySketch(
+        $0, layer: layer, backend: model.transformer.backend,
+        shape: model.transformer.attentionShape(layer: layer), firstPosition: 0,
+        rows: tokens.count, needsHostIndex: true)
+    }
   }
 
   private func pictures(
@@ -60,10 +70,11 @@ public struct HeadInspection: Sendable {
     }
     let shape = model.transformer.attentionShape(layer: layer)
     let backend = model.transformer.backend
-    let inputs = ChunkInputs(
+    var inputs = ChunkInputs(
       backend: backend, shape: shape, keyValueLayer: keysAndValues, firstPosition: 0,
-      rows: tokens.count, lastRows: lastRows, pooledQueries: sample.pooledQueries,
-      memory: SelectionMemory())
+      rows: tokens.count, lastRows: lastRows, pooledQueries: nil, memory: SelectionMemory())
+    sample.sketch?.fill(&inputs)
+    inputs.needsHostIndex = true
     let index = try planner?.makeIndex(layer: layer, inputs).index
     let selections = try planner?.select(layer: layer, inputs).selections
     return try heads.map { head in
@@ -96,7 +107,7 @@ public struct HeadInspection: Sendable {
 
   /// "vertical-slash(1000, 6096)".
   static func name(_ pattern: HeadPattern) -> String {
-    let budgets = pattern.budgets.map { "\($0.value)" }
+    let budgets = pattern.budgets.map(\.text)
     return budgets.isEmpty ? pattern.name : "\(pattern.name)(\(budgets.joined(separator: ", ")))"
   }
 }

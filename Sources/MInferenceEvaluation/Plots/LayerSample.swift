@@ -9,7 +9,8 @@ struct LayerSample {
   private(set) var keysAndValues: KeyValueLayer?
   /// The prompt's last rows, for estimation.
   private(set) var lastRows: Tensor?
-  private(set) var pooledQueries: [[Float]] = []
+  /// What the layer's selectors see of all queries; nil: nothing.
+  var sketch: QuerySketch?
 
   /// Rows of scores held at once.
   private static let scoredRows = 32
@@ -19,10 +20,8 @@ struct LayerSample {
     self.positions = positions
   }
 
-  /// Keeps the sampled queries of a block, its means if they are wanted, and the prompt's last rows.
-  mutating func add(
-    _ block: LayerWalk.Block, poolingQueries: Bool, backend: any Backend
-  ) throws {
+  /// Keeps the sampled queries of a block, what selectors see of it, and the prompt's last rows.
+  mutating func add(_ block: LayerWalk.Block, backend: any Backend) throws {
     keysAndValues = block.keysAndValues
     let values = try backend.read(block.q)
     let width = block.q.rowCount
@@ -30,12 +29,8 @@ struct LayerSample {
       let row = position - block.positions.lowerBound
       queries += values[row * width..<(row + 1) * width]
     }
-    if poolingQueries {
-      let means = try BlockSparse.pooledQueries(
-        block.q, firstPosition: block.positions.lowerBound, backend: backend)
-      pooledQueries =
-        pooledQueries.isEmpty ? means : zip(pooledQueries, means).map { $0 + $1 }
-    }
+    try sketch?.add(
+      block.q, firstPosition: block.positions.lowerBound, layer: block.keysAndValues)
     try keepLastRows(of: block, values: values, width: width, backend: backend)
   }
 

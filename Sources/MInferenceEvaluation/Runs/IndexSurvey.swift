@@ -15,21 +15,20 @@ public enum IndexSurvey {
     var walk = try LayerWalk(model.transformer, ids: tokens)
     return try (0..<layers).map { layer in
       var sample = LayerSample(keys: tokens.count, positions: [])
-      try walk.advance(attending: layer < layers - 1) { block in
-        try sample.add(
-          block, poolingQueries: planner.needsPooledQueries(layer: layer), backend: backend)
-      }
+      let shape = model.transformer.attentionShape(layer: layer)
+      sample.sketch = try QuerySketch(
+        planner, layer: layer, backend: backend, shape: shape, firstPosition: 0,
+        rows: tokens.count, needsHostIndex: true)
+      try walk.advance(attending: layer < layers - 1) { try sample.add($0, backend: backend) }
       progress(Double(layer + 1) / Double(layers))
       guard let keysAndValues = sample.keysAndValues, let lastRows = sample.lastRows else {
         return []
       }
-      return try planner.select(
-        layer: layer,
-        ChunkInputs(
-          backend: backend, shape: model.transformer.attentionShape(layer: layer),
-          keyValueLayer: keysAndValues, firstPosition: 0, rows: tokens.count, lastRows: lastRows,
-          pooledQueries: sample.pooledQueries, memory: memory)
-      ).selections.map(\.pairs)
+      var inputs = ChunkInputs(
+        backend: backend, shape: shape, keyValueLayer: keysAndValues, firstPosition: 0,
+        rows: tokens.count, lastRows: lastRows, pooledQueries: nil, memory: memory)
+      sample.sketch?.fill(&inputs)
+      return try planner.select(layer: layer, inputs).selections.map(\.pairs)
     }
   }
 

@@ -106,7 +106,11 @@ extension KernelVerifier {
       firstPosition: request.firstPosition, rows: request.rows, tile: tile,
       slidingWindow: request.shape.slidingWindow)
     let estimated = request.heads.indices.filter {
-      if case .scored(.lastRows, _) = request.heads[$0] { true } else { false }
+      switch request.heads[$0] {
+      case .scored(.lastRows, _): true
+      case .chosenBlocks(let columns): columns > 0
+      case .dense, .bands, .scored: false
+      }
     }
     let sums = Dictionary(
       uniqueKeysWithValues: zip(
@@ -126,7 +130,20 @@ extension KernelVerifier {
           throw ComputeError.shapeMismatch(
             operation: "hostIndex", detail: "head \(head) is block-sparse and has no blocks")
         }
-        return PairSelection.blocks(chosen).rowSet(on: grid)
+        return PairSelection.blocks(BlockSelection(chosen)).rowSet(on: grid)
+      case .chosenBlocks(let count):
+        guard let chosen = blocks[head] else {
+          throw ComputeError.shapeMismatch(
+            operation: "hostIndex", detail: "head \(head) chooses blocks and has none")
+        }
+        let columns =
+          count == 0
+          ? []
+          : LargestScores.indices(
+            of: sums[head]?.vertical ?? [], count: count, forced: request.forcedColumns)
+        // No key tile becomes one because of its columns: the device gathers them all.
+        return PairSelection.blocks(BlockSelection(chosen, columns: columns))
+          .rowSet(on: grid, columnsThatFillTile: .max)
       case .bands(let offsets, let columns, let denseFrom):
         bands = BandSelection(
           offsets: offsets, columns: columns.filter { Int($0) < request.keys },
@@ -186,7 +203,7 @@ extension IndexRequest.Head {
   fileprivate var hasOffsets: Bool {
     switch self {
     case .bands, .scored(_, .bandsAndColumns): true
-    case .dense, .scored(_, .blocks): false
+    case .dense, .scored(_, .blocks), .chosenBlocks: false
     }
   }
 }

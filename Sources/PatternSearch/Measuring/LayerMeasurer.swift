@@ -19,7 +19,7 @@ package struct LayerMeasurer {
     self.rows = rows
     let tile = backend.tileShape(headDim: shape.headDim)
     selectors = rows.chunks.map { chunk in
-      CandidateSelector(
+      try CandidateSelector(
         patterns: patterns,
         grid: TileGrid(
           firstPosition: chunk.lowerBound, rows: chunk.count, tile: tile,
@@ -74,9 +74,9 @@ package struct LayerMeasurer {
           keys: pools ? Array(pooledKeys[keyValueHead].prefix(blocks * shape.headDim)) : [])
       }
       let errors = OutputError(sums: outputs, gram: grams[head])
-      let measured = HostThreads.map(patterns.count) {
-        measure(patterns[$0], mass, estimates, errors)
-      }
+      let measured = try HostThreads.map(patterns.count) { candidate in
+        Result { try measure(patterns[candidate], mass, estimates, errors) }
+      }.map { try $0.get() }
       residual.add(head: head, dense: errors.dense, squares: measured.map(\.residualSquares))
       return measured.map(\.measurement)
     }
@@ -122,13 +122,13 @@ package struct LayerMeasurer {
 
   private func measure(
     _ pattern: HeadPattern, _ mass: RowMass, _ estimates: [HeadEstimates], _ errors: OutputError
-  ) -> (measurement: CandidateMeasurement, residualSquares: [Float]) {
+  ) throws -> (measurement: CandidateMeasurement, residualSquares: [Float]) {
     let counted = rows.counted(for: pattern)
     var recalls: [Double] = []
     var work = IndexWork(tilePairs: 0, columnPairs: 0, runs: 0, tileRows: 0)
     var squares = OutputError.Squares(rows: errors.rows)
     for (chunk, selector) in selectors.enumerated() {
-      let rowSet = rowSet(pattern, chunk: chunk, estimates)
+      let rowSet = try rowSet(pattern, chunk: chunk, estimates)
       work += IndexWork(rowSet, on: selector.grid)
       let places = rows.places(in: rows.chunks[chunk]).clamped(to: counted)
       let columns = rowSet.columns
@@ -147,8 +147,8 @@ package struct LayerMeasurer {
 
   private func rowSet(
     _ pattern: HeadPattern, chunk: Int, _ estimates: [HeadEstimates]
-  ) -> RowSet {
-    selectors[chunk].rowSet(
+  ) throws -> RowSet {
+    try selectors[chunk].rowSet(
       pattern, sums: estimates[chunk].sums, pooledQueries: estimates[chunk].queries,
       pooledKeys: estimates[chunk].keys)
   }

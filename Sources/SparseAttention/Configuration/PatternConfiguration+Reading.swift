@@ -183,8 +183,20 @@ private struct Entry {
     guard let name = entry.string ?? entry["pattern"]?.string else {
       throw error("is \(entry.short); give an object with a \"pattern\"")
     }
-    guard let pattern = try HeadPattern(named: name, budget: { try budget($0, entry[$0]) }) else {
-      throw error("pattern \"\(name.prefix(32))\" is unknown; known are \(HeadPattern.knownNames)")
+    let pattern = try HeadPattern(named: name) { budget in
+      guard let value = entry[budget.name] else {
+        if budget.isRequired {
+          throw error("\(budget.name) is missing; give \(budget.description)")
+        }
+        return nil
+      }
+      guard let number = value.number, budget.allows(number) else {
+        throw error("\(budget.name) is \(value.short); give \(budget.description)")
+      }
+      return number
+    }
+    guard let pattern else {
+      throw error("pattern \"\(name.prefix(32))\" is unknown; known are \(Selectors.knownNames)")
     }
     let measurement = HeadMeasurement(
       recall: entry["recall"]?.number, tenthPercentile: entry["tenth_percentile"]?.number,

@@ -8,10 +8,10 @@ extension HeadPattern {
   /// Whether upstream's layout can say this pattern: it knows no dense heads (which are written as
   /// vertical-slash over everything), and block-sparse heads always take the top 100.
   public var isKnownUpstream: Bool {
-    switch self {
-    case .dense, .aShape, .verticalSlash: true
-    case .blockSparse(let topK): topK == 100
-    case .triShape, .staticVerticalSlash, .dilated, .strided: false
+    switch selector {
+    case is Dense, is AShape, is VerticalSlash: true
+    case let blocks as BlockSparse: blocks.topK == 100
+    default: false
     }
   }
 }
@@ -52,13 +52,13 @@ extension PatternConfiguration {
 extension HeadPattern {
   fileprivate func upstreamFields(contextLength: Int) -> String? {
     guard isKnownUpstream else { return nil }
-    return switch self {
-    case .dense: "\"vertical_and_slash\", \(contextLength), \(contextLength)"
-    case .aShape(let sink, let local): "\"stream_llm\", \(sink), \(local)"
-    case .verticalSlash(let vertical, let slash):
-      "\"vertical_and_slash\", \(vertical), \(slash)"
-    case .blockSparse(let topK): "\"block_sparse\", \(topK), \(topK)"
-    case .triShape, .staticVerticalSlash, .dilated, .strided: nil
+    return switch selector {
+    case is Dense: "\"vertical_and_slash\", \(contextLength), \(contextLength)"
+    case let window as AShape: "\"stream_llm\", \(window.sink), \(window.local)"
+    case let bands as VerticalSlash:
+      "\"vertical_and_slash\", \(bands.vertical), \(bands.slash)"
+    case let blocks as BlockSparse: "\"block_sparse\", \(blocks.topK), \(blocks.topK)"
+    default: nil
     }
   }
 }

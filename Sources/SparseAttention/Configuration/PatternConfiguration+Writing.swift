@@ -81,7 +81,7 @@ extension PatternConfiguration {
 
   private func entry(_ pattern: HeadPattern, _ measurement: HeadMeasurement?) -> String {
     var fields = ["\"pattern\": \"\(pattern.name)\""]
-    fields += pattern.budgets.map { "\"\($0.name)\": \($0.value)" }
+    fields += pattern.budgets.map { "\"\($0.name)\": \($0.text)" }
     let measured = [
       ("recall", measurement?.recall), ("tenth_percentile", measurement?.tenthPercentile),
       ("output_error", measurement?.outputError), ("milliseconds", measurement?.milliseconds),

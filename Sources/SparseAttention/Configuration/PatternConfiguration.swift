@@ -49,10 +49,16 @@ public struct PatternConfiguration: Sendable, Equatable {
   /// Block-sparse heads of the layer with most of them, and the most blocks that any head takes.
   public var blockSparse: (heads: Int, topK: Int) {
     patterns.reduce((heads: 0, topK: 0)) { most, layer in
-      let budgets = layer.compactMap { pattern -> Int? in
-        if case .blockSparse(let topK) = pattern { topK } else { nil }
-      }
+      let budgets = layer.compactMap { ($0.selector as? BlockSparse)?.topK }
       return (max(most.heads, budgets.count), max(most.topK, budgets.max() ?? 0))
+    }
+  }
+
+  /// Heads that choose blocks by their shares, in the layer with most of them, and the smallest stride.
+  public var chosenBlocks: (heads: Int, stride: Int) {
+    patterns.reduce((heads: 0, stride: 16)) { most, layer in
+      let strides = layer.compactMap(\.needs.antidiagonalStride)
+      return (max(most.heads, strides.count), min(most.stride, strides.min() ?? most.stride))
     }
   }
 

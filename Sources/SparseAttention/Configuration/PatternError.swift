@@ -11,7 +11,7 @@ public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
   /// The file was made for another shape of model.
   case shape(file: String, layers: Int, heads: Int, modelLayers: Int, modelHeads: Int)
   /// A budget that was given to the command or the library is out of range.
-  case budget(name: String, value: Int)
+  case budget(name: String, value: String, allowed: String)
   /// The file cannot be written.
   case unwritable(file: String, reason: String)
 
@@ -29,8 +29,8 @@ public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
     case .shape(let file, let layers, let heads, let modelLayers, let modelHeads):
       "\(file): is for a model of \(layers) layers x \(heads) heads, but the model has "
         + "\(modelLayers) layers x \(modelHeads) heads; give the file of this model"
-    case .budget(let name, let value):
-      "--\(name) \(value): must be at least 1"
+    case .budget(let name, let value, let allowed):
+      "--\(name) \(value): give \(allowed)"
     case .unwritable(let file, let reason):
       "\(file): cannot be written (\(reason))"
     }

@@ -55,10 +55,14 @@ public struct AttentionPlanner: Sendable {
     configuration.patterns[layer].contains(where: \.needsPooledQueries)
   }
 
-  /// The same, for a chunk: not where the chunk is dense anyway.
-  public func needsPooledQueries(layer: Int, firstPosition: Int, rows: Int) -> Bool {
-    needsPooledQueries(layer: layer)
-      && wholeChunkReason(keys: firstPosition + rows, rows: rows) == nil
+  /// Whether some head of the layer looks at all queries of this chunk: not where the chunk is dense
+  /// anyway.
+  public func needsAllQueries(layer: Int, firstPosition: Int, rows: Int) -> Bool {
+    let keys = firstPosition + rows
+    return wholeChunkReason(keys: keys, rows: rows) == nil
+      && configuration.patterns[layer].contains {
+        $0.selector.needs(keys: keys, isKept: false).allQueries
+      }
   }
 
   /// The number of first and nearest keys that some head always computes: recall is sampled beyond.

@@ -16,8 +16,12 @@ public struct ChunkInputs {
   /// ``BlockSparse/pooledQueries(_:firstPosition:backend:)`` gives them; needed where
   /// ``AttentionPlanner/needsPooledQueries(layer:)``.
   public var pooledQueries: [[Float]]?
-  /// The same on the device, [queryHeads, blocks, headDim] float32, where the backend builds the index
-  /// itself; see ``QueryPooling``.
+  /// Shares of key blocks, by query head; needed where heads choose by them on the host. See ``QuerySketch``.
+  public var blockShares: [Int: HeadBlockShares] = [:]
+  /// Blocks chosen on the device, where the backend builds the index itself; see ``QuerySketch``.
+  public var blockChoices: [any ResidentBlockChoice] = []
+  /// ``pooledQueries`` on the device, [queryHeads, blocks, headDim] float32, where the backend builds the index
+  /// itself; see ``QuerySketch``.
   public var residentPooledQueries: Tensor?
   /// The sequence's memory for static patterns.
   public var memory: SelectionMemory

@@ -125,14 +125,11 @@ extension PrefillRun {
     let wantsRows =
       layer < model.decoder.layers - 1 || wantsAllRows || !options.lastLayerLastRowOnly
     let planner = wantsRows ? planner : nil
-    let needsMeans =
-      planner?.needsPooledQueries(
-        layer: layer, firstPosition: chunk.lowerBound, rows: chunk.count) ?? false
-    var pooling =
-      needsMeans
-      ? try QueryPooling(
-        backend: model.backend, shape: shape, firstPosition: chunk.lowerBound, rows: chunk.count,
-        needsHostIndex: needsHostIndex(chunk)) : nil
+    var pooling = try planner.flatMap {
+      try QuerySketch(
+        $0, layer: layer, backend: model.backend, shape: shape, firstPosition: chunk.lowerBound,
+        rows: chunk.count, needsHostIndex: needsHostIndex(chunk))
+    }
     try storeKeysAndValues(
       chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, pooling: &pooling)
     guard wantsRows else {
@@ -179,7 +176,7 @@ extension PrefillRun {
   /// The first pass. `pooling` gets all queries, if there is one.
   private mutating func storeKeysAndValues(
     _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer,
-    pooling: inout QueryPooling?
+    pooling: inout QuerySketch?
   ) throws {
     for rows in plan.rowBlocks(of: chunk) {
       try checkCancellation()
@@ -190,7 +187,7 @@ extension PrefillRun {
         try indexWatch.time {
           try pooling?.add(
             step.queries(of: block, firstPosition: rows.lowerBound),
-            firstPosition: rows.lowerBound)
+            firstPosition: rows.lowerBound, layer: keysAndValues)
         }
       }
       meter.storedRows(rows.count)
@@ -201,7 +198,7 @@ extension PrefillRun {
   /// The index of the chunk in a layer and, for each head, the pairs that it computes.
   private mutating func makeIndex(
     _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer,
-    planner: AttentionPlanner?, pooling: QueryPooling?, causal: Int
+    planner: AttentionPlanner?, pooling: QuerySketch?, causal: Int
   ) throws -> (SparseIndex, computed: [Int]) {
     let shape = model.decoder.attention[layer]
     let fallbacks = planner?.fallbacksOfDenseChunk(

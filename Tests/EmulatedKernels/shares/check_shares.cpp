@@ -40,8 +40,8 @@ static const char* check(const Case& c, Random& random) {
   std::vector<unsigned> bits(slots * chunkBlocks * words + 1, 0xabcdabcd);
   std::vector<long long> work(slots * chunkBlocks * 3 + 1, -7), pairCounts(2 * c.heads + 1, -7);
   std::vector<int> counts(slots * chunkBlocks + 1, -7), steps(slots * c.capacity + 1, -7), offsets(slots * (chunkBlocks + 1) + 1, -7);
-  std::vector<int> columns(slots * (c.columns + 1)), columnCounts(2 * slots);
-  for (size_t s = 0; s < slots; ++s) {
+  std::vector<int> columns(c.heads * (c.columns + 1)), columnCounts(2 * c.heads);
+  for (int s = 0; s < c.heads; ++s) {
     std::set<int> some;
     for (int i = 0; i < c.columns; ++i) some.insert(random.between(0, keys - 1));
     columnCounts[2 * s] = some.size();
@@ -192,8 +192,8 @@ static const char* check(const Case& c, Random& random) {
             for (int j = t * 64; j < std::min(t * 64 + 64, i + 1); ++j) inTiles += i - j < c.window;
         }
         if (!isDense)
-          for (int i = 0; i < (c.columns ? columnCounts[2 * s] : 0); ++i) {
-            const int column = columns[s * (c.columns + 1) + i];
+          for (int i = 0; i < (c.slots[s].hasColumns ? columnCounts[2 * head] : 0); ++i) {
+            const int column = columns[head * (c.columns + 1) + i];
             if (column / 128 >= block || chosen[s][b].count(column / 128)) continue;
             for (int r = from; r < to; ++r) inColumns += r - column < c.window;
           }
@@ -209,7 +209,7 @@ static const char* check(const Case& c, Random& random) {
     if (pairCounts[2 * head] != (dense ? causal : inTiles) || pairCounts[2 * head + 1] != (dense ? 0 : inColumns)) return "pairs";
     if (plan.denseFrom != p.denseFrom) return "dense rows";
     if (dense) continue;
-    if (plan.columnCount != (c.columns ? columnCounts[2 * s] : 0)) return "columns";
+    if (plan.columnCount != (c.slots[s].hasColumns ? columnCounts[2 * head] : 0)) return "columns";
     if (plan.stepOffsets[0] != 0 || plan.stepOffsets[chunkBlocks] != plan.stepCount || plan.stepCount != length) return "ends of the lists";
     for (int b = 0; b < chunkBlocks; ++b) {
       const std::vector<int> made(plan.steps + plan.stepOffsets[b], plan.steps + plan.stepOffsets[b + 1]);
@@ -246,7 +246,7 @@ int main(int count, char** arguments) {
     for (int h = 0; h < c.heads; ++h)
       if (c.slots.empty() || random.between(0, 1))
         c.slots.push_back({h, random.between(0, 6) ? random.between(0, 99) / 100.0f : 1.0f, random.between(0, 1) ? 0.05f : 0.5f,
-                           random.between(0, 2) ? 1.0f : 0.3f});
+                           random.between(0, 2) ? 1.0f : 0.3f, c.columns ? random.between(0, 2) != 0 : 0});
     if (const char* wrong = check(c, random)) {
       ++failed;
       printf("case %d: %s (%d heads x %d, stride %d, %d rows from %d in parts of %d, window %d)\n", i, wrong, c.heads, c.d, c.stride,

@@ -105,7 +105,7 @@ import Testing
         }
         let first = rows.lowerBound / 64
         for block in first...(rows.upperBound - 1) / 64 {
-          let chosen = Set(blocks.keyBlocks(ofQueryBlock: block - first).map(Int.init))
+          let chosen = Set(blocks.blocks.keyBlocks(ofQueryBlock: block - first).map(Int.init))
           let ranked = layer.naive.rankedBlocks(
             head: head, block: block, rows: rows, end: rows.upperBound)
           let best = ranked.prefix(topK)

@@ -153,8 +153,8 @@ import Testing
       ]))
     #expect((0..<3).map(planner.needsEstimate) == [false, true, false])
     #expect((0..<3).map { planner.needsPooledQueries(layer: $0) } == [false, false, true])
-    #expect(!planner.needsPooledQueries(layer: 2, firstPosition: 100_000, rows: 63))
-    #expect(planner.needsPooledQueries(layer: 2, firstPosition: 100_000, rows: 64))
+    #expect(!planner.needsAllQueries(layer: 2, firstPosition: 100_000, rows: 63))
+    #expect(planner.needsAllQueries(layer: 2, firstPosition: 100_000, rows: 64))
     #expect(planner.sinkAndWindow == 128)
   }
 
@@ -162,7 +162,7 @@ import Testing
     for mode in AttentionMode.allCases {
       let planner = try mode.planner(layers: 2, heads: 3)
       #expect(planner.configuration.layers == 2 && planner.configuration.heads == 3)
-      #expect(throws: PatternError.budget(name: "sink", value: 0)) {
+      #expect(throws: PatternError.budget(name: "sink", value: "0", allowed: "a whole number of at least 1")) {
         try mode.pattern(AttentionBudgets(sink: 0))
       }
     }

@@ -10,7 +10,48 @@ public import Compute
 /// always computed, beside the top k (upstream may leave both out, so that a row may see neither the
 /// sink nor itself); and the mean of a short last block is over the rows it has (upstream divides by
 /// 64, zero padding included, which pulls its scores to zero).
-public enum BlockSparse {
+public struct BlockSparse: Selector {
+  /// Blocks that each query block takes, first and own not counted.
+  public var topK: Int
+
+  public init(topK: Int) { self.topK = topK }
+
+  public static let name = "block-sparse"
+  public static let budgets = [SelectorBudget.count("top_k", standard: 100)]
+
+  public init(values: [Double]) { self.init(topK: Int(values[0])) }
+
+  public var values: [Double] { [Double(topK)] }
+  public var needs: SketchNeeds { SketchNeeds(pooledMeans: true) }
+
+  public func needs(keys: Int, isKept: Bool) -> SketchNeeds {
+    topK < (keys + Self.blockSize - 1) / Self.blockSize ? needs : .nothing
+  }
+
+  public var alwaysComputed: Int { 2 * Self.blockSize }
+
+  public func select(_ sketch: HeadSketch) throws -> HeadSelection {
+    guard needs(keys: sketch.keys, isKept: false).pooledMeans else {
+      return HeadSelection(.all, denseReason: .budgetTakesEverything)
+    }
+    let first = sketch.firstPosition / Self.blockSize
+    let blocks = (sketch.keys + Self.blockSize - 1) / Self.blockSize - first
+    guard let queries = sketch.pooledQueries, let keys = sketch.pooledKeys,
+      queries.count == blocks * sketch.headDim
+    else { throw sketch.missing("the means of \(blocks) query blocks") }
+    return HeadSelection(
+      .blocks(
+        BlockSelection(
+          Self.selection(
+            queries: queries, keys: keys, headDim: sketch.headDim,
+            firstPosition: sketch.firstPosition, topK: topK))))
+  }
+
+  public func deviceRequest(keys: Int) -> DeviceRequest {
+    needs(keys: keys, isKept: false).pooledMeans
+      ? .estimated(.scored(.pooledMeans, .blocks(.count(topK)))) : .dense(.budgetTakesEverything)
+  }
+
   /// Rows and keys of a block.
   public static let blockSize = 64
 

@@ -44,7 +44,50 @@ public struct VerticalSlashRule: Sendable, Hashable {
 /// Different from upstream, on purpose: one row is an ordinary case (upstream's top-k fails on it),
 /// batches are not mixed (upstream reads the first sequence's sums for all), and verticals beyond
 /// the last slash are never lost.
-public enum VerticalSlash {
+public struct VerticalSlash: Selector {
+  public var vertical: Int
+  public var slash: Int
+
+  public init(vertical: Int, slash: Int) {
+    self.vertical = vertical
+    self.slash = slash
+  }
+
+  public static let name = "vertical-slash"
+  public static let budgets = [
+    SelectorBudget.count("vertical", standard: 1000), .count("slash", standard: 6096),
+  ]
+
+  public init(values: [Double]) { self.init(vertical: Int(values[0]), slash: Int(values[1])) }
+
+  public var values: [Double] { [Double(vertical), Double(slash)] }
+  public var needs: SketchNeeds { SketchNeeds(lastRows: true) }
+
+  public func needs(keys: Int, isKept: Bool) -> SketchNeeds {
+    Self.takesEverything(vertical: vertical, slash: slash, keys: keys) ? .nothing : needs
+  }
+
+  public var alwaysComputed: Int {
+    VerticalSlashRule.estimated.alwaysComputed(vertical: vertical, slash: slash)
+  }
+
+  public func select(_ sketch: HeadSketch) throws -> HeadSelection {
+    guard needs(keys: sketch.keys, isKept: false).lastRows else {
+      return HeadSelection(.all, denseReason: .budgetTakesEverything)
+    }
+    guard let sums = sketch.lastRowSums else { throw sketch.missing("the last rows' sums") }
+    return HeadSelection(.bands(Self.selection(sums, vertical: vertical, slash: slash)))
+  }
+
+  public func deviceRequest(keys: Int) -> DeviceRequest {
+    guard needs(keys: keys, isKept: false).lastRows else { return .dense(.budgetTakesEverything) }
+    let counts = VerticalSlashRule.estimated.counts(vertical: vertical, slash: slash, keys: keys)
+    return .estimated(
+      .scored(
+        .lastRows,
+        .bandsAndColumns(offsets: .count(counts.offsets), columns: .count(counts.columns))))
+  }
+
   public static func selection(
     _ sums: LastRowSums, vertical: Int, slash: Int, rule: VerticalSlashRule = .estimated
   ) -> BandSelection {

@@ -1,4 +1,0 @@
-/// Dense causal attention: every pair. Needs no estimate.
-public enum Dense {
-  public static func selection() -> PairSelection { .all }
-}

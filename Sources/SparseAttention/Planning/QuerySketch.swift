@@ -1,0 +1,110 @@
+public import Compute
+
+/// Looks at a chunk's queries, a part of the rows at a time, for heads whose selectors need all of them:
+/// means of blocks, and shares of key blocks. Where the backend builds indices itself, all of it stays
+/// there.
+public struct QuerySketch {
+  private let backend: any Backend
+  private let shape: AttentionShape
+  /// Position of the chunk's first row.
+  private let firstPosition: Int
+
+  /// Whether some head is chosen for by means.
+  private let pools: Bool
+  private var means: [[Float]]?
+  /// [queryHeads, blocks, headDim] on a device that builds indices; nil: means are read as they come.
+  private var residentMeans: Tensor?
+
+  /// Heads that choose by shares on the host, by stride, and what was found so far.
+  private var strides: [(stride: Int, heads: [Int])] = []
+  private var shares: [Int: HeadBlockShares] = [:]
+  private var choices: [any ResidentBlockChoice] = []
+
+  /// A sketch of the chunk, or nil where no head of the layer has to see all queries.
+  ///
+  /// - Parameters:
+  ///   - rows: Rows of the chunk; at least one.
+  ///   - needsHostIndex: See ``ChunkInputs/needsHostIndex``.
+  public init?(
+    _ planner: AttentionPlanner, layer: Int, backend: any Backend, shape: AttentionShape,
+    firstPosition: Int, rows: Int, needsHostIndex: Bool
+  ) throws {
+    guard planner.needsAllQueries(layer: layer, firstPosition: firstPosition, rows: rows) else {
+      return nil
+    }
+    self.backend = backend
+    self.shape = shape
+    self.firstPosition = firstPosition
+    let keys = firstPosition + rows
+    let needs = planner.configuration.patterns[layer].map {
+      $0.selector.needs(keys: keys, isKept: false)
+    }
+    pools = needs.contains(where: \.pooledMeans)
+    let isResident = !needsHostIndex && backend.capabilities.buildsIndices
+    if pools, isResident {
+      let first = firstPosition / BlockSparse.blockSize
+      let blocks = (keys - 1) / BlockSparse.blockSize - first + 1
+      residentMeans = try backend.makeTensor(
+        .float32, [shape.queryHeads, blocks, shape.headDim],
+        purpose: "means of \(blocks) blocks of queries")
+    }
+    for stride in Set(needs.compactMap(\.antidiagonalStride)).sorted() {
+      let heads = needs.indices.filter { needs[$0].antidiagonalStride == stride }
+      guard isResident else {
+        strides.append((stride, heads))
+        continue
+      }
+      let chosen = heads.compactMap { head -> ShareRequest.Head? in
+        let request = planner.pattern(layer: layer, head: head).selector.deviceRequest(keys: keys)
+        guard case .chosenBlocks(let rule, _, _, _) = request else { return nil }
+        return ShareRequest.Head(head: head, rule: rule)
+      }
+      guard !chosen.isEmpty else { continue }
+      choices.append(
+        try backend.makeBlockChoice(
+          ShareRequest(
+            heads: chosen, stride: stride, firstPosition: firstPosition, rows: rows, shape: shape)))
+    }
+  }
+
+  /// Adds the rows that follow those already added.
+  ///
+  /// - Parameters:
+  ///   - q: [rows, queryHeads, headDim], after rotary.
+  ///   - position: That of row 0: the chunk's first, or a multiple of 128.
+  ///   - layer: Keys up to the last of these rows are written.
+  public mutating func add(
+    _ q: Tensor, firstPosition position: Int, layer: KeyValueLayer
+  ) throws {
+    for choice in choices { try choice.add(q, firstPosition: position, layer: layer) }
+    for (stride, heads) in strides {
+      let found = try backend.blockShares(
+        q: q, firstPosition: position, layer: layer, shape: shape, heads: heads, stride: stride)
+      let keyBlocks = found.shape[2]
+      let firstBlock = position / ShareRule.blockSize
+      for (index, head) in heads.enumerated() {
+        let values = try backend.read(found.slice(rows: index..<index + 1))
+        shares[head, default: HeadBlockShares(rows: [])].rows +=
+          (0..<found.shape[1]).map { row in
+            Array(values[row * keyBlocks..<row * keyBlocks + firstBlock + row + 1])
+          }
+      }
+    }
+    guard pools else { return }
+    if let residentMeans {
+      let firstBlock = position / BlockSparse.blockSize - firstPosition / BlockSparse.blockSize
+      return try backend.poolQueries(
+        q, firstPosition: position, into: residentMeans, firstBlock: firstBlock)
+    }
+    let added = try BlockSparse.pooledQueries(q, firstPosition: position, backend: backend)
+    means = means.map { zip($0, added).map { $0 + $1 } } ?? added
+  }
+
+  /// Hands what was seen over.
+  public func fill(_ inputs: inout ChunkInputs) {
+    inputs.pooledQueries = means
+    inputs.residentPooledQueries = residentMeans
+    inputs.blockShares = shares
+    inputs.blockChoices = choices
+  }
+}
