@@ -138,6 +138,18 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
     try base.meanPooledKeys(layer, count: count, blockSize: blockSize)
   }
 
+  open func blockShares(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
+    stride: Int
+  ) throws -> Tensor {
+    try base.blockShares(
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads, stride: stride)
+  }
+
+  open func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {
+    try base.makeBlockChoice(request)
+  }
+
   open func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
     try base.makeIndex(request)
   }

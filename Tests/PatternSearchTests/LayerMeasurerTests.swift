@@ -31,7 +31,7 @@ import Transformers
       layer = block.keysAndValues
     }
     let keysAndValues = try #require(layer)
-    let measurer = LayerMeasurer(
+    let measurer = try LayerMeasurer(
       backend: backend, patterns: patterns, rows: rows, shape: shape,
       columnsThatFillTile: 11)
     let norm = (0..<model.hiddenSize).map { 0.5 + Float($0 % 5) }

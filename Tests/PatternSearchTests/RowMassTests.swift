@@ -67,9 +67,10 @@ import Testing
         TileRuns(
           offsets: [0..<1, 70..<72, 150..<151], columns: [0, 3, 31, 64, 65, 130, 190], on: grid)),
       PairSelection.blocks(
-        BlockSparse.selection(
-          queries: (0..<64).map { Float($0 % 7) }, keys: (0..<96).map { Float($0 % 5) },
-          headDim: 16, firstPosition: grid.firstPosition, topK: 1)
+        BlockSelection(
+          BlockSparse.selection(
+            queries: (0..<64).map { Float($0 % 7) }, keys: (0..<96).map { Float($0 % 5) },
+            headDim: 16, firstPosition: grid.firstPosition, topK: 1))
       ).rowSet(on: grid),
     ]
   }

@@ -12,7 +12,8 @@ extension CUDABackend {
       "\(request.heads.count) heads of \(heads), \(request.keys) of \(request.layer.count) keys")
     for head in request.heads {
       switch head {
-      case .dense, .bands, .scored(.lastRows, .bandsAndColumns), .scored(.pooledMeans, .blocks):
+      case .dense, .bands, .scored(.lastRows, .bandsAndColumns), .scored(.pooledMeans, .blocks),
+        .chosenBlocks:
         continue
       case .scored(.lastRows, .blocks), .scored(.pooledMeans, .bandsAndColumns):
         throw ComputeError.unavailable(

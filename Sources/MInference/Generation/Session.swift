@@ -140,7 +140,7 @@ public final class Session: Sendable {
         ids, cache: cache,
         options: PrefillOptions(
           planner: planner, chunk: options.chunk, measureRecall: options.measuresRecall,
-          monitor: model.monitor(for: options.attention, given: options.monitor),
+          monitor: options.monitor,
           lastLayerLastRowOnly: true, progress: progress,
           isCancelled: isCancelled))
     } catch {

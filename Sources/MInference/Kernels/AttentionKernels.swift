@@ -78,7 +78,7 @@ public final class AttentionKernels: Sendable {
           detail: "sequence \(sequence), head \(head): give \(queryBlocks) rows of ascending "
             + "blocks below \(queryBlocks)")
       }
-      return .blocks(chosen)
+      return .blocks(BlockSelection(chosen))
     }
   }
 

@@ -29,7 +29,9 @@ extension LanguageModel {
     // Budgets are checked where they are not used, too.
     _ = try options.mode.pattern(options.budgets)
     if options.mode == .dense { return nil }
-    var costModel = SparseCostModel()
+    var costModel =
+      options.mode == .minference && patterns == nil
+      ? .unsearched(onDevice: transformer.backend.name) : SparseCostModel()
     if options.mode == .minference, case .configuration = patternSource,
       let dualChunk = transformer.configuration.dualChunkAttention
     {
@@ -42,31 +44,13 @@ extension LanguageModel {
       patterns: patterns, budgets: options.budgets, exact: options.exact, costModel: costModel)
   }
 
-  /// What watches a prefill: what was asked for, and for a model without patterns a monitor that
-  /// computes weak heads densely.
-  ///
-  /// Which heads can do without what is not known then. Every head is vertical-slash with the
-  /// budgets that upstream gives heads it does not list, and those that lose too much of what they
-  /// attend to are found while the prompt is read.
-  package func monitor(
-    for options: AttentionOptions, given: RecallMonitor?
-  ) -> RecallMonitor? {
-    if let given { return given }
-    return adaptsForWantOfPatterns(options) ? RecallMonitor(computesWeakHeadsDensely: true) : nil
-  }
-
-  private func adaptsForWantOfPatterns(_ options: AttentionOptions) -> Bool {
-    options.mode == .minference && patterns == nil && !options.exact
-      && options.budgets.vertical == nil && options.budgets.slash == nil
-  }
-
   /// What the user should know about these options with this model, one line each.
   public func notices(for options: AttentionOptions) -> [String] {
     var notices: [String] = []
-    if adaptsForWantOfPatterns(options) {
+    if options.mode == .minference, patterns == nil {
       notices.append(
-        "\(directory): has no patterns.json, so every head gets the same pattern, and those that "
-          + "lose too much are computed densely; find the patterns with minference search")
+        "\(directory): has no patterns.json, so every head gets the same adaptive selection; find "
+          + "each head's own with minference search")
     }
     let unused = options.mode.unusedBudgets(options.budgets, hasPatternFile: patterns != nil)
     if !unused.isEmpty {

@@ -66,7 +66,7 @@ extension LanguageModel {
       options: PrefillOptions(
         planner: planner, chunk: options.chunk,
         measureRecall: options.measuresRecall,
-        monitor: monitor(for: options.attention, given: options.monitor), progress: progress,
+        monitor: options.monitor, progress: progress,
         isCancelled: isCancelled)
     ) { _, likeliest, logProbability in
       mostLikely.append(likeliest)

@@ -131,7 +131,7 @@ extension PatternSource {
     case .file(let path): path
     case .configuration(let path): "\(path) (dual_chunk_attention_config)"
     case .none(let published):
-      "none: every head gets the same pattern, weak heads are computed densely; "
+      "none: every head gets the same adaptive selection; "
         + (published.map { "put \($0) of MInference into the directory, or " } ?? "")
         + "find them with `minference search`"
     }

@@ -13,12 +13,12 @@ package struct LayerMeasurer {
   package init(
     backend: any Backend, patterns: [HeadPattern], rows: SampledRows, shape: AttentionShape,
     columnsThatFillTile: Int, denseBelow: Int = 0
-  ) {
+  ) throws {
     self.backend = backend
     self.patterns = patterns
     self.rows = rows
     let tile = backend.tileShape(headDim: shape.headDim)
-    selectors = rows.chunks.map { chunk in
+    selectors = try rows.chunks.map { chunk in
       try CandidateSelector(
         patterns: patterns,
         grid: TileGrid(

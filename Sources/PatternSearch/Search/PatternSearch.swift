@@ -135,7 +135,7 @@ public struct PatternSearch: Sendable {
       if measurer?.shape != shape {
         measurer = (
           shape,
-          LayerMeasurer(
+          try LayerMeasurer(
             backend: model.backend, patterns: options.space.patterns, rows: rows, shape: shape,
             columnsThatFillTile: options.columnsThatFillTile
               ?? costs.planning(denseBelow: options.denseBelow).columnsThatFillTile(

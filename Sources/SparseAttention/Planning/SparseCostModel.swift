@@ -24,6 +24,14 @@ public struct SparseCostModel: Sendable, Hashable {
     self.run = run
   }
 
+  /// The costs for a model that nobody searched, on a kind of device ("cpu", "cuda").
+  ///
+  /// The crossover is where the adaptive selection begins to pay: on a GPU attention is a small part of
+  /// a short prompt, and selection costs some fixed time a layer.
+  public static func unsearched(onDevice name: String) -> SparseCostModel {
+    SparseCostModel(denseBelow: name == "cuda" ? 12_288 : 4096)
+  }
+
   /// How many columns of one key tile cost as much as the tile.
   public func columnsThatFillTile(_ tile: TileShape) -> Int {
     guard columnPair > 0 else { return tile.columns }

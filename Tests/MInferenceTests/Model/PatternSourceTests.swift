@@ -100,30 +100,22 @@ struct PatternSourceTests {
     #expect(chosen.costModel.denseBelow < 9000)
   }
 
-  @Test func `without patterns every head gets the same one, watched`() throws {
+  @Test func `without patterns every head gets the same adaptive selection`() throws {
     try TinyCheckpoint.write(to: directory)
     let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
     let options = AttentionOptions()
     let planner = try #require(try model.planner(for: options))
-    #expect(
-      planner.configuration.patterns.joined().allSatisfy {
-        $0 == .verticalSlash(vertical: 1000, slash: 6096)
-      })
-    #expect(model.monitor(for: options, given: nil)?.computesWeakHeadsDensely == true)
-    let given = RecallMonitor(floor: 0.5)
-    #expect(model.monitor(for: options, given: given) == given)
+    let standard = HeadPattern(
+      Antidiagonal(rule: ShareRule(share: 0.7, floor: 0.05), stride: 16, columns: 256, last: 256))
+    #expect(planner.configuration.patterns.joined().allSatisfy { $0 == standard })
     #expect(model.notices(for: options).contains { $0.contains("minference search") })
-    for other in [
-      AttentionOptions(mode: .dense), AttentionOptions(mode: .aShape),
-      AttentionOptions(exact: true), AttentionOptions(budgets: AttentionBudgets(vertical: 30)),
-    ] {
-      #expect(model.monitor(for: other, given: nil) == nil)
+    for other in [AttentionOptions(mode: .dense), AttentionOptions(mode: .aShape)] {
       #expect(!model.notices(for: other).contains { $0.contains("minference search") })
     }
     try directory.write(patterns(vertical: 31), to: "model/patterns.json")
     let patterned = try LanguageModel(
       directory: directory.path("model"), device: .cpu, threads: 1)
-    #expect(patterned.monitor(for: options, given: nil) == nil)
+    #expect(!patterned.notices(for: options).contains { $0.contains("minference search") })
   }
 
   @Test(arguments: [

@@ -78,13 +78,52 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
       guard let means = request.pooledQueries else { return .all }
       let count = means.shape[1] * d
       return .blocks(
-        BlockSparse.selection(
-          queries: Array(try read(means)[head * count..<(head + 1) * count]),
-          keys: try readRows(
-            base.meanPooledKeys(request.layer, count: request.keys, blockSize: 64))[
-              head / request.shape.groupSize], headDim: d,
-          firstPosition: request.firstPosition, topK: topK))
+        BlockSelection(
+          BlockSparse.selection(
+            queries: Array(try read(means)[head * count..<(head + 1) * count]),
+            keys: try readRows(
+              base.meanPooledKeys(request.layer, count: request.keys, blockSize: 64))[
+                head / request.shape.groupSize], headDim: d,
+            firstPosition: request.firstPosition, topK: topK)))
+    case .chosenBlocks(let columns):
+      return try chosenBlocks(head, columns: columns, request)
     }
+  }
+
+  /// What the choice of a head holds, with the columns that the last rows look at.
+  private func chosenBlocks(
+    _ head: Int, columns: Int, _ request: IndexRequest
+  ) throws -> PairSelection {
+    let choice = request.blockChoices.first { $0.request.heads.contains { $0.head == head } }
+    guard let choice = choice as? HostBlockChoice, let rows = choice.shares[head],
+      let rule = choice.request.heads.first(where: { $0.head == head })?.rule
+    else { return .all }
+    let first = request.firstPosition / ShareRule.blockSize
+    var offsets: [Int32] = [0]
+    var blocks: [Int32] = []
+    for (block, shares) in rows.enumerated() {
+      let isDense = (first + block) * ShareRule.blockSize >= request.chosenDenseFrom ?? .max
+      blocks += isDense ? Array(0...Int32(first + block)) : rule.blocks(shares[...])
+      offsets.append(Int32(blocks.count))
+    }
+    var single: [Int32] = []
+    if columns > 0 {
+      let sums = try read(
+        lastRowSums(
+          q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
+          layer: request.layer, shape: request.shape, heads: [head]), at: 0)
+      single = LargestScores.indices(
+        of: sums.vertical, count: columns, forced: request.forcedColumns)
+    }
+    return .blocks(
+      BlockSelection(
+        SelectedBlocks(
+          blockSize: ShareRule.blockSize, blockOffsets: offsets, keyBlocks: blocks),
+        columns: single))
+  }
+
+  override func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {
+    HostBlockChoice(request, base: base)
   }
 
   override func meanPooled(_ x: Tensor, blockSize: Int) throws -> Tensor {
@@ -125,5 +164,32 @@ private final class HostIndex: ResidentIndex {
   func isDense() throws -> [Bool] { index.rowSetOfHead.map { index.rowSets[$0] == .all } }
   func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex {
     HostIndex(try index.replacingByAll(heads: heads), slidingWindow: slidingWindow)
+  }
+}
+
+/// A choice of blocks on the host that passes for a device's.
+private final class HostBlockChoice: ResidentBlockChoice, @unchecked Sendable {
+  let request: ShareRequest
+  private let base: any Backend
+  private(set) var shares: [Int: [[Float]]] = [:]
+
+  init(_ request: ShareRequest, base: any Backend) {
+    self.request = request
+    self.base = base
+  }
+
+  func add(_ q: Tensor, firstPosition position: Int, layer: KeyValueLayer) throws {
+    let heads = request.heads.map(\.head)
+    let found = try base.blockShares(
+      q: q, firstPosition: position, layer: layer, shape: request.shape, heads: heads,
+      stride: request.stride)
+    let keyBlocks = found.shape[2]
+    let first = position / ShareRule.blockSize
+    for (index, head) in heads.enumerated() {
+      let values = try base.read(found.slice(rows: index..<index + 1))
+      shares[head, default: []] += (0..<found.shape[1]).map {
+        Array(values[$0 * keyBlocks..<$0 * keyBlocks + first + $0 + 1])
+      }
+    }
   }
 }
