@@ -21,10 +21,7 @@ struct PatternSourceTests {
     let path = directory.path(name)
     let (source, patterns) = try PatternSource.find(
       given: given, directory: path, configuration: try Checkpoint(directory: path).configuration)
-    guard case .verticalSlash(let vertical, _)? = patterns?.patterns.first?.first else {
-      return (source, nil)
-    }
-    return (source, vertical)
+    return (source, (patterns?.patterns.first?.first?.selector as? VerticalSlash)?.vertical)
   }
 
   @Test func `a published file is found by the model's name, and patterns.json comes first`() throws

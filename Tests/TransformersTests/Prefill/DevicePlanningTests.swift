@@ -133,11 +133,15 @@ import Transformers
       rows: 256, lastRows: q.slice(rows: 192..<256), pooledQueries: nil, memory: SelectionMemory())
     let planner = planner([[.blockSparse(topK: 1), .dense, .dense, .dense]])
     for needsHostIndex in [true, false] {
-      var pooling = try QueryPooling(
-        backend: backend, shape: shape, firstPosition: 0, rows: 256, needsHostIndex: needsHostIndex)
-      try pooling.add(q.slice(rows: 0..<128), firstPosition: 0)
-      try pooling.add(q.slice(rows: 128..<256), firstPosition: 128)
-      pooling.fill(&inputs)
+      var sketch = try #require(
+        try QuerySketch(
+          planner, layer: 0, backend: backend, shape: shape, firstPosition: 0, rows: 256,
+          needsHostIndex: needsHostIndex))
+      try sketch.add(
+        q.slice(rows: 0..<128), firstPosition: 0, layer: inputs.keyValueLayer)
+      try sketch.add(
+        q.slice(rows: 128..<256), firstPosition: 128, layer: inputs.keyValueLayer)
+      sketch.fill(&inputs)
       #expect((inputs.pooledQueries == nil) == !needsHostIndex)
       inputs.needsHostIndex = needsHostIndex
       let (index, report) = try planner.makeIndex(layer: 0, inputs)
