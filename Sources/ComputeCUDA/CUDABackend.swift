@@ -36,7 +36,8 @@ public final class CUDABackend: Backend {
     var notices: [String] = []
     /// Marks behind the two latest sections of work.
     var marks: [CUDAEvent] = []
-    var frequencies: [[Float]: Tensor] = [:]
+    /// Those used last at the end; at most ``mostFrequencies``.
+    var frequencies: [(values: [Float], tensor: Tensor)] = []
     /// A word that kernels which count their work leave at zero.
     var counter: Tensor?
     /// Words that attention of few rows leaves at zero, and room for its partial results.
@@ -95,15 +96,17 @@ public final class CUDABackend: Backend {
     return form
   }
 
-  /// Opens the first GPU, or the one that MINFERENCE_CUDA_DEVICE names.
+  /// Opens one GPU. Its kernels, matrix products and scratch memory are its own.
   ///
-  /// - Parameter rowBlock: Bounds activations of a 7B model to about 2 GiB while a product still fills
-  ///   the GPU.
+  /// - Parameters:
+  ///   - rowBlock: Bounds activations of a 7B model to about 2 GiB while a product still fills the GPU.
+  ///   - ordinal: The driver's number of the GPU; nil for the one that MINFERENCE_CUDA_DEVICE names, and
+  ///     the first one where it names none.
   /// - Throws: `ComputeError.unavailable` without driver, GPU, NVRTC or cuBLASLt, and for
   ///   `attentionPrecision` fp8 on a GPU other than Hopper.
   public init(
     rowBlock: Int = 16384, kernels: Kernels = .hopper, linear: LinearPrecision = .bf16,
-    attentionPrecision: AttentionPrecision = .native
+    attentionPrecision: AttentionPrecision = .native, ordinal: Int? = nil
   ) throws {
     self.kernels = kernels
     linearPrecision = linear
@@ -115,7 +118,7 @@ public final class CUDABackend: Backend {
       tile: TileShape(rows: Self.tile, columns: Self.tile), rowBlock: rowBlock,
       hasUnifiedMemory: false, attentionPrecision: attentionPrecision,
       attentionBytesPerKeyElement: attentionPrecision == .fp8 ? 2 : 0, buildsIndices: true)
-    device = try CUDADevice()
+    device = try CUDADevice(ordinal: ordinal)
     guard attentionPrecision == .native || Self.hasHopperKernel(device) else {
       throw ComputeError.unavailable(
         what: "attention with fp8 operands on \(device.name) (sm_\(device.architecture))",
@@ -129,6 +132,12 @@ public final class CUDABackend: Backend {
         remedy: "they need a Hopper GPU (sm_90) and cuBLAS of CUDA 12.9 or later; "
           + "leave out --linear fp8")
     }
+  }
+
+  /// Calls `body` before a kernel file is compiled, which takes seconds where the cache on disk has none.
+  /// It is called on the thread that needs the kernel, and must not use the backend.
+  public func onKernelCompilation(_ body: (@Sendable (KernelCompilation) -> Void)?) {
+    library.onCompilation(body)
   }
 
   /// Whether an NVIDIA driver is installed, with or without a GPU that it may use.
@@ -236,12 +245,27 @@ public final class CUDABackend: Backend {
     }
   }
 
-  /// Inverse frequencies on the device; one tensor for each embedding.
+  /// Inverse frequencies on the device; one tensor for each embedding. The ones used last are kept: with
+  /// dynamic scaling every length of a sequence has its own.
   func frequencies(_ values: [Float]) throws -> Tensor {
-    if let tensor = state.withLock({ $0.frequencies[values] }) { return tensor }
+    let kept = state.withLock { state -> Tensor? in
+      guard let place = state.frequencies.lastIndex(where: { $0.values == values }) else {
+        return nil
+      }
+      let entry = state.frequencies.remove(at: place)
+      state.frequencies.append(entry)
+      return entry.tensor
+    }
+    if let kept { return kept }
     let tensor = try makeTensor(.float32, [values.count], purpose: "rotary frequencies")
     try write(values, to: tensor)
-    state.withLock { $0.frequencies[values] = tensor }
+    state.withLock { state in
+      if state.frequencies.count >= Self.mostFrequencies { state.frequencies.removeFirst() }
+      state.frequencies.append((values, tensor))
+    }
     return tensor
   }
+
+  /// Embeddings whose frequencies stay on the device.
+  private static let mostFrequencies = 16
 }

@@ -6,6 +6,8 @@ internal import Compute
 /// beside them have a stream of their own.
 final class CUDADevice: @unchecked Sendable {
   let driver: CUDADriver
+  /// The driver's number of the GPU.
+  let ordinal: Int
   let name: String
   /// 80 for 8.0.
   let architecture: Int
@@ -17,10 +19,12 @@ final class CUDADevice: @unchecked Sendable {
   let stream: OpaquePointer?
   let copyStream: OpaquePointer?
 
-  /// Opens a GPU; the first one unless MINFERENCE_CUDA_DEVICE names another.
+  /// Opens a GPU.
   ///
+  /// - Parameter ordinal: The driver's number of the GPU; nil for the one that MINFERENCE_CUDA_DEVICE
+  ///   names, and the first one where it names none.
   /// - Throws: `ComputeError.unavailable` without driver or GPU, or for one older than sm_80.
-  init() throws {
+  init(ordinal wanted: Int? = nil) throws {
     let driver = try CUDADriver.load()
     self.driver = driver
     let code = driver.initialize(0)
@@ -30,14 +34,16 @@ final class CUDADevice: @unchecked Sendable {
     }
     var count: Int32 = 0
     try driver.check("cuDeviceGetCount", driver.deviceCount(&count))
-    let ordinal = HostSystem.environment("MINFERENCE_CUDA_DEVICE").flatMap { Int32($0) } ?? 0
+    let named = HostSystem.environment("MINFERENCE_CUDA_DEVICE").flatMap { Int32($0) }
+    let ordinal = wanted.map { Int32(clamping: $0) } ?? named ?? 0
     guard (0..<count).contains(ordinal) else {
       throw ComputeError.unavailable(
         what: "GPU \(ordinal)",
         remedy: count == 0
           ? CUDAError.remedy(ofDriverError: 100)
-          : "set MINFERENCE_CUDA_DEVICE to 0 ... \(count - 1)")
+          : "choose a GPU of 0 ... \(count - 1), by MINFERENCE_CUDA_DEVICE if by nothing else")
     }
+    self.ordinal = Int(ordinal)
     var version: Int32 = 0
     try driver.check("cuDriverGetVersion", driver.driverVersion(&version))
     driverVersion = Int(version)

@@ -75,11 +75,7 @@ struct CUDADriver: @unchecked Sendable {
   static func load() throws -> CUDADriver {
     let library = try openLibrary()
     func function<Function>(_ name: String) throws -> Function {
-      guard let function = library.function(name, as: Function.self) else {
-        throw ComputeError.unavailable(
-          what: "\(name) in \(library.name)", remedy: "update the NVIDIA driver to 525 or later")
-      }
-      return function
+      try library.require(name, remedy: "update the NVIDIA driver to 525 or later")
     }
     return CUDADriver(
       initialize: try function("cuInit"), driverVersion: try function("cuDriverGetVersion"),

@@ -1,5 +1,17 @@
 internal import Compute
 
+extension DynamicLibrary {
+  /// A function that the library must have.
+  ///
+  /// - Throws: `ComputeError.unavailable` with `remedy` where it has none of that name.
+  func require<Function>(_ name: String, remedy: String) throws -> Function {
+    guard let function = function(name, as: Function.self) else {
+      throw ComputeError.unavailable(what: "\(name) in \(self.name)", remedy: remedy)
+    }
+    return function
+  }
+}
+
 /// Where the libraries of the CUDA toolkit are looked for.
 enum CUDALibraries {
   /// A directory to look in first; the toolkit's and the linker's own places follow.

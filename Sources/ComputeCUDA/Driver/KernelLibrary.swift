@@ -7,10 +7,19 @@ final class KernelLibrary: @unchecked Sendable {
   private let cache: KernelCache
   private let state = Mutex(State())
 
+  /// Two files may have functions of one name.
+  private struct KernelName: Hashable {
+    let file: String
+    let name: String
+  }
+
   private struct State {
     var compiler: NVRTC?
     var modules: [String: OpaquePointer] = [:]
-    var functions: [String: Kernel] = [:]
+    var functions: [KernelName: Kernel] = [:]
+    /// Files that were compiled, and not fetched from the cache.
+    var compiled = 0
+    var onCompilation: (@Sendable (KernelCompilation) -> Void)?
     var notices: [String] = []
   }
 
@@ -22,19 +31,30 @@ final class KernelLibrary: @unchecked Sendable {
   /// What the user should know: a cache that cannot be written.
   var notices: [String] { state.withLock(\.notices) }
 
+  /// Called before a file is compiled, on the thread that needs it; must not use the library.
+  func onCompilation(_ body: (@Sendable (KernelCompilation) -> Void)?) {
+    state.withLock { $0.onCompilation = body }
+  }
+
+  /// Kernel files that run on the device.
+  private static func files(on device: CUDADevice) -> Int {
+    KernelSource.kernels.count { $0.target(architecture: device.architecture) != nil }
+  }
+
   /// The function `name` of the file `file` ("attention.cu").
   ///
   /// - Throws: ``CUDAError`` with the log if the file does not compile;
   ///   `ComputeError.unavailable` without NVRTC.
   func kernel(_ name: String, in file: String) throws -> Kernel {
     try state.withLock { state in
-      if let kernel = state.functions[name] { return kernel }
+      let key = KernelName(file: file, name: name)
+      if let kernel = state.functions[key] { return kernel }
       let module = try module(file, state: &state)
       var function: OpaquePointer?
       try device.driver.check(
         "cuModuleGetFunction(\(name))", device.driver.moduleFunction(&function, module, name))
       let kernel = Kernel(device: device, name: name, function: function)
-      state.functions[name] = kernel
+      state.functions[key] = kernel
       return kernel
     }
   }
@@ -57,6 +77,9 @@ final class KernelLibrary: @unchecked Sendable {
     }
     let compiler = try state.compiler ?? NVRTC()
     state.compiler = compiler
+    state.compiled += 1
+    state.onCompilation?(
+      KernelCompilation(file: file, number: state.compiled, files: Self.files(on: device)))
     let code = try compiler.compile(source, architecture: target)
     let module = try load(code, file)
     if let notice = cache.store(code, as: key), !state.notices.contains(notice) {
@@ -76,6 +99,19 @@ final class KernelLibrary: @unchecked Sendable {
     guard let module else { throw device.driver.error("cuModuleLoadDataEx(\(file))", 200) }
     return module
   }
+}
+
+/// A kernel file that is about to be compiled, which takes seconds and happens once for a machine.
+public struct KernelCompilation: Sendable, Hashable, CustomStringConvertible {
+  /// The file's name: `attention.cu`.
+  public let file: String
+  /// Files compiled by this process so far, this one included.
+  public let number: Int
+  /// Files that there are for the GPU. A model needs some of them, and what is in the cache is not
+  /// compiled.
+  public let files: Int
+
+  public var description: String { "compiling GPU kernels (\(number) of at most \(files))" }
 }
 
 /// One kernel, ready to be launched on the device's compute stream.

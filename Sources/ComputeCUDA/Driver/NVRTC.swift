@@ -1,14 +1,6 @@
 internal import CUDASources
 internal import Compute
 
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#else
-  internal import Darwin
-#endif
-
 /// NVIDIA's run-time compiler.
 ///
 /// Needs no GPU: kernels are compiled for any architecture on any machine.
@@ -36,11 +28,7 @@ package struct NVRTC: @unchecked Sendable {
   package init() throws {
     let library = try CUDALibraries.open("libnvrtc.so")
     func function<Function>(_ name: String) throws -> Function {
-      guard let function = library.function(name, as: Function.self) else {
-        throw ComputeError.unavailable(
-          what: "\(name) in \(library.name)", remedy: "install NVRTC of CUDA 12 or later")
-      }
-      return function
+      try library.require(name, remedy: "install NVRTC of CUDA 12 or later")
     }
     create = try function("nvrtcCreateProgram")
     compileProgram = try function("nvrtcCompileProgram")
@@ -72,10 +60,7 @@ package struct NVRTC: @unchecked Sendable {
     guard created == 0 else { throw error("nvrtcCreateProgram", created, source, log: "") }
     defer { _ = destroy(&program) }
     let options = KernelSource.options + ["--gpu-architecture=\(architecture)"]
-    let copies = options.map { strdup($0) }
-    defer { copies.forEach { free($0) } }
-    let result = compileProgram(
-      program, Int32(options.count), copies.map { UnsafePointer($0) })
+    let result = Self.withCStrings(options) { compileProgram(program, Int32(options.count), $0) }
     guard result == 0 else {
       var size = 0
       _ = logSize(program, &size)
@@ -96,6 +81,21 @@ package struct NVRTC: @unchecked Sendable {
       throw error("nvrtcGetCUBIN", sized == 0 ? copied : sized, source, log: "no code")
     }
     return bytes
+  }
+
+  /// Calls `body` with pointers to the texts, each ended by a zero byte.
+  private static func withCStrings<Result>(
+    _ texts: [String], _ body: ([UnsafePointer<CChar>?]) -> Result
+  ) -> Result {
+    var characters: [CChar] = []
+    var offsets: [Int] = []
+    for text in texts {
+      offsets.append(characters.count)
+      characters += text.utf8CString
+    }
+    return characters.withUnsafeBufferPointer { buffer in
+      body(offsets.map { offset in buffer.baseAddress.map { $0 + offset } })
+    }
   }
 
   private func error(

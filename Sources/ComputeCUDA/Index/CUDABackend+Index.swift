@@ -28,7 +28,7 @@ extension CUDABackend {
     try build.planChosenBlocks()
     let index = CUDAIndex(
       plans: build.plans, counts: build.pairs, lists: build.lists,
-      mostColumns: build.mostColumns, heads: heads, backend: self)
+      mostColumns: build.mostColumns, heads: heads, causalPairs: build.causalPairs, backend: self)
     return SparseIndex(
       firstPosition: request.firstPosition, rows: request.rows,
       tile: tileShape(headDim: request.shape.headDim), resident: index)
@@ -43,6 +43,8 @@ extension CUDABackend {
     let plans: Tensor
     /// [queryHeads][2] 64-bit counts of pairs.
     let pairs: Tensor
+    /// Pairs of a head that computes all of them.
+    let causalPairs: Int
     private let bands: Tensor
     private let starts: Tensor
     private let steps: Tensor
@@ -60,9 +62,10 @@ extension CUDABackend {
       let heads = request.heads.count
       plans = try backend.uploaded(
         [mi_head_plan](repeating: mi_head_plan(), count: heads), purpose: purpose)
-      let causal = SparseIndex.causalPairs(
+      causalPairs = SparseIndex.causalPairs(
         firstPosition: request.firstPosition, rows: request.rows,
         slidingWindow: request.shape.slidingWindow)
+      let causal = causalPairs
       pairs = try backend.uploaded(
         (0..<heads).flatMap { _ in [Int64(causal), 0] }, purpose: purpose)
       // Starts of bands lie at least a tile apart: two covers, two steps a band, and a byte for each tile and

@@ -27,7 +27,9 @@ extension CUDABackend: IndexUploading {
       plans: try uploaded(heads.map(\.plan), purpose: purpose),
       counts: try uploaded(heads.flatMap { [Int64($0.pairs), 0] }, purpose: purpose),
       lists: lists, mostColumns: heads.reduce(0) { max($0, Int($1.plan.column_count)) },
-      heads: heads.count, backend: self)
+      heads: heads.count,
+      causalPairs: SparseIndex.causalPairs(
+        firstPosition: 0, rows: rows, slidingWindow: shape.slidingWindow), backend: self)
     return SparseIndex(firstPosition: 0, rows: rows, tile: tile, resident: resident)
   }
 }

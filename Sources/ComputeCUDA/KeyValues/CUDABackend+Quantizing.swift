@@ -26,11 +26,15 @@ extension CUDABackend {
         grid: (min(1024, count * headDim / 16384 + 1), heads, 1),
         block: ElementwiseLaunch.threads, arguments)
     }
-    var arguments = KernelArguments()
-    arguments.add(try address(largest, "quantize"))
-    arguments.add(try address(scales, "quantize"))
-    arguments.add(Self.quantizationHeadroom)
-    try kernel("fp8_scales", in: "kv.cu").launch(grid: (1, 1, 1), block: 2 * heads, arguments)
+    // A thread for each factor, in blocks that a GPU takes.
+    for first in stride(from: 0, to: 2 * heads, by: 1024) {
+      var arguments = KernelArguments()
+      arguments.add(try address(largest, "quantize") + UInt64(4 * first))
+      arguments.add(try address(scales, "quantize") + UInt64(4 * first))
+      arguments.add(Self.quantizationHeadroom)
+      try kernel("fp8_scales", in: "kv.cu").launch(
+        grid: (1, 1, 1), block: min(1024, 2 * heads - first), arguments)
+    }
   }
 
   /// Positions of `target` get the same positions of `source`, a bfloat16 layer whose own position 0

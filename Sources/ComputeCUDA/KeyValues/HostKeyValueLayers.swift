@@ -39,6 +39,13 @@ final class HostKeyValueLayers {
     used = try slots.map { _ in try CUDAEvent(on: device) }
   }
 
+  deinit {
+    // Slots go back to the pool in the order of the compute stream, and pinned memory at once: copies on
+    // the other stream must be over before that.
+    try? device.activate()
+    for event in copied { try? event.wait() }
+  }
+
   /// The slot of a layer, without a copy.
   func current(_ layer: Int) -> KeyValueLayer {
     let slot = slots[layer % 2]

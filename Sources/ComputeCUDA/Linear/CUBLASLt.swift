@@ -33,11 +33,7 @@ struct CUBLASLt: @unchecked Sendable {
   init() throws {
     let library = try CUDALibraries.open("libcublasLt.so")
     func function<Function>(_ name: String) throws -> Function {
-      guard let function = library.function(name, as: Function.self) else {
-        throw ComputeError.unavailable(
-          what: "\(name) in \(library.name)", remedy: "install cuBLAS of CUDA 12 or later")
-      }
-      return function
+      try library.require(name, remedy: "install cuBLAS of CUDA 12 or later")
     }
     create = try function("cublasLtCreate")
     createDescription = try function("cublasLtMatmulDescCreate")

@@ -40,20 +40,51 @@ final class LinearLayers: @unchecked Sendable {
     var weightScales: UInt64?
   }
 
+  /// How to compute a shape.
   struct Plan {
-    fileprivate var description: OpaquePointer?
-    fileprivate var weight: OpaquePointer?
-    fileprivate var x: OpaquePointer?
-    fileprivate var y: OpaquePointer?
+    fileprivate let descriptors: Descriptors
     fileprivate var algorithm: mi_matmul_heuristic
+  }
+
+  /// What the library is told of a product. Plans of one shape share it; it is destroyed with the last.
+  fileprivate final class Descriptors {
+    private let library: CUBLASLt
+    var product: OpaquePointer?
+    var weight: OpaquePointer?
+    var x: OpaquePointer?
+    var y: OpaquePointer?
+
+    init(_ library: CUBLASLt) { self.library = library }
+
+    deinit {
+      if let product { _ = library.destroyDescription(product) }
+      for layout in [weight, x, y].compactMap({ $0 }) { _ = library.destroyLayout(layout) }
+    }
+  }
+
+  /// Plans by shape: as many as the linear layers of a model have for dozens of row counts. Prompts of
+  /// ever new lengths do not let them grow.
+  private struct Plans {
+    /// nil: the library computes nothing of that shape.
+    private var plans: [Shape: Plan?] = [:]
+    /// Shapes in the order in which they came.
+    private var shapes: [Shape] = []
+    private static let most = 1024
+
+    subscript(shape: Shape) -> Plan?? { plans[shape] }
+
+    mutating func insert(_ plan: Plan?, for shape: Shape) {
+      if shapes.count >= Self.most { plans[shapes.removeFirst()] = nil }
+      shapes.append(shape)
+      plans.updateValue(plan, forKey: shape)
+    }
   }
 
   private let library: CUBLASLt
   private let device: CUDADevice
   private let handle: OpaquePointer?
   private let workspace: DeviceMemory
-  /// nil: the library computes nothing of that shape.
-  private let plans = Mutex<[Shape: Plan?]>([:])
+  private let plans = Mutex(Plans())
 
   /// Bytes for products that are divided over their inner extent; what NVIDIA advises for Hopper.
   private static let workspaceBytes = 32 << 20
@@ -111,10 +142,10 @@ final class LinearLayers: @unchecked Sendable {
     try plans.withLock { _ in try run(plan, shape, operands) }
   }
 
-  private func plan(_ shape: Shape, in plans: inout [Shape: Plan?]) throws -> Plan? {
+  private func plan(_ shape: Shape, in plans: inout Plans) throws -> Plan? {
     if let known = plans[shape] { return known }
     let plan = try makePlans(shape, count: 1).first
-    plans[shape] = .some(plan)
+    plans.insert(plan, for: shape)
     return plan
   }
 
@@ -127,16 +158,16 @@ final class LinearLayers: @unchecked Sendable {
       guard var pointer else { continue }
       try library.check(
         "cublasLtMatmulDescSetAttribute",
-        library.setDescription(plan.description, attribute, &pointer, 8))
+        library.setDescription(plan.descriptors.product, attribute, &pointer, 8))
     }
     var one: Float = 1
     var beta: Float = shape.accumulate ? 1 : 0
     var algorithm = plan.algorithm.algorithm
     // Row-major y = x w^T is, column by column, y^T = w x^T.
     let code = library.matmul(
-      handle, plan.description, &one, operands.weight, plan.weight, operands.x, plan.x, &beta,
-      operands.y, plan.y, operands.y, plan.y, &algorithm, workspace.address, workspace.byteCount,
-      device.stream)
+      handle, plan.descriptors.product, &one, operands.weight, plan.descriptors.weight, operands.x,
+      plan.descriptors.x, &beta, operands.y, plan.descriptors.y, operands.y, plan.descriptors.y,
+      &algorithm, workspace.address, workspace.byteCount, device.stream)
     try library.check("cublasLtMatmul \(shape.rows) x \(shape.outputs) x \(shape.inputs)", code)
   }
 
@@ -164,18 +195,19 @@ final class LinearLayers: @unchecked Sendable {
 
   /// Up to `count` plans; none where the library computes nothing of that shape.
   private func makePlans(_ shape: Shape, count: Int) throws -> [Plan] {
-    var plan = Plan(algorithm: mi_matmul_heuristic())
+    // Destroyed with what was made of it, wherever an error leaves.
+    let plan = Descriptors(library)
     let inputType = shape.input == .float8 ? Attribute.float8 : Attribute.bfloat16
     let outputType = shape.output == .float32 ? Attribute.float32 : Attribute.bfloat16
     try library.check(
       "cublasLtMatmulDescCreate",
-      library.createDescription(&plan.description, Attribute.computeFloat32, Attribute.float32))
+      library.createDescription(&plan.product, Attribute.computeFloat32, Attribute.float32))
     func set<Value>(_ attribute: Int32, _ value: Value) throws {
       try withUnsafeBytes(of: value) { bytes in
         guard let start = bytes.baseAddress else { return }
         try library.check(
           "cublasLtMatmulDescSetAttribute",
-          library.setDescription(plan.description, attribute, start, bytes.count))
+          library.setDescription(plan.product, attribute, start, bytes.count))
       }
     }
     try set(Attribute.transposeA, Int32(1))
@@ -219,15 +251,11 @@ final class LinearLayers: @unchecked Sendable {
     var found: Int32 = 0
     var algorithms = [mi_matmul_heuristic](repeating: mi_matmul_heuristic(), count: count)
     let code = library.heuristic(
-      handle, plan.description, plan.weight, plan.x, plan.y, plan.y, preference, Int32(count),
+      handle, plan.product, plan.weight, plan.x, plan.y, plan.y, preference, Int32(count),
       &algorithms, &found)
     if Self.notSupported.contains(code) { return [] }
     try library.check("cublasLtMatmulAlgoGetHeuristic \(shape)", code)
-    return algorithms.prefix(Int(found)).map { algorithm in
-      var candidate = plan
-      candidate.algorithm = algorithm
-      return candidate
-    }
+    return algorithms.prefix(Int(found)).map { Plan(descriptors: plan, algorithm: $0) }
   }
 
   /// CUBLAS_STATUS_NOT_SUPPORTED of cublas_api.h, and CUBLAS_STATUS_INVALID_VALUE, which also says so.
