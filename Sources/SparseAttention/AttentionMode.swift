@@ -61,6 +61,11 @@ public struct AttentionBudgets: Sendable, Hashable {
   }
 
   subscript(_ name: String) -> Double? { given[name] }
+
+  /// The same without these.
+  public func without(_ names: Set<String>) -> AttentionBudgets {
+    AttentionBudgets(given.filter { !names.contains($0.key) })
+  }
 }
 
 extension AttentionMode {

@@ -79,14 +79,7 @@ struct EvaluateArguments: ParsableArguments {
     let budgets = budgets.budgets
     // A budget given for one kind is no mistake for another.
     let unused = Set(mode.unusedBudgets(budgets, hasPatternFile: false))
-    return AttentionOptions(
-      mode: mode,
-      budgets: AttentionBudgets(
-        sink: unused.contains("sink") ? nil : budgets.sink,
-        local: unused.contains("local") ? nil : budgets.local,
-        vertical: unused.contains("vertical") ? nil : budgets.vertical,
-        slash: unused.contains("slash") ? nil : budgets.slash,
-        topKBlocks: unused.contains("top-k-blocks") ? nil : budgets.topKBlocks), exact: exact)
+    return AttentionOptions(mode: mode, budgets: budgets.without(unused), exact: exact)
   }
 
   /// The kinds of attention as methods of a run.

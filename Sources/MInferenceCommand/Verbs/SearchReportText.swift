@@ -56,7 +56,7 @@ enum SearchReportText {
   }
 
   private static func name(_ pattern: HeadPattern) -> String {
-    let budgets = pattern.budgets.map { "\($0.value)" }.joined(separator: ", ")
+    let budgets = pattern.budgets.map(\.text).joined(separator: ", ")
     return budgets.isEmpty ? pattern.name : "\(pattern.name) (\(budgets))"
   }
 
