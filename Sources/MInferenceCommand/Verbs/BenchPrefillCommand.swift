@@ -1,5 +1,6 @@
 import ArgumentParser
 import CSystem
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -84,7 +85,8 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     }
     try StandardOutput.write(
       json
-        ? PrefillMeasurement.json(rows, peakMemory: Int(csystem_peak_memory_bytes())).text + "\n"
+        ? PrefillMeasurement.json(rows, peakMemory: Int(csystem_peak_memory_bytes())).serialized()
+          + "\n"
         : PrefillMeasurement.table(rows))
     if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
   }
