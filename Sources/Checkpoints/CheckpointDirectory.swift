@@ -1,3 +1,6 @@
+import Files
+import JSON
+
 /// Which files of a directory make up its checkpoint.
 package struct CheckpointDirectory {
   package let path: String
@@ -14,12 +17,16 @@ package struct CheckpointDirectory {
   /// - Throws: `.notFound`, `.notADirectory`, `.unreadable`, `.missingConfiguration`,
   ///   `.missingWeights`.
   package init(path: String) throws(CheckpointError) {
-    switch try pathKind(path) {
-    case .nothing: throw .notFound(path: path)
-    case .other: throw .notADirectory(path: path)
-    case .directory: break
+    let isDirectory: Bool?
+    var names: [String] = []
+    do throws(FileError) {
+      isDirectory = try WholeFile.leadsToDirectory(path)
+      if isDirectory == true { names = try WholeFile.names(inDirectory: path) }
+    } catch {
+      throw CheckpointError(error)
     }
-    let names = try directoryEntries(path)
+    guard let isDirectory else { throw .notFound(path: path) }
+    guard isDirectory else { throw .notADirectory(path: path) }
     func existing(_ name: String) -> String? {
       names.contains(name) ? joined(path, name) : nil
     }
@@ -51,7 +58,10 @@ package struct CheckpointDirectory {
 /// `model.safetensors.index.json`: which file holds which tensor.
 package struct ShardIndex {
   /// File name for each tensor name.
-  package let files: [String: String]
+  private let files: [ByteString: String]
+
+  /// The name of the file that holds the tensor; nil when the index leaves it out.
+  package func file(of tensor: String) -> String? { files[ByteString(tensor)] }
 
   /// Nil when the directory has no index.
   ///
@@ -65,8 +75,8 @@ package struct ShardIndex {
         problem: "is \(value["weight_map"]?.kind ?? "missing"): it should name a file for each "
           + "tensor: download the file again")
     }
-    let present = Set(directory.weightPaths.map { pathComponent($0) })
-    var files: [String: String] = [:]
+    let present = Set(directory.weightPaths.map { ByteString(pathComponent($0)) })
+    var files: [ByteString: String] = [:]
     files.reserveCapacity(members.count)
     for member in members {
       guard case .string(let file) = member.value else {
@@ -75,8 +85,10 @@ package struct ShardIndex {
           problem: "gives \(member.value.kind) for tensor \(quoted(member.key)), not a file name: "
             + "download the file again")
       }
-      guard present.contains(file) else { throw .missingShard(index: path, shard: file) }
-      files[member.key] = file
+      guard present.contains(ByteString(file)) else {
+        throw .missingShard(index: path, shard: file)
+      }
+      files[ByteString(member.key)] = file
     }
     self.files = files
   }
@@ -94,9 +106,14 @@ func pathComponent(_ path: String) -> String {
 
 /// The JSON value that the file holds.
 func readJSON(at path: String) throws(CheckpointError) -> JSONValue {
-  let bytes = try readFile(at: path)
+  let bytes: [UInt8]
   do {
-    return try JSONScanner.parse(bytes)
+    bytes = try WholeFile.bytes(of: path)
+  } catch {
+    throw CheckpointError(error)
+  }
+  do {
+    return try JSONValue(parsing: bytes)
   } catch {
     throw .malformedJSON(file: path, offset: error.offset, problem: error.problem)
   }

@@ -1,4 +1,5 @@
 internal import Compute
+import Files
 
 extension DynamicLibrary {
   /// A function that the library must have.
@@ -20,7 +21,8 @@ enum CUDALibraries {
   /// NVRTC looks for its second library where the linker looks, not beside itself: one that is open
   /// already is found.
   private static func openCompanions(in directory: String) {
-    for name in HostSystem.entries(of: directory) where name.hasPrefix("libnvrtc-builtins.so") {
+    let names = (try? WholeFile.names(inDirectory: directory)) ?? []
+    for name in names where name.hasPrefix("libnvrtc-builtins.so") {
       HostSystem.preload(directory + "/" + name)
     }
   }

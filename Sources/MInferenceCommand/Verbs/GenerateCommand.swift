@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -56,7 +57,7 @@ struct GenerateCommand: AsyncParsableCommand {
     }
     let figures = GenerationFigures(session.metrics, attention: attention)
     if json {
-      try StandardOutput.write(figures.json(text: answer).text + "\n")
+      try StandardOutput.write(figures.json(text: answer).serialized() + "\n")
     } else {
       try StandardOutput.write("\n")
       StandardError.write(figures.line + "\n")

@@ -1,8 +1,5 @@
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
+import Files
+import JSON
 
 extension PatternConfiguration {
   /// What marks our own layout.
@@ -32,9 +29,9 @@ extension PatternConfiguration {
   /// - Throws: ``PatternError/unwritable(file:reason:)``.
   public func write(toFile file: String) throws {
     do {
-      try Data(text.utf8).write(to: URL(filePath: file), options: .atomic)
+      try FileReplacement.write(text, to: file)
     } catch {
-      throw PatternError.unwritable(file: file, reason: JSONValue.reason(error))
+      throw PatternError.unwritable(file: file, reason: error.reason)
     }
   }
 
@@ -94,17 +91,5 @@ extension PatternConfiguration {
     return "{\(fields.joined(separator: ", "))}"
   }
 
-  private func quoted(_ text: String) -> String {
-    var quoted = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"", "\\": quoted += "\\\(scalar)"
-      case _ where scalar.value < 0x20:
-        let hex = String(scalar.value, radix: 16)
-        quoted += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-      default: quoted.unicodeScalars.append(scalar)
-      }
-    }
-    return quoted + "\""
-  }
+  private func quoted(_ text: String) -> String { JSONValue.string(text).serialized() }
 }
