@@ -189,16 +189,19 @@ extension MemoryPlan: CustomStringConvertible {
 extension Transformer {
   /// The plan for a sequence on this model's device; nil where the device has no memory of its own.
   ///
-  /// - Parameter planner: What prompts will be read with; nil: dense, or without block-sparse heads.
+  /// - Parameters:
+  ///   - planner: What prompts will be read with; nil: dense, or without block-sparse heads.
+  ///   - layers: How many of the model's layers keep their keys and values there; nil: all.
   /// - Throws: ``TransformerError/doesNotFit``.
   public func memoryPlan(
-    tokens: Int, chunk: Int?, wanted: KeyValueOptions, planner: AttentionPlanner? = nil
+    tokens: Int, chunk: Int?, wanted: KeyValueOptions, planner: AttentionPlanner? = nil,
+    layers: Int? = nil
   ) throws -> MemoryPlan? {
     guard let available = try backend.availableMemory() else { return nil }
     let blockSparse = planner?.configuration.blockSparse ?? (heads: 0, topK: 0)
     return try MemoryPlan(
       MemoryPlan.Sizes(
-        layers: decoder.layers, hiddenSize: decoder.hiddenSize,
+        layers: layers ?? decoder.layers, hiddenSize: decoder.hiddenSize,
         intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
         attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
         rowBlock: backend.rowBlock, hasNarrowInputs: backend.capabilities.hasNarrowLinearInputs,

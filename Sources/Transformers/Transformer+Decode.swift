@@ -27,6 +27,7 @@ extension Transformer {
   /// [1, hidden] behind the last layer, for a token that is added to the cache.
   private func hiddenState(of id: Int32, cache: KeyValueCache) throws -> Tensor {
     try validate([id], for: cache)
+    try requireAllLayers(of: cache)
     let position = cache.count
     let rotary = rotaryEmbedding(of: cache, adding: 1)
     let workspace =

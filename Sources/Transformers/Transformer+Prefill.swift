@@ -11,13 +11,11 @@ extension Transformer {
   public func prefill(
     _ ids: [Int32], cache: KeyValueCache, options: PrefillOptions = PrefillOptions()
   ) throws -> PrefillResult {
-    try validate(ids, for: cache)
-    var run = try PrefillRun(
-      self, tokens: ids.count, cache: cache, options: options, wantsAllRows: false)
+    try requireAllLayers(of: cache)
+    let run = try PrefillRun(self, .tokens(ids), cache: cache, options: options)
     var last: [Float] = []
-    let end = cache.count + ids.count
-    try run.read(ids) { hidden, chunk in
-      if chunk.upperBound == end {
+    try run.finish { hidden, chunk in
+      if chunk == run.chunks.last {
         last = try logits(of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
       }
     }
@@ -77,10 +75,10 @@ extension Transformer {
     guard !ids.isEmpty else { throw TransformerError.emptyPrompt }
     let cache =
       try cache ?? makeCache(capacity: ids.count, chunk: options.chunk, planner: options.planner)
-    try validate(ids, for: cache)
-    var run = try PrefillRun(
-      self, tokens: ids.count, cache: cache, options: options, wantsAllRows: true)
-    try run.read(ids) { hidden, chunk in
+    try requireAllLayers(of: cache)
+    let run = try PrefillRun(
+      self, .tokens(ids), cache: cache, options: options, wantsAllRows: true)
+    try run.finish { hidden, chunk in
       for start in stride(from: 0, to: hidden.rows, by: scoredRows) {
         if options.isCancelled() { throw CancellationError() }
         let rows = start..<min(start + scoredRows, hidden.rows)
