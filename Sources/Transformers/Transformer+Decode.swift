@@ -38,17 +38,17 @@ extension Transformer {
       backend.activationType, [1, decoder.hiddenSize], purpose: "the hidden state of a token")
     try backend.embed([id], table: weights.embedding, into: hidden)
     for (layer, layerWeights) in weights.layers.enumerated() {
-      let step = RowWorkspace.Step(
+      let computation = LayerComputation(
         backend: backend, configuration: decoder, layer: layerWeights, rotary: rotary,
         workspace: workspace)
       try cache.withLayer(layer, count: position + 1, for: .decode) { keysAndValues in
-        try step.storeKeysAndValues(of: hidden, in: keysAndValues, firstPosition: position)
-        try step.attendRow(
+        try computation.storeKeysAndValues(of: hidden, in: keysAndValues, firstPosition: position)
+        try computation.attendRow(
           hidden, position: position, keysAndValues: keysAndValues,
           shape: decoder.attention[layer], dualChunk: decoder.dualChunk)
       }
-      try step.addAttentionOutput(to: hidden)
-      try step.addFeedForward(to: hidden)
+      try computation.addAttentionOutput(to: hidden)
+      try computation.addFeedForward(to: hidden)
     }
     cache.count = position + 1
     return hidden

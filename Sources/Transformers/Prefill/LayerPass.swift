@@ -147,7 +147,8 @@ struct LayerPass {
       let rows = attendedBlocks[block]
       let hidden = hidden(of: rows)
       try visit(
-        rows, kernels(rows: rows.count).queries(of: hidden, firstPosition: rows.lowerBound), hidden)
+        rows, computation(rows: rows.count).queries(of: hidden, firstPosition: rows.lowerBound),
+        hidden)
       stage = block + 1 < attendedBlocks.count ? .visiting(block: block + 1) : .finished
     case .finished: break
     }
@@ -166,14 +167,14 @@ extension LayerPass {
     of rows: Range<Int>, measuring measurements: inout PrefillMeasurements
   ) throws {
     try checkCancellation()
-    let kernels = kernels(rows: rows.count)
+    let computation = computation(rows: rows.count)
     let hidden = hidden(of: rows)
-    try kernels.storeKeysAndValues(
+    try computation.storeKeysAndValues(
       of: hidden, in: keysAndValues, firstPosition: rows.lowerBound)
     if pooling != nil {
       try measurements.indexWatch.time {
         try pooling?.add(
-          kernels.queries(of: hidden, firstPosition: rows.lowerBound),
+          computation.queries(of: hidden, firstPosition: rows.lowerBound),
           firstPosition: rows.lowerBound)
       }
     }
@@ -208,7 +209,7 @@ extension LayerPass {
     let (index, report) = try measurements.indexWatch.time {
       let last =
         max(chunk.lowerBound, chunk.upperBound - VerticalSlashRule.lastRows)..<chunk.upperBound
-      let queries = try kernels(rows: last.count)
+      let queries = try computation(rows: last.count)
         .queries(of: hidden(of: last), firstPosition: last.lowerBound)
       var inputs = ChunkInputs(
         backend: backend, shape: shape, keyValueLayer: keysAndValues,
@@ -224,7 +225,7 @@ extension LayerPass {
         layer: layer, positions: chunk, hidden: hidden, keysAndValues: keysAndValues, shape: shape,
         patterns: planner.configuration.patterns[layer], index: index,
         computedPairs: report.computedPairs, causalPairs: causalPairs),
-      makeKernels: kernels(rows:))
+      makeComputation: computation(rows:))
   }
 }
 
@@ -236,20 +237,21 @@ extension LayerPass {
     visit: Visit
   ) throws {
     try checkCancellation()
-    let kernels = kernels(rows: rows.count)
+    let computation = computation(rows: rows.count)
     let hidden = hidden(of: rows)
     let regions = context.model.decoder.dualChunk?.regions(ofRowsFrom: rows.lowerBound) ?? []
     if regions.count > 1 {
       try attend(
-        rows, hidden: hidden, kernels: kernels, regions: regions, indices: index.regions,
+        rows, hidden: hidden, computation: computation, regions: regions, indices: index.regions,
         measuring: &measurements)
     } else {
       try attend(
-        rows, hidden: hidden, kernels: kernels, index: index.whole, measuring: &measurements,
+        rows, hidden: hidden, computation: computation, index: index.whole,
+        measuring: &measurements,
         visit: visit)
     }
-    try kernels.addAttentionOutput(to: hidden)
-    try kernels.addFeedForward(to: hidden)
+    try computation.addAttentionOutput(to: hidden)
+    try computation.addFeedForward(to: hidden)
     let share =
       Double(
         SparseIndex.causalPairs(
@@ -260,11 +262,11 @@ extension LayerPass {
 
   /// Attention of a block of rows. The output stands where the queries stood.
   private func attend(
-    _ rows: Range<Int>, hidden: Tensor, kernels: RowWorkspace.Step, index: SparseIndex,
+    _ rows: Range<Int>, hidden: Tensor, computation: LayerComputation, index: SparseIndex,
     measuring measurements: inout PrefillMeasurements, visit: Visit
   ) throws {
     let backend = context.model.backend
-    let q = try kernels.queries(of: hidden, firstPosition: rows.lowerBound)
+    let q = try computation.queries(of: hidden, firstPosition: rows.lowerBound)
     try visit(rows, q, hidden)
     try measurements.attend(
       rows, q: q, layer: layer, shape: shape, keysAndValues: keysAndValues, index: index
@@ -278,13 +280,13 @@ extension LayerPass {
   /// The same where dual chunk attention turns the queries differently for several regions of keys.
   /// Recall is not sampled there.
   private func attend(
-    _ rows: Range<Int>, hidden: Tensor, kernels: RowWorkspace.Step,
+    _ rows: Range<Int>, hidden: Tensor, computation: LayerComputation,
     regions: [DualChunk.Region], indices: RegionIndices,
     measuring measurements: inout PrefillMeasurements
   ) throws {
     let backend = context.model.backend
     try measurements.kernelWatch.time {
-      try kernels.attend(hidden, firstPosition: rows.lowerBound, regions: regions) {
+      try computation.attend(hidden, firstPosition: rows.lowerBound, regions: regions) {
         q, region, o, logSumExp in
         try backend.attention(
           q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape,
@@ -296,15 +298,15 @@ extension LayerPass {
   /// The outputs of the chunk's last row.
   private func addLastRow(measuring measurements: inout PrefillMeasurements) throws {
     let last = chunk.upperBound - 1
-    let kernels = kernels(rows: 1)
+    let computation = computation(rows: 1)
     let row = hidden(of: last..<last + 1)
     try measurements.kernelWatch.time {
-      try kernels.attendRow(
+      try computation.attendRow(
         row, position: last, keysAndValues: keysAndValues, shape: shape,
         dualChunk: context.model.decoder.dualChunk)
     }
-    try kernels.addAttentionOutput(to: row)
-    try kernels.addFeedForward(to: row)
+    try computation.addAttentionOutput(to: row)
+    try computation.addFeedForward(to: row)
     measurements.attendedRow(
       layer: layer, pairs: last + 1 - shape.firstKey(visibleFrom: last))
   }
@@ -313,8 +315,8 @@ extension LayerPass {
 // MARK: Rows
 
 extension LayerPass {
-  private func kernels(rows: Int) -> RowWorkspace.Step {
-    RowWorkspace.Step(
+  private func computation(rows: Int) -> LayerComputation {
+    LayerComputation(
       backend: context.model.backend, configuration: context.model.decoder,
       layer: context.model.weights.layers[layer], rotary: context.rotary,
       workspace: context.workspace.prefix(rows), injection: context.injection,

@@ -94,9 +94,11 @@ extension PrefillMeasurements {
 
   /// The index that a monitor lets through, and the pairs of each head.
   mutating func checkRecall(
-    _ chunk: RecallGuard.Chunk, makeKernels: (_ rows: Int) -> RowWorkspace.Step
+    _ chunk: RecallGuard.Chunk, makeComputation: (_ rows: Int) -> LayerComputation
   ) throws -> (SparseIndex, computedPairs: [Int]) {
-    try recallGuard?.check(chunk, makeStep: makeKernels) ?? (chunk.index, chunk.computedPairs)
+    try recallGuard?.check(chunk, makeComputation: makeComputation) ?? (
+      chunk.index, chunk.computedPairs
+    )
   }
 
   /// Counts the time of `attention`, and its recall where that is measured.

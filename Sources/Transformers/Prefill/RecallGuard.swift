@@ -45,9 +45,9 @@ struct RecallGuard {
 
   /// The index to compute with, and its pairs: those of the plan, or with weak heads dense.
   ///
-  /// - Parameter makeStep: gives workspace for so many rows of the layer.
+  /// - Parameter makeComputation: gives workspace for so many rows of the layer.
   mutating func check(
-    _ chunk: Chunk, makeStep: (Int) -> RowWorkspace.Step
+    _ chunk: Chunk, makeComputation: (Int) -> LayerComputation
   ) throws -> (SparseIndex, computed: [Int]) {
     let isDense = try chunk.index.denseHeads()
     let sparse = Set(chunk.patterns.indices.filter { !isDense[$0] })
@@ -56,7 +56,7 @@ struct RecallGuard {
     let rows = RecallMonitor.sampledRows(
       of: chunk.positions, from: first, tileRows: chunk.index.tile.rows)
     let (sparseSums, denseSums) = try watch.time {
-      try logSumExps(chunk, rows: rows, heads: sparse, step: makeStep(rows.count))
+      try logSumExps(chunk, rows: rows, heads: sparse, computation: makeComputation(rows.count))
     }
     var weak: Set<Int> = []
     for head in sparse.sorted() {
@@ -104,7 +104,7 @@ struct RecallGuard {
 
   /// [rows, heads] each, natural logarithm.
   private func logSumExps(
-    _ chunk: Chunk, rows: [Int], heads: Set<Int>, step: RowWorkspace.Step
+    _ chunk: Chunk, rows: [Int], heads: Set<Int>, computation: LayerComputation
   ) throws -> (sparse: [Float], dense: [Float]) {
     func tensor(_ type: DataType, _ extents: [Int]) throws -> Tensor {
       try backend.makeTensor(type, extents, purpose: "watching recall")
@@ -113,7 +113,7 @@ struct RecallGuard {
     let hidden = try tensor(backend.activationType, [rows.count, chunk.hidden.rowCount])
     try backend.gatherRows(
       chunk.hidden, rows: rows.map { Int32($0 - chunk.positions.lowerBound) }, into: hidden)
-    let q = try step.queries(of: hidden, positions: rows)
+    let q = try computation.queries(of: hidden, positions: rows)
     let o = try tensor(backend.activationType, [rows.count, shape.queryHeads, shape.headDim])
     let sparse = try tensor(.float32, [rows.count, shape.queryHeads])
     let dense = try tensor(.float32, [rows.count, shape.queryHeads])
