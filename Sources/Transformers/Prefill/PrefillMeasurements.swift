@@ -119,7 +119,7 @@ extension PrefillMeasurements {
     }
     try kernelWatch.time { try attention(sample?.logSumExp) }
     guard let sample else { return }
-    try recallWatch.time { try recall?.compare(sample, layer: layer, backend: backend) }
+    try recallWatch.time { try recall?.compare(sample, layer: layer) }
   }
 
   /// Attention of one row alone is done: so many pairs of each head.
