@@ -17,6 +17,38 @@ public struct MemoryPlan: Sendable, Equatable {
   /// Bytes of keys and values, wherever they lie.
   public let keyValueBytes: Int
 
+  /// What the device's bytes are for.
+  public let parts: Parts
+
+  /// Bytes of the device by what they are for; each part mirrors the allocations that it names.
+  public struct Parts: Sendable, Equatable {
+    /// The layers that stay on the device; of a cache on the host, the two that pass through.
+    public internal(set) var keyValues = 0
+    /// One layer in the activations' type, where keys and values are kept as float8.
+    public internal(set) var staging = 0
+    /// Hidden states of a chunk.
+    public internal(set) var hiddenStates = 0
+    /// The activations of a block of rows (`RowWorkspace`).
+    public internal(set) var activations = 0
+    /// What goes into linear layers in eight bits.
+    public internal(set) var linearInputs = 0
+    /// Sums and lists of estimated heads (`EstimatedIndexSizes`).
+    public internal(set) var estimation = 0
+    /// Means, scores and lists of block-sparse heads (`BlockIndexSizes`).
+    public internal(set) var blockSelection = 0
+    /// What attention takes for each key beside its tensors.
+    public internal(set) var attention = 0
+    /// Logits of one row.
+    public internal(set) var logits = 0
+    /// The libraries' own buffers, and pieces between tensors.
+    public internal(set) var reserve = 0
+
+    public var sum: Int {
+      keyValues + staging + hiddenStates + activations + linearInputs + estimation
+        + blockSelection + attention + logits + reserve
+    }
+  }
+
   /// What is free.
   public struct Available: Sendable, Equatable {
     public var deviceBytes: Int
@@ -94,37 +126,34 @@ public struct MemoryPlan: Sendable, Equatable {
   }
 
   private init(_ sizes: Sizes, tokens: Int, chunk: Int?, keyValues: KeyValueOptions) {
-    let shape = sizes.attention
+    let widths = RowWidths(
+      hidden: sizes.hiddenSize, intermediate: sizes.intermediateSize, attention: sizes.attention)
     let rows = min(chunk ?? tokens, tokens)
     let block = min(rows, sizes.rowBlock)
-    let width = shape.queryHeads * shape.headDim
-    let perLayer = 2 * shape.keyValueHeads * shape.headDim * tokens
+    let layerElements = 2 * widths.keyValue * tokens
     let isQuantized = keyValues.type == .float8
-    let stored = perLayer * (isQuantized ? 1 : sizes.activationBytes)
-    let staging = isQuantized ? perLayer * sizes.activationBytes : 0
-    let kept = keyValues.place == .host ? 2 * stored : sizes.layers * stored
-    let activations =
-      block
-      * (sizes.hiddenSize + width + 2 * shape.keyValueHeads * shape.headDim
-        + 2 * sizes.intermediateSize)
-    // Inputs of the four kinds of projections, with a factor a row.
-    let inputs =
-      sizes.hasNarrowInputs ? block * (sizes.hiddenSize + width + sizes.intermediateSize + 16) : 0
-    // Two tables of sums and the partial results of every head, at most an offset a key, and its bands.
-    let estimation = shape.queryHeads * tokens * 14
-    let blocks =
-      sizes.blockSparseHeads > 0
-      ? BlockIndexSizes(
+    let layerBytes = layerElements * (isQuantized ? 1 : sizes.activationBytes)
+    var parts = Parts()
+    parts.keyValues = (keyValues.place == .host ? 2 : sizes.layers) * layerBytes
+    parts.staging = isQuantized ? layerElements * sizes.activationBytes : 0
+    parts.hiddenStates = rows * sizes.hiddenSize * sizes.activationBytes
+    parts.activations = block * widths.activations * sizes.activationBytes
+    parts.linearInputs = sizes.hasNarrowInputs ? block * widths.narrowInputBytes : 0
+    parts.estimation = sizes.attention.queryHeads * EstimatedIndexSizes(keys: tokens).bytes
+    if sizes.blockSparseHeads > 0 {
+      parts.blockSelection = BlockIndexSizes(
         heads: sizes.blockSparseHeads, topK: sizes.blockSparseTopK, firstPosition: tokens - rows,
         rows: rows
-      ).bytes(shape: shape) : 0
+      ).bytes(shape: sizes.attention)
+    }
+    parts.attention = sizes.attentionBytesPerKey * tokens
+    parts.logits = sizes.vocabularySize * DataType.float32.byteCount
+    parts.reserve = Self.reserve
     self.keyValues = keyValues
-    keyValueBytes = sizes.layers * stored
+    self.parts = parts
+    keyValueBytes = sizes.layers * layerBytes
     hostBytes = keyValues.place == .host ? keyValueBytes : 0
-    deviceBytes =
-      kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + inputs
-      + estimation + blocks + sizes.attentionBytesPerKey * tokens
-      + 4 * sizes.vocabularySize + Self.reserve
+    deviceBytes = parts.sum
   }
 
   private func fits(_ available: Available) -> Bool {

@@ -29,15 +29,16 @@ struct RowWorkspace {
     func input(_ width: Int) throws -> Tensor {
       try backend.makeLinearInput([rows, width], purpose: "activations of \(rows) rows")
     }
-    normed = try input(configuration.hiddenSize)
+    let widths = configuration.rowWidths
+    normed = try input(widths.hidden)
     let isNarrow = backend.capabilities.hasNarrowLinearInputs
-    output = isNarrow ? try tensor(configuration.hiddenSize) : normed
-    product = isNarrow ? try input(configuration.intermediateSize) : nil
+    output = isNarrow ? try tensor(widths.hidden) : normed
+    product = isNarrow ? try input(widths.intermediate) : nil
     q = try tensor(shape.queryHeads, shape.headDim)
     k = try tensor(shape.keyValueHeads, shape.headDim)
     v = try tensor(shape.keyValueHeads, shape.headDim)
-    gate = try tensor(configuration.intermediateSize)
-    up = try tensor(configuration.intermediateSize)
+    gate = try tensor(widths.intermediate)
+    up = try tensor(widths.intermediate)
   }
 
   private init(slicing whole: RowWorkspace, rows: Int) {
