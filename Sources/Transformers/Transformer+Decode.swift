@@ -6,22 +6,12 @@ extension Transformer {
   /// - Throws: ``TransformerError`` when the id, the context or the cache does not allow it; the cache
   ///   is then as before.
   public func decode(_ id: Int32, cache: KeyValueCache) throws -> [Float] {
-    try logits(of: hiddenState(of: id, cache: cache))
+    try backend.read(decodedLogits(id, cache: cache))
   }
 
-  /// The same, and of the logits only the id that `sampler` chooses: on a device with memory of its own
-  /// four bytes come back instead of a vocabulary.
-  ///
-  /// - Parameters:
-  ///   - sampler: Its random numbers advance by one.
-  ///   - seen: Distinct ids seen so far, prompt and answer; only the repetition penalty looks at them.
-  /// - Throws: ``TransformerError/invalidLogits(problem:)`` besides.
-  public func decode(
-    _ id: Int32, cache: KeyValueCache, sampler: inout Sampler,
-    seen: some Sequence<Int32> = EmptyCollection<Int32>()
-  ) throws -> Int32 {
-    let logits = try makeLogits(of: hiddenState(of: id, cache: cache))
-    return try sampler.sample(logits, seen: seen, on: backend)
+  /// The same, where the backend computes: [1, vocabulary] float32.
+  func decodedLogits(_ id: Int32, cache: KeyValueCache) throws -> Tensor {
+    try makeLogits(of: hiddenState(of: id, cache: cache))
   }
 
   /// [1, hidden] behind the last layer, for a token that is added to the cache.

@@ -13,13 +13,14 @@ extension Transformer {
   ) throws -> PrefillResult {
     try requireAllLayers(of: cache)
     let run = try PrefillRun(self, .tokens(ids), cache: cache, options: options)
-    var last: [Float] = []
+    var last: (tensor: Tensor, values: [Float])?
     try run.finish { hidden, chunk in
-      if chunk == run.chunks.last {
-        last = try logits(of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
-      }
+      guard chunk == run.chunks.last else { return }
+      let logits = try makeLogits(of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
+      last = (logits, try backend.read(logits))
     }
-    return PrefillResult(logits: last, report: run.report)
+    guard let last else { throw TransformerError.emptyPrompt }
+    return PrefillResult(logits: last.values, deviceLogits: last.tensor, report: run.report)
   }
 
   /// Reads tokens and shows the logits behind every one of them.
