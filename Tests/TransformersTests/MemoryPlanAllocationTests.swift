@@ -24,7 +24,7 @@ import Transformers
     _ = try model.prefill(
       TemporaryCheckpoint.ids(Self.tokens), cache: cache,
       options: PrefillOptions(chunk: chunk, rowBlock: AllocationRecorder.rowBlock))
-    #expect(backend.most(for: "the keys and values") == plan.parts.keyValues)
+    #expect(backend.most(for: "the keys and") == plan.parts.keyValues)
     #expect(backend.most(for: "the hidden states") == plan.parts.hiddenStates)
     #expect(backend.most(for: "activations") == plan.parts.activations)
     // Of a row's logits there are also the normed hidden states that they are made from.
@@ -51,6 +51,9 @@ import Transformers
       TemporaryCheckpoint.ids(Self.tokens), cache: cache,
       options: PrefillOptions(planner: planner, rowBlock: AllocationRecorder.rowBlock))
     #expect(backend.mostBytes <= plan.deviceBytes - plan.parts.reserve + 32 * 2)
+    // The sums of four heads.
+    let sums = 4 * EstimatedIndexSizes(keys: Self.tokens).sumBytes
+    #expect(backend.most(for: "estimation") == sums && sums < plan.parts.estimation)
   }
 }
 
@@ -100,6 +103,20 @@ private final class AllocationRecorder: ForwardingBackend, @unchecked Sendable {
 
   override func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
     let tensor = try base.makeTensor(type, shape, purpose: purpose)
+    record(tensor, purpose: purpose)
+    return tensor
+  }
+
+  override func lastRowSums(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
+  ) throws -> DeviceRowSums {
+    let sums = try base.lastRowSums(
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads)
+    for tensor in [sums.vertical, sums.slash] { record(tensor, purpose: "estimation") }
+    return sums
+  }
+
+  private func record(_ tensor: Tensor, purpose: String) {
     // "activations of 64 rows", "the logits of 1 rows": the words count.
     let kind = purpose.split(separator: " ").prefix(3).joined(separator: " ")
     state.withLock { state in
@@ -109,7 +126,6 @@ private final class AllocationRecorder: ForwardingBackend, @unchecked Sendable {
       let bytes = state.live.reduce(0) { $0 + ($1.purpose == kind ? $1.bytes : 0) }
       state.most[kind] = max(state.most[kind] ?? 0, bytes)
     }
-    return tensor
   }
 
   override func makeKeyValueStore(
