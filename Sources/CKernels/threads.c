@@ -56,6 +56,17 @@ static void *worker_main(void *argument) {
   return NULL;
 }
 
+// Workers have the stack that glibc gives by default, on every system: tasks call into Swift.
+static int start_worker(pthread_t *thread, mi_worker *worker) {
+  pthread_attr_t attributes;
+  int status = pthread_attr_init(&attributes);
+  if (status != 0) return status;
+  status = pthread_attr_setstacksize(&attributes, 8u << 20);
+  if (status == 0) status = pthread_create(thread, &attributes, worker_main, worker);
+  pthread_attr_destroy(&attributes);
+  return status;
+}
+
 mi_pool *mi_pool_create(int32_t threads) {
   if (threads < 1) threads = 1;
   mi_pool *pool = calloc(1, sizeof *pool);
@@ -71,7 +82,7 @@ mi_pool *mi_pool_create(int32_t threads) {
     if (worker == NULL) break;
     *worker = (mi_worker){pool, i};
     // Fewer threads than asked for still compute the same; the caller can ask how many there are.
-    if (pthread_create(&pool->workers[i], NULL, worker_main, worker) != 0) {
+    if (start_worker(&pool->workers[i], worker) != 0) {
       free(worker);
       break;
     }

@@ -50,7 +50,7 @@ public protocol KeyValueStore: AnyObject {
   ) throws -> KeyValueLayer
 
   /// Ends the use that ``open(layer:kept:count:for:)`` began; positions kept ..< count are kept
-  /// from now on.
+  /// from now on. A use that failed is ended with `count` = `kept`: nothing more is kept.
   func close(layer: Int, kept: Int, count: Int) throws
 }
 

@@ -106,41 +106,42 @@ extension CPUBackend {
     }
   }
 
-  /// The kernels' view of every head's row set, valid during `body`.
+  /// The kernels' view of every head's row set, valid during `body`. The numbers of all row sets stand
+  /// in one block of memory.
   private static func withRowSets(
     _ index: SparseIndex,
     _ body: (UnsafePointer<UnsafePointer<mi_row_set>?>) throws -> Void
   ) throws {
+    let count = index.rowSets.reduce(0) { count, rowSet in
+      guard case .tiles(let tiles) = rowSet else { return count }
+      return count + tiles.rowOffsets.count + 2 * tiles.runs.count + tiles.columns.count
+    }
+    let numbers = UnsafeMutablePointer<Int32>.allocate(capacity: count)
+    defer { numbers.deallocate() }
     let sets = UnsafeMutablePointer<mi_row_set>.allocate(capacity: index.rowSets.count)
     defer { sets.deallocate() }
-    func fill(_ next: Int) throws {
-      guard next < index.rowSets.count else {
-        let ofHead: [UnsafePointer<mi_row_set>?] = index.rowSetOfHead.map {
-          UnsafePointer(sets + $0)
-        }
-        try ofHead.withUnsafeBufferPointer {
-          if let base = $0.baseAddress { try body(base) }
-        }
-        return
-      }
-      guard case .tiles(let tiles) = index.rowSets[next] else {
-        (sets + next).initialize(to: mi_row_set())
-        return try fill(next + 1)
-      }
-      try tiles.rowOffsets.withUnsafeBufferPointer { rowOffsets in
-        try tiles.runs.withUnsafeBytes { runs in
-          try tiles.columns.withUnsafeBufferPointer { columns in
-            (sets + next).initialize(
-              to: mi_row_set(
-                row_offsets: rowOffsets.baseAddress,
-                runs: runs.baseAddress?.assumingMemoryBound(to: Int32.self),
-                columns: columns.baseAddress, column_count: Int64(columns.count)))
-            try fill(next + 1)
-          }
-        }
-      }
+    var end = numbers
+    func append(_ values: UnsafeRawBufferPointer) -> UnsafePointer<Int32> {
+      let start = end
+      UnsafeMutableRawBufferPointer(start: start, count: values.count).copyMemory(from: values)
+      end += values.count / MemoryLayout<Int32>.stride
+      return UnsafePointer(start)
     }
-    try fill(0)
+    for (number, rowSet) in index.rowSets.enumerated() {
+      // Without runs: every causal pair.
+      var set = mi_row_set()
+      if case .tiles(let tiles) = rowSet {
+        set.row_offsets = tiles.rowOffsets.withUnsafeBytes(append)
+        set.runs = tiles.runs.withUnsafeBytes(append)
+        set.columns = tiles.columns.withUnsafeBytes(append)
+        set.column_count = Int64(tiles.columns.count)
+      }
+      (sets + number).initialize(to: set)
+    }
+    let ofHead: [UnsafePointer<mi_row_set>?] = index.rowSetOfHead.map { UnsafePointer(sets + $0) }
+    try ofHead.withUnsafeBufferPointer {
+      if let base = $0.baseAddress { try body(base) }
+    }
   }
 
   public func rowAttention(

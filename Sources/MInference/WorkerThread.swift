@@ -1,3 +1,5 @@
+import CSystem
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -32,34 +34,13 @@ package enum WorkerThread {
   /// Runs `body` on a thread of its own. Throws ``LanguageModelError/noThread(reason:)``.
   static func start(_ body: @escaping @Sendable () -> Void) throws {
     let job = Unmanaged.passRetained(Job(body))
-    #if canImport(Darwin)
-      var thread: pthread_t?
-    #else
-      var thread = pthread_t()
-    #endif
-    let status = pthread_create(&thread, nil, startRoutine, job.toOpaque())
+    let status = csystem_start_thread(
+      { context in
+        if let context { Unmanaged<Job>.fromOpaque(context).takeRetainedValue().body() }
+      }, job.toOpaque())
     guard status == 0 else {
       job.release()
       throw LanguageModelError.noThread(reason: String(cString: strerror(status)))
     }
-    #if canImport(Darwin)
-      if let thread { pthread_detach(thread) }
-    #else
-      pthread_detach(thread)
-    #endif
   }
-
-  #if canImport(Darwin)
-    private static let startRoutine:
-      @convention(c) (UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? = { argument in
-        Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body()
-        return nil
-      }
-  #else
-    private static let startRoutine:
-      @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
-        if let argument { Unmanaged<Job>.fromOpaque(argument).takeRetainedValue().body() }
-        return nil
-      }
-  #endif
 }

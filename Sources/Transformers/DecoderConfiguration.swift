@@ -86,7 +86,11 @@ struct DecoderConfiguration: Sendable {
 
   var headDim: Int { attention[0].headDim }
   /// Width of q and of the attention output.
-  var queryWidth: Int { attention[0].queryHeads * headDim }
+  var queryWidth: Int { rowWidths.query }
   /// Width of k and of v.
-  var keyValueWidth: Int { attention[0].keyValueHeads * headDim }
+  var keyValueWidth: Int { rowWidths.keyValue }
+  /// Of what a block of rows is worked on with.
+  var rowWidths: RowWidths {
+    RowWidths(hidden: hiddenSize, intermediate: intermediateSize, attention: attention[0])
+  }
 }

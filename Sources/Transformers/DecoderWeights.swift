@@ -27,12 +27,7 @@ struct DecoderLayer: Sendable {
   let attentionOutputNorm: Weight?
   /// [hidden]
   let postAttentionNorm: Weight
-  /// [intermediate, hidden]
-  let gate: Projection
-  /// [intermediate, hidden]
-  let up: Projection
-  /// [hidden, intermediate]
-  let down: Projection
+  let feedForward: FeedForward
   /// [hidden]; nil: the output is added as it is.
   let feedForwardOutputNorm: Weight?
 }
@@ -80,8 +75,11 @@ struct DecoderWeights: Sendable {
           try reader.norm(prefix + $0, hidden)
         },
         postAttentionNorm: try reader.norm(prefix + table.postAttentionNorm, hidden),
-        gate: gateUp[0], up: gateUp[1],
-        down: try reader.projection(prefix + table.down, hidden, intermediate, biased: biases.mlp),
+        feedForward: .gated(
+          GatedMLP(
+            gate: gateUp[0], up: gateUp[1],
+            down: try reader.projection(
+              prefix + table.down, hidden, intermediate, biased: biases.mlp))),
         feedForwardOutputNorm: try table.feedForwardOutputNorm.map {
           try reader.norm(prefix + $0, hidden)
         })

@@ -1,7 +1,7 @@
 public import Compute
 public import SparseAttention
 
-/// The keys and values of one sequence, in all layers.
+/// The keys and values of one sequence, in all layers of a model or in a range of them.
 ///
 /// A cache belongs to one sequence and is used by one thread at a time; sequences that run side by
 /// side have a cache each. Made by `Transformer.makeCache`.
@@ -10,6 +10,8 @@ public final class KeyValueCache {
   public let capacity: Int
   /// How the sequence uses its device's memory; nil where the device has none of its own.
   public internal(set) var memoryPlan: MemoryPlan?
+  /// The layers of the model whose keys and values are here.
+  public let layers: Range<Int>
   /// Positions 0 ..< count are there in every layer.
   public internal(set) var count = 0
   /// The number format in which they are kept.
@@ -26,9 +28,13 @@ public final class KeyValueCache {
   /// What decoding writes its intermediate results to, kept from token to token.
   var decodeWorkspace: RowWorkspace?
   private let store: any KeyValueStore
+  /// Whether a prefill that has not ended fills the cache.
+  var isBeingFilled = false
+  /// Whether a layer is open.
+  private var isOpen = false
 
   init(
-    layers: Int, shape: AttentionShape, capacity: Int, options: KeyValueOptions,
+    layers: Range<Int>, shape: AttentionShape, capacity: Int, options: KeyValueOptions,
     sequenceLength: Int?, backend: any Backend
   ) throws {
     guard capacity > 0 else {
@@ -40,10 +46,12 @@ public final class KeyValueCache {
         name: "the cache's type", value: type.rawValue, allowed: "float32, bfloat16 or float8")
     }
     self.capacity = capacity
+    self.layers = layers
     self.sequenceLength = sequenceLength
     givenSequenceLength = sequenceLength
     extents = [shape.keyValueHeads, capacity, shape.headDim]
-    store = try backend.makeKeyValueStore(layers: layers, extents: extents, options: options)
+    store = try backend.makeKeyValueStore(
+      layers: layers.count, extents: extents, options: options)
   }
 
   /// Memory that keys and values take.
@@ -52,19 +60,61 @@ public final class KeyValueCache {
   /// Where they lie between uses.
   public var place: KeyValueOptions.Place { store.place }
 
-  /// Number of layers.
-  var layerCount: Int { store.layers }
+  /// Opens a layer, of which positions 0 ..< `count` are, or are about to be, written: those from
+  /// ``count`` on by the caller, before it reads them. One layer is open at a time.
+  ///
+  /// - Throws: ``TransformerError/cacheInUse``; what the store throws.
+  func open(_ layer: Int, count: Int, for access: KeyValueAccess) throws -> OpenLayer {
+    guard !isOpen else { throw TransformerError.cacheInUse }
+    let opened = try store.open(
+      layer: layer - layers.lowerBound, kept: self.count, count: count, for: access)
+    isOpen = true
+    return OpenLayer(self, layer: layer, keysAndValues: opened, kept: self.count, count: count)
+  }
 
-  /// Runs `body` on one layer, of which positions 0 ..< `count` are, or are about to be, written:
-  /// those from ``count`` on by `body`, before it reads them.
+  /// Runs `body` on an open layer. What `body` wrote is kept, unless it throws.
   func withLayer<Result>(
     _ layer: Int, count: Int, for access: KeyValueAccess, body: (KeyValueLayer) throws -> Result
   ) throws -> Result {
-    let kept = self.count
-    let opened = try store.open(layer: layer, kept: kept, count: count, for: access)
-    let result = try body(opened)
-    try store.close(layer: layer, kept: kept, count: count)
+    let opened = try open(layer, count: count, for: access)
+    let result = try body(opened.keysAndValues)
+    try opened.close()
     return result
+  }
+
+  /// A layer in use. It is closed by ``close()``, or without keeping anything when it is dropped.
+  final class OpenLayer {
+    let keysAndValues: KeyValueLayer
+    private let cache: KeyValueCache
+    private let layer: Int
+    private let kept: Int
+    private let count: Int
+    private var isOpen = true
+
+    fileprivate init(
+      _ cache: KeyValueCache, layer: Int, keysAndValues: KeyValueLayer, kept: Int, count: Int
+    ) {
+      self.cache = cache
+      self.layer = layer
+      self.keysAndValues = keysAndValues
+      self.kept = kept
+      self.count = count
+    }
+
+    /// Keeps what was written.
+    func close() throws { try close(count: count) }
+
+    deinit {
+      // Nothing is kept: an error that this meets can harm no position that is.
+      try? close(count: kept)
+    }
+
+    private func close(count: Int) throws {
+      guard isOpen else { return }
+      isOpen = false
+      cache.isOpen = false
+      try cache.store.close(layer: layer - cache.layers.lowerBound, kept: kept, count: count)
+    }
   }
 
   /// The sequence's length for the rotary frequencies, now that so many tokens are added. The first

@@ -17,6 +17,40 @@ public struct MemoryPlan: Sendable, Equatable {
   /// Bytes of keys and values, wherever they lie.
   public let keyValueBytes: Int
 
+  /// What the device's bytes are for.
+  public let parts: Parts
+
+  /// Bytes of the device by what they are for; each part mirrors the allocations that it names.
+  public struct Parts: Sendable, Equatable {
+    /// The layers that stay on the device; of a cache on the host, the two that pass through.
+    public internal(set) var keyValues = 0
+    /// One layer in the activations' type, where keys and values are kept as float8.
+    public internal(set) var staging = 0
+    /// Hidden states of a chunk.
+    public internal(set) var hiddenStates = 0
+    /// The activations of a block of rows (`RowWorkspace`).
+    public internal(set) var activations = 0
+    /// What goes into linear layers in eight bits.
+    public internal(set) var linearInputs = 0
+    /// Sums and lists of estimated heads (`EstimatedIndexSizes`).
+    public internal(set) var estimation = 0
+    /// Means, scores and lists of block-sparse heads (`BlockIndexSizes`).
+    public internal(set) var blockSelection = 0
+    /// Sums and lists of heads that choose blocks by their shares (`ShareIndexSizes`).
+    public internal(set) var blockChoices = 0
+    /// What attention takes for each key beside its tensors.
+    public internal(set) var attention = 0
+    /// Logits of one row.
+    public internal(set) var logits = 0
+    /// The libraries' own buffers, and pieces between tensors.
+    public internal(set) var reserve = 0
+
+    public var sum: Int {
+      keyValues + staging + hiddenStates + activations + linearInputs + estimation
+        + blockSelection + blockChoices + attention + logits + reserve
+    }
+  }
+
   /// What is free.
   public struct Available: Sendable, Equatable {
     public var deviceBytes: Int
@@ -46,7 +80,7 @@ public struct MemoryPlan: Sendable, Equatable {
     /// Block-sparse heads of the layer with most of them, and the most blocks that any takes.
     public var blockSparseHeads: Int
     public var blockSparseTopK: Int
-    /// Heads that choose blocks by their shares, in the layer with most of them, and the stride.
+    /// Heads that choose blocks by their shares, in the layer with most of them, and the smallest stride.
     public var chosenBlockHeads = 0
     public var antidiagonalStride = 16
 
@@ -97,43 +131,41 @@ public struct MemoryPlan: Sendable, Equatable {
   }
 
   private init(_ sizes: Sizes, tokens: Int, chunk: Int?, keyValues: KeyValueOptions) {
-    let shape = sizes.attention
+    let widths = RowWidths(
+      hidden: sizes.hiddenSize, intermediate: sizes.intermediateSize, attention: sizes.attention)
     let rows = min(chunk ?? tokens, tokens)
     let block = min(rows, sizes.rowBlock)
-    let width = shape.queryHeads * shape.headDim
-    let perLayer = 2 * shape.keyValueHeads * shape.headDim * tokens
+    let layerElements = 2 * widths.keyValue * tokens
     let isQuantized = keyValues.type == .float8
-    let stored = perLayer * (isQuantized ? 1 : sizes.activationBytes)
-    let staging = isQuantized ? perLayer * sizes.activationBytes : 0
-    let kept = keyValues.place == .host ? 2 * stored : sizes.layers * stored
-    let activations =
-      block
-      * (sizes.hiddenSize + width + 2 * shape.keyValueHeads * shape.headDim
-        + 2 * sizes.intermediateSize)
-    // Inputs of the four kinds of projections, with a factor a row.
-    let inputs =
-      sizes.hasNarrowInputs ? block * (sizes.hiddenSize + width + sizes.intermediateSize + 16) : 0
-    // Two tables of sums and the partial results of every head, at most an offset a key, and its bands.
-    let estimation = shape.queryHeads * tokens * 14
-    let blocks =
-      sizes.blockSparseHeads > 0
-      ? BlockIndexSizes(
+    let layerBytes = layerElements * (isQuantized ? 1 : sizes.activationBytes)
+    var parts = Parts()
+    parts.keyValues = (keyValues.place == .host ? 2 : sizes.layers) * layerBytes
+    parts.staging = isQuantized ? layerElements * sizes.activationBytes : 0
+    parts.hiddenStates = rows * sizes.hiddenSize * sizes.activationBytes
+    parts.activations = block * widths.activations * sizes.activationBytes
+    parts.linearInputs = sizes.hasNarrowInputs ? block * widths.narrowInputBytes : 0
+    parts.estimation = sizes.attention.queryHeads * EstimatedIndexSizes(keys: tokens).bytes
+    if sizes.blockSparseHeads > 0 {
+      parts.blockSelection = BlockIndexSizes(
         heads: sizes.blockSparseHeads, topK: sizes.blockSparseTopK, firstPosition: tokens - rows,
         rows: rows
-      ).bytes(shape: shape) : 0
-    let shares =
-      sizes.chosenBlockHeads > 0
-      ? ShareIndexSizes(
-        heads: sizes.chosenBlockHeads, stride: sizes.antidiagonalStride,
-        firstPosition: tokens - rows, rows: rows
-      ).bytes : 0
+      ).bytes(shape: sizes.attention)
+    }
+    if sizes.chosenBlockHeads > 0 {
+      parts.blockChoices =
+        ShareIndexSizes(
+          heads: sizes.chosenBlockHeads, stride: sizes.antidiagonalStride,
+          firstPosition: tokens - rows, rows: rows
+        ).bytes
+    }
+    parts.attention = sizes.attentionBytesPerKey * tokens
+    parts.logits = sizes.vocabularySize * DataType.float32.byteCount
+    parts.reserve = Self.reserve
     self.keyValues = keyValues
-    keyValueBytes = sizes.layers * stored
+    self.parts = parts
+    keyValueBytes = sizes.layers * layerBytes
     hostBytes = keyValues.place == .host ? keyValueBytes : 0
-    deviceBytes =
-      kept + staging + (rows * sizes.hiddenSize + activations) * sizes.activationBytes + inputs
-      + estimation + blocks + shares + sizes.attentionBytesPerKey * tokens
-      + 4 * sizes.vocabularySize + Self.reserve
+    deviceBytes = parts.sum
   }
 
   private func fits(_ available: Available) -> Bool {
@@ -198,25 +230,29 @@ extension MemoryPlan: CustomStringConvertible {
 extension Transformer {
   /// The plan for a sequence on this model's device; nil where the device has no memory of its own.
   ///
-  /// - Parameter planner: What prompts will be read with; nil: dense, or without block-sparse heads.
+  /// - Parameters:
+  ///   - planner: What prompts will be read with; nil: dense, or without block-sparse heads.
+  ///   - layers: How many of the model's layers keep their keys and values there; nil: all.
   /// - Throws: ``TransformerError/doesNotFit``.
   public func memoryPlan(
-    tokens: Int, chunk: Int?, wanted: KeyValueOptions, planner: AttentionPlanner? = nil
+    tokens: Int, chunk: Int?, wanted: KeyValueOptions, planner: AttentionPlanner? = nil,
+    layers: Int? = nil
   ) throws -> MemoryPlan? {
     guard let available = try backend.availableMemory() else { return nil }
     let blockSparse = planner?.configuration.blockSparse ?? (heads: 0, topK: 0)
-    let chosenBlocks = planner?.configuration.chosenBlocks ?? (heads: 0, stride: 16)
     var sizes = MemoryPlan.Sizes(
-        layers: decoder.layers, hiddenSize: decoder.hiddenSize,
-        intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
-        attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
-        rowBlock: backend.rowBlock, hasNarrowInputs: backend.capabilities.hasNarrowLinearInputs,
-        attentionBytesPerKey: decoder.attention.map(
-          backend.capabilities.attentionBytesPerKey
-        ).max() ?? 0,
-        blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
-    sizes.chosenBlockHeads = chosenBlocks.heads
-    sizes.antidiagonalStride = chosenBlocks.stride
+      layers: layers ?? decoder.layers, hiddenSize: decoder.hiddenSize,
+      intermediateSize: decoder.intermediateSize, vocabularySize: vocabularySize,
+      attention: decoder.attention[0], activationBytes: backend.activationType.byteCount,
+      rowBlock: backend.rowBlock, hasNarrowInputs: backend.capabilities.hasNarrowLinearInputs,
+      attentionBytesPerKey: decoder.attention.map(
+        backend.capabilities.attentionBytesPerKey
+      ).max() ?? 0,
+      blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
+    if let chosen = planner?.configuration.chosenBlocks {
+      sizes.chosenBlockHeads = chosen.heads
+      sizes.antidiagonalStride = chosen.stride
+    }
     return try MemoryPlan(
       sizes, tokens: tokens, chunk: chunk, wanted: wanted,
       available: MemoryPlan.Available(

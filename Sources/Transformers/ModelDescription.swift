@@ -40,9 +40,7 @@ public struct ModelDescription: Sendable {
   /// What reading a prompt of so many tokens in one chunk takes, beside weights, keys and values:
   /// hidden states of every row, and the intermediate results of a block of rows.
   public func activationBytes(tokens: Int, rowBlock: Int, elementBytes: Int) -> Int {
-    let block =
-      decoder.hiddenSize + decoder.queryWidth + 2 * decoder.keyValueWidth
-      + 2 * decoder.intermediateSize
-    return (tokens * decoder.hiddenSize + min(tokens, rowBlock) * block) * elementBytes
+    (tokens * decoder.hiddenSize + min(tokens, rowBlock) * decoder.rowWidths.activations)
+      * elementBytes
   }
 }

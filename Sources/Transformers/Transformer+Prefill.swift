@@ -11,17 +11,16 @@ extension Transformer {
   public func prefill(
     _ ids: [Int32], cache: KeyValueCache, options: PrefillOptions = PrefillOptions()
   ) throws -> PrefillResult {
-    try validate(ids, for: cache)
-    var run = try PrefillRun(
-      self, tokens: ids.count, cache: cache, options: options, wantsAllRows: false)
-    var last: [Float] = []
-    let end = cache.count + ids.count
-    try run.read(ids) { hidden, chunk in
-      if chunk.upperBound == end {
-        last = try logits(of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
-      }
+    try requireAllLayers(of: cache)
+    let run = try PrefillRun(self, .tokens(ids), cache: cache, options: options)
+    var last: (tensor: Tensor, values: [Float])?
+    try run.finish { hidden, chunk in
+      guard chunk == run.chunks.last else { return }
+      let logits = try makeLogits(of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
+      last = (logits, try backend.read(logits))
     }
-    return PrefillResult(logits: last, report: run.report)
+    guard let last else { throw TransformerError.emptyPrompt }
+    return PrefillResult(logits: last.values, deviceLogits: last.tensor, report: run.report)
   }
 
   /// Reads tokens and shows the logits behind every one of them.
@@ -77,10 +76,10 @@ extension Transformer {
     guard !ids.isEmpty else { throw TransformerError.emptyPrompt }
     let cache =
       try cache ?? makeCache(capacity: ids.count, chunk: options.chunk, planner: options.planner)
-    try validate(ids, for: cache)
-    var run = try PrefillRun(
-      self, tokens: ids.count, cache: cache, options: options, wantsAllRows: true)
-    try run.read(ids) { hidden, chunk in
+    try requireAllLayers(of: cache)
+    let run = try PrefillRun(
+      self, .tokens(ids), cache: cache, options: options, wantsAllRows: true)
+    try run.finish { hidden, chunk in
       for start in stride(from: 0, to: hidden.rows, by: scoredRows) {
         if options.isCancelled() { throw CancellationError() }
         let rows = start..<min(start + scoredRows, hidden.rows)

@@ -57,9 +57,12 @@ extension DecoderWeights {
           ? (try vector(configuration.headDim, 1), try vector(configuration.headDim, 1)) : nil,
         o: try projection(hidden, configuration.queryWidth, biased: biases.o),
         attentionOutputNorm: nil, postAttentionNorm: try vector(hidden, 1),
-        gate: try projection(width, hidden, biased: biases.mlp),
-        up: try projection(width, hidden, biased: biases.mlp),
-        down: try projection(hidden, width, biased: biases.mlp), feedForwardOutputNorm: nil)
+        feedForward: .gated(
+          GatedMLP(
+            gate: try projection(width, hidden, biased: biases.mlp),
+            up: try projection(width, hidden, biased: biases.mlp),
+            down: try projection(hidden, width, biased: biases.mlp))),
+        feedForwardOutputNorm: nil)
     }
     norm = try vector(hidden, 1)
     output = Projection(

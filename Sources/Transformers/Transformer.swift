@@ -62,6 +62,9 @@ public final class Transformer: Sendable {
 
   public var layerCount: Int { decoder.layers }
 
+  /// All layers.
+  var layers: Range<Int> { 0..<decoder.layers }
+
   public var vocabularySize: Int { decoder.vocabularySize }
 
   /// The sizes of a layer's attention. Layers differ in the sliding window alone.
@@ -76,19 +79,28 @@ public final class Transformer: Sendable {
   ///     first prompt. See ``RotaryScaling/embedding(forLength:)``.
   ///   - chunk: Tokens of a prompt that will be read at once; nil: all.
   ///   - planner: What prompts will be read with, as far as that takes memory; nil: dense.
+  ///   - layers: The layers of a pipeline's stage; nil: all.
   /// - Throws: ``TransformerError/contextExceeded(tokens:contextLength:)``,
   ///   ``TransformerError/doesNotFit(tokens:longest:detail:)``; out of memory.
   public func makeCache(
     capacity: Int, keyValues: KeyValueOptions = KeyValueOptions(), sequenceLength: Int? = nil,
-    chunk: Int? = nil, planner: AttentionPlanner? = nil
+    chunk: Int? = nil, planner: AttentionPlanner? = nil, layers: Range<Int>? = nil
   ) throws -> KeyValueCache {
+    let layers = layers ?? self.layers
+    guard !layers.isEmpty, (0..<decoder.layers).contains(layers.lowerBound),
+      layers.upperBound <= decoder.layers
+    else {
+      throw TransformerError.invalidOption(
+        name: "the range of layers", value: "\(layers)",
+        allowed: "a part of 0..<\(decoder.layers) that is not empty")
+    }
     guard capacity <= contextLength else {
       throw TransformerError.contextExceeded(tokens: capacity, contextLength: contextLength)
     }
     let plan = try memoryPlan(
-      tokens: capacity, chunk: chunk, wanted: keyValues, planner: planner)
+      tokens: capacity, chunk: chunk, wanted: keyValues, planner: planner, layers: layers.count)
     let cache = try KeyValueCache(
-      layers: decoder.layers, shape: decoder.attention[0], capacity: capacity,
+      layers: layers, shape: decoder.attention[0], capacity: capacity,
       options: plan?.keyValues ?? keyValues, sequenceLength: sequenceLength, backend: backend)
     cache.memoryPlan = plan
     return cache
@@ -113,28 +125,42 @@ public final class Transformer: Sendable {
     return rotary.changes(from: length, to: tokens) || rotary.changes(from: tokens, to: length)
   }
 
-  /// Checks what is about to be read, before anything is computed.
+  /// Checks ids that are about to be read, before anything is computed.
   func validate(_ ids: [Int32], for cache: KeyValueCache) throws {
-    guard !ids.isEmpty else { throw TransformerError.emptyPrompt }
-    let tokens = cache.count + ids.count
+    try validate(tokens: ids.count, for: cache)
+    if let index = ids.firstIndex(where: { $0 < 0 || Int($0) >= vocabularySize }) {
+      throw TransformerError.idOutOfRange(
+        index: index, id: ids[index], vocabularySize: vocabularySize)
+    }
+  }
+
+  /// Checks that a cache is not one of a pipeline's stage.
+  func requireAllLayers(of cache: KeyValueCache) throws {
+    guard cache.layers == layers else {
+      throw TransformerError.foreignCache(
+        detail: "it has the layers \(cache.layers) of \(layers)")
+    }
+  }
+
+  /// Checks that so many tokens can be added to a cache, and that the cache fits the model.
+  func validate(tokens added: Int, for cache: KeyValueCache) throws {
+    guard added > 0 else { throw TransformerError.emptyPrompt }
+    guard !cache.isBeingFilled else { throw TransformerError.cacheInUse }
+    let tokens = cache.count + added
     guard tokens <= contextLength else {
       throw TransformerError.contextExceeded(tokens: tokens, contextLength: contextLength)
     }
     guard tokens <= cache.capacity else {
       throw TransformerError.cacheFull(tokens: tokens, capacity: cache.capacity)
     }
-    if let index = ids.firstIndex(where: { $0 < 0 || Int($0) >= vocabularySize }) {
-      throw TransformerError.idOutOfRange(
-        index: index, id: ids[index], vocabularySize: vocabularySize)
-    }
     let shape = decoder.attention[0]
     let keys = cache.extents
-    guard cache.layerCount == decoder.layers, keys[0] == shape.keyValueHeads,
+    guard cache.layers.upperBound <= decoder.layers, keys[0] == shape.keyValueHeads,
       keys[2] == shape.headDim
     else {
       throw TransformerError.foreignCache(
-        detail: "it has \(cache.layerCount) layers of \(keys[0]) x \(keys[2]), the model "
-          + "\(decoder.layers) of \(shape.keyValueHeads) x \(shape.headDim)")
+        detail: "it has the layers \(cache.layers) of \(keys[0]) x \(keys[2]), the model "
+          + "\(layers) of \(shape.keyValueHeads) x \(shape.headDim)")
     }
   }
 
@@ -150,11 +176,14 @@ public final class Transformer: Sendable {
     return embedding
   }
 
-  /// Logits of consecutive rows. hidden: [rows, hidden], unchanged; result: rows * vocabulary.
-  func logits(of hidden: Tensor) throws -> [Float] { try backend.read(makeLogits(of: hidden)) }
+  /// Logits of consecutive rows from their hidden states behind the last layer. hidden: [rows, hidden],
+  /// unchanged; result: rows * vocabulary.
+  public func logits(of hidden: Tensor) throws -> [Float] {
+    try backend.read(makeLogits(of: hidden))
+  }
 
   /// The same, where the backend computes: [rows, vocabulary] float32.
-  func makeLogits(of hidden: Tensor) throws -> Tensor {
+  public func makeLogits(of hidden: Tensor) throws -> Tensor {
     let purpose = "the logits of \(hidden.rows) rows"
     let normed = try backend.makeTensor(
       backend.activationType, hidden.shape, purpose: purpose)

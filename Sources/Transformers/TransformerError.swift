@@ -15,6 +15,10 @@ public enum TransformerError: Error, Equatable, Sendable {
   case cacheFull(tokens: Int, capacity: Int)
   /// A cache that was made for another model or backend.
   case foreignCache(detail: String)
+  /// A cache that a prefill which has not ended is filling, or that another has changed meanwhile.
+  case cacheInUse
+  /// Hidden states that a range of layers cannot go on from.
+  case hiddenStates(problem: String)
   /// A token id that the model does not have.
   case idOutOfRange(index: Int, id: Int32, vocabularySize: Int)
   /// Logits that cannot be sampled from.
@@ -45,6 +49,10 @@ extension TransformerError: CustomStringConvertible {
       "\(tokens) tokens do not fit the key-value cache of \(capacity): make it larger"
     case .foreignCache(let detail):
       "the key-value cache belongs to another model: \(detail)"
+    case .cacheInUse:
+      "the key-value cache is being filled by a prefill that has not ended: finish or drop it first"
+    case .hiddenStates(let problem):
+      "the hidden states of a chunk \(problem): give those of the layer before"
     case .idOutOfRange(let index, let id, let vocabularySize):
       "token \(index) is id \(id), outside 0 ..< \(vocabularySize): use this model's tokenizer"
     case .invalidLogits(let problem):

@@ -174,4 +174,42 @@ import Testing
       csystem_unguard_mapping(address)
     }
   }
+
+  @Test(arguments: [0, 1, 2, 1000]) func `A loop over threads runs every index once`(count: Int) {
+    var runs = [Int32](repeating: 0, count: count)
+    runs.withUnsafeMutableBufferPointer { runs in
+      csystem_for_each(
+        Int64(count),
+        { context, index in context?.assumingMemoryBound(to: Int32.self)[Int(index)] += 1 },
+        runs.baseAddress)
+    }
+    #expect(runs.allSatisfy { $0 == 1 })
+  }
+
+  @Test func `A thread that was started has room for deep calls`() async {
+    final class Job {
+      let continuation: CheckedContinuation<Int, Never>
+      init(_ continuation: CheckedContinuation<Int, Never>) { self.continuation = continuation }
+    }
+    let depth = await withCheckedContinuation { continuation in
+      let job = Unmanaged.passRetained(Job(continuation))
+      let status = csystem_start_thread(
+        { context in
+          guard let context else { return }
+          let job = Unmanaged<Job>.fromOpaque(context).takeRetainedValue()
+          job.continuation.resume(returning: deepCall(6000))
+        }, job.toOpaque())
+      if status != 0 { job.takeRetainedValue().continuation.resume(returning: -1) }
+    }
+    #expect(depth == 6000)
+  }
+}
+
+/// Takes at least a KiB of stack a call: 6 MiB for 6000 calls.
+@inline(never) private func deepCall(_ depth: Int) -> Int {
+  withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 1000) { memory in
+    memory.initialize(repeating: UInt8(truncatingIfNeeded: depth))
+    let below = depth > 1 ? deepCall(depth - 1) : 0
+    return below + (memory[999] == UInt8(truncatingIfNeeded: depth) ? 1 : 0)
+  }
 }

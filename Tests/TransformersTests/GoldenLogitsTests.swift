@@ -69,7 +69,7 @@ struct GoldenLogitsTests {
     let prompt = Array(try golden.ids().prefix(28))
     let capacity = prompt.count + answer.count
     let cache = try model.makeCache(capacity: capacity)
-    let first = try model.prefill(prompt, cache: cache).logits
+    let first = try model.prefill(prompt, cache: cache).deviceLogits
     var generator = TokenGenerator(
       model: model, cache: cache, logits: first, prompt: prompt,
       sampler: try Sampler(SamplingOptions(temperature: 0)), stopIDs: [],

@@ -33,6 +33,15 @@ int csystem_cpu_count_under(const char *root, int count);
 /// Seconds on a clock that never goes back. Only differences mean something.
 double csystem_monotonic_seconds(void);
 
+// Threads with stacks of 8 MiB, whatever the system's default is.
+
+/// Runs body(context) on a new thread. Returns 0, or the number of the error that kept it from starting.
+int csystem_start_thread(void (*body)(void *context), void *context);
+
+/// Runs body(context, index) for every index from 0 up to `count`, in any order, on as many threads as
+/// there are processors, the caller's among them. Returns when all have ended.
+void csystem_for_each(int64_t count, void (*body)(void *context, int64_t index), void *context);
+
 // Mapped files. A mapping reads as SIGBUS where its file has become shorter.
 
 /// Remembers that `length` bytes at `address` are a mapping of the file at `path`, so that the

@@ -23,7 +23,7 @@ extension CUDABackend {
         && [64, 96, 128].contains(headDim) && firstPosition >= 0 && keys <= layer.count
         && layer.keys.shape[0] == shape.keyValueHeads, "lastRowSums",
       "q \(q.shape) from position \(firstPosition), \(layer.count) keys of \(layer.keys.shape)")
-    let stride = (keys + 3) / 4 * 4
+    let stride = EstimatedIndexSizes(keys: keys).sumStride
     let purpose = "estimation over \(keys) keys"
     let result = DeviceSums(
       vertical: try makeTensor(.float32, [shape.queryHeads, stride], purpose: purpose),

@@ -70,7 +70,7 @@ extension CUDABackend {
         (0..<heads).flatMap { _ in [Int64(causal), 0] }, purpose: purpose)
       // Starts of bands lie at least a tile apart: two covers, two steps a band, and a byte for each tile and
       // two behind.
-      let mostBands = (request.keys - 1) / CUDABackend.tile + 2
+      let mostBands = EstimatedIndexSizes(keys: request.keys).mostBands
       bands = try backend.makeTensor(.int32, [heads, 2 * mostBands], purpose: purpose)
       starts = try backend.makeTensor(.int32, [heads, (mostBands + 5) / 4], purpose: purpose)
       steps = try backend.makeTensor(.int32, [heads, 2 * mostBands], purpose: purpose)

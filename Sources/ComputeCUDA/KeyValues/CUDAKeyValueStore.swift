@@ -73,7 +73,7 @@ final class CUDAKeyValueStore: KeyValueStore {
     let stored = host?.current(layer) ?? kept[layer]
     // Decoding wrote its row where it is kept; a prefill's rows, though it be one, wait in the
     // staging layer.
-    if let staging, access == .prefill {
+    if let staging, access == .prefill, end > count {
       if count == 0 { try backend.measureScales(of: staging, count: end, for: stored) }
       try backend.quantize(staging, positions: count..<end, into: stored, at: count)
     }

@@ -14,6 +14,8 @@ public struct GenerationMetrics: Sendable {
   /// Tokens read after the prompt, one at a time; the one that led to the end is among them.
   public var decodedTokens = 0
   public var decodeSeconds = 0.0
+  /// What the user should know about how the answer was made, one line each.
+  public var notices: [String] = []
   /// Why the answer ended; nil while it has not.
   public var finish: Finish?
   /// What prefill computed; nil before it.

@@ -34,10 +34,14 @@ public struct GenerationOptions: Sendable {
   public var sampling: SamplingOptions?
   /// The answer ends before the first of these.
   public var stopStrings: [String]
+  /// Told while the whole sequence is read again, since it outgrew the original length of LongRoPE.
+  public var progress: (@Sendable (PrefillProgress) -> Void)?
 
   public init(
-    maximumTokens: Int = 512, sampling: SamplingOptions? = nil, stopStrings: [String] = []
+    maximumTokens: Int = 512, sampling: SamplingOptions? = nil, stopStrings: [String] = [],
+    progress: (@Sendable (PrefillProgress) -> Void)? = nil
   ) {
+    self.progress = progress
     self.maximumTokens = maximumTokens
     self.sampling = sampling
     self.stopStrings = stopStrings

@@ -20,8 +20,8 @@ extension Session {
       do {
         try WorkerThread.start {
           do {
-            try self.state.withLock { state in
-              try self.generate(options, state: &state, isCancelled: { cancellation.isSet }) {
+            try self.withState { state in
+              try self.generate(options, state: &state, cancellation: cancellation) {
                 continuation.yield($0)
               }
             }
@@ -37,17 +37,18 @@ extension Session {
   }
 
   private func generate(
-    _ options: GenerationOptions, state: inout State, isCancelled: () -> Bool,
+    _ options: GenerationOptions, state: inout State, cancellation: CancellationFlag,
     yield: (String) -> Void
   ) throws {
-    guard let cache = state.cache, let logits = state.logits else {
+    guard let cache = state.cache, let prefill = state.prefill else {
       throw LanguageModelError.nothingPrefilled
     }
     let sampling = options.sampling ?? model.defaultSampling
     var generator = TokenGenerator(
-      model: model.transformer, cache: cache, logits: logits, prompt: state.history,
-      sampler: try Sampler(sampling), stopIDs: model.stopIDs,
-      maximumTokens: options.maximumTokens)
+      model: model.transformer, cache: cache, logits: prefill.deviceLogits,
+      prompt: state.history, sampler: try Sampler(sampling), stopIDs: model.stopIDs,
+      maximumTokens: options.maximumTokens,
+      rereading: try prefillOptions(progress: options.progress, cancellation: cancellation))
     var text = model.tokenizer.makeStreamingDecoder()
     var filter = StopStringFilter(options.stopStrings)
     func emit(_ piece: String) {
@@ -57,14 +58,14 @@ extension Session {
     let start = ContinuousClock.now
     var firstToken = start
     // What the last token led to is not known before it is read.
-    state.logits = nil
+    state.prefill = nil
     while let id = try generator.next() {
       if generator.count == 1 { firstToken = .now }
       state.history.append(id)
       state.unread = id
       emit(filter.push(text.push(id)))
       if filter.found != nil { break }
-      if isCancelled() { throw CancellationError() }
+      if cancellation.isSet { throw CancellationError() }
     }
     let end = ContinuousClock.now
     if generator.count == 0 { firstToken = end }
@@ -82,6 +83,7 @@ extension Session {
     state.metrics.timeToFirstToken += (firstToken - start).inSeconds
     state.metrics.decodedTokens = max(0, isLastRead ? answered : answered - 1)
     state.metrics.decodeSeconds = (end - firstToken).inSeconds
+    state.metrics.notices = generator.notices
     state.metrics.finish = finish(generator.finishReason, filter)
   }
 

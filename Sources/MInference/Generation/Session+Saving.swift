@@ -11,7 +11,7 @@ extension Session {
   /// - Throws: `CacheFileError`, `ComputeError`.
   public func save(to file: String) async throws {
     try await WorkerThread.run {
-      try self.state.withLock { state in
+      try self.withState { state in
         guard let cache = state.cache else { throw CacheFileError.nothingToSave }
         try self.model.transformer.save(
           cache, tokens: state.history, fingerprint: self.model.fingerprint, to: file)
@@ -28,19 +28,19 @@ extension Session {
   /// - Throws: `CacheFileError`, `TransformerError`, `ComputeError`.
   public func restore(from file: String) async throws {
     try await WorkerThread.run {
-      try self.state.withLock { state in
+      try self.withState { state in
         let cache = try state.cache ?? self.makeCache()
         state.cache = cache
         do {
           state.history = try self.model.transformer.restore(
             cache, fingerprint: self.model.fingerprint, from: file)
         } catch {
-          // Half of a sequence is none.
+          // A partly restored sequence is of no use.
           if cache.count == 0 { state.forget() }
           throw error
         }
         state.unread = state.history.count > cache.count ? state.history.last : nil
-        state.logits = nil
+        state.prefill = nil
         state.metrics = GenerationMetrics()
       }
     }

@@ -4,14 +4,18 @@ import Synchronization
 
 /// One sequence of a model: a prompt, its answer, and what follows.
 ///
-/// A session works on one thing at a time; calls made meanwhile wait. Sessions of one model do not
-/// disturb each other. All computing is done on threads of its own.
+/// A session works on one thing at a time; calls made meanwhile wait. Its properties never wait: they
+/// show what the last call that ended left. Sessions of one model do not disturb each other. All
+/// computing is done on threads of its own.
 public final class Session: Sendable {
   let model: LanguageModel
   let options: SessionOptions
   /// Tokens that the session has room for, prompt and answer together.
   public let capacity: Int
-  let state: Mutex<State>
+  /// Held while a prompt is read or an answer is made.
+  private let state: Mutex<State>
+  /// Held for a moment.
+  private let snapshot = Mutex(Snapshot())
 
   /// What changes. The cache is touched by whoever holds the lock.
   struct State {
@@ -20,12 +24,36 @@ public final class Session: Sendable {
     var history: [Int32] = []
     /// A token that was given out but not read into the cache.
     var unread: Int32?
-    /// Logits of the token after the cached ones; nil before the first prefill.
-    var logits: [Float]?
+    /// The prefill whose logits lead to the next token; nil before the first, and once an answer has
+    /// begun.
+    var prefill: PrefillResult?
     var metrics = GenerationMetrics()
 
     /// As if nothing had been read.
-    mutating func forget() { (history, unread, logits) = ([], nil, nil) }
+    mutating func forget() { (history, unread, prefill) = ([], nil, nil) }
+  }
+
+  /// What others see of the state.
+  private struct Snapshot {
+    var memoryPlan: MemoryPlan?
+    var tokens: [Int32] = []
+    var nextLogits: [Float]?
+    var metrics = GenerationMetrics()
+  }
+
+  /// Runs `body` with the state once nobody else has it, and shows what it left, also when it throws.
+  func withState<Result: ~Copyable>(
+    _ body: (inout sending State) throws -> sending Result
+  ) rethrows -> sending Result {
+    try state.withLock { state in
+      defer {
+        let left = Snapshot(
+          memoryPlan: state.cache?.memoryPlan, tokens: state.history,
+          nextLogits: state.prefill?.logits, metrics: state.metrics)
+        snapshot.withLock { $0 = left }
+      }
+      return try body(&state)
+    }
   }
 
   init(model: LanguageModel, capacity: Int, options: SessionOptions) {
@@ -36,16 +64,16 @@ public final class Session: Sendable {
   }
 
   /// How the sequence uses its device's memory; nil before the first prefill, and on a CPU.
-  public var memoryPlan: MemoryPlan? { state.withLock { $0.cache?.memoryPlan } }
+  public var memoryPlan: MemoryPlan? { snapshot.withLock(\.memoryPlan) }
 
   /// Every token that the session holds, answers included.
-  public var tokens: [Int32] { state.withLock(\.history) }
+  public var tokens: [Int32] { snapshot.withLock(\.tokens) }
 
   /// Logits of the token after the ones held; nil before a prefill, and once an answer has begun.
-  package var nextLogits: [Float]? { state.withLock(\.logits) }
+  package var nextLogits: [Float]? { snapshot.withLock(\.nextLogits) }
 
   /// What the last prefill and the last answer took.
-  public var metrics: GenerationMetrics { state.withLock(\.metrics) }
+  public var metrics: GenerationMetrics { snapshot.withLock(\.metrics) }
 
   /// Reads a prompt, behind whatever the session holds already.
   ///
@@ -59,10 +87,8 @@ public final class Session: Sendable {
     _ prompt: [Int32], progress: (@Sendable (PrefillProgress) -> Void)? = nil
   ) async throws -> PrefillReport {
     guard !prompt.isEmpty else { throw LanguageModelError.emptyPrompt }
-    return try await compute(progress) { session, state, isCancelled in
-      try session.read(
-        state.history + prompt, keeping: state.cache?.count ?? 0, state: &state,
-        progress: progress, isCancelled: isCancelled)
+    return try await read(progress: progress) { state in
+      (state.history + prompt, kept: state.cache?.count ?? 0)
     }
   }
 
@@ -85,35 +111,49 @@ public final class Session: Sendable {
     _ conversation: [Int32], progress: (@Sendable (PrefillProgress) -> Void)? = nil
   ) async throws -> PrefillReport {
     guard !conversation.isEmpty else { throw LanguageModelError.emptyPrompt }
-    return try await compute(progress) { session, state, isCancelled in
+    return try await read(progress: progress) { state in
       let common = zip(state.history, conversation).prefix { $0 == $1 }.count
-      let kept = min(common, state.cache?.count ?? 0, conversation.count - 1)
-      return try session.read(
-        conversation, keeping: kept, state: &state, progress: progress, isCancelled: isCancelled)
+      return (conversation, kept: min(common, state.cache?.count ?? 0, conversation.count - 1))
     }
   }
 
-  /// Runs `body` on a thread of its own, with the session's state and the task's cancellation.
-  private func compute(
-    _ progress: (@Sendable (PrefillProgress) -> Void)?,
-    _ body:
-      @escaping @Sendable (Session, inout State, @escaping @Sendable () -> Bool) throws
-      -> PrefillReport
+  /// Reads tokens on a thread of its own, until the task is cancelled.
+  ///
+  /// - Parameter plan: Gives all tokens, and how many of them the cache holds already.
+  private func read(
+    progress: (@Sendable (PrefillProgress) -> Void)?,
+    plan: @escaping @Sendable (State) -> (tokens: [Int32], kept: Int)
   ) async throws -> PrefillReport {
     let cancellation = CancellationFlag()
     return try await withTaskCancellationHandler {
       try await WorkerThread.run {
-        try self.state.withLock { state in try body(self, &state) { cancellation.isSet } }
+        try self.withState { state in
+          let (tokens, kept) = plan(state)
+          return try self.read(
+            tokens, keeping: kept, state: &state,
+            options: self.prefillOptions(progress: progress, cancellation: cancellation))
+        }
       }
     } onCancel: {
       cancellation.set()
     }
   }
 
+  /// How the session's prompts are read.
+  func prefillOptions(
+    progress: (@Sendable (PrefillProgress) -> Void)?, cancellation: CancellationFlag
+  ) throws -> PrefillOptions {
+    PrefillOptions(
+      planner: try model.planner(for: options.attention), chunk: options.chunk,
+      measureRecall: options.measuresRecall,
+      monitor: options.monitor,
+      lastLayerLastRowOnly: true, progress: progress, isCancelled: { cancellation.isSet })
+  }
+
   /// Reads `tokens` but for the first `kept`, which the cache holds.
   private func read(
     _ tokens: [Int32], keeping kept: Int, state: inout State,
-    progress: (@Sendable (PrefillProgress) -> Void)?, isCancelled: @escaping @Sendable () -> Bool
+    options: @autoclosure () throws -> PrefillOptions
   ) throws -> PrefillReport {
     guard tokens.count < model.contextLength else {
       throw LanguageModelError.promptTooLong(
@@ -123,26 +163,20 @@ public final class Session: Sendable {
       throw LanguageModelError.sessionFull(tokens: tokens.count, capacity: capacity)
     }
     let start = ContinuousClock.now
-    let planner = try model.planner(for: options.attention)
+    let options = try options()
     let cache = try state.cache ?? makeCache()
     state.cache = cache
     let kept = model.transformer.mustReadAgain(cache, reaching: tokens.count) ? 0 : kept
     if kept < cache.count {
       cache.truncate(to: kept)
       state.history = Array(tokens[..<kept])
-      (state.unread, state.logits) = (nil, nil)
+      (state.unread, state.prefill) = (nil, nil)
     }
     let ids = Array(tokens[kept...])
     let setupSeconds = (ContinuousClock.now - start).inSeconds
     let result: PrefillResult
     do {
-      result = try model.transformer.prefill(
-        ids, cache: cache,
-        options: PrefillOptions(
-          planner: planner, chunk: options.chunk, measureRecall: options.measuresRecall,
-          monitor: options.monitor,
-          lastLayerLastRowOnly: true, progress: progress,
-          isCancelled: isCancelled))
+      result = try model.transformer.prefill(ids, cache: cache, options: options)
     } catch {
       // Chunks that were finished are of no use to a history that does not have them.
       cache.truncate(to: min(kept, cache.count))
@@ -150,7 +184,7 @@ public final class Session: Sendable {
     }
     state.history = tokens
     state.unread = nil
-    state.logits = result.logits
+    state.prefill = result
     state.metrics = GenerationMetrics()
     state.metrics.promptTokens = ids.count
     state.metrics.prefill = result.report
@@ -175,4 +209,11 @@ final class CancellationFlag: Sendable {
   var isSet: Bool { flag.load(ordering: .relaxed) }
 
   func set() { flag.store(true, ordering: .relaxed) }
+}
+
+extension Duration {
+  /// The duration as a number of seconds.
+  package var inSeconds: Double {
+    Double(components.seconds) + Double(components.attoseconds) * 1e-18
+  }
 }

@@ -51,6 +51,7 @@ struct ChatLoop {
     case .save(let path): try await save(to: path)
     case .load(let path):
       try await session.restore(from: path)
+      session.metrics.notices.forEach(StandardError.note)
       conversation.advance(to: session.tokens)
       hasAnswered = false
     case .stats: showFigures()

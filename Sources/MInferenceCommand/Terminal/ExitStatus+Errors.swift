@@ -57,7 +57,7 @@ extension ExitStatus {
     case .emptyPrompt, .contextExceeded, .idOutOfRange: .inputData
     case .doesNotFit: .system
     case .invalidOption: .usage
-    case .cacheFull, .foreignCache, .invalidLogits: .software
+    case .cacheFull, .foreignCache, .cacheInUse, .hiddenStates, .invalidLogits: .software
     }
   }
 

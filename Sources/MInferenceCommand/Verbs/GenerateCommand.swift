@@ -55,6 +55,7 @@ struct GenerateCommand: AsyncParsableCommand {
     for try await piece in session.generate(generationOptions(for: model)) {
       if json { answer += piece } else { try StandardOutput.write(piece) }
     }
+    session.metrics.notices.forEach(StandardError.note)
     let figures = GenerationFigures(session.metrics, attention: attention)
     if json {
       try StandardOutput.write(figures.json(text: answer).serialized() + "\n")

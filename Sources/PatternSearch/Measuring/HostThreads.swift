@@ -1,13 +1,4 @@
 import CSystem
-import Synchronization
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
 
 /// Spreads host work over the processors, on threads that live for one call.
 ///
@@ -17,66 +8,20 @@ enum HostThreads {
   /// Runs body(index) for every index below `count`, in any order, several at once; returns when all
   /// have ended. The pieces must not write what others read or write.
   static func run(_ count: Int, _ body: (Int) -> Void) {
-    let workers = min(max(1, Int(csystem_cpu_count())), count)
-    guard workers > 1 else {
-      for index in 0..<count { body(index) }
-      return
-    }
     withoutActuallyEscaping(body) { body in
-      let work = Work(count: count, body: body)
-      // The threads are joined before `work` and `body` end.
-      let context = Unmanaged.passUnretained(work).toOpaque()
-      var threads: [pthread_t] = []
-      for _ in 1..<workers {
-        #if canImport(Darwin)
-          var thread: pthread_t?
-        #else
-          var thread = pthread_t()
-        #endif
-        // Where no thread can be had, the others do its work.
-        guard pthread_create(&thread, nil, Work.start, context) == 0 else { break }
-        #if canImport(Darwin)
-          if let thread { threads.append(thread) }
-        #else
-          threads.append(thread)
-        #endif
+      var work = Work(body: body)
+      withUnsafeMutablePointer(to: &work) { work in
+        csystem_for_each(
+          Int64(count),
+          { context, index in
+            context?.assumingMemoryBound(to: Work.self).pointee.body(Int(index))
+          }, work)
       }
-      work.run()
-      for thread in threads { pthread_join(thread, nil) }
     }
   }
 
-  private final class Work {
-    private let count: Int
-    private let body: (Int) -> Void
-    private let next = Atomic<Int>(0)
-
-    init(count: Int, body: @escaping (Int) -> Void) {
-      self.count = count
-      self.body = body
-    }
-
-    func run() {
-      while true {
-        let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard index < count else { return }
-        body(index)
-      }
-    }
-
-    #if canImport(Darwin)
-      static let start: @convention(c) (UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? = {
-        context in
-        Unmanaged<Work>.fromOpaque(context).takeUnretainedValue().run()
-        return nil
-      }
-    #else
-      static let start: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = {
-        context in
-        if let context { Unmanaged<Work>.fromOpaque(context).takeUnretainedValue().run() }
-        return nil
-      }
-    #endif
+  private struct Work {
+    let body: (Int) -> Void
   }
 
   /// The results of body(index) for every index below `count`, in order.

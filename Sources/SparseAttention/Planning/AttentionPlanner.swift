@@ -15,8 +15,8 @@ public struct AttentionPlanner: Sendable {
   /// Without it all devices of one tile compute the same pairs.
   package var freeBands = true
 
-  /// Rows of a block of pooled queries.
-  public static let poolingBlock = BlockSparse.blockSize
+  /// What rows are cut at multiples of, so that no block of queries is seen in two parts.
+  public static let poolingBlock = ShareRule.blockSize
 
   /// - Parameter configuration: one that fits the model
   ///   (``PatternConfiguration/validated(layers:heads:)``).

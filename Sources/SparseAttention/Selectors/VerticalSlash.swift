@@ -20,7 +20,7 @@ public struct VerticalSlashRule: Sendable, Hashable {
     forcedColumns: 30, forcedOffsets: 30, leastColumns: 30, leastOffsets: 50)
 
   /// Rows that the estimate is made from: a chunk's last ones.
-  public static let lastRows = 64
+  public static let lastRows = DeviceCapabilities.standardEstimationRows
 
   /// The budgets for a prompt of `keys` keys: at least the rule's, at most all.
   public func counts(vertical: Int, slash: Int, keys: Int) -> (columns: Int, offsets: Int) {

@@ -1,6 +1,6 @@
 import Compute
 
-extension RowWorkspace.Step {
+extension LayerComputation {
   /// Attention of rows over several regions of keys, joined by their log-sum-exps. The output stands
   /// where ``queries(of:firstPosition:)`` would.
   ///
@@ -15,34 +15,34 @@ extension RowWorkspace.Step {
     attention: (_ q: Tensor, _ region: DualChunk.Region, _ o: Tensor, _ logSumExp: Tensor) throws
       -> Void
   ) throws {
-    let shape = configuration.attention[0]
-    func logSumExps() throws -> Tensor {
-      try backend.makeTensor(
-        .float32, [hidden.rows, shape.queryHeads], purpose: "the parts of dual chunk attention")
-    }
-    let part = try logSumExps()
-    var whole: (o: Tensor, logSumExp: Tensor)?
+    let rows = hidden.rows
+    let heads = configuration.attention[0].queryHeads
+    let purpose = "the parts of dual chunk attention"
+    let regionLogSumExp = try backend.makeTensor(.float32, [rows, heads], purpose: purpose)
+    // Of the regions so far. It stands aside, since each region's queries take the same place.
+    var merged: (o: Tensor, logSumExp: Tensor)?
     for (number, region) in regions.enumerated() {
       let q = try queries(of: hidden, firstPosition: firstPosition, at: region.queryPosition)
       let isLast = number == regions.count - 1
-      guard let whole else {
-        // The first of several goes aside, for the next one's queries take its place.
-        let o =
-          isLast
-          ? q
-          : try backend.makeTensor(
-            q.type, q.shape, purpose: "the parts of dual chunk attention")
-        whole = (o, try logSumExps())
-        try attention(q, region, o, whole?.logSumExp ?? part)
-        continue
-      }
-      try attention(q, region, q, part)
-      if isLast {
-        try backend.mergeAttention(
-          whole.o, logSumExp: whole.logSumExp, into: q, logSumExp: part)
+      if let merged {
+        try attention(q, region, q, regionLogSumExp)
+        // The last merge goes the other way, so that the result stands where the queries stood.
+        if isLast {
+          try backend.mergeAttention(
+            merged.o, logSumExp: merged.logSumExp, into: q, logSumExp: regionLogSumExp)
+        } else {
+          try backend.mergeAttention(
+            q, logSumExp: regionLogSumExp, into: merged.o, logSumExp: merged.logSumExp)
+        }
+      } else if isLast {
+        try attention(q, region, q, regionLogSumExp)
       } else {
-        try backend.mergeAttention(
-          q, logSumExp: part, into: whole.o, logSumExp: whole.logSumExp)
+        let first = (
+          o: try backend.makeTensor(q.type, q.shape, purpose: purpose),
+          logSumExp: try backend.makeTensor(.float32, [rows, heads], purpose: purpose)
+        )
+        try attention(q, region, first.o, first.logSumExp)
+        merged = first
       }
     }
   }
@@ -62,7 +62,7 @@ extension RowWorkspace.Step {
   }
 }
 
-extension RowWorkspace.Step {
+extension LayerComputation {
   /// Dense attention of one row, over its regions where there are several. The output stands where
   /// ``queries(of:firstPosition:)`` would.
   func attendRow(

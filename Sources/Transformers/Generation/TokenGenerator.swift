@@ -1,3 +1,5 @@
+public import Compute
+
 /// Continues a prefilled sequence token by token.
 ///
 /// A token is decoded only when the one after it is asked for, so none is computed in vain.
@@ -16,8 +18,11 @@ public struct TokenGenerator {
   private let cache: KeyValueCache
   private let stopIDs: Set<Int32>
   private let maximumTokens: Int
+  private let rereading: PrefillOptions
   private var sampler: Sampler
-  private var logits: [Float]
+  /// Of the token after ``history``, unless ``pending`` is still to be decoded.
+  private var logits: Tensor
+  /// The last token that was given out, which is not in the cache yet.
   private var pending: Int32?
   /// Prompt and answer.
   public private(set) var history: [Int32]
@@ -25,17 +30,21 @@ public struct TokenGenerator {
   private var seen: Set<Int32>
   /// Tokens given out.
   public private(set) var count = 0
+  /// What the user should know about how the answer was made, one line each.
+  public private(set) var notices: [String] = []
   /// nil while there may be more.
   public private(set) var finishReason: FinishReason?
 
   /// - Parameters:
   ///   - cache: Holds the prompt; gets the answer.
-  ///   - logits: Of the token after the prompt, as prefill gave them.
+  ///   - logits: Of the token after the prompt, as ``PrefillResult/deviceLogits`` gives them. A
+  ///     repetition penalty changes them in place.
   ///   - prompt: The tokens that the cache holds: the repetition penalty looks at them, and
   ///     they are read again where ``Transformer/mustReadAgain(_:adding:)`` says so.
+  ///   - rereading: How they are read then.
   public init(
-    model: Transformer, cache: KeyValueCache, logits: [Float], prompt: [Int32], sampler: Sampler,
-    stopIDs: Set<Int32>, maximumTokens: Int
+    model: Transformer, cache: KeyValueCache, logits: Tensor, prompt: [Int32], sampler: Sampler,
+    stopIDs: Set<Int32>, maximumTokens: Int, rereading: PrefillOptions = PrefillOptions()
   ) {
     self.model = model
     self.cache = cache
@@ -43,34 +52,46 @@ public struct TokenGenerator {
     self.sampler = sampler
     self.stopIDs = stopIDs
     self.maximumTokens = maximumTokens
+    self.rereading = rereading
     history = prompt
     seen = sampler.looksBack ? Set(prompt) : []
   }
 
   /// The next token, or nil at the end; see ``finishReason``.
+  ///
+  /// - Throws: ``TransformerError``, `ComputeError`; `CancellationError` and what the progress callback
+  ///   throws while the sequence is read again. The cache then holds a beginning of ``history``, and
+  ///   the next call goes on from there.
   public mutating func next() throws -> Int32? {
     guard finishReason == nil else { return nil }
     guard count < maximumTokens else { return finish(.length) }
-    var chosen: Int32?
     if let id = pending {
       guard cache.count < min(cache.capacity, model.contextLength) else {
         return finish(.contextFull)
       }
-      if model.mustReadAgain(cache, adding: 1), history.count == cache.count + 1 {
-        cache.truncate(to: 0)
-        logits = try model.prefill(history, cache: cache).logits
-      } else {
-        chosen = try model.decode(id, cache: cache, sampler: &sampler, seen: seen)
-      }
+      logits = try logits(behind: id)
       pending = nil
     }
-    let id = try chosen ?? sampler.sample(logits: logits, history: seen)
+    let id = try sampler.sample(logits, seen: seen, on: model.backend)
     guard !stopIDs.contains(id) else { return finish(.stop(id: id)) }
     history.append(id)
     if sampler.looksBack { seen.insert(id) }
     count += 1
     pending = id
     return id
+  }
+
+  /// The logits of the token after `id`, the last one of ``history``.
+  private mutating func logits(behind id: Int32) throws -> Tensor {
+    if model.mustReadAgain(cache, adding: 1), history.count == cache.count + 1 {
+      cache.truncate(to: 0)
+      notices.append(
+        "the sequence outgrew the original length of its rotary embedding (LongRoPE): its "
+          + "\(history.count) tokens were read again")
+    }
+    let unread = history.dropFirst(cache.count)
+    guard unread.count > 1 else { return try model.decodedLogits(id, cache: cache) }
+    return try model.prefill(Array(unread), cache: cache, options: rereading).deviceLogits
   }
 
   private mutating func finish(_ reason: FinishReason) -> Int32? {

@@ -25,9 +25,9 @@ public struct LayerWalk {
   public private(set) var layer = 0
   private let model: Transformer
   private let tokens: Int
-  private let rowBlock: Int
-  private let rotary: RotaryEmbedding
-  private let workspace: RowWorkspace
+  private let context: LayerPass.Context
+  private var measurements: PrefillMeasurements
+  /// Of one layer.
   private let cache: KeyValueCache
   private let hidden: Tensor
 
@@ -46,19 +46,22 @@ public struct LayerWalk {
     let plan = try ChunkPlan(
       positions: 0..<ids.count, chunk: nil, rowBlock: rowBlock ?? model.backend.rowBlock,
       tileRows: model.backend.tileShape(headDim: model.decoder.headDim).rows)
-    self.rowBlock = plan.rowBlock
     if let dualChunk = model.decoder.dualChunk, ids.count > dualChunk.stride {
       throw TransformerError.invalidOption(
         name: "the text's length", value: "\(ids.count)",
         allowed: "at most one chunk of dual chunk attention, \(dualChunk.stride)")
     }
-    rotary = model.rotaryEmbedding(forLength: ids.count)
     cache = try KeyValueCache(
-      layers: 1, shape: model.decoder.attention[0], capacity: ids.count,
+      layers: 0..<1, shape: model.decoder.attention[0], capacity: ids.count,
       options: KeyValueOptions(type: keyValueType, place: .device), sequenceLength: ids.count,
       backend: model.backend)
-    workspace = try RowWorkspace(
-      rows: min(plan.rowBlock, ids.count), configuration: model.decoder, backend: model.backend)
+    context = LayerPass.Context(
+      model: model, plan: plan, rotary: model.rotaryEmbedding(forLength: ids.count),
+      workspace: try RowWorkspace(
+        rows: min(plan.rowBlock, ids.count), configuration: model.decoder, backend: model.backend),
+      selectionMemory: cache.selectionMemory, isCancelled: { false })
+    measurements = PrefillMeasurements(
+      model, positions: 0..<ids.count, plan: plan, layers: 0..<model.layerCount)
     hidden = try model.backend.makeTensor(
       model.backend.activationType, [ids.count, model.decoder.hiddenSize],
       purpose: "the hidden states of \(ids.count) tokens")
@@ -75,41 +78,33 @@ public struct LayerWalk {
     attending: Bool = true, isCancelled: () -> Bool = { false }, visit: (Block) throws -> Void
   ) throws {
     precondition(layer < model.decoder.layers)
-    try cache.withLayer(0, count: tokens, for: .prefill) { keysAndValues in
-      try advance(
-        keysAndValues, attending: attending, isCancelled: isCancelled, visit: visit)
+    try withoutActuallyEscaping(isCancelled) { isCancelled in
+      try cache.withLayer(0, count: tokens, for: .prefill) { keysAndValues in
+        try advance(
+          keysAndValues, attending: attending, isCancelled: isCancelled, visit: visit)
+      }
     }
     layer += 1
   }
 
-  private func advance(
-    _ keysAndValues: KeyValueLayer, attending: Bool, isCancelled: () -> Bool,
+  private mutating func advance(
+    _ keysAndValues: KeyValueLayer, attending: Bool, isCancelled: @escaping () -> Bool,
     visit: (Block) throws -> Void
   ) throws {
+    let layer = layer
     let shape = model.decoder.attention[layer]
-    for rows in blocks {
-      if isCancelled() { throw CancellationError() }
-      try step(rows.count).storeKeysAndValues(
-        of: hidden.slice(rows: rows), in: keysAndValues, firstPosition: rows.lowerBound)
-    }
-    let index = try SparseIndex.dense(
-      firstPosition: 0, rows: tokens, heads: shape.queryHeads,
-      tile: model.backend.tileShape(headDim: shape.headDim))
-    for rows in blocks {
-      if isCancelled() { throw CancellationError() }
-      let step = step(rows.count)
-      let block = hidden.slice(rows: rows)
-      let q = try step.queries(of: block, firstPosition: rows.lowerBound)
-      try visit(
-        Block(
-          layer: layer, positions: rows, q: q, hidden: block, keysAndValues: keysAndValues,
-          shape: shape))
-      guard attending else { continue }
-      try model.backend.attention(
-        q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape, index: index,
-        into: q, logSumExp: nil)
-      try step.addAttentionOutput(to: block)
-      try step.addFeedForward(to: block)
+    var context = context
+    context.isCancelled = isCancelled
+    var pass = try LayerPass(
+      context, layer: layer, chunk: 0..<tokens, hidden: hidden, keysAndValues: keysAndValues,
+      outputRows: attending ? .all : .noneButQueries)
+    while !pass.isFinished {
+      try pass.advance(measuring: &measurements) { rows, q, hidden in
+        try visit(
+          Block(
+            layer: layer, positions: rows, q: q, hidden: hidden, keysAndValues: keysAndValues,
+            shape: shape))
+      }
     }
   }
 
@@ -127,16 +122,6 @@ public struct LayerWalk {
   public func lastLogits() throws -> [Float] {
     precondition(layer == model.decoder.layers)
     return try model.logits(of: hidden.slice(rows: tokens - 1..<tokens))
-  }
-
-  private var blocks: [Range<Int>] {
-    stride(from: 0, to: tokens, by: rowBlock).map { $0..<min($0 + rowBlock, tokens) }
-  }
-
-  private func step(_ rows: Int) -> RowWorkspace.Step {
-    RowWorkspace.Step(
-      backend: model.backend, configuration: model.decoder, layer: model.weights.layers[layer],
-      rotary: rotary, workspace: workspace.prefix(rows))
   }
 }
 

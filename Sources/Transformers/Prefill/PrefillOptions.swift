@@ -1,3 +1,4 @@
+public import Compute
 public import SparseAttention
 
 /// How a prompt is read.
@@ -59,5 +60,7 @@ public struct PrefillProgress: Sendable, Equatable {
 public struct PrefillResult: Sendable {
   /// Logits of the token after the prompt; one for each id of the vocabulary.
   public let logits: [Float]
+  /// The same, where the backend computes: [1, vocabulary] float32.
+  public let deviceLogits: Tensor
   public let report: PrefillReport
 }

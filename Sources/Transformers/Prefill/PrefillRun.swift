@@ -1,337 +1,284 @@
-import Compute
+public import Compute
 import SparseAttention
 
-/// One reading of a prompt: chunk by chunk, within a chunk layer by layer, within a layer block of
-/// rows by block of rows.
+/// One reading of a prompt, which can rest after every block of rows.
 ///
-/// A layer takes two passes over the rows of its chunk, since estimation needs the chunk's last
-/// queries and all of its keys before the first row can be attended to: the first stores keys and
-/// values, the second computes attention and MLP and adds them to the hidden states. Beyond the cache
-/// only the hidden states grow with the chunk; all else is bounded by the block.
-struct PrefillRun {
-  let model: Transformer
-  let cache: KeyValueCache
+/// Chunk by chunk, within a chunk layer by layer, within a layer block by block. Beyond the cache only
+/// the hidden states grow with the chunk; all else is bounded by the block.
+///
+/// A run may be left alone for any time between two calls of ``advance()``, and may be dropped at any
+/// time: the cache then holds the chunks that were finished, and nothing of the one that was not.
+/// Nobody else may use the cache meanwhile. A run is used by one thread at a time.
+///
+/// A stage of a pipeline over layers reads with a cache of its own layers
+/// (``Transformer/makeCache(capacity:keyValues:sequenceLength:chunk:planner:layers:)``). It gets the
+/// hidden states of each chunk by ``supply(_:)``, unless it begins with the embedding, and gives them
+/// on as ``Progress/chunk(_:hidden:)``. All stages cut the prompt in the same places if their options
+/// and backends are the same.
+public final class PrefillRun {
+  /// What is read.
+  public enum Input {
+    /// Token ids, which are embedded; for a cache that begins with the first layer.
+    case tokens([Int32])
+    /// So many rows, whose hidden states ``supply(_:)`` gives.
+    case hiddenStates(rows: Int)
+  }
+
+  /// What a call of ``advance()`` did.
+  public enum Progress {
+    /// A part of a layer of a chunk; there is more to do.
+    case block
+    /// The last part of a chunk, which is now in the cache. `hidden`: its hidden states behind the last
+    /// layer of the cache, [rows, hidden]. If ``PrefillOptions/lastLayerLastRowOnly`` is set, only
+    /// the prompt's last row is of use behind the model's last layer.
+    case chunk(Range<Int>, hidden: Tensor)
+    /// Everything is done, and ``report`` is complete.
+    case finished
+  }
+
+  /// The chunks of the prompt, as consecutive ranges of positions.
+  public var chunks: [Range<Int>] { context.plan.chunks }
+  /// What was done; complete once ``advance()`` has given ``Progress/finished``.
+  public var report: PrefillReport { measurements.report }
+  /// How far the run has come.
+  public var progress: PrefillProgress { measurements.currentProgress }
+  /// The positions whose hidden states ``supply(_:)`` has to give before the next ``advance()``; nil
+  /// if none are missing.
+  public private(set) var awaitedChunk: Range<Int>?
+
+  private let input: Input
+  private let cache: KeyValueCache
   private let options: PrefillOptions
-  /// Fitted to the model; nil: dense.
-  private let planner: AttentionPlanner?
   /// Whether hidden states are wanted in every row, for the logits of every position.
-  let wantsAllRows: Bool
-  let plan: ChunkPlan
-  private let rotary: RotaryEmbedding
-  private let workspace: RowWorkspace
-  private(set) var report: PrefillReport
-  private var meter: WorkMeter
-  private var recall: RecallProbe?
-  private var recallGuard: RecallGuard?
-  private let kernelWatch: any WorkStopwatch
-  private let indexWatch: any WorkStopwatch
-  private let recallWatch: any WorkStopwatch
-  private let linearWatch: (any WorkStopwatch)?
+  private let wantsAllRows: Bool
+  private let context: LayerPass.Context
   private let positions: Range<Int>
+  private var measurements: PrefillMeasurements
+  private var seconds = 0.0
+  private var nextChunk = 0
+  private var current: Chunk?
+  /// The layer that the chunk is in; nil between two.
+  private var pass: LayerPass?
+  /// The keys and values of that layer.
+  private var opened: KeyValueCache.OpenLayer?
+  private var state = State.running
 
-  /// Last rows of a chunk that estimation looks at. Source: MInference, section 3.2.
-  private static let estimatedRows = 64
+  private enum State {
+    case running
+    case finished
+    case failed(any Error)
+  }
 
-  /// Plans the reading of so many tokens behind those that the cache holds.
-  init(
-    _ model: Transformer, tokens: Int, cache: KeyValueCache, options: PrefillOptions,
-    wantsAllRows: Bool
+  /// The chunk that is on its way through the layers.
+  private struct Chunk {
+    let positions: Range<Int>
+    let hidden: Tensor
+    /// What static patterns had kept before it.
+    let selections: SelectionMemory.Selections
+    var nextLayer: Int
+  }
+
+  /// Plans the reading of tokens behind those that the cache holds.
+  ///
+  /// - Parameters:
+  ///   - cache: Its layers are those that are run.
+  ///   - wantsAllRows: Whether hidden states behind the last layer are wanted in every row, whatever
+  ///     ``PrefillOptions/lastLayerLastRowOnly`` says.
+  /// - Throws: ``TransformerError`` for what the model or the cache cannot take, before anything is
+  ///   computed; out of memory.
+  public init(
+    _ model: Transformer, _ input: Input, cache: KeyValueCache,
+    options: PrefillOptions = PrefillOptions(), wantsAllRows: Bool = false
   ) throws {
-    self.model = model
+    let rows: Int
+    switch input {
+    case .tokens(let ids):
+      rows = ids.count
+      try model.validate(ids, for: cache)
+      guard cache.layers.lowerBound == 0 else {
+        throw TransformerError.hiddenStates(problem: "are missing")
+      }
+    case .hiddenStates(let count):
+      rows = count
+      try model.validate(tokens: rows, for: cache)
+    }
+    self.input = input
     self.cache = cache
     self.options = options
     self.wantsAllRows = wantsAllRows
-    kernelWatch = model.backend.makeStopwatch()
-    indexWatch = model.backend.makeStopwatch()
-    recallWatch = model.backend.makeStopwatch()
-    linearWatch = options.measuresLinearLayers ? model.backend.makeStopwatch() : nil
-    let configuration = model.decoder
-    planner = try options.planner?.validated(
-      layers: configuration.layers, heads: configuration.attention[0].queryHeads)
-    positions = cache.count..<cache.count + tokens
+    let decoder = model.decoder
+    let planner = try options.planner?.validated(
+      layers: decoder.layers, heads: decoder.attention[0].queryHeads)
+    positions = cache.count..<cache.count + rows
     let wholePlan = try ChunkPlan(
       positions: positions, chunk: options.chunk,
       rowBlock: options.rowBlock ?? model.backend.rowBlock,
-      tileRows: model.backend.tileShape(headDim: configuration.headDim).rows)
+      tileRows: model.backend.tileShape(headDim: decoder.headDim).rows)
     // Each chunk of dual chunk attention estimates with its own last rows, as the report has it.
-    plan =
-      configuration.dualChunk.map { ChunkPlan(wholePlan, cutting: $0.chunks) } ?? wholePlan
-    rotary = model.rotaryEmbedding(of: cache, adding: tokens)
-    workspace = try RowWorkspace(
-      rows: min(plan.rowBlock, plan.chunks.map(\.count).max() ?? 1), configuration: configuration,
-      backend: model.backend)
-    report = PrefillReport(
-      layers: configuration.layers, heads: configuration.attention[0].queryHeads)
-    report.reusedTokens = positions.lowerBound
-    meter = WorkMeter(
-      plan: plan, configuration: configuration, isSparse: planner != nil)
-    if let monitor = options.monitor, planner != nil {
-      recallGuard = RecallGuard(monitor, configuration: configuration, backend: model.backend)
+    let plan = decoder.dualChunk.map { ChunkPlan(wholePlan, cutting: $0.chunks) } ?? wholePlan
+    context = LayerPass.Context(
+      model: model, plan: plan, rotary: model.rotaryEmbedding(of: cache, adding: rows),
+      workspace: try RowWorkspace(
+        rows: min(plan.rowBlock, plan.chunks.map(\.count).max() ?? 1), configuration: decoder,
+        backend: model.backend),
+      planner: planner, selectionMemory: cache.selectionMemory, injection: options.injection,
+      linearWatch: options.measuresLinearLayers ? model.backend.makeStopwatch() : nil,
+      isCancelled: options.isCancelled)
+    measurements = PrefillMeasurements(
+      model, positions: positions, plan: plan, layers: cache.layers, planner: planner,
+      options: options)
+    awaitNextChunk()
+    cache.isBeingFilled = true
+  }
+
+  deinit {
+    guard case .running = state else { return }
+    leaveCache()
+  }
+
+  /// Gives the hidden states of ``awaitedChunk``, [rows, hidden] in the backend's type of
+  /// activations. They are changed in place.
+  ///
+  /// - Throws: ``TransformerError/hiddenStates(problem:)`` for a tensor that does not fit.
+  public func supply(_ hidden: Tensor) throws {
+    guard let awaitedChunk else {
+      throw TransformerError.hiddenStates(problem: "were not asked for")
     }
-    if options.measureRecall, let planner {
-      recall = RecallProbe(
-        positions: positions, sinkAndWindow: planner.sinkAndWindow, configuration: configuration)
+    let shape = [awaitedChunk.count, context.model.decoder.hiddenSize]
+    guard hidden.shape == shape, hidden.type == context.model.backend.activationType else {
+      throw TransformerError.hiddenStates(
+        problem: "are \(hidden.shape) of \(hidden.type.rawValue), not \(shape) of "
+          + context.model.backend.activationType.rawValue)
+    }
+    begin(awaitedChunk, hidden: hidden)
+  }
+
+  /// Does the next part: one block of rows of one layer, or the index of a chunk in a layer.
+  ///
+  /// - Throws: `CancellationError`, what the progress callback throws, ``TransformerError``,
+  ///   `ComputeError`. The run has ended then: the chunks that were finished are in the cache, and
+  ///   further calls throw the same error.
+  public func advance() throws -> Progress {
+    switch state {
+    case .finished: return .finished
+    case .failed(let error): throw error
+    case .running: break
+    }
+    do {
+      let progress = try timed(advanceRunning)
+      if case .finished = progress {
+        measurements.finish(
+          seconds: seconds, injectionSeconds: options.injection?.seconds ?? 0,
+          linearSeconds: context.linearWatch?.seconds)
+        state = .finished
+        leaveCache()
+      }
+      return progress
+    } catch {
+      state = .failed(error)
+      leaveCache()
+      throw error
     }
   }
 
-  /// Reads the tokens; `finished` gets the hidden states of each chunk, [rows, hidden], and its
-  /// positions. Chunks that were finished stay in the cache when a later one is cancelled or fails.
-  mutating func read(
-    _ ids: [Int32], finished: (_ hidden: Tensor, _ chunk: Range<Int>) throws -> Void
-  ) throws {
-    let start = ContinuousClock.now
-    for chunk in plan.chunks {
-      let part = ids[
-        chunk.lowerBound - positions.lowerBound..<chunk.upperBound - positions.lowerBound]
-      let hidden = try model.backend.makeTensor(
-        model.backend.activationType, [chunk.count, model.decoder.hiddenSize],
-        purpose: "the hidden states of a chunk of \(chunk.count) tokens")
-      try model.backend.embed(Array(part), table: model.weights.embedding, into: hidden)
-      for layer in model.weights.layers.indices {
-        try cache.withLayer(layer, count: chunk.upperBound, for: .prefill) {
-          try read(chunk, hidden: hidden, layer: layer, keysAndValues: $0)
-        }
+  /// Does all that is left.
+  ///
+  /// - Parameter visit: Gets the hidden states and the positions of each chunk; its time is the
+  ///   prefill's.
+  /// - Throws: as ``advance()``, and what `visit` throws.
+  func finish(_ visit: (_ hidden: Tensor, _ chunk: Range<Int>) throws -> Void) throws {
+    while true {
+      switch try advance() {
+      case .block: continue
+      case .chunk(let positions, let hidden): try timed { try visit(hidden, positions) }
+      case .finished: return
       }
-      cache.count = chunk.upperBound
-      report.tokens += chunk.count
-      report.chunks += 1
-      try finished(hidden, chunk)
     }
-    try model.backend.finish()
-    report.kernelSeconds = kernelWatch.seconds
-    report.indexSeconds = indexWatch.seconds
-    report.seconds =
-      (ContinuousClock.now - start).inSeconds - recallWatch.seconds
-      - (options.injection?.seconds ?? 0)
-    report.linearSeconds = linearWatch?.seconds
-    report.recall = recall?.meter.summary
-    report.headRecalls = recall?.meter.headRecalls
-    report.monitor = recallGuard?.finish(
-      kernelSeconds: report.kernelSeconds,
-      computedPairs: report.computedPairs.joined().reduce(0, +))
+  }
+
+  /// Counts the time of `work` as the prefill's.
+  private func timed<Result>(_ work: () throws -> Result) rethrows -> Result {
+    let start = ContinuousClock.now
+    defer { seconds += (ContinuousClock.now - start).inSeconds }
+    return try work()
   }
 }
 
-// MARK: One layer of one chunk
-
 extension PrefillRun {
-  private mutating func read(
-    _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer
-  ) throws {
-    let shape = model.decoder.attention[layer]
-    let causal = SparseIndex.causalPairs(
-      firstPosition: chunk.lowerBound, rows: chunk.count, slidingWindow: shape.slidingWindow)
-
-    let wantsRows =
-      layer < model.decoder.layers - 1 || wantsAllRows || !options.lastLayerLastRowOnly
-    let planner = wantsRows ? planner : nil
-    var pooling = try planner.flatMap {
-      try QuerySketch(
-        $0, layer: layer, backend: model.backend, shape: shape, firstPosition: chunk.lowerBound,
-        rows: chunk.count, needsHostIndex: needsHostIndex(chunk))
+  private func advanceRunning() throws -> Progress {
+    guard nextChunk < chunks.count else {
+      try context.model.backend.finish()
+      return .finished
     }
-    try storeKeysAndValues(
-      chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, pooling: &pooling)
-    guard wantsRows else {
-      meter.skipped(rows: chunk.count, causal: causal * shape.queryHeads)
-      try addLastRow(of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues)
-      return
-    }
-    let (index, computed) = try makeIndex(
-      chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, planner: planner,
-      pooling: pooling, causal: causal)
-    for head in computed.indices {
-      report.computedPairs[layer][head] += computed[head]
-      report.causalPairs[layer][head] += causal
-    }
-    let pairs = computed.reduce(0, +)
-    meter.planned(computed: pairs, causal: causal * shape.queryHeads)
-    let dualChunk = model.decoder.dualChunk
-    let regionIndices = RegionIndices(index)
-    for rows in plan.rowBlocks(of: chunk).flatMap({ dualChunk?.cut($0) ?? [$0] }) {
-      try checkCancellation()
-      if let regions = dualChunk?.regions(ofRowsFrom: rows.lowerBound), regions.count > 1 {
-        try addAttention(
-          rows, of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues,
-          regions: regions, indices: regionIndices)
-      } else {
-        try addAttention(
-          rows, of: chunk, hidden: hidden, layer: layer, keysAndValues: keysAndValues, index: index)
-      }
-      let share =
-        Double(
-          SparseIndex.causalPairs(
-            firstPosition: rows.lowerBound, rows: rows.count, slidingWindow: shape.slidingWindow))
-        / Double(causal)
-      meter.finishedRows(rows.count, pairs: share * Double(pairs))
-      try reportProgress()
-    }
+    let chunk = try current ?? embedNextChunk()
+    guard cache.count == chunk.positions.lowerBound else { throw TransformerError.cacheInUse }
+    if pass == nil { try begin(layer: chunk.nextLayer, of: chunk) }
+    try pass?.advance(measuring: &measurements)
+    guard pass?.isFinished ?? true else { return .block }
+    pass = nil
+    try opened?.close()
+    opened = nil
+    current?.nextLayer += 1
+    guard chunk.nextLayer + 1 == cache.layers.upperBound else { return .block }
+    cache.count = chunk.positions.upperBound
+    measurements.finishedChunk(tokens: chunk.positions.count)
+    current = nil
+    nextChunk += 1
+    awaitNextChunk()
+    return .chunk(chunk.positions, hidden: chunk.hidden)
   }
 
-  /// Whether parts of the chunk's index will be wanted, which are made on the host.
-  private func needsHostIndex(_ chunk: Range<Int>) -> Bool {
-    chunk.lowerBound >= model.decoder.dualChunk?.stride ?? .max
+  private func awaitNextChunk() {
+    guard case .hiddenStates = input, nextChunk < chunks.count else { return }
+    awaitedChunk = chunks[nextChunk]
   }
 
-  /// The first pass. `pooling` gets all queries, if there is one.
-  private mutating func storeKeysAndValues(
-    _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer,
-    pooling: inout QuerySketch?
-  ) throws {
-    for rows in plan.rowBlocks(of: chunk) {
-      try checkCancellation()
-      let step = step(layer: layer, rows: rows.count)
-      let block = slice(hidden, rows, of: chunk)
-      try step.storeKeysAndValues(of: block, in: keysAndValues, firstPosition: rows.lowerBound)
-      if pooling != nil {
-        try indexWatch.time {
-          try pooling?.add(
-            step.queries(of: block, firstPosition: rows.lowerBound),
-            firstPosition: rows.lowerBound, layer: keysAndValues)
-        }
-      }
-      meter.storedRows(rows.count)
-      try reportProgress()
+  private func embedNextChunk() throws -> Chunk {
+    guard case .tokens(let ids) = input else {
+      throw TransformerError.hiddenStates(problem: "are missing")
     }
+    let chunk = chunks[nextChunk]
+    let model = context.model
+    let hidden = try model.backend.makeTensor(
+      model.backend.activationType, [chunk.count, model.decoder.hiddenSize],
+      purpose: "the hidden states of a chunk of \(chunk.count) tokens")
+    let rows = chunk.lowerBound - positions.lowerBound..<chunk.upperBound - positions.lowerBound
+    try model.backend.embed(Array(ids[rows]), table: model.weights.embedding, into: hidden)
+    return begin(chunk, hidden: hidden)
   }
 
-  /// The index of the chunk in a layer and, for each head, the pairs that it computes.
-  private mutating func makeIndex(
-    _ chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer,
-    planner: AttentionPlanner?, pooling: QuerySketch?, causal: Int
-  ) throws -> (SparseIndex, computed: [Int]) {
-    let shape = model.decoder.attention[layer]
-    let fallbacks = planner?.fallbacksOfDenseChunk(
-      layer: layer, keys: chunk.upperBound, rows: chunk.count)
-    addFallbacks(fallbacks ?? [:], layer: layer, chunk: chunk)
-    guard let planner, fallbacks == nil else {
-      let index = try SparseIndex.dense(
-        firstPosition: chunk.lowerBound, rows: chunk.count, heads: shape.queryHeads,
-        tile: model.backend.tileShape(headDim: shape.headDim))
-      return (index, Array(repeating: causal, count: shape.queryHeads))
-    }
-    try checkCancellation()
-    let (index, indexReport) = try indexWatch.time {
-      let last = max(chunk.lowerBound, chunk.upperBound - Self.estimatedRows)..<chunk.upperBound
-      let queries = try step(layer: layer, rows: last.count)
-        .queries(of: slice(hidden, last, of: chunk), firstPosition: last.lowerBound)
-      var inputs = ChunkInputs(
-        backend: model.backend, shape: shape, keyValueLayer: keysAndValues,
-        firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: queries,
-        pooledQueries: nil, memory: cache.selectionMemory)
-      pooling?.fill(&inputs)
-      inputs.needsHostIndex = needsHostIndex(chunk)
-      return try planner.makeIndex(layer: layer, inputs)
-    }
-    addFallbacks(indexReport.fallbacks, layer: layer, chunk: chunk)
-    guard recallGuard != nil else { return (index, indexReport.computedPairs) }
-    let planned = RecallGuard.Chunk(
-      layer: layer, positions: chunk, hidden: hidden, keysAndValues: keysAndValues, shape: shape,
-      patterns: planner.configuration.patterns[layer], index: index,
-      computedPairs: indexReport.computedPairs, causalPairs: causal)
-    let makeStep = { [self] rows in step(layer: layer, rows: rows) }
-    return try recallGuard?.check(planned, makeStep: makeStep)
-      ?? (index, indexReport.computedPairs)
+  @discardableResult
+  private func begin(_ positions: Range<Int>, hidden: Tensor) -> Chunk {
+    awaitedChunk = nil
+    let chunk = Chunk(
+      positions: positions, hidden: hidden, selections: cache.selectionMemory.selections,
+      nextLayer: cache.layers.lowerBound)
+    current = chunk
+    return chunk
   }
 
-  private mutating func addFallbacks(_ reasons: [Int: String], layer: Int, chunk: Range<Int>) {
-    report.denseFallbacks += reasons.sorted { $0.key < $1.key }.map {
-      DenseFallback(
-        layer: layer, head: $0.key, firstPosition: chunk.lowerBound, reason: $0.value)
-    }
+  private func begin(layer: Int, of chunk: Chunk) throws {
+    let opened = try cache.open(layer, count: chunk.positions.upperBound, for: .prefill)
+    self.opened = opened
+    pass = try LayerPass(
+      context, layer: layer, chunk: chunk.positions, hidden: chunk.hidden,
+      keysAndValues: opened.keysAndValues, outputRows: outputRows(of: chunk, layer: layer))
   }
 
-  /// The second pass over one block of rows.
-  private mutating func addAttention(
-    _ rows: Range<Int>, of chunk: Range<Int>, hidden: Tensor, layer: Int,
-    keysAndValues: KeyValueLayer, index: SparseIndex
-  ) throws {
-    let step = step(layer: layer, rows: rows.count)
-    let block = slice(hidden, rows, of: chunk)
-    let shape = model.decoder.attention[layer]
-    let q = try step.queries(of: block, firstPosition: rows.lowerBound)
-    let sample = try recallWatch.time {
-      try recall?.sample(
-        rows, q: q, layer: layer, shape: shape, keysAndValues: keysAndValues, index: index,
-        backend: model.backend)
+  private func outputRows(of chunk: Chunk, layer: Int) -> LayerPass.OutputRows {
+    if layer < context.model.decoder.layers - 1 || wantsAllRows || !options.lastLayerLastRowOnly {
+      return .all
     }
-    try kernelWatch.time {
-      try model.backend.attention(
-        q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape, index: index,
-        into: q, logSumExp: sample?.logSumExp)
-    }
-    if let sample {
-      try recallWatch.time { try recall?.compare(sample, layer: layer, backend: model.backend) }
-    }
-    try step.addAttentionOutput(to: block)
-    try step.addFeedForward(to: block)
+    return chunk.positions.upperBound == positions.upperBound ? .last : .none
   }
 
-  /// The same where dual chunk attention turns the queries differently for several regions of keys.
-  /// Recall is not sampled there.
-  private mutating func addAttention(
-    _ rows: Range<Int>, of chunk: Range<Int>, hidden: Tensor, layer: Int,
-    keysAndValues: KeyValueLayer, regions: [DualChunk.Region], indices: RegionIndices
-  ) throws {
-    let step = step(layer: layer, rows: rows.count)
-    let block = slice(hidden, rows, of: chunk)
-    let shape = model.decoder.attention[layer]
-    try kernelWatch.time {
-      try step.attend(block, firstPosition: rows.lowerBound, regions: regions) {
-        q, region, o, logSumExp in
-        try model.backend.attention(
-          q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape,
-          index: try indices.index(of: region), into: o, logSumExp: logSumExp)
-      }
-    }
-    try step.addAttentionOutput(to: block)
-    try step.addFeedForward(to: block)
-  }
-
-  /// What is left of the last layer when only the prompt's last row is wanted: nothing, but for the
-  /// last chunk that row, attended to as decoding does.
-  private mutating func addLastRow(
-    of chunk: Range<Int>, hidden: Tensor, layer: Int, keysAndValues: KeyValueLayer
-  ) throws {
-    guard chunk.upperBound == positions.upperBound else { return }
-    let last = chunk.upperBound - 1
-    let step = step(layer: layer, rows: 1)
-    let row = slice(hidden, last..<last + 1, of: chunk)
-    let shape = model.decoder.attention[layer]
-    try kernelWatch.time {
-      try step.attendRow(
-        row, position: last, keysAndValues: keysAndValues, shape: shape,
-        dualChunk: model.decoder.dualChunk)
-    }
-    try step.addAttentionOutput(to: row)
-    try step.addFeedForward(to: row)
-    for head in 0..<shape.queryHeads {
-      let pairs = last + 1 - shape.firstKey(visibleFrom: last)
-      report.computedPairs[layer][head] += pairs
-      report.causalPairs[layer][head] += pairs
-    }
-  }
-
-  private func step(layer: Int, rows: Int) -> RowWorkspace.Step {
-    RowWorkspace.Step(
-      backend: model.backend, configuration: model.decoder, layer: model.weights.layers[layer],
-      rotary: rotary, workspace: workspace.prefix(rows), injection: options.injection,
-      linearWatch: linearWatch)
-  }
-
-  private func slice(_ hidden: Tensor, _ rows: Range<Int>, of chunk: Range<Int>) -> Tensor {
-    hidden.slice(
-      rows: rows.lowerBound - chunk.lowerBound..<rows.upperBound - chunk.lowerBound)
-  }
-
-  private func checkCancellation() throws {
-    if options.isCancelled() { throw CancellationError() }
-  }
-
-  private mutating func reportProgress() throws {
-    try model.backend.limitWorkAhead()
-    guard let progress = options.progress else { return }
-    try progress(
-      PrefillProgress(fraction: meter.currentFraction(), tokens: positions.count))
+  /// Leaves the cache as the last chunk that was finished left it.
+  private func leaveCache() {
+    cache.isBeingFilled = false
+    pass = nil
+    opened = nil
+    guard let chunk = current else { return }
+    cache.selectionMemory.selections = chunk.selections
+    current = nil
   }
 }

@@ -5,8 +5,7 @@ import SparseAttention
 /// chunk's rows are attended to, so that a weak head can still be given a dense row set and nothing
 /// is computed twice.
 ///
-/// The rows' log-sum-exps are compared: dense by the backend's row attention of all of them at once,
-/// sparse by its attention kernel on parts of the index with those rows alone.
+/// The rows' log-sum-exps are compared, see ``RecallSampler``.
 struct RecallGuard {
   private(set) var report: MonitorReport
   private var meter: RecallMeter
@@ -45,9 +44,9 @@ struct RecallGuard {
 
   /// The index to compute with, and its pairs: those of the plan, or with weak heads dense.
   ///
-  /// - Parameter makeStep: gives workspace for so many rows of the layer.
+  /// - Parameter makeComputation: gives workspace for so many rows of the layer.
   mutating func check(
-    _ chunk: Chunk, makeStep: (Int) -> RowWorkspace.Step
+    _ chunk: Chunk, makeComputation: (Int) -> LayerComputation
   ) throws -> (SparseIndex, computed: [Int]) {
     let isDense = try chunk.index.denseHeads()
     let sparse = Set(chunk.patterns.indices.filter { !isDense[$0] })
@@ -55,16 +54,21 @@ struct RecallGuard {
     let first = sparse.map { chunk.patterns[$0].sinkAndWindow }.min() ?? 0
     let rows = RecallMonitor.sampledRows(
       of: chunk.positions, from: first, tileRows: chunk.index.tile.rows)
-    let (sparseSums, denseSums) = try watch.time {
-      try logSumExps(chunk, rows: rows, heads: sparse, step: makeStep(rows.count))
+    let sums = try watch.time {
+      let sampler = RecallSampler(
+        backend: backend, keysAndValues: chunk.keysAndValues, shape: chunk.shape)
+      let hidden = try sampler.gather(
+        chunk.hidden, rows: rows.map { $0 - chunk.positions.lowerBound })
+      let q = try makeComputation(rows.count).queries(of: hidden, positions: rows)
+      return try sampler.logSumExps(q: q, positions: rows, index: chunk.index, heads: sparse)
     }
     var weak: Set<Int> = []
     for head in sparse.sorted() {
       // A row before sink + window sees only keys that the pattern computes whatever it keeps.
       let counted = rows.indices.filter { rows[$0] >= chunk.patterns[head].sinkAndWindow }
       let recalls = counted.map { row in
-        let place = row * chunk.shape.queryHeads + head
-        return RecallMeter.recall(sparse: sparseSums[place], dense: denseSums[place])
+        let element = row * chunk.shape.queryHeads + head
+        return RecallMeter.recall(sparse: sums.sparse[element], dense: sums.dense[element])
       }
       guard !recalls.isEmpty else { continue }
       let judged = Array(
@@ -100,48 +104,5 @@ struct RecallGuard {
     report.extraSeconds =
       kernelSeconds * Double(report.extraPairs) / Double(max(computedPairs, 1))
     return report
-  }
-
-  /// [rows, heads] each, natural logarithm.
-  private func logSumExps(
-    _ chunk: Chunk, rows: [Int], heads: Set<Int>, step: RowWorkspace.Step
-  ) throws -> (sparse: [Float], dense: [Float]) {
-    func tensor(_ type: DataType, _ extents: [Int]) throws -> Tensor {
-      try backend.makeTensor(type, extents, purpose: "watching recall")
-    }
-    let shape = chunk.shape
-    let hidden = try tensor(backend.activationType, [rows.count, chunk.hidden.rowCount])
-    try backend.gatherRows(
-      chunk.hidden, rows: rows.map { Int32($0 - chunk.positions.lowerBound) }, into: hidden)
-    let q = try step.queries(of: hidden, positions: rows)
-    let o = try tensor(backend.activationType, [rows.count, shape.queryHeads, shape.headDim])
-    let sparse = try tensor(.float32, [rows.count, shape.queryHeads])
-    let dense = try tensor(.float32, [rows.count, shape.queryHeads])
-    for (places, positions) in rows.consecutiveRanges {
-      try backend.attention(
-        q: q.slice(rows: places), firstPosition: positions.lowerBound, layer: chunk.keysAndValues,
-        shape: shape, index: chunk.index.part(positions: positions, heads: heads),
-        into: o.slice(rows: places), logSumExp: sparse.slice(rows: places))
-    }
-    try backend.rowAttention(
-      q: q, positions: rows, layer: chunk.keysAndValues, shape: shape, into: o, logSumExp: dense)
-    return (try backend.read(sparse), try backend.read(dense))
-  }
-}
-
-extension [Int] {
-  /// Ascending distinct numbers as ranges of places and of the numbers that stand there.
-  var consecutiveRanges: [(places: Range<Int>, numbers: Range<Int>)] {
-    var ranges: [(places: Range<Int>, numbers: Range<Int>)] = []
-    for (place, number) in enumerated() {
-      if let last = ranges.last, last.numbers.upperBound == number {
-        ranges[ranges.count - 1] = (
-          last.places.lowerBound..<place + 1, last.numbers.lowerBound..<number + 1
-        )
-      } else {
-        ranges.append((place..<place + 1, number..<number + 1))
-      }
-    }
-    return ranges
   }
 }

@@ -27,8 +27,7 @@ struct RecallProbe {
     let q: Tensor
     /// [rows of the block, queryHeads]; the kernel fills it.
     let logSumExp: Tensor
-    let keysAndValues: KeyValueLayer
-    let shape: AttentionShape
+    let sampler: RecallSampler
   }
 
   /// nil when the block has no sampled row. Where the index computes every pair nothing is measured,
@@ -44,29 +43,20 @@ struct RecallProbe {
       meter.add(layer: layer, sparse: equal, dense: equal)
       return nil
     }
-    let copy = try backend.makeTensor(
-      backend.activationType, [sampled.count, shape.queryHeads, shape.headDim],
-      purpose: "measuring recall")
+    let sampler = RecallSampler(backend: backend, keysAndValues: keysAndValues, shape: shape)
     let offsets = sampled.map { $0 - rows.lowerBound }
-    try backend.gatherRows(q, rows: offsets.map(Int32.init), into: copy)
     return Sample(
-      positions: sampled, rows: offsets, q: copy,
+      positions: sampled, rows: offsets, q: try sampler.gather(q, rows: offsets),
       logSumExp: try backend.makeTensor(
-        .float32, [rows.count, shape.queryHeads], purpose: "measuring recall"),
-      keysAndValues: keysAndValues, shape: shape)
+        .float32, [rows.count, shape.queryHeads], purpose: RecallSampler.purpose),
+      sampler: sampler)
   }
 
   /// Adds the recall of the sampled rows, once the kernel has filled in their log-sum-exps.
-  mutating func compare(_ sample: Sample, layer: Int, backend: any Backend) throws {
-    let heads = sample.shape.queryHeads
-    let dense = try backend.makeTensor(
-      .float32, [sample.positions.count, heads], purpose: "measuring recall")
-    try backend.rowAttention(
-      q: sample.q, positions: sample.positions, layer: sample.keysAndValues, shape: sample.shape,
-      into: sample.q, logSumExp: dense)
-    let sparse = try backend.read(sample.logSumExp)
-    meter.add(
-      layer: layer, sparse: sample.rows.flatMap { sparse[$0 * heads..<($0 + 1) * heads] },
-      dense: try backend.read(dense))
+  mutating func compare(_ sample: Sample, layer: Int) throws {
+    let sums = try sample.sampler.logSumExps(
+      q: sample.q, positions: sample.positions,
+      sparse: sample.sampler.gather(sample.logSumExp, rows: sample.rows))
+    meter.add(layer: layer, sparse: sums.sparse, dense: sums.dense)
   }
 }

@@ -21,8 +21,11 @@ struct WorkMeter {
 
   /// - Parameters:
   ///   - plan: The chunks to come.
+  ///   - layers: The layers that they pass through.
   ///   - isSparse: Whether fewer than all pairs are expected to be computed.
-  init(plan: ChunkPlan, configuration: DecoderConfiguration, isSparse: Bool) {
+  init(
+    plan: ChunkPlan, configuration: DecoderConfiguration, layers: Range<Int>, isSparse: Bool
+  ) {
     let hidden = Double(configuration.hiddenSize)
     pairCost = 2 * Double(configuration.headDim)
     keyValueCost = 2 * hidden * Double(configuration.keyValueWidth)
@@ -31,8 +34,8 @@ struct WorkMeter {
       + 3 * hidden * Double(configuration.intermediateSize)
     guess = isSparse ? 0.2 : 1
     let rows = plan.chunks.reduce(0) { $0 + $1.count }
-    remainingRows = Double(rows * configuration.layers) * (keyValueCost + restCost)
-    unplannedPairs = configuration.attention.reduce(0.0) { sum, shape in
+    remainingRows = Double(rows * layers.count) * (keyValueCost + restCost)
+    unplannedPairs = configuration.attention[layers].reduce(0.0) { sum, shape in
       plan.chunks.reduce(sum) { $0 + Self.pairs($1, shape) }
     }
   }

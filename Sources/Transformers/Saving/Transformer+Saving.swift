@@ -26,13 +26,13 @@ extension Transformer {
         detail: "it holds \(cache.count) positions and \(tokens.count) tokens were given")
     }
     let header = CacheFileHeader(
-      type: cache.type, fingerprint: fingerprint, layers: cache.layerCount,
+      type: cache.type, fingerprint: fingerprint, layers: cache.layers.count,
       heads: cache.extents[0], headDim: cache.extents[2], sequenceLength: sequenceLength,
       count: cache.count, tokens: tokens.count)
     let writer = try CacheFileWriter(path: file)
     try header.bytes.withUnsafeBytes(writer.write)
     try tokens.map(\.littleEndian).withUnsafeBytes(writer.write)
-    for layer in 0..<cache.layerCount {
+    for layer in cache.layers {
       try cache.withLayer(layer, count: cache.count, for: .transfer) { keysAndValues in
         try writer.write(factorsOf: keysAndValues, header, backend: backend)
         for rows in blocks(of: cache.count) {
@@ -56,7 +56,7 @@ extension Transformer {
   ) throws -> [Int32] {
     let reader = try CacheFileReader(path: file)
     let header = try CacheFileHeader(reader.read(CacheFileHeader.byteCount), file: file)
-    guard header.fingerprint == fingerprint, header.layers == cache.layerCount,
+    guard header.fingerprint == fingerprint, header.layers == cache.layers.count,
       header.heads == cache.extents[0], header.headDim == cache.extents[2]
     else { throw CacheFileError.model(file: file) }
     guard header.type == cache.type else {
@@ -80,7 +80,7 @@ extension Transformer {
       throw CacheFileError.model(file: file)
     }
     cache.beginRestoring(sequenceLength: header.sequenceLength)
-    for layer in 0..<header.layers {
+    for layer in cache.layers {
       try cache.withLayer(layer, count: header.count, for: .transfer) { keysAndValues in
         try restoreFactors(of: keysAndValues, header, from: reader, file: file)
         for rows in blocks(of: header.count) {

@@ -170,4 +170,22 @@ import Testing
       #expect(next == model.tokenizer.decode([last]))
     }
   }
+
+  /// The progress callback runs on the thread that holds the session.
+  @Test func `a session's properties can be asked while a prompt is read`() async throws {
+    let prompt = try model.encode(.raw("The map was in the chest."))
+    let session = try model.makeSession(capacity: 200)
+    try await session.prefill(prompt)
+    let text = try await answer(session, tokens: 2)
+    let (tokens, metrics) = (session.tokens, session.metrics)
+    #expect(tokens.count == prompt.count + metrics.completionTokens)
+    try await session.prefill(prompt) { _ in
+      #expect(session.tokens == tokens)
+      #expect(session.metrics.completionTokens == metrics.completionTokens)
+      #expect(session.nextLogits == nil && session.memoryPlan == nil)
+    }
+    #expect(session.tokens.count == tokens.count + prompt.count)
+    #expect(session.nextLogits?.count == TinyCheckpoint.vocabulary)
+    #expect(session.metrics.completionTokens == 0 && text.utf8.count <= 8)
+  }
 }

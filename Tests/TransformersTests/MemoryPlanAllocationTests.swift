@@ -1,0 +1,140 @@
+import BackendTesting
+import Checkpoints
+import Compute
+import SparseAttention
+import Synchronization
+import Testing
+import Transformers
+
+/// Plans against what a run allocates.
+@Suite struct MemoryPlanAllocationTests {
+  static let tokens = 300
+
+  @Test(arguments: [nil, 96], [KeyValueOptions(), KeyValueOptions(type: .bfloat16)])
+  func `the parts of a plan are what a prefill allocates`(
+    chunk: Int?, keyValues: KeyValueOptions
+  ) throws {
+    let checkpoint = try TemporaryCheckpoint()
+    let backend = AllocationRecorder()
+    let model = try Transformer(
+      checkpoint: try Checkpoint(directory: checkpoint.directory), backend: backend)
+    backend.forget()
+    let cache = try model.makeCache(capacity: Self.tokens, keyValues: keyValues, chunk: chunk)
+    let plan = try #require(cache.memoryPlan)
+    _ = try model.prefill(
+      TemporaryCheckpoint.ids(Self.tokens), cache: cache,
+      options: PrefillOptions(chunk: chunk, rowBlock: AllocationRecorder.rowBlock))
+    #expect(backend.most(for: "the keys and") == plan.parts.keyValues)
+    #expect(backend.most(for: "the hidden states") == plan.parts.hiddenStates)
+    #expect(backend.most(for: "activations") == plan.parts.activations)
+    // Of a row's logits there are also the normed hidden states that they are made from.
+    #expect(backend.most(for: "the logits") == plan.parts.logits + 32 * 2)
+    #expect(plan.parts.linearInputs == 0 && plan.parts.staging == 0)
+    #expect(plan.deviceBytes == plan.parts.sum)
+    let planned = plan.deviceBytes - plan.parts.reserve - plan.parts.estimation
+    #expect(backend.mostBytes <= planned + 32 * 2)
+    #expect(backend.mostBytes > planned - plan.parts.logits - 1)
+  }
+
+  @Test func `estimation takes no more than the plan allows`() throws {
+    let checkpoint = try TemporaryCheckpoint()
+    let backend = AllocationRecorder()
+    let model = try Transformer(
+      checkpoint: try Checkpoint(directory: checkpoint.directory), backend: backend)
+    backend.forget()
+    let planner = AttentionPlanner(
+      configuration: .uniform(.verticalSlash(vertical: 9, slash: 5), layers: 2, heads: 4),
+      exact: true)
+    let cache = try model.makeCache(capacity: Self.tokens, planner: planner)
+    let plan = try #require(cache.memoryPlan)
+    _ = try model.prefill(
+      TemporaryCheckpoint.ids(Self.tokens), cache: cache,
+      options: PrefillOptions(planner: planner, rowBlock: AllocationRecorder.rowBlock))
+    #expect(backend.mostBytes <= plan.deviceBytes - plan.parts.reserve + 32 * 2)
+    // The sums of four heads.
+    let sums = 4 * EstimatedIndexSizes(keys: Self.tokens).sumBytes
+    #expect(backend.most(for: "estimation") == sums && sums < plan.parts.estimation)
+  }
+}
+
+/// The reference with bfloat16 activations, as a device with memory of its own, which counts the bytes that
+/// are taken at a time.
+private final class AllocationRecorder: ForwardingBackend, @unchecked Sendable {
+  static let rowBlock = 64
+  private let state = Mutex(State())
+
+  private struct State {
+    var live: [Entry] = []
+    var most: [String: Int] = [:]
+    var mostBytes = 0
+  }
+
+  private struct Entry {
+    weak var buffer: (any DeviceBuffer)?
+    let bytes: Int
+    let purpose: String
+  }
+
+  init() {
+    super.init(
+      ReferenceBackend(tile: TileShape(rows: 16, columns: 8), activationType: .bfloat16))
+  }
+
+  override var name: String { "recorder" }
+
+  override var capabilities: DeviceCapabilities {
+    var capabilities = super.capabilities
+    capabilities.rowBlock = Self.rowBlock
+    return capabilities
+  }
+
+  override func availableMemory() throws -> (device: Int, host: Int)? { (8 << 30, 8 << 30) }
+
+  /// The most bytes that were taken at a time.
+  var mostBytes: Int { state.withLock(\.mostBytes) }
+
+  /// The most bytes that were taken at a time by tensors whose purpose begins so.
+  func most(for purpose: String) -> Int {
+    state.withLock { $0.most.first { $0.key.hasPrefix(purpose) }?.value ?? 0 }
+  }
+
+  /// Counts from here on; what is taken already is not counted.
+  func forget() { state.withLock { $0 = State() } }
+
+  override func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
+    let tensor = try base.makeTensor(type, shape, purpose: purpose)
+    record(tensor, purpose: purpose)
+    return tensor
+  }
+
+  override func lastRowSums(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
+  ) throws -> DeviceRowSums {
+    let sums = try base.lastRowSums(
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads)
+    for tensor in [sums.vertical, sums.slash] { record(tensor, purpose: "estimation") }
+    return sums
+  }
+
+  private func record(_ tensor: Tensor, purpose: String) {
+    // "activations of 64 rows", "the logits of 1 rows": the words count.
+    let kind = purpose.split(separator: " ").prefix(3).joined(separator: " ")
+    state.withLock { state in
+      state.live.removeAll { $0.buffer == nil }
+      state.live.append(Entry(buffer: tensor.buffer, bytes: tensor.byteCount, purpose: kind))
+      state.mostBytes = max(state.mostBytes, state.live.reduce(0) { $0 + $1.bytes })
+      let bytes = state.live.reduce(0) { $0 + ($1.purpose == kind ? $1.bytes : 0) }
+      state.most[kind] = max(state.most[kind] ?? 0, bytes)
+    }
+  }
+
+  override func makeKeyValueStore(
+    layers: Int, extents: [Int], options: KeyValueOptions
+  ) throws -> any KeyValueStore {
+    try TensorKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
+  }
+
+  override func makeLinearInput(_ shape: [Int], purpose: String) throws -> Tensor {
+    try makeTensor(.bfloat16, shape, purpose: purpose)
+  }
+}
