@@ -58,7 +58,7 @@ public struct PatternSearch: Sendable {
     var candidates = Fingerprint()
     for pattern in options.space.patterns {
       candidates.add(pattern.name)
-      for budget in pattern.budgets { candidates.add("\(budget.name) \(budget.value)") }
+      for budget in pattern.budgets { candidates.add("\(budget.name) \(budget.text)") }
     }
     let precision = model.backend.attentionPrecision
     let deviceName =
