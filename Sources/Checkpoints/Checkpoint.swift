@@ -1,3 +1,5 @@
+import JSON
+
 /// A Hugging Face checkpoint directory: its configuration and its weights, mapped.
 ///
 /// Every `*.safetensors` of the directory is opened, those that `model.safetensors.index.json`
@@ -11,7 +13,7 @@ public final class Checkpoint: Sendable {
   public let generation: GenerationConfiguration
   /// In the order of their names.
   public let files: [SafetensorsFile]
-  private let fileIndices: [String: Int]
+  private let fileIndices: [ByteString: Int]
 
   /// Opens the directory.
   ///
@@ -45,21 +47,23 @@ public final class Checkpoint: Sendable {
   }
 
   /// Names of all tensors, in ascending order.
-  public var tensorNames: [String] { fileIndices.keys.sorted() }
+  public var tensorNames: [String] { fileIndices.keys.sorted().map(\.text) }
 
   /// Bytes of all weight files.
   public var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
 
   /// Whether the checkpoint holds a tensor of this name.
-  public func contains(_ name: String) -> Bool { fileIndices[name] != nil }
+  public func contains(_ name: String) -> Bool { fileIndices[ByteString(name)] != nil }
 
   /// The tensor of this name in whatever shape it has.
   ///
   /// - Throws: `.missingTensor`, `.unsupportedElementType`.
   public func tensor(named name: String) throws(CheckpointError) -> TensorView {
-    guard let index = fileIndices[name], let tensor = try files[index].tensor(named: name) else {
+    guard let index = fileIndices[ByteString(name)],
+      let tensor = try files[index].tensor(named: name)
+    else {
       throw .missingTensor(
-        name: name, directory: directory, similar: similarNames(to: name, in: fileIndices.keys))
+        name: name, directory: directory, similar: similarNames(to: name, in: tensorNames))
     }
     return tensor
   }
@@ -84,14 +88,16 @@ public final class Checkpoint: Sendable {
   /// For each tensor name the index of the file that counts.
   private static func assignTensors(
     of files: [SafetensorsFile], index: ShardIndex?
-  ) throws(CheckpointError) -> [String: Int] {
-    var fileIndices: [String: Int] = [:]
+  ) throws(CheckpointError) -> [ByteString: Int] {
+    var fileIndices: [ByteString: Int] = [:]
     for (fileIndex, file) in files.enumerated() {
       for name in file.tensorNames {
-        guard let other = fileIndices.updateValue(fileIndex, forKey: name) else { continue }
-        switch index?.files[name] {
+        guard let other = fileIndices.updateValue(fileIndex, forKey: ByteString(name)) else {
+          continue
+        }
+        switch index?.file(of: name) {
         case pathComponent(file.path): break
-        case pathComponent(files[other].path): fileIndices[name] = other
+        case pathComponent(files[other].path): fileIndices[ByteString(name)] = other
         default:
           throw .duplicateTensor(name: name, files: [files[other].path, file.path])
         }
@@ -104,6 +110,8 @@ public final class Checkpoint: Sendable {
 /// Up to three of `names` that `name` may have meant: those with the same last components, or that
 /// differ in a prefix.
 private func similarNames(to name: String, in names: some Collection<String>) -> [String] {
+  // Longer names are no model's, and comparing them may take long.
+  let names = names.filter { $0.utf8.count <= 512 }
   let candidates = names.filter { $0.hasSuffix("." + name) || name.hasSuffix("." + $0) }
   if !candidates.isEmpty { return Array(candidates.sorted().prefix(3)) }
   let parts = name.split(separator: ".")

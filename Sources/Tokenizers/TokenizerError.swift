@@ -1,3 +1,5 @@
+import JSON
+
 /// Why a tokenizer could not be loaded, or why a text could not be encoded.
 ///
 /// `description` is one line: the file, what is wrong with it (the stage or the byte), what to do.
@@ -29,18 +31,9 @@ public struct TokenizerError: Error, Equatable, Sendable, CustomStringConvertibl
     self.problem = Self.singleLine(problem)
   }
 
-  /// Control characters, which texts from a file may hold, in a visible form.
-  static func singleLine(_ text: String) -> String {
-    var line = ""
-    for scalar in text.unicodeScalars {
-      switch scalar.properties.generalCategory {
-      case .control, .lineSeparator, .paragraphSeparator, .format:
-        line += scalar.escaped(asASCII: true)
-      default: line.unicodeScalars.append(scalar)
-      }
-    }
-    return line
-  }
+  /// The text on one line: control characters in a visible form, the middle of a very long text left
+  /// out.
+  static func singleLine(_ text: String) -> String { printable(text, limit: 1200) }
 
   public var description: String { "\(file): \(problem)" }
 }
