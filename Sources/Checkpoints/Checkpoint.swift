@@ -1,3 +1,4 @@
+import Files
 import JSON
 
 /// A Hugging Face checkpoint directory: its configuration and its weights, mapped.
@@ -79,10 +80,14 @@ public final class Checkpoint: Sendable {
     return tensor
   }
 
-  /// Throws `.changedWhileMapped` when a weight file was shortened or lengthened in place since it
-  /// was opened. Worth a call after loading: the lost end of a page reads as zeros without a signal.
+  /// Throws `.changedWhileMapped` when a weight file was written to in place since it was opened.
+  /// Worth a call after loading: the lost end of a page reads as zeros without a signal.
   public func verifyUnchanged() throws(CheckpointError) {
-    for file in files { try file.mapping.verifyUnchanged() }
+    do throws(FileError) {
+      for file in files { try file.mapping.verifyUnchanged() }
+    } catch {
+      throw CheckpointError(error)
+    }
   }
 
   /// For each tensor name the index of the file that counts.

@@ -1,3 +1,4 @@
+import Files
 import JSON
 
 /// Which files of a directory make up its checkpoint.
@@ -16,12 +17,16 @@ package struct CheckpointDirectory {
   /// - Throws: `.notFound`, `.notADirectory`, `.unreadable`, `.missingConfiguration`,
   ///   `.missingWeights`.
   package init(path: String) throws(CheckpointError) {
-    switch try pathKind(path) {
-    case .nothing: throw .notFound(path: path)
-    case .other: throw .notADirectory(path: path)
-    case .directory: break
+    let isDirectory: Bool?
+    var names: [String] = []
+    do throws(FileError) {
+      isDirectory = try WholeFile.leadsToDirectory(path)
+      if isDirectory == true { names = try WholeFile.names(inDirectory: path) }
+    } catch {
+      throw CheckpointError(error)
     }
-    let names = try directoryEntries(path)
+    guard let isDirectory else { throw .notFound(path: path) }
+    guard isDirectory else { throw .notADirectory(path: path) }
     func existing(_ name: String) -> String? {
       names.contains(name) ? joined(path, name) : nil
     }
@@ -101,7 +106,12 @@ func pathComponent(_ path: String) -> String {
 
 /// The JSON value that the file holds.
 func readJSON(at path: String) throws(CheckpointError) -> JSONValue {
-  let bytes = try readFile(at: path)
+  let bytes: [UInt8]
+  do {
+    bytes = try WholeFile.bytes(of: path)
+  } catch {
+    throw CheckpointError(error)
+  }
   do {
     return try JSONValue(parsing: bytes)
   } catch {
