@@ -93,7 +93,7 @@ struct ChatTests {
     for (line, words) in zip(
       lines,
       [
-        ["/stats", "ask first"], ["/file", "PATH"], ["none", "cannot be opened"],
+        ["/stats", "ask first"], ["/file", "PATH"], ["none", "no such file"],
         ["binary", "UTF-8"], ["/nonsense", "/help"], ["/quit", "now"],
         ["context", "document was dropped"],
       ])
