@@ -44,10 +44,11 @@ let package = Package(
     module("Compute", imports: ["StoredNumbers"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
-    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem"]),
-    module("ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem"]),
+    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem", "StoredNumbers"]),
+    module("ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem", "StoredNumbers"]),
     module("SparseAttention", imports: ["Compute"]),
-    module("Transformers", imports: ["Checkpoints", "Compute", "SparseAttention"]),
+    module(
+      "Transformers", imports: ["Checkpoints", "Compute", "SparseAttention", "StoredNumbers"]),
     module(
       "PatternSearch",
       imports: ["Checkpoints", "Compute", "CSystem", "SparseAttention", "Transformers"]),
@@ -60,7 +61,8 @@ let package = Package(
     module(
       "MInferenceEvaluation",
       imports: [
-        "BackendTesting", "MInference", "Checkpoints", "Compute", "SparseAttention", "Transformers",
+        "BackendTesting", "MInference", "Checkpoints", "Compute", "SparseAttention",
+        "StoredNumbers", "Transformers",
       ]),
     // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
@@ -71,11 +73,11 @@ let package = Package(
       ],
       swiftSettings: swiftSettings),
     tests(of: "StoredNumbers", goldens: true),
-    tests(of: "Checkpoints", imports: ["CSystem", "StoredNumbers"]),
+    tests(of: "Checkpoints", imports: ["CSystem", "StoredNumbers"], goldens: true),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
     tests(of: "Compute", imports: ["StoredNumbers"]),
-    tests(of: "ComputeCPU", imports: ["Compute"]),
+    tests(of: "ComputeCPU", imports: ["Compute", "StoredNumbers"]),
     tests(of: "ComputeCUDA", imports: ["Compute", "CUDASources"]),
     tests(of: "SparseAttention", imports: ["Compute"]),
     tests(

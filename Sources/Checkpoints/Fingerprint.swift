@@ -1,3 +1,5 @@
+import StoredNumbers
+
 /// A 64-bit hash (FNV-1a) that tells inputs apart; not meant to resist forgery.
 package struct Fingerprint {
   package private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
@@ -34,7 +36,7 @@ package struct Fingerprint {
   }
 }
 
-extension Checkpoint {
+extension WeightSource {
   /// A fingerprint of the weights: names, shapes, and of each tensor up to 16 KiB spread over it.
   /// Reads little, and tells checkpoints apart that differ by training.
   public func fingerprint() throws -> String {
@@ -42,7 +44,7 @@ extension Checkpoint {
     for name in tensorNames {
       let tensor = try tensor(named: name)
       fingerprint.add(name)
-      fingerprint.add("\(tensor.shape) \(tensor.elementType)")
+      fingerprint.add("\(tensor.shape) \(tensor.format.text)")
       let bytes = tensor.bytes
       let step = max(64, bytes.count / 256 / 64 * 64)
       for start in stride(from: 0, to: bytes.count, by: step) {
@@ -51,5 +53,15 @@ extension Checkpoint {
       }
     }
     return fingerprint.text
+  }
+}
+
+extension TensorView.Format {
+  /// Stable: saved conversations are told apart by it.
+  fileprivate var text: String {
+    switch self {
+    case .dense(let element): "\(element)"
+    case .blocks(let block): block.rawValue
+    }
   }
 }

@@ -7,6 +7,7 @@
 #include "estimation.h"
 #include "elementwise.h"
 #include "linear.h"
+#include "dequantise.h"
 
 const mi_kernels MI_TABLE = {
   .name = MI_NAME,
@@ -17,6 +18,7 @@ const mi_kernels MI_TABLE = {
   .last_row_sums = last_row_sums,
   .linear_rows = linear_rows,
   .linear_block = linear_block,
+  .dequantise = dequantise,
   .to_float32 = to_float32,
   .to_bfloat16 = to_bfloat16,
   .rms_norm = rms_norm,
