@@ -46,7 +46,7 @@ let package = Package(
     module("Compute", imports: ["StoredNumbers"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
-    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem"]),
+    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem", "StoredNumbers"]),
     module(
       "ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem", "Files", "StoredNumbers"]),
     module("SparseAttention", imports: ["Compute", "Files", "JSON"]),
@@ -80,11 +80,12 @@ let package = Package(
     tests(of: "JSON"),
     tests(of: "StoredNumbers", goldens: true),
     tests(of: "Files", imports: ["CSystem"]),
-    tests(of: "Checkpoints", imports: ["CSystem", "JSON", "StoredNumbers"]),
+    tests(
+      of: "Checkpoints", imports: ["CSystem", "JSON", "StoredNumbers"], goldens: true),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
     tests(of: "Compute", imports: ["StoredNumbers"]),
-    tests(of: "ComputeCPU", imports: ["Compute"]),
+    tests(of: "ComputeCPU", imports: ["Compute", "StoredNumbers"]),
     tests(of: "ComputeCUDA", imports: ["Compute", "CUDASources"]),
     tests(of: "SparseAttention", imports: ["Compute"]),
     tests(

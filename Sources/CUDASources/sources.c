@@ -47,8 +47,16 @@ static const char attention_step_cuh[] = {
 #embed "Kernels/attention_step.cuh"
     , 0};
 
+static const char blocks_cuh[] = {
+#embed "Kernels/blocks.cuh"
+    , 0};
+
 static const char common_cuh[] = {
 #embed "Kernels/common.cuh"
+    , 0};
+
+static const char dequantise_cu[] = {
+#embed "Kernels/dequantise.cu"
     , 0};
 
 static const char elementwise_cu[] = {
@@ -198,6 +206,7 @@ static const char synthetic_cu[] = {
 static const mi_cuda_source headers[] = {
     {"attention_pair.cuh", attention_pair_cuh},
     {"attention_step.cuh", attention_step_cuh},
+    {"blocks.cuh", blocks_cuh},
     {"common.cuh", common_cuh},
     {"fp8.cuh", fp8_cuh},
     {"fp8_blocks.cuh", fp8_blocks_cuh},
@@ -228,6 +237,7 @@ static const mi_cuda_source kernels[] = {
     {"attention.cu", attention_cu},
     {"attention_fp8_hopper.cu", attention_fp8_hopper_cu},
     {"attention_hopper.cu", attention_hopper_cu},
+    {"dequantise.cu", dequantise_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},
     {"fp8_rows.cu", fp8_rows_cu},

@@ -6,7 +6,7 @@ import JSON
 /// Every `*.safetensors` of the directory is opened, those that `model.safetensors.index.json`
 /// leaves out too. The index decides which file counts where two hold a tensor of one name. All
 /// headers are checked here; the data are read when they are used.
-public final class Checkpoint: Sendable {
+public final class Checkpoint: WeightSource {
   /// As given to `init`.
   public let directory: String
   public let configuration: ModelConfiguration
@@ -47,6 +47,8 @@ public final class Checkpoint: Sendable {
     fileIndices = [:]
   }
 
+  public var path: String { directory }
+
   /// Names of all tensors, in ascending order.
   public var tensorNames: [String] { fileIndices.keys.sorted().map(\.text) }
 
@@ -69,16 +71,8 @@ public final class Checkpoint: Sendable {
     return tensor
   }
 
-  /// The tensor of this name, which must have this shape.
-  ///
-  /// - Throws: `.missingTensor`, `.unsupportedElementType`, `.misshapenTensor`.
-  public func tensor(named name: String, shape: [Int]) throws(CheckpointError) -> TensorView {
-    let tensor = try tensor(named: name)
-    guard tensor.shape == shape else {
-      throw .misshapenTensor(file: tensor.file, name: name, expected: shape, found: tensor.shape)
-    }
-    return tensor
-  }
+  /// The directory itself.
+  public func tokenizerSource() -> TokenizerSource { .directory(directory) }
 
   /// Throws `.changedWhileMapped` when a weight file was written to in place since it was opened.
   /// Worth a call after loading: the lost end of a page reads as zeros without a signal.
@@ -110,16 +104,4 @@ public final class Checkpoint: Sendable {
     }
     return fileIndices
   }
-}
-
-/// Up to three of `names` that `name` may have meant: those with the same last components, or that
-/// differ in a prefix.
-private func similarNames(to name: String, in names: some Collection<String>) -> [String] {
-  // Longer names are no model's, and comparing them may take long.
-  let names = names.filter { $0.utf8.count <= 512 }
-  let candidates = names.filter { $0.hasSuffix("." + name) || name.hasSuffix("." + $0) }
-  if !candidates.isEmpty { return Array(candidates.sorted().prefix(3)) }
-  let parts = name.split(separator: ".")
-  let ends = names.filter { $0.split(separator: ".").suffix(2) == parts.suffix(2) }
-  return Array(ends.sorted().prefix(3))
 }

@@ -30,7 +30,13 @@ public enum CheckpointError: Error, Equatable, Sendable {
   case misshapenTensor(file: String, name: String, expected: [Int], found: [Int])
   /// The tensor is stored in an element type that weights do not have here.
   case unsupportedElementType(file: String, name: String, found: String)
-  /// A field of a JSON file that is missing or holds what cannot be.
+  /// The tensor is stored in a way that is not read here; `known` names those that are.
+  case unsupportedTensorType(file: String, name: String, found: String, known: String)
+  /// A model of Hugging Face's that is not on this machine.
+  case notDownloaded(model: String, cache: String)
+  /// The directory holds several GGUF models.
+  case severalModels(directory: String, files: [String])
+  /// A field of a JSON file, or a metadata key, that is missing or holds what cannot be.
   case invalidField(file: String, field: String, problem: String)
   /// A file was changed in place while it was mapped.
   case changedWhileMapped(file: String, expectedBytes: Int, foundBytes: Int)
@@ -40,10 +46,11 @@ extension CheckpointError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .notFound(let path):
-      return "\(printable(path)): no such directory: name a directory with config.json and "
-        + "*.safetensors"
+      return "\(printable(path)): no such directory or file: name a directory with config.json and "
+        + "*.safetensors, or a GGUF file"
     case .notADirectory(let path):
-      return "\(printable(path)): is a file, not a directory: name the directory that holds it"
+      return "\(printable(path)): is a file, but no GGUF file: name the directory that "
+        + "holds it, or a file NAME.gguf"
     case .unreadable(let path, let reason):
       return "\(printable(path)): cannot be read (\(reason)): check its permissions and its disk"
     case .missingConfiguration(let directory, let contents):
@@ -75,11 +82,21 @@ extension CheckpointError: CustomStringConvertible {
         + "check that every shard is there and that config.json belongs to it"
     case .misshapenTensor(let file, let name, let expected, let found):
       return "\(printable(file)): tensor \(quoted(name)) has shape "
-        + "\(printable("\(found)", limit: 120)) where config.json asks "
-        + "for \(expected): check that both belong to the same model"
+        + "\(printable("\(found)", limit: 120)) where the configuration asks for \(expected): "
+        + "check that both belong to the same model"
     case .unsupportedElementType(let file, let name, let found):
       return "\(printable(file)): tensor \(quoted(name)) is stored as \(printable(found)) where "
         + "F32, F16 or BF16 is needed: convert the checkpoint"
+    case .unsupportedTensorType(let file, let name, let found, let known):
+      return "\(printable(file)): tensor \(quoted(name)) is stored as \(printable(found)): "
+        + "known are \(known): download the model in one of these"
+    case .notDownloaded(let model, let cache):
+      return "\(printable(model)): no such directory or file, and not in Hugging Face's cache "
+        + "(\(printable(cache))): download it with: hf download \(printable(model))"
+    case .severalModels(let directory, let files):
+      let shown = files.prefix(4).map { printable($0) }.joined(separator: ", ")
+      let more = files.count > 4 ? " and \(files.count - 4) more" : ""
+      return "\(printable(directory)): holds several models (\(shown)\(more)): name one file"
     case .invalidField(let file, let field, let problem):
       return "\(printable(file)): \(printable(field)) \(printable(problem))"
     case .changedWhileMapped(let file, let expectedBytes, let foundBytes):

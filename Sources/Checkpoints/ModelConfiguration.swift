@@ -78,6 +78,46 @@ public struct ModelConfiguration: Equatable, Sendable {
 }
 
 extension ModelConfiguration {
+  /// What a GGUF file says of a model; fields that it has no keys for are absent.
+  init(
+    modelType: String, hiddenSize: Int, intermediateSize: Int, numHiddenLayers: Int,
+    numAttentionHeads: Int, numKeyValueHeads: Int, headDimension: Int, vocabularySize: Int,
+    maxPositionEmbeddings: Int, ropeTheta: Double, ropeScaling: RopeScaling,
+    partialRotaryFactor: Double?, rmsNormEpsilon: Double, tieWordEmbeddings: Bool,
+    attentionBias: Bool, slidingWindow: Int?, beginOfTextTokenIDs: [Int],
+    endOfTextTokenIDs: [Int]
+  ) {
+    self.modelType = modelType
+    architectures = []
+    self.hiddenSize = hiddenSize
+    self.intermediateSize = intermediateSize
+    self.numHiddenLayers = numHiddenLayers
+    self.numAttentionHeads = numAttentionHeads
+    self.numKeyValueHeads = numKeyValueHeads
+    self.headDimension = headDimension
+    self.vocabularySize = vocabularySize
+    self.maxPositionEmbeddings = maxPositionEmbeddings
+    self.ropeTheta = ropeTheta
+    self.ropeScaling = ropeScaling
+    self.partialRotaryFactor = partialRotaryFactor
+    dualChunkAttention = nil
+    self.rmsNormEpsilon = rmsNormEpsilon
+    activation = .silu
+    self.tieWordEmbeddings = tieWordEmbeddings
+    self.attentionBias = attentionBias
+    attentionOutputBias = nil
+    mlpBias = nil
+    self.slidingWindow = slidingWindow
+    useSlidingWindow = nil
+    maxWindowLayers = nil
+    layerTypes = nil
+    storedType = nil
+    self.beginOfTextTokenIDs = beginOfTextTokenIDs
+    self.endOfTextTokenIDs = endOfTextTokenIDs
+  }
+}
+
+extension ModelConfiguration {
   /// Decodes and checks the file at `path`.
   ///
   /// - Throws: `.unreadable`, `.malformedJSON`, `.invalidField`.

@@ -18,6 +18,9 @@ public enum RopeScaling: Equatable, Sendable {
   /// LongRoPE: every frequency divided by a searched factor of its own, from one list for short
   /// sequences and another for long ones, and scaled attention.
   case longRope(LongRope)
+  /// Every frequency divided by a number of its own, whatever the length: how GGUF files state the
+  /// scaling of Llama 3.1.
+  case divisors([Double])
 
   public struct Llama3: Equatable, Sendable {
     public var factor: Double

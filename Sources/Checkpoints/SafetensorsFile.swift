@@ -49,7 +49,7 @@ public final class SafetensorsFile: Sendable {
       throw .unsupportedElementType(file: path, name: name, found: entry.storedType)
     }
     return TensorView(
-      name: name, elementType: elementType, shape: entry.shape, mapping: mapping,
+      name: name, format: .dense(elementType), shape: entry.shape, file: path, storage: mapping,
       range: entry.range)
   }
 }

@@ -1,44 +1,129 @@
 import Files
-import StoredNumbers
+public import StoredNumbers
+internal import Synchronization
 
-/// A tensor of a checkpoint where it lies in the mapped file, row-major. Nothing is copied.
+/// A tensor of a model where it lies in its file, row-major. Nothing is copied, but for rows that a file
+/// has in another order.
 ///
-/// The view keeps its file mapped: `bytes` is valid for as long as this value, or the `Checkpoint`
-/// or `SafetensorsFile` that it came from, lives.
+/// ``bytes`` is valid for as long as ``owner`` lives, which this value keeps alive.
 public struct TensorView: Sendable {
+  /// How elements are stored.
+  public enum Format: Hashable, Sendable {
+    /// One after the other.
+    case dense(ElementType)
+    /// Integers in blocks with scales of their own. A row is a whole number of blocks.
+    case blocks(BlockFormat)
+  }
+
   public let name: String
-  public let elementType: ElementType
+  public let format: Format
   /// Outermost dimension first; a linear layer's weight is `[outputs, inputs]`.
   public let shape: [Int]
-  private let mapping: MappedFile
+  /// The file that holds the tensor.
+  public let file: String
+  private let storage: any ByteStorage
   private let range: Range<Int>
 
   init(
-    name: String, elementType: ElementType, shape: [Int], mapping: MappedFile, range: Range<Int>
+    name: String, format: Format, shape: [Int], file: String, storage: any ByteStorage,
+    range: Range<Int>
   ) {
     self.name = name
-    self.elementType = elementType
+    self.format = format
     self.shape = shape
-    self.mapping = mapping
+    self.file = file
+    self.storage = storage
     self.range = range
   }
 
-  /// The file that holds the tensor.
-  public var file: String { mapping.path }
-
   /// Product of the shape.
-  public var count: Int { range.count / elementType.byteCount }
+  public var count: Int { shape.reduce(1, *) }
 
-  /// `count` elements, little endian, aligned to `elementType.byteCount`.
+  /// What keeps ``bytes`` in place.
+  public var owner: any AnyObject & Sendable { storage }
+
+  /// The elements as they are stored, little endian. Dense ones are aligned to their size.
   public var bytes: UnsafeRawBufferPointer {
-    UnsafeRawBufferPointer(rebasing: mapping.bytes[range])
+    UnsafeRawBufferPointer(rebasing: storage.bytes[range])
+  }
+
+  /// Bytes of all elements.
+  public var byteCount: Int { range.count }
+
+  /// The tensor with rows in another order; row r is this tensor's row `order(r)`. Rows are moved as they
+  /// are stored, so blocks stay as they are. They are copied when ``bytes`` is first used.
+  func gatheringRows(_ order: @escaping @Sendable (Int) -> Int) -> TensorView {
+    let rows = GatheredRows(of: self, order: order)
+    return TensorView(
+      name: name, format: format, shape: shape, file: file, storage: rows, range: 0..<range.count)
+  }
+}
+
+/// Memory that tensors lie in.
+protocol ByteStorage: AnyObject, Sendable {
+  /// Valid for as long as this object lives.
+  var bytes: UnsafeRawBufferPointer { get }
+}
+
+extension MappedFile: ByteStorage {}
+
+/// The rows of a tensor in another order, copied when they are first asked for.
+private final class GatheredRows: ByteStorage {
+  private let source: TensorView
+  private let order: @Sendable (Int) -> Int
+  /// Bit pattern of the copy's address, nil before there is one; an address alone is Sendable.
+  private let address = Mutex<UInt?>(nil)
+
+  init(of source: TensorView, order: @escaping @Sendable (Int) -> Int) {
+    self.source = source
+    self.order = order
+  }
+
+  deinit {
+    if let address = address.withLock({ $0 }) {
+      UnsafeMutableRawPointer(bitPattern: address)?.deallocate()
+    }
+  }
+
+  var bytes: UnsafeRawBufferPointer {
+    let copy = address.withLock { address in
+      if let address { return address }
+      let made = UInt(bitPattern: copied())
+      address = made
+      return made
+    }
+    return UnsafeRawBufferPointer(
+      start: UnsafeRawPointer(bitPattern: copy), count: source.byteCount)
+  }
+
+  private func copied() -> UnsafeMutableRawPointer {
+    let copy = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: max(source.byteCount, 1), alignment: 64)
+    let rows = source.shape.first ?? 1
+    let rowBytes = source.byteCount / max(rows, 1)
+    let stored = source.bytes
+    for row in 0..<rows {
+      let start = order(row) * rowBytes
+      UnsafeMutableRawBufferPointer(rebasing: copy[row * rowBytes..<(row + 1) * rowBytes])
+        .copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: stored[start..<start + rowBytes]))
+    }
+    // The allocation is never empty.
+    return copy.baseAddress ?? UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 64)
   }
 }
 
 extension TensorView {
-  /// Every element as Float, exactly. The plain reference of every conversion; backends have their
-  /// own fast ones.
+  /// Every element as Float: exactly where dense, rounded from the definition where in blocks. The plain
+  /// reference of every conversion; backends have their own fast ones.
   public func floats() -> [Float] {
+    switch format {
+    case .blocks(let block): block.decodedRow(bytes).map { Float($0) }
+    case .dense(let element): floats(element)
+    }
+  }
+
+  private func floats(_ elementType: ElementType) -> [Float] {
     let bytes = bytes
     return [Float](unsafeUninitializedCapacity: count) { buffer, used in
       for index in 0..<buffer.count {
@@ -57,14 +142,29 @@ extension TensorView {
     }
   }
 
-  /// Index of the first element that is NaN or infinite, nil when all are finite. Reads the whole
-  /// tensor at about the speed of memory.
+  /// Index of the first element that is NaN or infinite, nil when none is found.
+  ///
+  /// Reads all of a dense tensor, at about the speed of memory. Of blocks, whose scales alone can be other
+  /// than finite, 64 spread over the tensor are read: a whole file of them is larger than what a model
+  /// should wait for before its first token.
   public func firstNonFiniteIndex() -> Int? {
     // All ones in the exponent is NaN or infinity in each of the three formats.
-    switch elementType {
-    case .float32: firstIndex(withBits: UInt32(0x7F80_0000))
-    case .float16: firstIndex(withBits: UInt16(0x7C00))
-    case .bfloat16: firstIndex(withBits: UInt16(0x7F80))
+    switch format {
+    case .dense(.float32): return firstIndex(withBits: UInt32(0x7F80_0000))
+    case .dense(.float16): return firstIndex(withBits: UInt16(0x7C00))
+    case .dense(.bfloat16): return firstIndex(withBits: UInt16(0x7F80))
+    case .blocks(let block):
+      let blocks = bytes.count / block.bytesPerBlock
+      let sampled = Set((0..<64).map { $0 * max(blocks - 1, 0) / 63 }).sorted()
+      for index in sampled where index < blocks {
+        let start = index * block.bytesPerBlock
+        let elements = block.decoded(
+          UnsafeRawBufferPointer(rebasing: bytes[start..<start + block.bytesPerBlock]))
+        if let found = elements.firstIndex(where: { !$0.isFinite }) {
+          return index * block.elementsPerBlock + found
+        }
+      }
+      return nil
     }
   }
 

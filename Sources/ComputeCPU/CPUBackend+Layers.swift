@@ -14,10 +14,7 @@ internal import Synchronization
 extension CPUBackend {
   public func embed(_ ids: [Int32], table: Weight, into x: Tensor) throws {
     let width = x.rowCount
-    let table = try table.tensor(for: "embed")
-    guard table.shape.count == 2, table.rowCount == width, x.rows == ids.count,
-      let type = table.type.storage
-    else {
+    guard table.shape.count == 2, table.rowCount == width, x.rows == ids.count else {
       throw ComputeError.shapeMismatch(
         operation: "embed", detail: "\(ids.count) ids, table \(table.shape), x \(x.shape)")
     }
@@ -26,8 +23,15 @@ extension CPUBackend {
         operation: "embed",
         detail: "id \(ids[bad]) at index \(bad) is not in a vocabulary of \(table.rows)")
     }
-    let source = try table.hostAddress
     let target = try x.floats("embed")
+    if case .blocks(let format) = table.format {
+      return try embed(ids, blocks: table, format, into: target)
+    }
+    let table = try table.tensor(for: "embed")
+    guard let type = table.type.storage else {
+      throw ComputeError.shapeMismatch(operation: "embed", detail: "a table of \(table.type)")
+    }
+    let source = try table.hostAddress
     pool.split(ids.count, minimum: 64) { rows in
       for row in rows {
         kernels.to_float32(

@@ -11,18 +11,23 @@ extension CPUBackend {
   public func linear(
     _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
   ) throws {
-    let weight = try weight.tensor(for: "linear")
-    guard weight.shape.count == 2, x.rowCount == weight.shape[1], y.rowCount == weight.shape[0],
-      x.rows == y.rows, bias.map({ $0.count == weight.shape[0] }) ?? true,
-      let type = weight.type.storage
-    else {
-      throw ComputeError.shapeMismatch(
+    func mismatch() -> ComputeError {
+      .shapeMismatch(
         operation: "linear", detail: "x \(x.shape), weight \(weight.shape), y \(y.shape)")
     }
+    guard weight.shape.count == 2, x.rowCount == weight.shape[1], y.rowCount == weight.shape[0],
+      x.rows == y.rows, bias.map({ $0.count == weight.shape[0] }) ?? true
+    else { throw mismatch() }
+    let bias = try bias.map { UnsafePointer(try $0.tensor(for: "linear").floats("linear")) }
+    if case .blocks(let format) = weight.format {
+      return try linear(
+        x, blocks: weight, format, bias: bias, into: y, accumulate: accumulate)
+    }
+    let weight = try weight.tensor(for: "linear")
+    guard let type = weight.type.storage else { throw mismatch() }
     let source = try x.floats("linear")
     let target = try y.floats("linear")
     let weights = try weight.hostAddress
-    let bias = try bias.map { UnsafePointer(try $0.tensor(for: "linear").floats("linear")) }
     if x.rows <= Self.fewRows {
       fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
     } else {
@@ -79,7 +84,8 @@ extension CPUBackend {
     }
   }
 
-  /// y = x * transpose(weight), all float32; divides the longer of rows and columns over the threads.
+  /// y = x * transpose(weight), all float32, over whole columns of y. Divides the longer of rows and columns over the
+  /// threads.
   func multiply(
     _ x: UnsafePointer<Float>, rows: Int, _ width: Int, _ weight: UnsafePointer<Float>,
     columns: Int, _ y: UnsafeMutablePointer<Float>, out: Int, _ accumulate: Bool

@@ -26,7 +26,7 @@ public final class CPUBackend: Backend {
   public var hostOperations: [HostFallback.Operation] { fallback.operations }
 
   public let capabilities = DeviceCapabilities(
-    activationType: .float32,
+    activationType: .float32, weightFormats: DeviceCapabilities.allWeightFormats,
     // Queries lie along the lanes and keys are read one by one, so narrow key tiles cost nothing;
     // 16 keeps the index small and rounds a lone slash from 32 to at most 48 columns.
     tile: TileShape(rows: Int(MI_TILE_ROWS), columns: 16), rowBlock: 2048, hasUnifiedMemory: true,
@@ -108,9 +108,18 @@ public final class CPUBackend: Backend {
 
   // MARK: Weights
 
-  /// Matrices stay where they are mapped, in the type of the file. Norms and biases, which are small, are
+  /// Matrices stay where they are mapped, in the format of the file. Norms and biases, which are small, are
   /// copied to float32.
   public func prepare(_ stored: StoredTensor, as role: WeightRole) throws -> Weight {
+    if case .blocks(let format) = stored.format {
+      switch role {
+      case .matrix, .vocabulary:
+        return Weight(
+          storage: HostBuffer(borrowing: stored.bytes, owner: stored.owner),
+          format: stored.format, shape: stored.shape)
+      case .norm, .bias: return Weight(try widened(stored, format))
+      }
+    }
     let type = try stored.denseType(on: self)
     return try prepare(
       Tensor(

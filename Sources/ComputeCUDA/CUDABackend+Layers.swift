@@ -9,6 +9,9 @@ extension CUDABackend {
         && table.shape[1] % 8 == 0
         && ids.allSatisfy { (0..<Int32(table.rows)).contains($0) }, "embed",
       "\(ids.count) ids, table \(table.shape), x \(x.shape); widths are multiples of 8 on a GPU")
+    if case .blocks(let format) = table.format {
+      return try embed(uploaded: makeIDs(ids), blocks: table, format, into: x)
+    }
     try embed(uploaded: makeIDs(ids), table: table.tensor(for: "embed"), into: x)
   }
 
@@ -65,6 +68,10 @@ extension CUDABackend {
         && (y.type == .bfloat16 || y.type == .float32), "linear",
       "x \(x.shape), weight \(weight.shape), y \(y.shape)")
     guard x.rows > 0 else { return }
+    if case .blocks(let format) = weight.format {
+      return try linear(
+        x, blocks: weight, format, bias: bias, into: y, accumulate: accumulate)
+    }
     if weight.format == .dense(.float8) || x.type == .float8 {
       return try linearFloat8(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
     }

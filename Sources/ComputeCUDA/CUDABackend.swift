@@ -16,6 +16,8 @@ public final class CUDABackend: Backend {
   let library: KernelLibrary
   let linearLayers: LinearLayers
   private let state = Mutex(State())
+  /// Where matrices in blocks are made bfloat16 for a product; the next one uses it again.
+  private let blockScratch = Mutex<Tensor?>(nil)
 
   /// Which attention kernels are used.
   public enum Kernels: String, Sendable {
@@ -72,6 +74,19 @@ public final class CUDABackend: Backend {
     return (partials, counters)
   }
 
+  /// Room for so many elements of a matrix, for one caller at a time: until `work` has given the device
+  /// everything that reads it.
+  func withBlockScratch(elements: Int, _ work: (Tensor) throws -> Void) throws {
+    try blockScratch.withLock { scratch in
+      let tensor =
+        if let scratch, scratch.count >= elements { scratch } else {
+          try makeTensor(.bfloat16, [elements], purpose: "a matrix as bfloat16")
+        }
+      scratch = tensor
+      try work(tensor)
+    }
+  }
+
   var lastFloat8Blocks: Float8Blocks? {
     get { state.withLock(\.blocks) }
     set { state.withLock { $0.blocks = newValue } }
@@ -112,6 +127,7 @@ public final class CUDABackend: Backend {
     linearPrecision = linear
     capabilities = DeviceCapabilities(
       activationType: .bfloat16, linearInputType: linear == .fp8 ? .float8 : .bfloat16,
+      weightFormats: DeviceCapabilities.allWeightFormats,
       headSizes: Self.headDims,
       // A thread block loads keys for two tile rows of 64 and each half computes what is its own: the
       // grain of 64 costs loads, and no products.

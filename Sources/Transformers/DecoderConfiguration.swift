@@ -31,13 +31,13 @@ struct DecoderConfiguration: Sendable {
   ///   - slidingWindow: The window in force in a layer.
   /// - Throws: ``TransformerError/unsupported`` for what no family here has.
   init(
-    _ checkpoint: Checkpoint, biases: ProjectionBiases, partialRotaryFactor: Double? = nil,
+    _ checkpoint: any WeightSource, biases: ProjectionBiases, partialRotaryFactor: Double? = nil,
     rotaryLayout: RotaryEmbedding.Layout = .halves,
     slidingWindow: (_ layer: Int) -> Int? = { _ in nil }
   ) throws {
     let configuration = checkpoint.configuration
     func unsupported(_ field: String, _ problem: String) -> TransformerError {
-      .unsupported(directory: checkpoint.directory, field: field, problem: problem)
+      .unsupported(directory: checkpoint.path, field: field, problem: problem)
     }
     guard configuration.activation == .silu else {
       throw unsupported(
@@ -63,6 +63,12 @@ struct DecoderConfiguration: Sendable {
         "rope_scaling.short_factor",
         "has \(longRope.shortFactors.count) numbers: it should have one for each of the "
           + "\(turned / 2) pairs that turn")
+    }
+    if case .divisors(let divisors) = configuration.ropeScaling, divisors.count != turned / 2 {
+      throw unsupported(
+        "rope_freqs",
+        "has \(divisors.count) numbers: it should have one for each of the \(turned / 2) pairs "
+          + "that turn")
     }
     layers = configuration.numHiddenLayers
     hiddenSize = configuration.hiddenSize

@@ -44,7 +44,7 @@ struct DecoderWeights: Sendable {
 
   /// Throws on a tensor that is missing, misshapen, or not finite.
   init(
-    _ checkpoint: Checkpoint, table: WeightTable, configuration: DecoderConfiguration,
+    _ checkpoint: any WeightSource, table: WeightTable, configuration: DecoderConfiguration,
     backend: any Backend
   ) throws {
     let reader = WeightReader(checkpoint: checkpoint, backend: backend)
@@ -95,7 +95,7 @@ struct DecoderWeights: Sendable {
 
 /// Takes tensors out of a checkpoint and sees that each is finite.
 private struct WeightReader {
-  let checkpoint: Checkpoint
+  let checkpoint: any WeightSource
   let backend: any Backend
 
   /// An embedding or an output layer.
@@ -144,17 +144,18 @@ private struct WeightReader {
         file: view.file, tensor: name, index: index, value: view.floats()[index])
     }
     return try StoredTensor(
-      name: name, bytes: view.bytes, format: .dense(view.elementType.dataType),
-      shape: view.shape, owner: checkpoint)
+      name: name, bytes: view.bytes, format: view.format.tensorFormat, shape: view.shape,
+      owner: view.owner)
   }
 }
 
-extension ElementType {
-  fileprivate var dataType: DataType {
+extension TensorView.Format {
+  fileprivate var tensorFormat: TensorFormat {
     switch self {
-    case .float32: .float32
-    case .float16: .float16
-    case .bfloat16: .bfloat16
+    case .dense(.float32): .dense(.float32)
+    case .dense(.float16): .dense(.float16)
+    case .dense(.bfloat16): .dense(.bfloat16)
+    case .blocks(let format): .blocks(format)
     }
   }
 }

@@ -1,5 +1,6 @@
 public import Checkpoints
 import Compute
+import StoredNumbers
 
 /// What a checkpoint is and what it takes, from its headers alone: no weight is read.
 public struct ModelDescription: Sendable {
@@ -8,6 +9,8 @@ public struct ModelDescription: Sendable {
   public let parameters: Int
   /// Bytes of all weight files.
   public let weightBytes: Int
+  /// How tensors are stored, and how much of the model is stored so, the largest share first.
+  public let formats: [FormatShare]
   /// Positions that the model has, prompt and answer together.
   public let contextLength: Int
   /// Elements of a head that turn with the position.
@@ -16,18 +19,31 @@ public struct ModelDescription: Sendable {
   public let slidingLayers: Int
   private let decoder: DecoderConfiguration
 
+  /// The tensors of one format.
+  public struct FormatShare: Sendable, Equatable {
+    /// As files spell it: BF16, Q4_K.
+    public let name: String
+    public var tensors: Int
+    public var parameters: Int
+    public var bytes: Int
+  }
+
+  /// Bits that a parameter takes on average, scales included.
+  public var bitsPerParameter: Double {
+    8 * Double(formats.reduce(0) { $0 + $1.bytes }) / Double(max(parameters, 1))
+  }
+
   /// - Throws: ``TransformerError`` for a family that is not known or a field that it does not have;
   ///   `CheckpointError` for a tensor whose type is not read.
-  public init(_ checkpoint: Checkpoint) throws {
+  public init(_ checkpoint: any WeightSource) throws {
     configuration = checkpoint.configuration
     decoder = try DecoderFamily.of(checkpoint).configure(checkpoint)
     contextLength = decoder.rotary.contextLength
     turnedDimensions = decoder.rotary.dimensions
     slidingLayers = decoder.attention.count { $0.slidingWindow != nil }
     weightBytes = checkpoint.byteCount
-    parameters = try checkpoint.tensorNames.reduce(0) { sum, name in
-      sum + (try checkpoint.tensor(named: name).count)
-    }
+    formats = try FormatShare.shares(of: checkpoint)
+    parameters = formats.reduce(0) { $0 + $1.parameters }
   }
 
   /// Bytes of the keys and values of one position in all layers.
@@ -42,5 +58,25 @@ public struct ModelDescription: Sendable {
   public func activationBytes(tokens: Int, rowBlock: Int, elementBytes: Int) -> Int {
     (tokens * decoder.hiddenSize + min(tokens, rowBlock) * decoder.rowWidths.activations)
       * elementBytes
+  }
+}
+
+extension ModelDescription.FormatShare {
+  fileprivate static func shares(of source: any WeightSource) throws -> [Self] {
+    var shares: [String: Self] = [:]
+    for name in source.tensorNames {
+      let tensor = try source.tensor(named: name)
+      let format =
+        switch tensor.format {
+        case .dense(let element): element.rawValue
+        case .blocks(let block): block.rawValue
+        }
+      var share = shares[format] ?? Self(name: format, tensors: 0, parameters: 0, bytes: 0)
+      share.tensors += 1
+      share.parameters += tensor.count
+      share.bytes += tensor.byteCount
+      shares[format] = share
+    }
+    return shares.values.sorted { ($1.bytes, $0.name) < ($0.bytes, $1.name) }
   }
 }

@@ -46,7 +46,7 @@ public struct RotaryScaling: Sendable, Equatable {
   /// `factor` times as far, and YaRN `factor` times its original length if that is more.
   public var contextLength: Int {
     switch scaling {
-    case .none, .linear, .llama3, .longRope: maxPositionEmbeddings
+    case .none, .linear, .llama3, .longRope, .divisors: maxPositionEmbeddings
     case .dynamic(let factor): max(maxPositionEmbeddings, extended(maxPositionEmbeddings, factor))
     case .yarn(let yarn):
       max(maxPositionEmbeddings, extended(yarn.originalMaxPositionEmbeddings, yarn.factor))
@@ -88,6 +88,9 @@ public struct RotaryScaling: Sendable, Equatable {
         inverseFrequencies: frequencies(dynamicTheta(factor: factor, length: length)))
     case .llama3(let llama3):
       RotaryEmbedding(inverseFrequencies: frequencies(theta).map { scaled($0, llama3) })
+    case .divisors(let divisors):
+      RotaryEmbedding(
+        inverseFrequencies: zip(frequencies(theta), divisors).map { $0 / Float($1) })
     case .yarn(let yarn):
       RotaryEmbedding(
         inverseFrequencies: scaledFrequencies(yarn), attentionScaling: attentionScaling(yarn))

@@ -7,7 +7,7 @@ extension Transformer {
   ///
   /// - Throws: ``TransformerError``, `ComputeError`.
   package convenience init(
-    shapeOf checkpoint: Checkpoint, backend: any SyntheticBackend, seed: UInt64
+    shapeOf checkpoint: any WeightSource, backend: any SyntheticBackend, seed: UInt64
   ) throws {
     let family = try DecoderFamily.of(checkpoint)
     let decoder = try family.configure(checkpoint)

@@ -19,7 +19,7 @@ public final class Transformer: Sendable {
   /// or infinite), and hands them to the backend, which reads them where they are mapped.
   ///
   /// - Throws: ``TransformerError``, `CheckpointError` or `ComputeError`.
-  public init(checkpoint: Checkpoint, backend: any Backend) throws {
+  public init(checkpoint: any WeightSource, backend: any Backend) throws {
     let family = try DecoderFamily.of(checkpoint)
     configuration = checkpoint.configuration
     self.backend = backend
@@ -30,7 +30,7 @@ public final class Transformer: Sendable {
     let tile = backend.tileShape(headDim: decoder.headDim)
     if let stride = decoder.dualChunk?.stride, stride % tile.columns != 0 {
       throw TransformerError.unsupported(
-        directory: checkpoint.directory, field: "dual_chunk_attention_config",
+        directory: checkpoint.path, field: "dual_chunk_attention_config",
         problem: "has chunks of \(stride) positions (chunk_size less local_size): it should be a "
           + "multiple of the device's tiles, \(tile.columns)")
     }

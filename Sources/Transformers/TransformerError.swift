@@ -33,10 +33,10 @@ extension TransformerError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .unknownArchitecture(let directory, let found, let known):
-      "\(directory)/config.json: model_type is \"\(found)\": known are "
+      "\(configurationFile(of: directory)): model_type is \"\(found)\": known are "
         + known.joined(separator: ", ")
     case .unsupported(let directory, let field, let problem):
-      "\(directory)/config.json: \(field) \(problem)"
+      "\(configurationFile(of: directory)): \(field) \(problem)"
     case .nonFiniteWeight(let file, let tensor, let index, let value):
       "\(file): tensor \"\(tensor)\" holds \(value) at element \(index): the weights are damaged, "
         + "download or convert them again"
@@ -64,4 +64,9 @@ extension TransformerError: CustomStringConvertible {
       "\(name) is \(value): it should be \(allowed)"
     }
   }
+}
+
+/// A GGUF file states its model's shape itself.
+private func configurationFile(of model: String) -> String {
+  model.lowercased().hasSuffix(".gguf") ? model : model + "/config.json"
 }

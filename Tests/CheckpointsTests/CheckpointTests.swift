@@ -191,7 +191,7 @@ import Testing
     let embedding = try checkpoint.tensor(
       named: "model.embed_tokens.weight",
       shape: [configuration.vocabularySize, configuration.hiddenSize])
-    #expect(embedding.elementType == .bfloat16)
+    #expect(embedding.format == .dense(.bfloat16))
     for name in checkpoint.tensorNames {
       #expect(try checkpoint.tensor(named: name).firstNonFiniteIndex() == nil)
     }

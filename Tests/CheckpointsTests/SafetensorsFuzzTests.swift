@@ -113,7 +113,11 @@ import Testing
           Issue.record("a listed tensor is not there")
           continue
         }
-        #expect(tensor.bytes.count == tensor.shape.reduce(tensor.elementType.byteCount, *))
+        guard case .dense(let element) = tensor.format else {
+          Issue.record("a safetensors file has blocks")
+          continue
+        }
+        #expect(tensor.bytes.count == tensor.shape.reduce(element.byteCount, *))
         // Touches every byte: outside the mapping this would crash.
         #expect(tensor.floats().count == tensor.count)
       } catch {

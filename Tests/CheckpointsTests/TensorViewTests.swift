@@ -16,7 +16,7 @@ import Testing
     let file = try opened([.init(name: "t", shape: [2, 4], floats: floats, as: type)])
     let tensor = try #require(try file.tensor(named: "t"))
     #expect(tensor.shape == [2, 4])
-    #expect(tensor.elementType == type)
+    #expect(tensor.format == .dense(type))
     #expect(tensor.count == 8)
     #expect(tensor.bytes.count == 8 * type.byteCount)
     #expect(tensor.floats().map(\.bitPattern) == floats.map(\.bitPattern))

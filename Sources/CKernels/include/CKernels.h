@@ -17,6 +17,12 @@
 
 typedef enum { MI_FLOAT32 = 0, MI_FLOAT16 = 1, MI_BFLOAT16 = 2 } mi_type;
 
+// Blocks of integers with scales; StoredNumbers/Blocks in Swift defines them under these names.
+typedef enum {
+  MI_Q4_0, MI_Q4_1, MI_Q5_0, MI_Q5_1, MI_Q8_0, MI_Q2_K, MI_Q3_K, MI_Q4_K, MI_Q5_K, MI_Q6_K,
+  MI_IQ4_NL, MI_IQ4_XS, MI_MXFP4
+} mi_block_format;
+
 typedef enum { MI_PORTABLE = 0, MI_NEON = 1, MI_AVX2 = 2, MI_AVX512 = 3 } mi_isa;
 
 // The row set of one query head. runs holds pairs (start, end) of key tiles; the runs of tile row t
@@ -132,6 +138,8 @@ typedef struct {
     const float *x, int64_t row_start, int64_t row_end, int64_t in, const float *weight,
     int64_t columns, int64_t out, float *y, bool accumulate, void *scratch);
 
+  // The elements of consecutive blocks.
+  void (*dequantise)(mi_block_format format, const void *source, float *target, int64_t blocks);
   void (*to_float32)(const void *source, mi_type type, float *target, int64_t count);
   void (*to_bfloat16)(const float *source, uint16_t *target, int64_t count);
   void (*rms_norm)(

@@ -7,6 +7,7 @@
 #include "estimation.h"
 #include "elementwise.h"
 #include "linear.h"
+#include "dequantise.h"
 
 const mi_kernels MI_TABLE = {
   .name = MI_NAME,
@@ -18,6 +19,7 @@ const mi_kernels MI_TABLE = {
   .group_shares = group_shares,
   .linear_rows = linear_rows,
   .linear_block = linear_block,
+  .dequantise = dequantise,
   .to_float32 = to_float32,
   .to_bfloat16 = to_bfloat16,
   .rms_norm = rms_norm,

@@ -1,3 +1,5 @@
+import StoredNumbers
+
 /// What a device can do and how it wants to be used: a value, decided when the device is opened.
 public struct DeviceCapabilities: Sendable, Hashable {
   /// The type of hidden states, queries, gates, and keys and values before they are stored.
@@ -51,6 +53,10 @@ public struct DeviceCapabilities: Sendable, Hashable {
   public static let denseWeightFormats: Set<TensorFormat> = [
     .dense(.float32), .dense(.float16), .dense(.bfloat16),
   ]
+
+  /// The dense float formats, and blocks of every kind.
+  public static let allWeightFormats = denseWeightFormats.union(
+    BlockFormat.allCases.map { .blocks($0) })
 
   /// Whether inputs of linear layers are held in tensors of their own, narrower than activations.
   public var hasNarrowLinearInputs: Bool { linearInputType != activationType }

@@ -7,8 +7,14 @@ extension ReferenceBackend {
     return Tensor(buffer: HostBuffer(byteCount: byteCount), type: type, shape: shape)
   }
 
-  /// Stored weights stay as they are, whatever they are for: every float type is read exactly.
+  /// Stored weights stay as they are, whatever they are for: every float type is read exactly. Blocks are
+  /// decoded by their definition, and rounded to float32.
   public func prepare(_ stored: StoredTensor, as role: WeightRole) throws -> Weight {
+    if case .blocks(let format) = stored.format {
+      let numbers = try makeTensor(.float32, stored.shape, purpose: "weights")
+      try store(format.decodedRow(stored.bytes), in: numbers)
+      return Weight(numbers)
+    }
     _ = try stored.denseType(on: self)
     return Weight(
       storage: HostBuffer(borrowing: stored.bytes, owner: stored.owner), format: stored.format,

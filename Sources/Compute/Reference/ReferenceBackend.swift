@@ -22,7 +22,8 @@ public final class ReferenceBackend: Backend {
     tile: TileShape = TileShape(rows: 64, columns: 64), activationType: DataType = .float32
   ) {
     capabilities = DeviceCapabilities(
-      activationType: activationType, tile: tile, rowBlock: 2048, hasUnifiedMemory: true)
+      activationType: activationType, weightFormats: DeviceCapabilities.allWeightFormats,
+      tile: tile, rowBlock: 2048, hasUnifiedMemory: true)
   }
 
   public var hostOperations: [HostFallback.Operation] { fallback.operations }

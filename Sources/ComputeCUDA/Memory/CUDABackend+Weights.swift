@@ -2,12 +2,15 @@ public import Compute
 
 /// Weights as the kernels read them, converted when they are made and never after.
 ///
-/// Matrices are bfloat16, or rows of float8 with a factor each; norms float32. A bias is kept in both
+/// Matrices are bfloat16, rows of float8 with a factor each, or blocks as they are stored; norms float32. A bias is kept in both
 /// types: the product's epilogue adds bfloat16, in which biases are published, and the kernel for shapes
 /// without such an epilogue adds float32.
 extension CUDABackend {
   /// Weights go up straight from where they are mapped.
   public func prepare(_ stored: StoredTensor, as role: WeightRole) throws -> Weight {
+    if case .blocks(let format) = stored.format {
+      return try prepareBlocks(stored, format, as: role)
+    }
     let type = try stored.denseType(on: self)
     let numbers = try makeTensor(type, stored.shape, purpose: "weights")
     try device.activate()

@@ -34,15 +34,18 @@ public final class LanguageModel: Sendable {
   /// What the user should know about the device, one line each: a missing BLAS, for example.
   public let notices: [String]
 
-  /// Loads a checkpoint directory. Blocks the calling thread while weights are checked; from a task
+  /// Loads a model. Blocks the calling thread while weights are checked; from a task
   /// use ``load(directory:device:threads:linear:attentionPrecision:patterns:chatTemplate:)``.
   ///
   /// - Parameters:
-  ///   - directory: config.json, *.safetensors, tokenizer.json, and what else Hugging Face puts there.
+  ///   - directory: A directory with config.json, *.safetensors, tokenizer.json, and what else Hugging
+  ///     Face puts there; a GGUF file, of several parts any one of them; or the name of a model in Hugging
+  ///     Face's cache, ORG/NAME.
   ///   - threads: CPU threads to compute on; nil for one on every processor.
   ///   - linear: What linear layers of a GPU multiply.
   ///   - patterns: A pattern file; nil for `patterns.json` of the directory, or a file there that the
-  ///     authors of MInference published for this model, or the budgets in its config.json.
+  ///     authors of MInference published for this model, or the budgets in its config.json; beside
+  ///     a file NAME.gguf, for NAME.patterns.json or these.
   ///   - chatTemplate: A file with a chat template in place of the checkpoint's.
   ///   - attentionPrecision: What attention of prompts multiplies; fp8 needs a Hopper GPU.
   /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
@@ -55,8 +58,8 @@ public final class LanguageModel: Sendable {
     self.chatTemplate = try chatTemplate.map(ChatTemplate.init(contentsOfFile:))
     var backend = try device.makeBackend(
       threads: threads, linear: linear, attentionPrecision: attentionPrecision)
-    let checkpoint = try Checkpoint(directory: directory)
-    tokenizer = try Tokenizer(directory: directory)
+    let checkpoint = try openWeightSource(at: directory)
+    tokenizer = try VocabularyTokenizer.make(checkpoint.tokenizerSource())
     do {
       transformer = try Transformer(checkpoint: checkpoint, backend: backend)
     } catch let error as ComputeError {
@@ -74,7 +77,7 @@ public final class LanguageModel: Sendable {
     self.directory = directory
     generation = checkpoint.generation
     (patternSource, self.patterns) = try PatternSource.find(
-      given: patterns, directory: directory, configuration: checkpoint.configuration)
+      given: patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
     notices = backend.notices
   }
 

@@ -85,10 +85,42 @@ package enum PublishedPatterns {
   }
 }
 
+extension PublishedPatterns {
+  /// The files for the model in a GGUF file, by its name: NAME of NAME-Q4_K_M.gguf. Of the names that it
+  /// begins with the longest counts.
+  package static func files(forModelInFile path: String) -> [String] {
+    guard let name = path.split(separator: "/").last?.lowercased() else { return [] }
+    func isNamed(_ model: String) -> Bool {
+      guard name.hasPrefix(model) else { return false }
+      return name.dropFirst(model.count).first.map { $0 == "-" || $0 == "." } ?? false
+    }
+    let longest = files.flatMap(\.names).filter(isNamed).max { $0.count < $1.count }
+    return files.filter { $0.names.contains { $0 == longest } }.map(\.file)
+  }
+}
+
 extension PatternSource {
+  /// Looks beside a GGUF file NAME.gguf for NAME.patterns.json, then for patterns.json and the published
+  /// files, of which those of another shape are another model's.
+  ///
+  /// - Throws: `PatternError` for NAME.patterns.json where it cannot be read.
+  private static func find(
+    besideFile file: String, read: (String) throws -> (PatternSource, PatternConfiguration?)
+  ) throws -> (source: PatternSource, patterns: PatternConfiguration?) {
+    let own = file.dropLast(".gguf".count) + ".patterns.json"
+    if access(String(own), F_OK) == 0 { return try read(String(own)) }
+    let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
+    let named = PublishedPatterns.files(forModelInFile: file)
+    for name in ["patterns.json"] + named + PublishedPatterns.files.map(\.file)
+    where access(folder + name, F_OK) == 0 {
+      if let found = try? read(folder + name) { return found }
+    }
+    return (.none(published: named.first), nil)
+  }
+
   /// Looks in the directory of a model for `patterns.json`, for a published file of the model's name,
   /// for any published file of the model's shape, for `sparse_attention_config.json`, and in
-  /// config.json, in this order.
+  /// config.json, in this order. `directory` may also be a GGUF file, beside which files are looked for.
   ///
   /// - Throws: `PatternError` for a file that is given or found by name and cannot be read.
   package static func find(
@@ -100,6 +132,9 @@ extension PatternSource {
       return (.file(path: path), try patterns.validated(layers: layers, heads: heads))
     }
     if let given { return try read(given) }
+    if directory.lowercased().hasSuffix(".gguf") {
+      return try find(besideFile: directory, read: read)
+    }
     let named = PublishedPatterns.files(forModelIn: directory)
     for name in ["patterns.json"] + named {
       let path = directory + "/" + name

@@ -42,11 +42,11 @@ extension ExitStatus {
   private static func status(_ error: CheckpointError) -> ExitStatus {
     switch error {
     case .notFound, .notADirectory, .unreadable, .missingConfiguration, .missingWeights,
-      .missingShard:
+      .missingShard, .notDownloaded, .severalModels:
       .inputMissing
     case .changedWhileMapped: .inputOutput
     case .malformedJSON, .malformedFile, .malformedTensor, .duplicateTensor, .missingTensor,
-      .misshapenTensor, .unsupportedElementType, .invalidField:
+      .misshapenTensor, .unsupportedElementType, .unsupportedTensorType, .invalidField:
       .configuration
     }
   }

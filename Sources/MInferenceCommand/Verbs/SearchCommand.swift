@@ -97,7 +97,7 @@ struct SearchCommand: ParsableCommand {
     let progress = ProgressLine(label: "search", notices: model.notices)
     let search = PatternSearch(
       model: model.transformer,
-      fingerprint: try Checkpoint(directory: self.model.model).fingerprint(),
+      fingerprint: try openWeightSource(at: self.model.model).fingerprint(),
       options: SearchOptions(
         space: candidates, objective: goal.objective, chunk: chunk?.value, workFile: resume,
         progress: { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) }))

@@ -10,7 +10,8 @@ struct TokenizeCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "A directory with a tokenizer.json; nothing else is needed.", valueName: "dir")
+      "A directory with a tokenizer.json, nothing else is needed; a GGUF file; or ORG/NAME.",
+      valueName: "model")
   )
   var model: String
 
@@ -18,7 +19,7 @@ struct TokenizeCommand: ParsableCommand {
   var file: String
 
   func run() throws {
-    let tokenizer = try Tokenizer(directory: model)
+    let tokenizer = try openTokenizer(at: model)
     let text =
       file == "-" ? try InputText.readStandardInput() : try InputText.read(path: file)
     let ids = tokenizer.encode(text)

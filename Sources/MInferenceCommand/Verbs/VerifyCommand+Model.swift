@@ -8,7 +8,7 @@ extension VerifyCommand {
   func verify(model directory: String) throws {
     let threads = device.threads?.value
     let backend = try device.makeBackend()
-    let checkpoint = try Checkpoint(directory: directory)
+    let checkpoint = try openWeightSource(at: directory)
     let prompt = try ModelPrompt.find(
       directory: directory, text: try promptFile.map { try InputText.read(path: $0) },
       tokens: tokens?.value, configuration: checkpoint.configuration)

@@ -10,7 +10,7 @@ package struct ModelDescriptionText {
 
   /// Opens the checkpoint; reads no weights.
   package init(directory: String, patterns: String? = nil) throws {
-    let checkpoint = try Checkpoint(directory: directory)
+    let checkpoint = try openWeightSource(at: directory)
     description = try ModelDescription(checkpoint)
     self.directory = directory
     (self.patterns, _) = try PatternSource.find(
@@ -38,6 +38,7 @@ package struct ModelDescriptionText {
           + Quantity.bytes(description.weightBytes)
           + (configuration.storedType.map { " (\($0))" } ?? "")
       ),
+      ("stored as", formats),
       ("context", Quantity.grouped(description.contextLength) + " tokens"),
       ("rope", rope),
       ("layers", "\(configuration.numHiddenLayers)" + window),
@@ -59,6 +60,15 @@ package struct ModelDescriptionText {
       ),
       ("patterns", patterns.text),
     ]
+  }
+
+  /// The formats of tensors, the largest share first, and what a parameter takes on average.
+  private var formats: String {
+    let shares = description.formats.map { share in
+      "\(share.tensors) tensors of \(share.name) (\(Quantity.bytes(share.bytes)))"
+    }
+    return shares.joined(separator: ", ")
+      + "; \(Quantity.fixed(description.bitsPerParameter, 2)) bits per parameter"
   }
 
   private var window: String {
@@ -90,6 +100,8 @@ package struct ModelDescriptionText {
       parts.append(
         "longrope, long factors beyond "
           + Quantity.grouped(longRope.originalMaxPositionEmbeddings))
+    case .divisors(let divisors):
+      parts.append("each of \(divisors.count) frequencies divided by a number of its own")
     }
     if let dual = configuration.dualChunkAttention {
       parts.append("dual chunk attention, chunks of \(Quantity.grouped(dual.stride))")

@@ -50,6 +50,7 @@ public struct KernelVerifier {
     if hasNarrowLinear { return checkNarrowLinear() }
     if backend.attentionPrecision == .fp8 { return checkFloat8Attention() }
     checkLayers()
+    checkBlocks()
     checkCache()
     checkAttention()
     checkRowAttention()

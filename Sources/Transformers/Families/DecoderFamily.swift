@@ -8,7 +8,7 @@ struct DecoderFamily: Sendable {
   /// The `model_type` of config.json.
   let modelType: String
   /// What the family makes of the fields of config.json.
-  let configure: @Sendable (Checkpoint) throws -> DecoderConfiguration
+  let configure: @Sendable (any WeightSource) throws -> DecoderConfiguration
   /// The names of its weights.
   let weights: WeightTable
 
@@ -18,11 +18,11 @@ struct DecoderFamily: Sendable {
   ]
 
   /// The family of a checkpoint. Throws ``TransformerError/unknownArchitecture``.
-  static func of(_ checkpoint: Checkpoint) throws -> DecoderFamily {
+  static func of(_ checkpoint: any WeightSource) throws -> DecoderFamily {
     let modelType = checkpoint.configuration.modelType
     guard let family = known.first(where: { $0.modelType == modelType }) else {
       throw TransformerError.unknownArchitecture(
-        directory: checkpoint.directory, found: modelType, known: known.map(\.modelType))
+        directory: checkpoint.path, found: modelType, known: known.map(\.modelType))
     }
     return family
   }

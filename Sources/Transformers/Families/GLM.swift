@@ -38,7 +38,7 @@ extension DecoderFamily {
       output: "transformer.output_layer.weight"))
 
   private static func glmConfiguration(
-    _ checkpoint: Checkpoint, biasedByDefault: Bool
+    _ checkpoint: any WeightSource, biasedByDefault: Bool
   ) throws -> DecoderConfiguration {
     let configuration = checkpoint.configuration
     let isBiased = configuration.mlpBias ?? false

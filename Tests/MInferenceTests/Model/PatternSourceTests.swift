@@ -40,6 +40,35 @@ struct PatternSourceTests {
     #expect(try source(of: name, given: given) == (.file(path: given), 33))
   }
 
+  @Test("Beside a GGUF file its own patterns come first, then those of its shape")
+  func findsBesideFiles() throws {
+    try TinyCheckpoint.write(to: directory)
+    let configuration = try Checkpoint(directory: directory.path("model")).configuration
+    func source(_ file: String) throws -> PatternSource {
+      try PatternSource.find(
+        given: nil, directory: directory.path(file), configuration: configuration
+      ).source
+    }
+    let file = "Qwen2.5-7B-Instruct-1M-Q4_K_M.gguf"
+    #expect(try source(file) == .none(published: "Qwen2.5_7B_Instruct_1M.json"))
+    #expect(
+      try source("qwen2.5-7b-instruct.Q8_0.gguf")
+        == .none(published: "Qwen2.5_7B_Instruct_128k_instruct_kv_out_v32_fit_o_best_pattern.json"))
+    #expect(try source("other.gguf") == .none(published: nil))
+    // Of another shape, and so of another model that lies here.
+    try directory.write(patterns(layers: 3, vertical: 51), to: "patterns.json")
+    #expect(try source(file) == .none(published: "Qwen2.5_7B_Instruct_1M.json"))
+    try directory.write(patterns(vertical: 52), to: "Qwen2.5_7B_Instruct_1M.json")
+    #expect(try source(file) == .file(path: directory.path("Qwen2.5_7B_Instruct_1M.json")))
+    try directory.write(patterns(vertical: 53), to: "patterns.json")
+    #expect(try source(file) == .file(path: directory.path("patterns.json")))
+    let own = "Qwen2.5-7B-Instruct-1M-Q4_K_M.patterns.json"
+    try directory.write(patterns(vertical: 54), to: own)
+    #expect(try source(file) == .file(path: directory.path(own)))
+    try directory.write(patterns(layers: 3, vertical: 55), to: own)
+    #expect(throws: (any Error).self) { try source(file) }
+  }
+
   @Test func `of published files under another name the one of the model's shape is taken`() throws
   {
     try TinyCheckpoint.write(to: directory)

@@ -48,13 +48,15 @@ public struct ModelPrompt: Sendable {
         golden: isWhole ? logits.floats() : nil, source: golden)
     }
     let count = tokens ?? 512
-    if text == nil, access(directory + "/tokenizer.json", F_OK) != 0 {
+    if text == nil, !directory.lowercased().hasSuffix(".gguf"),
+      access(directory + "/tokenizer.json", F_OK) != 0
+    {
       var random = SeededGenerator(seed: 1)
       return ModelPrompt(
         ids: (0..<count).map { _ in Int32(random.next(below: configuration.vocabularySize)) },
         source: "random ids")
     }
-    let tokenizer = try Tokenizer(directory: directory)
+    let tokenizer = try openTokenizer(at: directory)
     let whole =
       try text
       ?? DemoDocument(tokens: count + 256, countTokens: { tokenizer.encode($0).count }).text

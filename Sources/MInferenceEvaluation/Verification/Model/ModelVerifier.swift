@@ -44,7 +44,8 @@ public final class ModelVerifier {
   /// - Throws: `CheckpointError`, `TransformerError`, `ComputeError` for what the device cannot run
   ///   at all. A comparison that throws later is a miss.
   public static func verify(
-    _ checkpoint: Checkpoint, on backend: any Backend, plain: (name: String, backend: any Backend),
+    _ checkpoint: any WeightSource, on backend: any Backend,
+    plain: (name: String, backend: any Backend),
     prompt: ModelPrompt, patterns: PatternConfiguration?,
     begin: (ModelVerification) -> Void = { _ in },
     report: @escaping (ModelCheck) -> Void = { _ in }
@@ -60,7 +61,8 @@ public final class ModelVerifier {
   }
 
   private init(
-    _ checkpoint: Checkpoint, on backend: any Backend, plain: (name: String, backend: any Backend),
+    _ checkpoint: any WeightSource, on backend: any Backend,
+    plain: (name: String, backend: any Backend),
     prompt: ModelPrompt,
     patterns: PatternConfiguration?, report: @escaping (ModelCheck) -> Void
   ) throws {

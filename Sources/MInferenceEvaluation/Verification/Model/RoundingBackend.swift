@@ -139,7 +139,12 @@ final class RoundingBackend: ForwardingBackend, @unchecked Sendable {
     else { return weight }
     // A GPU keeps weights as bfloat16, whatever the file has.
     let rounded = try cpu.makeTensor(.float32, stored.shape, purpose: "rounded weights")
-    try cpu.write(try cpu.read(weight).map(Self.bfloat16), to: rounded)
+    let values =
+      switch stored.format {
+      case .dense: try cpu.read(weight)
+      case .blocks(let format): format.decodedRow(stored.bytes).map { Float($0) }
+      }
+    try cpu.write(values.map(Self.bfloat16), to: rounded)
     return Weight(rounded)
   }
 }

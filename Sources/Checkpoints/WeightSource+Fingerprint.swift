@@ -1,6 +1,7 @@
 import Files
+import StoredNumbers
 
-extension Checkpoint {
+extension WeightSource {
   /// A fingerprint of the weights: names, shapes, and of each tensor up to 16 KiB spread over it.
   /// Reads little, and tells checkpoints apart that differ by training.
   public func fingerprint() throws -> String {
@@ -8,7 +9,7 @@ extension Checkpoint {
     for name in tensorNames {
       let tensor = try tensor(named: name)
       fingerprint.add(name)
-      fingerprint.add("\(tensor.shape) \(Self.name(of: tensor.elementType))")
+      fingerprint.add("\(tensor.shape) \(tensor.format.fingerprintName)")
       let bytes = tensor.bytes
       let step = max(64, bytes.count / 256 / 64 * 64)
       for start in stride(from: 0, to: bytes.count, by: step) {
@@ -18,13 +19,16 @@ extension Checkpoint {
     }
     return fingerprint.text
   }
+}
 
+extension TensorView.Format {
   /// The name that goes into fingerprints: renaming a case must change none.
-  private static func name(of type: ElementType) -> String {
-    switch type {
-    case .float32: "float32"
-    case .float16: "float16"
-    case .bfloat16: "bfloat16"
+  fileprivate var fingerprintName: String {
+    switch self {
+    case .dense(.float32): "float32"
+    case .dense(.float16): "float16"
+    case .dense(.bfloat16): "bfloat16"
+    case .blocks(let block): block.rawValue
     }
   }
 }

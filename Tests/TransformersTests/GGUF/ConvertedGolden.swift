@@ -1,0 +1,176 @@
+import Checkpoints
+import Testing
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// A golden as a GGUF file, written as llama.cpp's converter writes it: its names, its order of rows, its
+/// keys.
+struct ConvertedGolden {
+  private let checkpoint: Checkpoint
+  private let configuration: ModelConfiguration
+
+  init(_ golden: Golden) throws {
+    checkpoint = try golden.checkpoint()
+    configuration = checkpoint.configuration
+  }
+
+  /// The file, which lives no longer than it is mapped.
+  func opened() throws -> GGUFCheckpoint {
+    var template = Array("/tmp/minference-XXXXXX".utf8CString)
+    let folder = String(cString: try #require(mkdtemp(&template)))
+    let path = folder + "/m.gguf"
+    defer {
+      unlink(path)
+      rmdir(folder)
+    }
+    try SafetensorsWriter.write(bytes: try writer().fileBytes(), to: path)
+    return try GGUFCheckpoint(file: path)
+  }
+
+  private func writer() throws -> GGUFWriter {
+    let tensors = try checkpoint.tensorNames.map(converted) + factors()
+    return GGUFWriter(metadata: try metadata(), tensors: tensors)
+  }
+
+  private var architecture: String {
+    configuration.modelType == "mistral" ? "llama" : configuration.modelType
+  }
+
+  private func metadata() throws -> [(key: String, value: GGUFWriter.Value)] {
+    func integer(_ key: String, _ value: Int) -> (key: String, value: GGUFWriter.Value) {
+      ("\(architecture).\(key)", .uint32(UInt32(value)))
+    }
+    func number(_ key: String, _ value: Double) -> (key: String, value: GGUFWriter.Value) {
+      ("\(architecture).\(key)", .float32(Float(value)))
+    }
+    let share = configuration.partialRotaryFactor ?? (architecture == "glm4" ? 0.5 : 1)
+    var pairs: [(key: String, value: GGUFWriter.Value)] = [
+      ("general.architecture", .string(architecture)),
+      integer("block_count", configuration.numHiddenLayers),
+      integer("context_length", configuration.maxPositionEmbeddings),
+      integer("embedding_length", configuration.hiddenSize),
+      integer("feed_forward_length", configuration.intermediateSize),
+      integer("attention.head_count", configuration.numAttentionHeads),
+      integer("attention.head_count_kv", configuration.numKeyValueHeads),
+      integer("attention.key_length", configuration.headDimension),
+      integer("attention.value_length", configuration.headDimension),
+      integer("rope.dimension_count", Int(Double(configuration.headDimension) * share)),
+      number("attention.layer_norm_rms_epsilon", configuration.rmsNormEpsilon),
+      number("rope.freq_base", configuration.ropeTheta),
+    ]
+    if let window = configuration.slidingWindow,
+      ["mistral", "phi3"].contains(configuration.modelType)
+    {
+      pairs.append(integer("attention.sliding_window", window))
+    }
+    func scaling(_ type: String, _ factor: Double) {
+      pairs.append(("\(architecture).rope.scaling.type", .string(type)))
+      pairs.append(number("rope.scaling.factor", factor))
+    }
+    switch configuration.ropeScaling {
+    case .none, .llama3: break
+    case .linear(let factor): scaling("linear", factor)
+    case .yarn(let yarn):
+      scaling("yarn", yarn.factor)
+      pairs.append(
+        integer("rope.scaling.original_context_length", yarn.originalMaxPositionEmbeddings))
+      pairs.append(number("rope.scaling.yarn_beta_fast", yarn.betaFast))
+      pairs.append(number("rope.scaling.yarn_beta_slow", yarn.betaSlow))
+    case .longRope(let longRope):
+      pairs.append(
+        integer("rope.scaling.original_context_length", longRope.originalMaxPositionEmbeddings))
+    case .dynamic, .divisors: Issue.record("the converter has no such scaling")
+    }
+    return pairs
+  }
+
+  /// What stands in a tensor of its own beside the weights.
+  private func factors() -> [GGUFWriter.Tensor] {
+    func tensor(_ name: String, _ values: [Double]) -> GGUFWriter.Tensor {
+      let bytes = values.flatMap { value in
+        withUnsafeBytes(of: Float(value).bitPattern.littleEndian) { Array($0) }
+      }
+      return .init(name: name + ".weight", type: 0, shape: [values.count], bytes: bytes)
+    }
+    switch configuration.ropeScaling {
+    case .longRope(let longRope):
+      return [
+        tensor("rope_factors_long", longRope.longFactors),
+        tensor("rope_factors_short", longRope.shortFactors),
+      ]
+    case .llama3(let llama3):
+      let original = Double(llama3.originalMaxPositionEmbeddings)
+      let lowWavelength = original / llama3.lowFrequencyFactor
+      let highWavelength = original / llama3.highFrequencyFactor
+      let dimension = configuration.headDimension
+      let divisors = stride(from: 0, to: dimension, by: 2).map { element in
+        let frequency = pow(configuration.ropeTheta, -Double(element) / Double(dimension))
+        let wavelength = 2 * Double.pi / frequency
+        if wavelength < highWavelength { return 1.0 }
+        if wavelength > lowWavelength { return llama3.factor }
+        let smooth =
+          (original / wavelength - llama3.lowFrequencyFactor)
+          / (llama3.highFrequencyFactor - llama3.lowFrequencyFactor)
+        return 1 / ((1 - smooth) / llama3.factor + smooth)
+      }
+      return [tensor("rope_freqs", divisors)]
+    default: return []
+    }
+  }
+
+  private static let names = [
+    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v", "self_attn.qkv_proj": "attn_qkv",
+    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.gate_up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down", "post_self_attn_layernorm": "post_attention_norm",
+    "post_mlp_layernorm": "post_ffw_norm",
+  ]
+
+  private func converted(_ name: String) throws -> GGUFWriter.Tensor {
+    let tensor = try checkpoint.tensor(named: name)
+    let types: [TensorView.Format: UInt32] = [
+      .dense(.float32): 0, .dense(.float16): 1, .dense(.bfloat16): 30,
+    ]
+    var result = GGUFWriter.Tensor(
+      name: name, type: try #require(types[tensor.format]), shape: tensor.shape,
+      bytes: Array(tensor.bytes))
+    switch name {
+    case "model.embed_tokens.weight": result.name = "token_embd.weight"
+    case "model.norm.weight": result.name = "output_norm.weight"
+    case "lm_head.weight": result.name = "output.weight"
+    default:
+      let parts = name.split(separator: ".")
+      let inner = parts[3..<parts.count - 1].joined(separator: ".")
+      let kind = try #require(Self.names[inner], "\(name)")
+      result.name = "blk.\(parts[2]).\(kind).\(parts[parts.count - 1])"
+      if architecture == "llama", kind == "attn_q" || kind == "attn_k" {
+        result.bytes = permuted(result.bytes, rows: tensor.shape[0])
+      }
+    }
+    return result
+  }
+
+  /// Rows with the two elements of each pair that turns side by side.
+  private func permuted(_ bytes: [UInt8], rows: Int) -> [UInt8] {
+    let half = configuration.headDimension / 2
+    let rowBytes = bytes.count / rows
+    var result: [UInt8] = []
+    for head in 0..<rows / (2 * half) {
+      for pair in 0..<half {
+        for part in 0..<2 {
+          let row = head * 2 * half + part * half + pair
+          result += bytes[row * rowBytes..<(row + 1) * rowBytes]
+        }
+      }
+    }
+    return result
+  }
+}
