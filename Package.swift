@@ -81,7 +81,7 @@ let package = Package(
     tests(of: "StoredNumbers", goldens: true),
     tests(of: "Files", imports: ["CSystem"]),
     tests(
-      of: "Checkpoints", imports: ["CSystem", "JSON", "StoredNumbers"], goldens: true),
+      of: "Checkpoints", imports: ["CSystem", "Files", "JSON", "StoredNumbers"], goldens: true),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
     tests(of: "Compute", imports: ["StoredNumbers"]),

@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -67,7 +69,13 @@ public struct HuggingFaceCache: Sendable {
     let commits = try directoryEntries(snapshots)
     let reference = joined(folder, "refs/main")
     if try pathKind(reference) != .nothing {
-      let text = String(decoding: try readFile(at: reference, limit: 4096), as: UTF8.self)
+      let bytes: [UInt8]
+      do {
+        bytes = try WholeFile.bytes(of: reference, limit: 4096)
+      } catch {
+        throw CheckpointError(error)
+      }
+      let text = String(decoding: bytes, as: UTF8.self)
       let named = text.prefix { !$0.isWhitespace }
       if let commit = commits.first(where: { $0 == named }) { return commit }
     }

@@ -1,3 +1,4 @@
+import JSON
 import Files
 
 /// A model in a GGUF file, or in several that belong together, mapped.

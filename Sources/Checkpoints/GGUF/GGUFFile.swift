@@ -1,4 +1,4 @@
-import Files
+package import Files
 
 /// One GGUF file, mapped for reading, with its header read and checked.
 ///

@@ -1,3 +1,4 @@
+import JSON
 import Files
 
 /// The metadata of a GGUF file by key, with errors that name file and key.

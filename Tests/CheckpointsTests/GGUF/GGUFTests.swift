@@ -1,3 +1,4 @@
+import Files
 import Checkpoints
 import StoredNumbers
 import Testing
