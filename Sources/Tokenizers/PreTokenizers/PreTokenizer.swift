@@ -61,11 +61,8 @@ enum PreTokenizer: Sendable {
       }
       if splits { SplitPattern.gpt2.split(&pieces) }
     case .digits(let individually):
-      let behavior = individually ? SplitStage.Behavior.isolated : .contiguous
-      pieces.split { text, piece, ends in
-        DelimiterCuts(behavior).append(
-          MatchFinder.numbers(in: text, piece), within: piece, to: &ends)
-      }
+      pieces.split(
+        at: .classBits(CharacterClasses.number), individually ? .isolated : .contiguous)
     case .metaspace(let stage): stage.apply(to: &pieces)
     case .sequence(let stages): for stage in stages { stage.apply(to: &pieces) }
     }
