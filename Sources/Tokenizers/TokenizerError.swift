@@ -29,10 +29,14 @@ public struct TokenizerError: Error, Equatable, Sendable, CustomStringConvertibl
     self.problem = Self.singleLine(problem)
   }
 
-  /// Control characters, which texts from a file may hold, in a visible form.
+  /// How much of a problem's text is shown.
+  private static let longestProblem = 400
+
+  /// Control characters, which texts from a file may hold, in a visible form; what is too long is cut.
   static func singleLine(_ text: String) -> String {
     var line = ""
-    for scalar in text.unicodeScalars {
+    for (index, scalar) in text.unicodeScalars.enumerated() {
+      if index == longestProblem { return line + "…" }
       switch scalar.properties.generalCategory {
       case .control, .lineSeparator, .paragraphSeparator, .format:
         line += scalar.escaped(asASCII: true)

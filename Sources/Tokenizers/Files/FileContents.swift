@@ -34,14 +34,19 @@ package enum FileContents {
 
   /// The bytes of the file at `path`.
   ///
-  /// - Throws: `.unreadable` with the system's reason, `.unsupported` past the limit.
+  /// - Throws: `.unreadable` with the system's reason or for what is not a file (a device or a pipe could be
+  ///   read without end), `.unsupported` past the limit.
   static func bytes(of path: String) throws(TokenizerError) -> [UInt8] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK opening a pipe waits for its writer.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw unreadable(path) }
     defer { close(descriptor) }
 
     var information = stat()
     guard fstat(descriptor, &information) == 0 else { throw unreadable(path) }
+    guard information.st_mode & S_IFMT == S_IFREG else {
+      throw TokenizerError(.unreadable, path, "is not a file")
+    }
     guard Int(information.st_size) <= largestSize else {
       throw TokenizerError(
         .unsupported, path, "\(information.st_size) bytes, past the limit of \(largestSize)")
@@ -55,6 +60,9 @@ package enum FileContents {
       guard count >= 0 else { throw unreadable(path) }
       if count == 0 { return contents }
       contents.append(contentsOf: buffer[..<count])
+      guard contents.count <= largestSize else {
+        throw TokenizerError(.unsupported, path, "is longer than \(largestSize) bytes")
+      }
     }
   }
 

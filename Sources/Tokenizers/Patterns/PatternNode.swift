@@ -74,6 +74,6 @@ indirect enum PatternNode: Sendable {
 }
 
 /// Why a regular expression cannot be used: one line.
-package struct PatternError: Error, Equatable {
+package struct SplitExpressionError: Error, Equatable {
   package let problem: String
 }

@@ -1,5 +1,5 @@
 /// Which program's regular expressions these are; they differ in few places.
-package enum PatternDialect: Sendable {
+package enum ExpressionDialect: Sendable {
   /// Hugging Face's `tokenizers`: `^` and `$` are about lines, `{m,n}+` repeats a repetition.
   case oniguruma
   /// tiktoken: `^` and `$` are about the text, `{m,n}+` is possessive.
@@ -26,25 +26,25 @@ struct PatternParser {
   }
 
   private let scalars: [UInt32]
-  private let dialect: PatternDialect
+  private let dialect: ExpressionDialect
   private var position = 0
   private var flags = Flags()
   private var depth = 0
   /// The properties read so far, by name.
   private var properties: [String: ScalarSet] = [:]
 
-  private init(_ expression: String, _ dialect: PatternDialect) {
+  private init(_ expression: String, _ dialect: ExpressionDialect) {
     scalars = expression.unicodeScalars.map(\.value)
     self.dialect = dialect
   }
 
-  /// - Throws: `PatternError` that names what is not understood and where.
+  /// - Throws: `SplitExpressionError` that names what is not understood and where.
   static func parse(
-    _ expression: String, dialect: PatternDialect
-  ) throws(PatternError) -> PatternNode {
+    _ expression: String, dialect: ExpressionDialect
+  ) throws(SplitExpressionError) -> PatternNode {
     var parser = PatternParser(expression, dialect)
     guard parser.scalars.count <= longestExpression else {
-      throw PatternError(
+      throw SplitExpressionError(
         problem:
           "has \(parser.scalars.count) characters, past the limit of \(longestExpression)")
     }
@@ -53,8 +53,8 @@ struct PatternParser {
     return node
   }
 
-  private func error(_ problem: String) -> PatternError {
-    PatternError(problem: "\(problem) at character \(position)")
+  private func error(_ problem: String) -> SplitExpressionError {
+    SplitExpressionError(problem: "\(problem) at character \(position)")
   }
 
   private var next: UInt32? { position < scalars.count ? scalars[position] : nil }
@@ -73,7 +73,7 @@ struct PatternParser {
     return matches
   }
 
-  private mutating func takeScalar() throws(PatternError) -> UInt32 {
+  private mutating func takeScalar() throws(SplitExpressionError) -> UInt32 {
     guard let next else { throw error("ends too early") }
     position += 1
     return next
@@ -81,7 +81,7 @@ struct PatternParser {
 
   // MARK: Structure
 
-  private mutating func readAlternatives() throws(PatternError) -> PatternNode {
+  private mutating func readAlternatives() throws(SplitExpressionError) -> PatternNode {
     depth += 1
     defer { depth -= 1 }
     if depth > Self.deepestNesting {
@@ -95,7 +95,7 @@ struct PatternParser {
     return alternatives.count == 1 ? alternatives[0] : .alternatives(alternatives)
   }
 
-  private mutating func readSequence() throws(PatternError) -> PatternNode {
+  private mutating func readSequence() throws(SplitExpressionError) -> PatternNode {
     var nodes: [PatternNode] = []
     while let next, next != UInt32(ascii: "|"), next != UInt32(ascii: ")") {
       if flags.isExtended, skipExtended() { continue }
@@ -118,7 +118,7 @@ struct PatternParser {
   }
 
   /// One atom without its counts; nil for what is nothing, such as a flag.
-  private mutating func readAtom() throws(PatternError) -> PatternNode? {
+  private mutating func readAtom() throws(SplitExpressionError) -> PatternNode? {
     let scalar = try takeScalar()
     switch scalar {
     case UInt32(ascii: "("): return try readGroup()
@@ -142,8 +142,8 @@ struct PatternParser {
     flags.ignoresCase ? ScalarProperties.caseVariants(of: scalar) : ScalarSet(scalar)
   }
 
-  private mutating func readGroup() throws(PatternError) -> PatternNode? {
-    func closed(_ node: PatternNode, _ parser: inout PatternParser) throws(PatternError)
+  private mutating func readGroup() throws(SplitExpressionError) -> PatternNode? {
+    func closed(_ node: PatternNode, _ parser: inout PatternParser) throws(SplitExpressionError)
       -> PatternNode
     {
       guard parser.take(")") else { throw parser.error("lacks a \")\"") }
@@ -199,7 +199,7 @@ struct PatternParser {
     }
   }
 
-  private mutating func lookBehind(negative: Bool) throws(PatternError) -> PatternNode {
+  private mutating func lookBehind(negative: Bool) throws(SplitExpressionError) -> PatternNode {
     let body = try readAlternatives()
     let parts = if case .alternatives(let parts) = body { parts } else { [body] }
     guard parts.allSatisfy({ $0.fixedLength != nil }) else {
@@ -210,7 +210,8 @@ struct PatternParser {
 
   // MARK: Counts
 
-  private mutating func readCounts(of atom: PatternNode) throws(PatternError) -> PatternNode {
+  private mutating func readCounts(of atom: PatternNode) throws(SplitExpressionError) -> PatternNode
+  {
     var node = atom
     while let next {
       var minimum = 0
@@ -237,7 +238,7 @@ struct PatternParser {
 
   private mutating func repeated(
     _ body: PatternNode, _ minimum: Int, _ maximum: Int?, isInterval: Bool
-  ) throws(PatternError) -> PatternNode {
+  ) throws(SplitExpressionError) -> PatternNode {
     var preference = PatternNode.Preference.greedy
     if take("?") {
       if isInterval, minimum == maximum, dialect == .oniguruma {
@@ -261,7 +262,7 @@ struct PatternParser {
   }
 
   /// `{n}`, `{n,}`, `{n,m}` or `{,m}`; nil, at the brace, for a literal brace.
-  private mutating func readInterval() throws(PatternError) -> (Int, Int?)? {
+  private mutating func readInterval() throws(SplitExpressionError) -> (Int, Int?)? {
     let start = position
     position += 1
     let minimum = readNumber()
@@ -285,7 +286,7 @@ struct PatternParser {
     return (lower, maximum)
   }
 
-  private func literalBrace() throws(PatternError) -> (Int, Int?)? {
+  private func literalBrace() throws(SplitExpressionError) -> (Int, Int?)? {
     if dialect == .fancyRegex { throw error("has a \"{\" that begins no count") }
     return nil
   }
@@ -301,7 +302,7 @@ struct PatternParser {
 
   // MARK: Escapes
 
-  private mutating func readEscape() throws(PatternError) -> PatternNode {
+  private mutating func readEscape() throws(SplitExpressionError) -> PatternNode {
     switch next {
     case UInt32(ascii: "b"):
       position += 1
@@ -335,7 +336,7 @@ struct PatternParser {
   }
 
   /// What follows a backslash and is one scalar of a set.
-  private mutating func readSetEscape(inClass: Bool) throws(PatternError) -> ScalarSet {
+  private mutating func readSetEscape(inClass: Bool) throws(SplitExpressionError) -> ScalarSet {
     let scalar = try takeScalar()
     switch scalar {
     case UInt32(ascii: "d"): return ScalarProperties.digits
@@ -356,7 +357,7 @@ struct PatternParser {
 
   private static let hexadecimalDigits = ScalarSet([0x30...0x39, 0x41...0x46, 0x61...0x66])
 
-  private mutating func readProperty(isNegative: Bool) throws(PatternError) -> ScalarSet {
+  private mutating func readProperty(isNegative: Bool) throws(SplitExpressionError) -> ScalarSet {
     var isNegative = isNegative
     var name = String.UnicodeScalarView()
     let first = try takeScalar()
@@ -381,7 +382,7 @@ struct PatternParser {
   }
 
   /// One scalar by escape.
-  private mutating func readScalarEscape(inClass: Bool) throws(PatternError) -> UInt32 {
+  private mutating func readScalarEscape(inClass: Bool) throws(SplitExpressionError) -> UInt32 {
     let scalar = try takeScalar()
     switch scalar {
     case UInt32(ascii: "n"): return 0x0A
@@ -431,7 +432,7 @@ struct PatternParser {
   // MARK: Classes
 
   /// A class after its opening bracket.
-  private mutating func readClass() throws(PatternError) -> ScalarSet {
+  private mutating func readClass() throws(SplitExpressionError) -> ScalarSet {
     depth += 1
     defer { depth -= 1 }
     if depth > Self.deepestNesting {
@@ -468,7 +469,7 @@ struct PatternParser {
   }
 
   /// One scalar, one range or one escape.
-  private mutating func readClassItem() throws(PatternError) -> ScalarSet {
+  private mutating func readClassItem() throws(SplitExpressionError) -> ScalarSet {
     var lower = try takeScalar()
     if lower == UInt32(ascii: "\\") {
       switch next {
@@ -503,7 +504,7 @@ struct PatternParser {
   }
 
   /// `[:name:]` after its first two characters.
-  private mutating func readBracketName() throws(PatternError) -> ScalarSet {
+  private mutating func readBracketName() throws(SplitExpressionError) -> ScalarSet {
     let isNegative = take("^")
     var name = ""
     while let next, next != UInt32(ascii: ":"), name.count < 16, let scalar = Unicode.Scalar(next) {

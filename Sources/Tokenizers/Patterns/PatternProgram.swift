@@ -50,8 +50,8 @@ struct PatternProgram: Sendable {
   let word: Int32
   let lineBreak: Int32
 
-  /// - Throws: `PatternError` where the program grows past its limits.
-  init(_ node: PatternNode) throws(PatternError) {
+  /// - Throws: `SplitExpressionError` where the program grows past its limits.
+  init(_ node: PatternNode) throws(SplitExpressionError) {
     var builder = Builder()
     try builder.append(node, followedBy: nil)
     builder.instructions.append(Instruction(operation: .accept))
@@ -63,7 +63,7 @@ struct PatternProgram: Sendable {
     partition = try ScalarPartition(builder.sets)
   }
 
-  init(_ expression: String, dialect: PatternDialect) throws(PatternError) {
+  init(_ expression: String, dialect: ExpressionDialect) throws(SplitExpressionError) {
     try self.init(PatternParser.parse(expression, dialect: dialect))
   }
 
@@ -89,9 +89,9 @@ struct PatternProgram: Sendable {
       return index(of: node.firstScalars)
     }
 
-    private mutating func emit(_ instruction: Instruction) throws(PatternError) {
+    private mutating func emit(_ instruction: Instruction) throws(SplitExpressionError) {
       guard instructions.count < largestCount else {
-        throw PatternError(problem: "becomes more than \(largestCount) instructions")
+        throw SplitExpressionError(problem: "becomes more than \(largestCount) instructions")
       }
       var instruction = instruction
       instruction.isInLook = isInLook
@@ -106,7 +106,7 @@ struct PatternProgram: Sendable {
     /// - Parameter next: what follows in the same sequence, to see which scalars a way out may begin with.
     mutating func append(
       _ node: PatternNode, followedBy next: PatternNode?
-    ) throws(PatternError) {
+    ) throws(SplitExpressionError) {
       switch node {
       case .set(let set): try emit(Instruction(operation: .set, set: index(of: set)))
       case .sequence(let nodes):
@@ -143,7 +143,7 @@ struct PatternProgram: Sendable {
 
     private mutating func appendAlternatives(
       _ parts: [PatternNode], _ next: PatternNode?
-    ) throws(PatternError) {
+    ) throws(SplitExpressionError) {
       // By part: what it and all after it may begin with, or -1.
       var firsts: [Int32] = []
       var first: ScalarSet? = ScalarSet()
@@ -174,9 +174,9 @@ struct PatternProgram: Sendable {
 
     private mutating func appendRepeated(
       _ body: PatternNode, _ minimum: Int, _ maximum: Int?, isLazy: Bool, _ next: PatternNode?
-    ) throws(PatternError) {
+    ) throws(SplitExpressionError) {
       for _ in 0..<minimum { try append(body, followedBy: nil) }
-      func split(_ builder: inout Builder) throws(PatternError) -> Int {
+      func split(_ builder: inout Builder) throws(SplitExpressionError) -> Int {
         let split = builder.instructions.count
         let bodyFirst = builder.firstIndex(of: body)
         let nextFirst = maximum == nil ? builder.firstIndex(of: next) : -1
@@ -211,7 +211,7 @@ struct PatternProgram: Sendable {
 
     private mutating func appendLook(
       _ body: PatternNode, isBehind: Bool, isNegative: Bool
-    ) throws(PatternError) {
+    ) throws(SplitExpressionError) {
       // Alternatives behind may differ in length: `(?<=a|bc)` is `(?:(?<=a)|(?<=bc))`.
       if isBehind, body.fixedLength == nil, case .alternatives(let parts) = body {
         let looks = parts.map { PatternNode.look($0, behind: true, negative: isNegative) }

@@ -11,8 +11,8 @@ struct ScalarPartition: Sendable {
   private let pageStarts: [UInt32]
   private let pages: [UInt8]
 
-  /// - Throws: `PatternError` where there are more than `largestCount` classes.
-  init(_ sets: [ScalarSet]) throws(PatternError) {
+  /// - Throws: `SplitExpressionError` where there are more than `largestCount` classes.
+  init(_ sets: [ScalarSet]) throws(SplitExpressionError) {
     var toggles: [UInt32: [Int]] = [0: []]
     for (index, set) in sets.enumerated() {
       for range in set.ranges {
@@ -31,7 +31,7 @@ struct ScalarPartition: Sendable {
         continue
       }
       guard numbers.count < Self.largestCount else {
-        throw PatternError(
+        throw SplitExpressionError(
           problem: "tells more than \(Self.largestCount) classes of characters apart")
       }
       let number = UInt8(numbers.count)

@@ -2,22 +2,40 @@
 package struct SplitExpression: Sendable {
   private let program: PatternProgram
 
-  /// - Throws: `PatternError` that names what is not understood and where.
+  /// - Throws: `SplitExpressionError` that names what is not understood and where.
   package init(
-    _ expression: String, dialect: PatternDialect = .oniguruma
-  ) throws(PatternError) {
+    _ expression: String, dialect: ExpressionDialect = .oniguruma
+  ) throws(SplitExpressionError) {
     program = try PatternProgram(expression, dialect: dialect)
   }
 
   /// Reads a string of tokenizer.json.
   init(_ node: JSONNode) throws(TokenizerError) {
     let expression = try node.string()
-    do throws(PatternError) {
+    do throws(SplitExpressionError) {
       try self.init(expression)
     } catch {
       throw node.unsupported(
         "is the expression \"\(expression.prefix(60))\", which \(error.problem)")
     }
+  }
+
+  /// A text with every match replaced.
+  func replacingMatches(in text: [UInt8], by content: [UInt8]) -> [UInt8] {
+    var output: [UInt8] = []
+    output.reserveCapacity(text.count)
+    var copied = 0
+    var matcher = makeMatcher()
+    text.withUnsafeBufferPointer { bytes in
+      guard let base = bytes.baseAddress else { return }
+      matcher.forEachMatch(in: base, 0..<bytes.count) { match in
+        output += bytes[copied..<match.lowerBound]
+        output += content
+        copied = match.upperBound
+      }
+    }
+    output += text[copied...]
+    return output
   }
 
   /// Whether it can match an empty text.

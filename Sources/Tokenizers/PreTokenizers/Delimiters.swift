@@ -76,6 +76,10 @@ enum DelimiterPattern: Sendable {
   case expression(SplitExpression)
   /// Every single scalar with one of these class bits.
   case classBits(UInt8)
+  /// Every single scalar of a set.
+  case scalars(ScalarSet)
+  /// Every longest run of word characters, and of characters that are neither that nor white space.
+  case wordsAndSymbols
 
   /// Reads `{"String": …}` or `{"Regex": …}`.
   init(_ node: JSONNode) throws(TokenizerError) {
@@ -84,6 +88,10 @@ enum DelimiterPattern: Sendable {
     } else {
       let literal = try node["String"].text()
       if literal.isEmpty { throw node.unsupported("is empty") }
+      guard literal.count <= LiteralReplacement.longestPattern else {
+        throw node.unsupported(
+          "has \(literal.count) bytes, past the limit of \(LiteralReplacement.longestPattern)")
+      }
       self = .literal(literal)
     }
   }
@@ -123,6 +131,35 @@ enum DelimiterPattern: Sendable {
           matcher.forEachMatch(in: bytes, last..<end, add)
           finish(end)
         }
+      case .scalars(let set):
+        for end in pieces.ends {
+          var position = last
+          while position < end {
+            let (scalar, length) = UTF8Bytes.scalar(bytes, at: position)
+            if set.contains(scalar) { add(position..<position + length) }
+            position += length
+          }
+          finish(end)
+        }
+      case .wordsAndSymbols:
+        CharacterClasses.shared.withLookup { classes in
+          func kind(_ position: Int) -> UInt8 {
+            classes.bits(UTF8Bytes.scalar(bytes, at: position).value)
+              & (CharacterClasses.word | CharacterClasses.whiteSpace)
+          }
+          for end in pieces.ends {
+            var position = last
+            while position < end {
+              let first = kind(position)
+              let start = position
+              while position < end, kind(position) == first {
+                position += UTF8Bytes.length(lead: bytes[position])
+              }
+              if first & CharacterClasses.whiteSpace == 0 { add(start..<position) }
+            }
+            finish(end)
+          }
+        }
       case .classBits(let bits):
         CharacterClasses.shared.withLookup { classes in
           for end in pieces.ends {
@@ -142,15 +179,6 @@ enum DelimiterPattern: Sendable {
 
 /// Where a literal lies within a text.
 enum MatchFinder {
-  /// The occurrences of a literal, left to right, not overlapping.
-  static func literal(
-    _ literal: [UInt8], in text: UnsafeBufferPointer<UInt8>, _ piece: Range<Int>
-  ) -> [Range<Int>] {
-    var matches: [Range<Int>] = []
-    self.literal(literal, in: text, piece) { matches.append($0) }
-    return matches
-  }
-
   /// The occurrences of a literal, left to right, not overlapping.
   static func literal(
     _ literal: [UInt8], in text: UnsafeBufferPointer<UInt8>, _ piece: Range<Int>,

@@ -1,11 +1,37 @@
-/// Unicode normalization form C over UTF-8, linear in the text but for runs of combining marks.
+/// The forms of Unicode normalization (UAX #15).
+enum NormalizationForm: Sendable {
+  case nfc, nfd, nfkc, nfkd
+
+  var composes: Bool { self == .nfc || self == .nfkc }
+  var isCompatible: Bool { self == .nfkc || self == .nfkd }
+  /// By how much it can make a text longer: U+1D160 and U+0390, U+FDFA.
+  var growth: Double { isCompatible ? 11 : 3 }
+
+  /// Normalizes well-formed UTF-8 in place.
+  func normalize(_ text: inout [UInt8]) {
+    switch self {
+    case .nfc: UnicodeNormalization.nfc.normalize(&text)
+    case .nfd: UnicodeNormalization.nfd.normalize(&text)
+    case .nfkc: UnicodeNormalization.nfkc.normalize(&text)
+    case .nfkd: UnicodeNormalization.nfkd.normalize(&text)
+    }
+  }
+}
+
+/// One form of Unicode normalization over UTF-8, linear in the text but for runs of combining marks.
 ///
 /// Text is copied as it is up to the first scalar that could change; only the run around it (from the
 /// starter before it up to the next scalar that nothing composes with) is decomposed, ordered and composed.
-struct CanonicalComposition: Sendable {
-  /// The one set of tables, built from `NormalizationData.swift` at first use.
-  static let shared = CanonicalComposition()
+struct UnicodeNormalization: Sendable {
+  // The tables, built from `NormalizationData.swift` and `CompatibilityData.swift` at first use.
+  static let nfc = UnicodeNormalization(.nfc)
+  static let nfd = UnicodeNormalization(.nfd)
+  static let nfkc = UnicodeNormalization(.nfkc)
+  static let nfkd = UnicodeNormalization(.nfkd)
 
+  private let form: NormalizationForm
+  /// No scalar whose first byte is less is unstable.
+  private let firstUnstableByte: UInt8
   /// A bit for each scalar that is a non-starter, composes with what precedes it, or never stays itself.
   private var unstable = [UInt64](repeating: 0, count: 0x110000 / 64)
   private var combiningClasses: [UInt32: UInt8] = [:]
@@ -13,7 +39,13 @@ struct CanonicalComposition: Sendable {
   private var decompositions: [UInt32: (first: UInt32, second: UInt32)] = [:]
   private var compositions: [UInt64: UInt32] = [:]
 
-  private init() {
+  /// Full decompositions that are not canonical.
+  private var compatibilityDecompositions: [UInt32: [UInt32]] = [:]
+
+  private init(_ form: NormalizationForm) {
+    self.form = form
+    // U+0300 is CC 80; other forms change scalars from U+00A0 on.
+    firstUnstableByte = form == .nfc ? 0xCC : 0xC2
     var start = 0
     var current = 0
     for (scalar, value) in UnicodeData.transitions(combiningClassTransitions) + [(0x110000, 0)] {
@@ -39,13 +71,35 @@ struct CanonicalComposition: Sendable {
       if word.contains(UInt8(ascii: "+")) {
         compositions[UInt64(first) << 32 | UInt64(second)] = scalar
         markUnstable(second)
+        if !form.composes { markUnstable(scalar) }
       } else {
         markUnstable(scalar)
       }
       scalar += 1
     }
+    if form.isCompatible { readCompatibilityDecompositions() }
+    if !form.composes {
+      for syllable in Hangul.firstSyllable..<Hangul.firstSyllable + Hangul.syllables {
+        markUnstable(syllable)
+      }
+    }
     for vowel in Hangul.firstVowel..<Hangul.firstVowel + Hangul.vowels { markUnstable(vowel) }
     for final in Hangul.firstFinal + 1..<Hangul.firstFinal + Hangul.finals { markUnstable(final) }
+  }
+
+  private mutating func readCompatibilityDecompositions() {
+    var scalar: UInt32 = 0
+    for word in UnicodeData.words(Tokenizers.compatibilityDecompositions) {
+      if word.first == UInt8(ascii: "@") {
+        scalar = UInt32(UnicodeData.hexadecimal(word.dropFirst()))
+        continue
+      }
+      compatibilityDecompositions[scalar] = word.split(separator: UInt8(ascii: "+")).map {
+        UInt32(UnicodeData.hexadecimal($0))
+      }
+      markUnstable(scalar)
+      scalar += 1
+    }
   }
 
   private mutating func markUnstable(_ scalar: UInt32) {
@@ -71,8 +125,7 @@ struct CanonicalComposition: Sendable {
     var boundary = 0
     var position = 0
     while position < text.count {
-      // Nothing below U+0300 (CC 80) is unstable.
-      if bytes[position] < 0xCC {
+      if bytes[position] < firstUnstableByte {
         boundary = position
         position += bytes[position] < 0x80 ? 1 : 2
         continue
@@ -95,7 +148,7 @@ struct CanonicalComposition: Sendable {
       if copied == 0 { output.reserveCapacity(text.count) }
       output.append(contentsOf: text[copied..<boundary])
       orderCanonically(&run)
-      for scalar in composed(run) { UTF8Bytes.append(scalar, to: &output) }
+      for scalar in form.composes ? composed(run) : run { UTF8Bytes.append(scalar, to: &output) }
       (copied, boundary, position) = (end, end, end)
     }
     if copied == 0 { return nil }
@@ -103,9 +156,11 @@ struct CanonicalComposition: Sendable {
     return output
   }
 
-  /// Appends the full canonical decomposition of `scalar`.
+  /// Appends the full decomposition of `scalar`.
   private func appendDecomposition(of scalar: UInt32, to run: inout [UInt32]) {
-    if let syllable = Hangul.decomposition(of: scalar) {
+    if let full = compatibilityDecompositions[scalar] {
+      run += full
+    } else if let syllable = Hangul.decomposition(of: scalar) {
       run += syllable
     } else if let (first, second) = decompositions[scalar] {
       appendDecomposition(of: first, to: &run)
