@@ -79,11 +79,22 @@ extension Tokenizer {
     if addTemplate {
       postProcessor.prefix.forEach { session.output.append(UInt32(bitPattern: $0)) }
     }
-    for segment in matcher.segments(of: text, plain: plain) {
+    let segments = matcher.segments(of: text, plain: plain)
+    func isControl(_ index: Int) -> Bool {
+      segments[index].id.map { addedTokens[$0]?.special ?? false } ?? false
+    }
+    for (index, segment) in segments.enumerated() {
+      let isFirst = index == 0 || isControl(index - 1)
       if let id = segment.id {
+        if isFirst, !isControl(index), let blank = normalizer?.leadingBlank {
+          encodePieces(Pieces(blank, beginsText: index == 0), session)
+        }
         session.output.append(id)
       } else {
-        encodeOrdinary(text, segment.range, plain: plain, session)
+        let isLast = index + 1 == segments.count || isControl(index + 1)
+        encodeOrdinary(
+          text, segment.range, TextStretch(isFirst: isFirst, isLast: isLast), plain: plain,
+          session)
       }
     }
     if addTemplate {
@@ -94,11 +105,11 @@ extension Tokenizer {
 
   /// A stretch without tokens that are looked for in the text as given.
   private func encodeOrdinary(
-    _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, plain: [Range<Int>],
-    _ session: EncodingSession
+    _ text: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ stretch: TextStretch,
+    plain: [Range<Int>], _ session: EncodingSession
   ) {
     var normalized = Array(text[range])
-    normalizer?.apply(to: &normalized)
+    normalizer?.apply(to: &normalized, stretch)
     let beginsText = range.lowerBound == 0
     guard !normalizedMatcher.isEmpty else {
       return encodePieces(Pieces(normalized, beginsText: beginsText), session)

@@ -1,9 +1,9 @@
 /// A Hugging Face tokenizer: text to ids and back, exactly as Python's `tokenizers` does it.
 ///
-/// Reads byte-pair tokenizers from `tokenizer.json`: the byte-level kind (GPT-2, Llama 3, Qwen 2) and the
-/// SentencePiece kind with byte fallback (Llama 2, Phi-3, Yi); and those of tiktoken (Llama 3, GLM-4) from
-/// `tokenizer.model`. Everything works on UTF-8 bytes. A tokenizer is
-/// immutable; any number of threads may use it at once.
+/// Reads `tokenizer.json`: byte-pair encoding of the byte-level kind (GPT-2, Llama 3, Qwen 2) and of the
+/// SentencePiece kind with byte fallback (Llama 2, Phi-3, Yi), and unigram models (T5, XLM-R); `tokenizer.model`
+/// of tiktoken (Llama 3, GLM-4) and of SentencePiece; and the arrays of a GGUF file (`GGUFVocabulary`). Everything
+/// works on UTF-8 bytes. A tokenizer is immutable; any number of threads may use it at once.
 public final class Tokenizer: Sendable {
   /// What `tokenizer_config.json` says beside it.
   public let configuration: TokenizerConfiguration
@@ -14,7 +14,7 @@ public final class Tokenizer: Sendable {
 
   let normalizer: Normalizer?
   let preTokenizer: PreTokenizer?
-  let model: BytePairEncoding
+  let model: TokenModel
   let postProcessor: PostProcessor
   let decoder: Decoder
   let addedTokens: [UInt32: AddedToken]
@@ -26,7 +26,7 @@ public final class Tokenizer: Sendable {
   /// Looks for those that are defined on normalized text.
   let normalizedMatcher: AddedTokenMatcher
 
-  /// Reads `tokenizer.json` of a directory, or without one `tokenizer.model` in tiktoken's form, and what
+  /// Reads `tokenizer.json` of a directory, or without one `tokenizer.model` of SentencePiece or tiktoken, and what
   /// `TokenizerConfiguration` reads where present.
   ///
   /// - Throws: `TokenizerError`, one line that names the file and the stage.
@@ -36,7 +36,7 @@ public final class Tokenizer: Sendable {
       let ranks = directory + "/tokenizer.model"
       if FileContents.exists(ranks) {
         let configuration = try TokenizerConfiguration(directory: directory)
-        try self.init(TokenizerFile(tiktoken: ranks, configuration), configuration)
+        try self.init(TokenizerFile(model: ranks, configuration), configuration)
         return
       }
       let problem =
@@ -82,30 +82,14 @@ public final class Tokenizer: Sendable {
     model = file.model
     decoder = file.decoder
 
-    let named =
-      [
-        configuration.beginningOfTextToken, configuration.endOfTextToken,
-        configuration.paddingToken, configuration.unknownToken,
-      ].compactMap { $0.map { Array($0.utf8) } } + configuration.furtherControlTokens
-    var byID: [UInt32: AddedToken] = [:]
-    var byText: [[UInt8]: UInt32] = [:]
-    var tokens: [AddedToken] = []
-    for token in file.addedTokens {
-      // A token that is also a piece of the model has the model's id.
-      let id = file.model.vocabulary.id(spelled: token.content) ?? token.id
-      var token = token
-      token.id = id
-      if named.contains(token.content) { token.special = true }
-      byID[id] = token
-      byText[token.content] = id
-      tokens.append(token)
-    }
+    let tokens = try AddedTokenList(file, configuration)
+    let (byID, byText) = (tokens.byID, tokens.idsByText)
     addedTokens = byID
     idsOfAddedTokens = byText
     matcher = AddedTokenMatcher(
-      tokens.filter { !$0.normalized }.map { (token: $0, text: $0.content) })
+      tokens.all.filter { !$0.normalized }.map { (token: $0, text: $0.content) })
     let normalizer = file.normalizer
-    let normalized = tokens.filter(\.normalized).map { token in
+    let normalized = tokens.all.filter(\.normalized).map { token in
       var text = token.content
       normalizer?.apply(to: &text)
       return (token: token, text: text)
@@ -114,12 +98,14 @@ public final class Tokenizer: Sendable {
     decodedAddedTokens = byID.mapValues(\.content).merging(
       normalized.map { ($0.token.id, $0.text) }, uniquingKeysWith: { $1 })
     vocabularySize = max(
-      file.model.vocabulary.identifierLimit, (byID.keys.max().map { Int($0) + 1 }) ?? 0)
+      file.leastVocabularySize, file.model.vocabulary.identifierLimit,
+      (byID.keys.max().map { Int($0) + 1 }) ?? 0)
 
     var postProcessor = file.postProcessor
     func configured(_ name: String, _ token: String?) throws(TokenizerError) -> [Int32] {
       guard let token,
-        let id = byText[Array(token.utf8)] ?? file.model.vocabulary.id(spelled: Array(token.utf8))
+        let id = byText[Array(token.utf8)] ?? file.model.vocabulary.id(spelled: Array(token.utf8)),
+        !tokens.invented.contains(id)
       else {
         throw TokenizerError(
           .inconsistent, file.path,

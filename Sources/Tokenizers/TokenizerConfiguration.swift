@@ -23,15 +23,17 @@ public struct TokenizerConfiguration: Sendable {
   public var namedChatTemplates: [String: String] = [:]
   /// The file that `chatTemplate` is from, for errors about it.
   public var chatTemplateFile: String?
-  /// `added_tokens_decoder`: the control tokens of a tokenizer whose own file has none.
+  /// `tokenizer_class`: the class of transformers.
+  var tokenizerClass: String?
+  /// `added_tokens_decoder`, else `added_tokens.json`: tokens beside those of the tokenizer's own file.
   var addedTokens: [AddedToken] = []
-  /// The texts of further control tokens (`additional_special_tokens`, `extra_special_tokens`).
-  var furtherControlTokens: [[UInt8]] = []
+  /// The control tokens that are named without an id, in transformers' order; each of id 0.
+  var namedControlTokens: [AddedToken] = []
 
   /// Says nothing.
   public init() {}
 
-  /// Reads the three files of a directory, each of which may be missing.
+  /// Reads the files of a directory, each of which may be missing.
   ///
   /// - Throws: `TokenizerError` when a file is there but cannot be read or is malformed.
   public init(directory: String) throws(TokenizerError) {
@@ -42,6 +44,10 @@ public struct TokenizerConfiguration: Sendable {
     let mapPath = directory + "/special_tokens_map.json"
     if FileContents.exists(mapPath) {
       try readNames(JSONNode(contentsOf: mapPath))
+    }
+    let addedPath = directory + "/added_tokens.json"
+    if addedTokens.isEmpty, FileContents.exists(addedPath) {
+      try readAddedTokens(JSONNode(contentsOf: addedPath))
     }
     let templatePath = directory + "/chat_template.jinja"
     if FileContents.exists(templatePath) {
@@ -60,6 +66,7 @@ public struct TokenizerConfiguration: Sendable {
         addedTokens.append(try AddedToken(entry, id: id))
       }
     }
+    if node["tokenizer_class"].isPresent { tokenizerClass = try node["tokenizer_class"].string() }
     addsBeginningOfText = try Self.optionalBool(node["add_bos_token"])
     addsEndOfText = try Self.optionalBool(node["add_eos_token"])
     // Files without a limit hold 1e30 here.
@@ -90,6 +97,9 @@ public struct TokenizerConfiguration: Sendable {
     endOfTextToken = try name("eos_token", unless: endOfTextToken)
     paddingToken = try name("pad_token", unless: paddingToken)
     unknownToken = try name("unk_token", unless: unknownToken)
+    for field in [
+      "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+    ] { try addControlToken(node[field]) }
     for field in ["additional_special_tokens", "extra_special_tokens"] {
       switch node[field].value {
       case .null: break
@@ -102,7 +112,25 @@ public struct TokenizerConfiguration: Sendable {
   }
 
   private mutating func addControlToken(_ node: JSONNode) throws(TokenizerError) {
-    if let text = try Self.token(node) { furtherControlTokens.append(Array(text.utf8)) }
+    let token: AddedToken
+    switch node.value {
+    case .null: return
+    case .object: token = try AddedToken(control: node)
+    default: token = AddedToken(control: try node.string(), id: 0)
+    }
+    if !namedControlTokens.contains(where: { $0.content == token.content }) {
+      namedControlTokens.append(token)
+    }
+  }
+
+  /// `added_tokens.json`: ids by text.
+  private mutating func readAddedTokens(_ node: JSONNode) throws(TokenizerError) {
+    for (text, entry) in try node.members() {
+      let id = try entry.index(limit: Vocabulary.largestIdentifier)
+      let isControl = namedControlTokens.contains { $0.content == text }
+      addedTokens.append(
+        AddedToken(text: text, id: UInt32(id), special: isControl, normalized: !isControl))
+    }
   }
 
   /// A token's text: a string, or the `content` of an object.

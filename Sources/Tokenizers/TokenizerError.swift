@@ -33,7 +33,7 @@ public struct TokenizerError: Error, Equatable, Sendable, CustomStringConvertibl
 
   /// The text on one line: control characters in a visible form, the middle of a very long text left
   /// out.
-  static func singleLine(_ text: String) -> String { printable(text, limit: 1200) }
+  static func singleLine(_ text: String) -> String { printable(text, limit: 400) }
 
   public var description: String { "\(file): \(problem)" }
 }

@@ -5,15 +5,19 @@ struct TokenizerFile {
   let path: String
   let normalizer: Normalizer?
   let preTokenizer: PreTokenizer?
-  let model: BytePairEncoding
+  let model: TokenModel
   let postProcessor: PostProcessor
   let decoder: Decoder
   let addedTokens: [AddedToken]
+  /// How many ids there are at least, whether they have a text or not.
+  let leastVocabularySize: Int
 
   init(
-    path: String, normalizer: Normalizer?, preTokenizer: PreTokenizer?, model: BytePairEncoding,
-    postProcessor: PostProcessor, decoder: Decoder, addedTokens: [AddedToken]
+    path: String, normalizer: Normalizer?, preTokenizer: PreTokenizer?, model: TokenModel,
+    postProcessor: PostProcessor, decoder: Decoder, addedTokens: [AddedToken],
+    leastVocabularySize: Int = 0
   ) {
+    self.leastVocabularySize = leastVocabularySize
     self.path = path
     self.normalizer = normalizer
     self.preTokenizer = preTokenizer
@@ -33,6 +37,7 @@ struct TokenizerFile {
   /// - Parameter bytes: the whole file, well-formed UTF-8.
   init(_ bytes: UnsafeBufferPointer<UInt8>, path: String) throws(TokenizerError) {
     self.path = path
+    leastVocabularySize = 0
     var scanner = FileScanner(bytes, file: path)
     var sections: [JSONValue.Member] = []
     var modelStart: Int?
@@ -58,8 +63,10 @@ struct TokenizerFile {
     guard let modelStart else { throw file["model"].malformed("") }
     normalizer = try Normalizer(file["normalizer"])
     preTokenizer = try PreTokenizer(file["pre_tokenizer"])
+    try Growth.check(normalizer, preTokenizer, file)
     postProcessor = try PostProcessor(file["post_processor"])
     decoder = try Decoder(file["decoder"])
+    try Growth.check(decoder, file)
     var addedTokens: [AddedToken] = []
     if file["added_tokens"].isPresent {
       for element in try file["added_tokens"].elements() {

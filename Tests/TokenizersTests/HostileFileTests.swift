@@ -76,17 +76,17 @@ import Tokenizers
   /// Changes to that file, and what the error must then say after the file's name.
   @Test(arguments: [
     (
-      #""type":"BPE""#, #""type":"Unigram""#,
-      #"model is a tokenizer of kind "Unigram"; only BPE is known"#
+      #""type":"BPE""#, #""type":"WordLevel""#,
+      #"model is a tokenizer of kind "WordLevel"; known are BPE and Unigram"#
     ),
     (
-      #""normalizer":null"#, #""normalizer":{"type":"NFKC"}"#,
-      #"normalizer is a normalizer of kind "NFKC""#
+      #""normalizer":null"#, #""normalizer":{"type":"Nmt"}"#,
+      #"normalizer is a normalizer of kind "Nmt""#
     ),
     (
       #""pre_tokenizer":null"#,
-      #""pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"x+"},"behavior":"Isolated","invert":false}]}"#,
-      #"pre_tokenizer.pretokenizers[0].pattern is the split pattern "x+", which is not one of"#
+      #""pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(?>x)"},"behavior":"Isolated","invert":false}]}"#,
+      #"pattern.Regex is the expression "(?>x)", which has an atomic group, which is not supported"#
     ),
     (
       #""decoder":null"#, #""decoder":{"type":"WordPiece"}"#,
@@ -132,6 +132,127 @@ import Tokenizers
       let path = directory.path + "/none"
       let missing = #expect(throws: TokenizerError.self) { try Tokenizer(directory: path) }
       #expect(missing?.description == "\(path): there is no such directory")
+    }
+  }
+
+  private static let base = """
+    {"added_tokens":[],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,
+    "model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]]}}
+    """
+
+  /// Stages that multiply the length of a text: the part of the file, its value and what the error says.
+  @Test(arguments: [
+    (
+      "normalizer", #"{"type":"Replace","pattern":{"String":"h"},"content":"hhhhhhhhhh"}"#,
+      "can make a text"
+    ),
+    (
+      "pre_tokenizer", #"{"type":"Metaspace","replacement":"\u2581\u2581\u2581"}"#,
+      "can make a text"
+    ),
+    (
+      "decoder", #"{"type":"Replace","pattern":{"String":"h"},"content":"hhhhhhhhhh"}"#,
+      "decoder can make a text"
+    ),
+  ])
+  func `Stages that make a text longer and longer are refused when they are read`(
+    part: String, stage: String, message: String
+  ) throws {
+    let list = ["normalizer": "normalizers", "pre_tokenizer": "pretokenizers"][part] ?? "decoders"
+    try withTemporaryDirectory { directory in
+      func load(_ count: Int) throws -> TokenizerError? {
+        let stages = Array(repeating: stage, count: count).joined(separator: ",")
+        return try problem(
+          Array(
+            Self.base.replacing(
+              "\"\(part)\":null",
+              with: "\"\(part)\":{\"type\":\"Sequence\",\"\(list)\":[\(stages)]}"
+            ).utf8), in: directory)
+      }
+      let one = try load(1)
+      #expect(one == nil)
+      let error = try #require(try load(12))
+      #expect(error.kind == .unsupported && error.problem.contains(message), "\(error)")
+    }
+  }
+
+  @Test func `A long prefix is refused, since every stretch would get it`() throws {
+    try withTemporaryDirectory { directory in
+      let prefix = String(repeating: "x", count: 1_000_000)
+      let text = Self.base.replacing(
+        "\"normalizer\":null", with: #"{"type":"Prepend","prepend":""# + prefix + "\"}"
+      )
+      .replacing("[],{", with: "[],\"normalizer\":{")
+      let error = try #require(try problem(Array(text.utf8), in: directory))
+      #expect(error.problem.contains("1000001 times as long"), "\(error)")
+    }
+  }
+
+  @Test func `A message stays short however long the text is that it is about`() throws {
+    try withTemporaryDirectory { directory in
+      let name = String(repeating: "x", count: 1_000_000)
+      let text = Self.base.replacing("\"BPE\"", with: "\"\(name)\"")
+      let error = try #require(try problem(Array(text.utf8), in: directory))
+      #expect(error.problem.count < 500)
+    }
+  }
+
+  /// Each token with its settings, and a text that imitates it.
+  @Test(arguments: [
+    (String(repeating: "a", count: 100_000) + "b", "", String(repeating: "a", count: 300_000)),
+    (" ", #","lstrip":true"#, String(repeating: " ", count: 300_000)),
+    (" ", #","rstrip":true"#, String(repeating: " ", count: 300_000)),
+  ])
+  func `A text that imitates an added token takes linear time`(
+    token: String, settings: String, text: String
+  ) throws {
+    let file = Self.base.replacing(
+      "\"added_tokens\":[]",
+      with: #""added_tokens":[{"id":3,"normalized":false,"content":""# + token + "\"" + settings
+        + "}]")
+    try withTemporaryDirectory { directory in
+      try Data(file.utf8).write(to: directory.appending(path: "tokenizer.json"))
+      let tokenizer = try Tokenizer(directory: directory.path)
+      let time = ContinuousClock().measure {
+        #expect(tokenizer.encode(text).count == 300_000)
+      }
+      #expect(time < .seconds(60), "\(time)")
+      #expect(tokenizer.encode(text.replacing("aa", with: "") + token).last == 3)
+    }
+  }
+
+  @Test func `The search from the end finds what the search from the start finds`() throws {
+    var generator = Generator(state: 3)
+    for _ in 0..<200 {
+      let tokens = (0..<1 + generator.pick(6)).map { _ in
+        (0..<1 + generator.pick(5)).map { _ in UInt8(0x61 + generator.pick(2)) }
+      }
+      let text = (0..<generator.pick(60)).map { _ in UInt8(0x61 + generator.pick(3)) }
+      let expected = text.indices.map { place in
+        tokens.filter { text[place...].starts(with: $0) }.map(\.count).max() ?? 0
+      }
+      #expect(AddedTokenLengths.longest(of: tokens, in: text) == expected)
+    }
+  }
+
+  @Test func `What is not a file is refused before it is read`() throws {
+    try withTemporaryDirectory { directory in
+      try FileManager.default.createSymbolicLink(
+        atPath: directory.appending(path: "tokenizer.json").path, withDestinationPath: "/dev/zero")
+      let error = #expect(throws: TokenizerError.self) { try Tokenizer(directory: directory.path) }
+      #expect(error?.kind == .unreadable)
+      #expect(error?.problem == "is not a file")
+    }
+  }
+
+  @Test func `A rank of three megabytes is refused, since its cuts would take for ever`() throws {
+    try withTemporaryDirectory { directory in
+      let piece = Data(repeating: 0x61, count: 3_000_000).base64EncodedString()
+      let bytes = (0..<256).map { Data([UInt8($0)]).base64EncodedString() + " \($0)" }
+      try Data((bytes + ["\(piece) 256"]).joined(separator: "\n").utf8)
+        .write(to: directory.appending(path: "tokenizer.model"))
+      let error = #expect(throws: TokenizerError.self) { try Tokenizer(directory: directory.path) }
+      #expect(error?.problem.contains("too long to merge") == true)
     }
   }
 }

@@ -93,4 +93,53 @@ import Tokenizers
       #expect(configuration.endOfTextToken == nil)
     }
   }
+
+  private static let base = """
+    {"added_tokens":[{"id":3,"content":"<s>","special":true}],
+    "model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]]}}
+    """
+
+  private func tokenizer(_ files: [String: String]) throws -> Tokenizer {
+    var tokenizer: Tokenizer?
+    try withTemporaryDirectory { directory in
+      for (name, text) in files.merging(["tokenizer.json": Self.base], uniquingKeysWith: { $1 }) {
+        try Data(text.utf8).write(to: directory.appending(path: name))
+      }
+      tokenizer = try Tokenizer(directory: directory.path)
+    }
+    return try #require(tokenizer)
+  }
+
+  @Test func `Tokens that only tokenizer_config.json declares are tokens`() throws {
+    let tokenizer = try tokenizer([
+      "tokenizer_config.json": #"""
+      {"added_tokens_decoder":{"4":{"content":"<|turn|>","special":true,"rstrip":true},
+      "3":{"content":"<s>","special":true},"5":{"content":"ba"},"0":{"content":"a"}},
+      "eos_token":"<end>","pad_token":{"content":"<pad>","lstrip":true},
+      "additional_special_tokens":["<more>"]}
+      """#
+    ])
+    #expect(tokenizer.encode("ab<|turn|>  ba<s>a") == [0, 1, 4, 5, 3, 0])
+    // Those that are only named follow, in transformers' order.
+    #expect(tokenizer.encode("b <pad><end><more>") == [1, 7, 6, 8])
+    #expect(tokenizer.specialTokenIDs == [3, 4, 6, 7, 8])
+    #expect(tokenizer.endOfTextID == 6)
+    #expect(tokenizer.decode([2, 4, 5], skipSpecialTokens: false) == "ab <|turn|> ba")
+    #expect(tokenizer.vocabularySize == 9)
+  }
+
+  @Test func `Tokens that only added_tokens.json declares are tokens`() throws {
+    let added = #"{"<|turn|>": 4, "<end>": 5}"#
+    let tokenizer = try tokenizer([
+      "added_tokens.json": added, "special_tokens_map.json": #"{"eos_token":"<end>"}"#,
+    ])
+    #expect(tokenizer.encode("ab<|turn|>a<end>") == [2, 4, 0, 5])
+    #expect(tokenizer.specialTokenIDs == [3, 5])
+    // Where tokenizer_config.json declares tokens, it alone counts.
+    let both = try self.tokenizer([
+      "added_tokens.json": added,
+      "tokenizer_config.json": #"{"added_tokens_decoder":{"4":{"content":"<x>"}}}"#,
+    ])
+    #expect(both.id(ofToken: "<|turn|>") == nil && both.id(ofToken: "<x>") == 4)
+  }
 }

@@ -9,7 +9,7 @@ struct AddedToken: Sendable {
   /// Takes the white space after it along.
   let stripsRight: Bool
   /// Looked for in the normalized text, in its normalized form, instead of in the text as given.
-  let normalized: Bool
+  var normalized: Bool
   /// A control token: left out of decoded text on request, and plain text under `.asText`.
   var special: Bool
 
@@ -19,6 +19,25 @@ struct AddedToken: Sendable {
     content = Array(text.utf8)
     (singleWord, stripsLeft, stripsRight, normalized) = (false, false, false, false)
     special = true
+  }
+
+  /// A token of which no more is said.
+  init(text: [UInt8], id: UInt32, special: Bool, normalized: Bool) {
+    self.id = id
+    content = text
+    (singleWord, stripsLeft, stripsRight) = (false, false, false)
+    self.normalized = normalized
+    self.special = special
+  }
+
+  /// A control token that the configuration names by an object.
+  init(control node: JSONNode) throws(TokenizerError) {
+    content = try node["content"].text()
+    singleWord = try node["single_word"].bool(default: false)
+    stripsLeft = try node["lstrip"].bool(default: false)
+    stripsRight = try node["rstrip"].bool(default: false)
+    normalized = try node["normalized"].bool(default: false)
+    (id, special) = (0, true)
   }
 
   init(_ node: JSONNode) throws(TokenizerError) {

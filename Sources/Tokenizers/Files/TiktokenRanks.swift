@@ -5,17 +5,8 @@
 struct TiktokenRanks {
   private(set) var pieces: [(bytes: [UInt8], rank: Int)] = []
 
-  /// - Throws: `.malformed` naming the line, `.unsupported` for SentencePiece models, which have the
-  ///   same file name.
-  init(path: String) throws(TokenizerError) {
-    let contents = try FileContents.bytes(of: path)
-    // A SentencePiece model is a protocol buffer; it begins with the tag of its first piece.
-    if contents.first == 0x0A, contents.dropFirst().first != 0x0A {
-      throw TokenizerError(
-        .unsupported, path,
-        "is a SentencePiece model, which is not read; put the tokenizer.json of the model beside it"
-      )
-    }
+  /// - Throws: `.malformed` naming the line.
+  init(_ contents: [UInt8], path: String) throws(TokenizerError) {
     pieces.reserveCapacity(contents.count / 16)
     var start = 0
     var line = 0

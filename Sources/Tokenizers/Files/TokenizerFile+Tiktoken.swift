@@ -1,9 +1,23 @@
 /// The stages of a tokenizer that is a `tokenizer.model` in tiktoken's form.
 extension TokenizerFile {
+  /// A `tokenizer.model` of either form, which is told by its first byte.
+  init(model path: String, _ configuration: TokenizerConfiguration) throws(TokenizerError) {
+    let contents = try FileContents.bytes(of: path)
+    // A SentencePiece model is a protocol buffer; it begins with the tag of its first piece, which is not empty.
+    if contents.first == 0x0A, contents.dropFirst().first != 0x0A {
+      try self.init(SentencePieceModel(contents, path: path), configuration)
+    } else {
+      try self.init(tiktoken: contents, path: path, configuration)
+    }
+  }
+
   /// - Parameter configuration: Its added tokens are the control tokens, which such a file does not
   ///   have; without any they are those of the model with so many ranks.
-  init(tiktoken path: String, _ configuration: TokenizerConfiguration) throws(TokenizerError) {
-    let ranks = try TiktokenRanks(path: path)
+  init(
+    tiktoken contents: [UInt8], path: String, _ configuration: TokenizerConfiguration
+  ) throws(TokenizerError) {
+    let ranks = try TiktokenRanks(contents, path: path)
+    try MergeTable.checkWork(ranks.pieces.lazy.map(\.bytes.count), file: path)
     var vocabulary = Vocabulary(
       isByteLevel: true, expectedCount: ranks.pieces.count,
       expectedBytes: ranks.pieces.count * 8)
@@ -37,7 +51,7 @@ extension TokenizerFile {
       preTokenizer: .sequence([
         .split(SplitStage(.words(maximumDigits: 3))),
         .byteLevel(addsPrefixSpace: false, splits: false),
-      ]), model: model, postProcessor: postProcessor, decoder: Decoder([.byteLevel]),
+      ]), model: .bytePairs(model), postProcessor: postProcessor, decoder: Decoder([.byteLevel]),
       addedTokens: addedTokens)
   }
 
@@ -47,16 +61,7 @@ extension TokenizerFile {
   private static func merges(of ranks: TiktokenRanks, _ vocabulary: Vocabulary) -> MergeTable {
     var merges = MergeTable(expectedCount: ranks.pieces.count * 2)
     for (bytes, rank) in ranks.pieces.sorted(by: { $0.rank < $1.rank }) where bytes.count > 1 {
-      var pairs: [(left: UInt32, right: UInt32)] = []
-      bytes.withUnsafeBufferPointer { bytes in
-        for cut in 1..<bytes.count {
-          guard
-            let left = vocabulary.id(of: UnsafeBufferPointer(rebasing: bytes[..<cut])),
-            let right = vocabulary.id(of: UnsafeBufferPointer(rebasing: bytes[cut...]))
-          else { continue }
-          pairs.append((left, right))
-        }
-      }
+      let pairs = MergeTable.pairs(of: bytes, vocabulary)
       for pair in pairs.sorted(by: { ($0.left, $0.right) < ($1.left, $1.right) }) {
         merges.append(pair.left, pair.right, merged: UInt32(rank))
       }

@@ -31,14 +31,17 @@ struct BytePairEncoding: Sendable {
       if !vocabulary.isByteLevel && byte >= 0x80 { return Self.none }
       return [UInt8(byte)].withUnsafeBufferPointer(vocabulary.id(of:)) ?? Self.none
     }
-    fallbackIDs =
-      fallsBackToBytes
-      ? (0..<256).map { byte in
-        let digits = String(byte, radix: 16, uppercase: true)
-        let name = "<0x\(byte < 16 ? "0" : "")\(digits)>"
-        return vocabulary.id(spelled: Array(name.utf8)) ?? Self.none
-      } : nil
+    fallbackIDs = fallsBackToBytes ? Self.fallbackIDs(of: vocabulary) : nil
     cutMark = ignoresMerges ? [] : Self.cutMark(for: vocabulary)
+  }
+
+  /// By byte: the id of `<0xNN>`.
+  static func fallbackIDs(of vocabulary: Vocabulary) -> [UInt32] {
+    (0..<256).map { byte in
+      let digits = String(byte, radix: 16, uppercase: true)
+      let name = "<0x\(byte < 16 ? "0" : "")\(digits)>"
+      return vocabulary.id(spelled: Array(name.utf8)) ?? none
+    }
   }
 
   /// U+2581 if it is a piece and no piece has it after another character; then merges never reach across

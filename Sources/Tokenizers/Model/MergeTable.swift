@@ -10,8 +10,12 @@ struct MergeTable: Sendable {
   private var slots: [UInt64]
   private var shift: UInt64
   private var count = 0
-  /// By rank: what the pair becomes.
+  /// Odd and random, so that no file can be made whose pairs collide.
+  private let factor = UInt64.random(in: .min ... .max) | 1
+  /// By rank: what the pair becomes; `none` where pairs of this rank become different pieces.
   private(set) var mergedIDs: [UInt32] = []
+  /// What the pairs of such ranks become.
+  private var mergedPairs: [UInt64: UInt32] = [:]
 
   private static let free = UInt64.max
 
@@ -29,8 +33,8 @@ struct MergeTable: Sendable {
   }
 
   @inline(__always)
-  private static func slot(of key: UInt64, shift: UInt64) -> Int {
-    Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> shift)
+  private static func slot(of key: UInt64, factor: UInt64, shift: UInt64) -> Int {
+    Int(truncatingIfNeeded: (key &* factor) >> shift)
   }
 
   /// Gives the next rank to a pair; a repeated pair keeps the later rank, as in Hugging Face's map.
@@ -41,12 +45,25 @@ struct MergeTable: Sendable {
     if count * 2 > slots.count { grow() }
   }
 
+  /// Gives the next rank to pairs that merge whichever comes first in the text: those of one score.
+  mutating func append(_ pairs: [(left: UInt32, right: UInt32, merged: UInt32)]) {
+    guard let first = pairs.first else { return }
+    let rank = UInt64(mergedIDs.count)
+    let isOnePiece = pairs.allSatisfy { $0.merged == first.merged }
+    mergedIDs.append(isOnePiece ? first.merged : Self.none)
+    for pair in pairs {
+      insert(Self.key(pair.left, pair.right) << 24 | rank)
+      if !isOnePiece { mergedPairs[Self.key(pair.left, pair.right)] = pair.merged }
+      if count * 2 > slots.count { grow() }
+    }
+  }
+
   /// Leaves out the next rank: a merge of pieces that no text can give.
   mutating func skipRank() { mergedIDs.append(0) }
 
   private mutating func insert(_ word: UInt64) {
     let mask = slots.count - 1
-    var slot = Self.slot(of: word >> 24, shift: shift)
+    var slot = Self.slot(of: word >> 24, factor: factor, shift: shift)
     while slots[slot] != Self.free {
       if slots[slot] >> 24 == word >> 24 {
         slots[slot] = word
@@ -70,14 +87,16 @@ struct MergeTable: Sendable {
   struct Lookup {
     fileprivate let slots: UnsafePointer<UInt64>
     fileprivate let mask: Int
+    fileprivate let factor: UInt64
     fileprivate let shift: UInt64
     fileprivate let mergedIDs: UnsafePointer<UInt32>
+    fileprivate let mergedPairs: [UInt64: UInt32]
 
     /// The rank of a pair, or `MergeTable.none`.
     @inline(__always)
     func rank(_ left: UInt32, _ right: UInt32) -> UInt32 {
       let key = MergeTable.key(left, right)
-      var slot = MergeTable.slot(of: key, shift: shift)
+      var slot = MergeTable.slot(of: key, factor: factor, shift: shift)
       while true {
         let word = slots[slot]
         if word >> 24 == key { return UInt32(truncatingIfNeeded: word & 0xFF_FFFF) }
@@ -87,9 +106,12 @@ struct MergeTable: Sendable {
       }
     }
 
-    /// What the pair of a rank becomes.
+    /// What a pair of this rank becomes.
     @inline(__always)
-    func merged(_ rank: UInt32) -> UInt32 { mergedIDs[Int(rank)] }
+    func merged(_ rank: UInt32, _ left: UInt32, _ right: UInt32) -> UInt32 {
+      let merged = mergedIDs[Int(rank)]
+      return merged != MergeTable.none ? merged : mergedPairs[MergeTable.key(left, right)] ?? left
+    }
   }
 
   /// Runs `body` with the table at hand.
@@ -103,8 +125,8 @@ struct MergeTable: Sendable {
             to: UInt32.self)
         return body(
           Lookup(
-            slots: slots.baseAddress.unsafelyUnwrapped, mask: slots.count - 1, shift: shift,
-            mergedIDs: merged))
+            slots: slots.baseAddress.unsafelyUnwrapped, mask: slots.count - 1, factor: factor,
+            shift: shift, mergedIDs: merged, mergedPairs: mergedPairs))
       }
     }
   }

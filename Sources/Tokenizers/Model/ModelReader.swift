@@ -12,7 +12,7 @@ struct ModelReader {
     self.isByteLevel = isByteLevel
   }
 
-  mutating func read() throws(TokenizerError) -> BytePairEncoding {
+  mutating func read() throws(TokenizerError) -> TokenModel {
     var settings: [JSONValue.Member] = []
     var vocabularyRange: Range<Int>?
     var mergesRange: Range<Int>?
@@ -34,15 +34,14 @@ struct ModelReader {
     let node = JSONNode(value: .object(settings), path: "model", file: scanner.file)
     // Files of the first years have no type for BPE.
     let kind = node["type"].isPresent ? try node["type"].string() : "BPE"
+    if kind == "Unigram" { return .unigram(try readUnigram(node, vocabularyRange)) }
     guard kind == "BPE" else {
-      throw node.unsupported("is a tokenizer of kind \"\(kind)\"; only BPE is known")
+      throw node.unsupported("is a tokenizer of kind \"\(kind)\"; known are BPE and Unigram")
     }
     for affix in ["continuing_subword_prefix", "end_of_word_suffix"] where node[affix].isPresent {
       if try !node[affix].text().isEmpty { throw node[affix].unsupported("is not supported") }
     }
-    if let dropout = node["dropout"].value.double, dropout != 0 {
-      throw node["dropout"].unsupported("is \(dropout); random merging is not supported")
-    }
+    // `dropout` is for training.
     guard let vocabularyRange else { throw node["vocab"].malformed("") }
     guard let mergesRange else { throw node["merges"].malformed("") }
 
@@ -53,11 +52,48 @@ struct ModelReader {
       unknownID = vocabulary.id(spelled: try node["unk_token"].text())
       if unknownID == nil { throw node["unk_token"].inconsistent("is not in the vocabulary") }
     }
-    return BytePairEncoding(
-      vocabulary: vocabulary, merges: merges,
-      ignoresMerges: try node["ignore_merges"].bool(default: false), unknownID: unknownID,
-      fusesUnknown: try node["fuse_unk"].bool(default: false),
-      fallsBackToBytes: try node["byte_fallback"].bool(default: false))
+    return .bytePairs(
+      BytePairEncoding(
+        vocabulary: vocabulary, merges: merges,
+        ignoresMerges: try node["ignore_merges"].bool(default: false), unknownID: unknownID,
+        fusesUnknown: try node["fuse_unk"].bool(default: false),
+        fallsBackToBytes: try node["byte_fallback"].bool(default: false)))
+  }
+
+  /// The vocabulary of Unigram is a list of pieces and scores; the ids are their places.
+  private func readUnigram(
+    _ node: JSONNode, _ range: Range<Int>?
+  ) throws(TokenizerError) -> UnigramModel {
+    guard let range else { throw node["vocab"].malformed("") }
+    var scanner = JSONScanner(scanner.bytes, file: scanner.file, position: range.lowerBound)
+    var pieces: [(text: [UInt8], score: Double, id: UInt32)] = []
+    var vocabulary = Vocabulary(
+      isByteLevel: false, expectedCount: range.count / 32, expectedBytes: range.count / 2)
+    var isFirst = true
+    try scanner.expect(UInt8(ascii: "["))
+    while try scanner.next(until: UInt8(ascii: "]"), &isFirst) {
+      guard pieces.count <= Vocabulary.largestIdentifier else {
+        throw scanner.malformed("model.vocab has more than \(Vocabulary.largestIdentifier) pieces")
+      }
+      guard case .array(let pair) = try scanner.readValue(), pair.count == 2,
+        case .string(let text) = pair[0], case .number(let number) = pair[1],
+        let score = Double(number)
+      else { throw scanner.malformed("model.vocab[\(pieces.count)] is not a piece and a score") }
+      let id = UInt32(pieces.count)
+      pieces.append((text, score, id))
+      vocabulary.insert(text, id: id)
+    }
+    var unknownID: UInt32?
+    if node["unk_id"].isPresent {
+      unknownID = UInt32(try node["unk_id"].index(limit: Vocabulary.largestIdentifier))
+      if Int(unknownID ?? 0) >= pieces.count {
+        throw node["unk_id"].inconsistent("is not in the vocabulary")
+      }
+    }
+    return try UnigramModel(
+      pieces, vocabulary: vocabulary, unknownID: unknownID,
+      fallsBackToBytes: try node["byte_fallback"].bool(default: false),
+      usesSinglePrecision: false, file: scanner.file)
   }
 
   private func readVocabulary(_ range: Range<Int>) throws(TokenizerError) -> Vocabulary {

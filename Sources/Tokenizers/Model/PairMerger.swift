@@ -76,8 +76,8 @@ final class PairMerger {
       for position in 0..<count { lowest = min(lowest, leaves[position]) }
       if lowest == Self.nothing { return }
       let left = Int(truncatingIfNeeded: lowest & 0xFFFF_FFFF)
-      let merged = merges.merged(UInt32(truncatingIfNeeded: lowest >> 32))
       let right = Int(next[left])
+      let merged = merges.merged(UInt32(truncatingIfNeeded: lowest >> 32), ids[left], ids[right])
       let after = Int(next[right])
       ids[left] = merged
       next[left] = Int32(truncatingIfNeeded: after)
@@ -114,8 +114,8 @@ final class PairMerger {
 
     while tree[1] != Self.nothing {
       let left = Int(truncatingIfNeeded: tree[1] & 0xFFFF_FFFF)
-      let merged = merges.merged(UInt32(truncatingIfNeeded: tree[1] >> 32))
       let right = Int(next[left])
+      let merged = merges.merged(UInt32(truncatingIfNeeded: tree[1] >> 32), ids[left], ids[right])
       let after = Int(next[right])
       ids[left] = merged
       next[left] = Int32(truncatingIfNeeded: after)

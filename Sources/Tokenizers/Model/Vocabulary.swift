@@ -13,6 +13,8 @@ struct Vocabulary: Sendable {
   private var slots: [UInt32] = []
   /// By id: entry + 1, or 0 for none.
   private var entryOfID: [UInt32] = []
+  /// Random, so that no file can be made whose pieces collide.
+  private let hash = PieceHash()
   /// Whether `blob` holds bytes for pieces spelled in the byte alphabet.
   let isByteLevel: Bool
   /// Pieces that are not spelled in the byte alphabet, which no text can give.
@@ -94,7 +96,7 @@ struct Vocabulary: Sendable {
   /// Where the piece is, or the free slot where it would be.
   private func slot(of piece: UnsafeBufferPointer<UInt8>) -> Int {
     let mask = slots.count - 1
-    var slot = Int(truncatingIfNeeded: PieceHash.of(piece) >> 20) & mask
+    var slot = Int(truncatingIfNeeded: hash.of(piece) >> 20) & mask
     return blob.withUnsafeBufferPointer { blob in
       while true {
         let entry = slots[slot]
@@ -144,11 +146,14 @@ struct Vocabulary: Sendable {
   }
 }
 
-/// The hash of byte strings in the vocabulary.
-enum PieceHash {
+/// A hash of byte strings that nobody who makes a file can know.
+struct PieceHash: Sendable {
+  private let seed = UInt64.random(in: .min ... .max)
+  private let factor = UInt64.random(in: .min ... .max) | 1 << 63 | 1
+
   /// Eight bytes at a time; the low bits are weak, so use the high ones.
-  static func of(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt64 {
-    var hash = UInt64(truncatingIfNeeded: bytes.count) &* 0x9E37_79B9_7F4A_7C15
+  func of(_ bytes: UnsafeBufferPointer<UInt8>) -> UInt64 {
+    var hash = seed ^ UInt64(truncatingIfNeeded: bytes.count) &* 0x9E37_79B9_7F4A_7C15
     var position = 0
     while position + 8 <= bytes.count {
       let word = UnsafeRawPointer(bytes.baseAddress.unsafelyUnwrapped + position)
@@ -165,8 +170,8 @@ enum PieceHash {
   }
 
   @inline(__always)
-  static func mix(_ value: UInt64) -> UInt64 {
-    let product = value.multipliedFullWidth(by: 0x9FB2_1C65_1E98_DF25)
+  private func mix(_ value: UInt64) -> UInt64 {
+    let product = value.multipliedFullWidth(by: factor)
     return product.high ^ product.low &+ 0x2545_F491_4F6C_DD1D
   }
 }

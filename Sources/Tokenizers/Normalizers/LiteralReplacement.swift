@@ -3,17 +3,27 @@ struct LiteralReplacement: Sendable {
   let pattern: [UInt8]
   let content: [UInt8]
 
+  /// The longest pattern, in bytes, so that a text that imitates it takes little time.
+  static let longestPattern = 256
+
+  init(_ pattern: String, _ content: String) {
+    self.pattern = Array(pattern.utf8)
+    self.content = Array(content.utf8)
+  }
+
   /// Reads `pattern` (`{"String": …}`; of regular expressions none) and `content`.
   init(_ node: JSONNode) throws(TokenizerError) {
     let pattern = node["pattern"]
     if pattern["Regex"].isPresent {
-      let expression = try pattern["Regex"].string()
-      throw pattern.unsupported(
-        "is the regular expression \"\(expression)\"; only literals are known")
+      throw pattern.unsupported("is a regular expression; only literals are known here")
     }
     self.pattern = try pattern["String"].text()
     self.content = try node["content"].text()
     if self.pattern.isEmpty { throw pattern.unsupported("is empty") }
+    guard self.pattern.count <= Self.longestPattern else {
+      throw pattern.unsupported(
+        "has \(self.pattern.count) bytes, past the limit of \(Self.longestPattern)")
+    }
   }
 
   /// Replaces from left to right, without looking at what was put in.

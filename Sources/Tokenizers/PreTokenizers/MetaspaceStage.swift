@@ -41,11 +41,6 @@ struct MetaspaceStage: Sendable {
         if byte == 0x20 { output += replacement } else { output.append(byte) }
       }
     }
-    if splits {
-      pieces.split { text, piece, ends in
-        DelimiterCuts(.mergedWithNext).append(
-          MatchFinder.literal(replacement, in: text, piece), within: piece, to: &ends)
-      }
-    }
+    if splits { pieces.split(at: .literal(replacement), .mergedWithNext) }
   }
 }

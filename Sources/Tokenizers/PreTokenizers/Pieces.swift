@@ -14,6 +14,15 @@ struct Pieces {
     self.beginsText = beginsText
   }
 
+  /// The bytes of every piece.
+  var texts: [[UInt8]] {
+    var start = 0
+    return ends.map { end in
+      defer { start = end }
+      return Array(bytes[start..<end])
+    }
+  }
+
   /// Cuts every piece further: `cut` appends the ends of the parts of one piece.
   mutating func split(
     _ cut: (_ text: UnsafeBufferPointer<UInt8>, _ piece: Range<Int>, _ ends: inout [Int]) -> Void

@@ -4,8 +4,8 @@ enum PreTokenizer: Sendable {
   case split(SplitStage)
   /// The bytes become the model's alphabet; may cut by GPT-2's pattern first.
   case byteLevel(addsPrefixSpace: Bool, splits: Bool)
-  /// Cuts digits off, each on its own or in runs.
-  case digits(individually: Bool)
+  /// Cuts at matches: digits, punctuation, white space.
+  case delimiter(DelimiterPattern, DelimiterBehavior, isInverted: Bool)
   /// SentencePiece's visible blank.
   case metaspace(MetaspaceStage)
   /// One after the other.
@@ -20,7 +20,29 @@ enum PreTokenizer: Sendable {
       self = .byteLevel(
         addsPrefixSpace: try node["add_prefix_space"].bool(default: true),
         splits: try node["use_regex"].bool(default: true))
-    case "Digits": self = .digits(individually: try node["individual_digits"].bool(default: false))
+    case "Digits":
+      let individually = try node["individual_digits"].bool(default: false)
+      self = .delimiter(
+        .classBits(CharacterClasses.number), individually ? .isolated : .contiguous,
+        isInverted: false)
+    case "Punctuation":
+      let behavior =
+        node["behavior"].isPresent ? try DelimiterBehavior(node["behavior"]) : .isolated
+      self = .delimiter(.scalars(Self.punctuation), behavior, isInverted: false)
+    case "WhitespaceSplit": self = Self.whitespaceSplit
+    case "Whitespace":
+      // Runs of word characters, and runs of what is neither that nor white space.
+      self = .delimiter(.wordsAndSymbols, .removed, isInverted: true)
+    case "BertPreTokenizer":
+      self = .sequence([
+        Self.whitespaceSplit, .delimiter(.scalars(Self.punctuation), .isolated, isInverted: false),
+      ])
+    case "CharDelimiterSplit":
+      let delimiter = try node["delimiter"].text()
+      if delimiter.isEmpty || delimiter.count > 4 {
+        throw node["delimiter"].malformed("is not a character")
+      }
+      self = .delimiter(.literal(delimiter), .removed, isInverted: false)
     case "Metaspace": self = .metaspace(try MetaspaceStage(node))
     case "Sequence":
       var stages: [PreTokenizer] = []
@@ -33,17 +55,25 @@ enum PreTokenizer: Sendable {
       self = .sequence(stages)
     case let kind:
       throw node.unsupported(
-        "is a pre-tokenizer of kind \"\(kind)\"; known are Split, ByteLevel, Digits, Metaspace, Sequence"
+        "is a pre-tokenizer of kind \"\(kind)\"; known are Split, ByteLevel, Digits, Punctuation, "
+          + "Whitespace, WhitespaceSplit, BertPreTokenizer, CharDelimiterSplit, Metaspace, Sequence"
       )
     }
   }
+
+  private static let whitespaceSplit = PreTokenizer.delimiter(
+    .classBits(CharacterClasses.whiteSpace), .removed, isInverted: false)
+
+  /// Unicode's punctuation and ASCII's symbols.
+  private static let punctuation = ScalarProperties.punctuation.union(
+    ScalarSet([0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E]))
 
   /// Whether the model works on bytes, written in the byte alphabet.
   var isByteLevel: Bool {
     switch self {
     case .byteLevel: true
     case .sequence(let stages): stages.contains(where: \.isByteLevel)
-    case .split, .digits, .metaspace: false
+    case .split, .delimiter, .metaspace: false
     }
   }
 
@@ -60,12 +90,8 @@ enum PreTokenizer: Sendable {
         }
       }
       if splits { SplitPattern.gpt2.split(&pieces) }
-    case .digits(let individually):
-      let behavior = individually ? SplitStage.Behavior.isolated : .contiguous
-      pieces.split { text, piece, ends in
-        DelimiterCuts(behavior).append(
-          MatchFinder.numbers(in: text, piece), within: piece, to: &ends)
-      }
+    case .delimiter(let pattern, let behavior, let isInverted):
+      pieces.split(at: pattern, behavior, isInverted: isInverted)
     case .metaspace(let stage): stage.apply(to: &pieces)
     case .sequence(let stages): for stage in stages { stage.apply(to: &pieces) }
     }

@@ -2,7 +2,7 @@
 ///
 /// A scanner reads each character about once, some thirty times faster than a regular-expression engine.
 /// Every expression covers the whole text: its matches follow one another without a gap.
-enum SplitPattern: Sendable, Equatable {
+package enum SplitPattern: Sendable, Equatable {
   /// GPT-2, and ByteLevel with `use_regex`.
   case gpt2
   /// Llama 3, Qwen 2 and GLM 4: contractions, words with one leading character, numbers of at most so many
@@ -10,7 +10,7 @@ enum SplitPattern: Sendable, Equatable {
   case words(maximumDigits: Int)
 
   /// The expressions as they stand in tokenizer.json.
-  static let known: [(expression: String, pattern: SplitPattern)] = [
+  package static let known: [(expression: String, pattern: SplitPattern)] = [
     (
       #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#,
       .gpt2
@@ -35,6 +35,13 @@ enum SplitPattern: Sendable, Equatable {
     let found = Self.known.first { $0.expression.utf8.elementsEqual(expression.utf8) }
     guard let found else { return nil }
     self = found.pattern
+  }
+
+  /// The pieces of a text.
+  package func pieces(of text: [UInt8]) -> [[UInt8]] {
+    var pieces = Pieces(text, beginsText: true)
+    split(&pieces)
+    return pieces.texts
   }
 
   /// Cuts every piece at the ends of its matches.

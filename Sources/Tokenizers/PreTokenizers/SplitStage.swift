@@ -1,18 +1,9 @@
-/// The `Split` pre-tokenizer: cuts at the matches of a literal or of one of the known patterns.
+/// The `Split` pre-tokenizer: cuts at the matches of a literal or of a regular expression.
 struct SplitStage: Sendable {
-  /// What becomes of the matches; the names are tokenizer.json's.
-  enum Behavior: String {
-    case removed = "Removed"
-    case isolated = "Isolated"
-    case mergedWithPrevious = "MergedWithPrevious"
-    case mergedWithNext = "MergedWithNext"
-    case contiguous = "Contiguous"
-  }
-
   private enum Rule: Sendable {
-    /// Covers the whole text, so that every match is a piece.
+    /// A known expression, which covers the whole text, so that every match is a piece.
     case pattern(SplitPattern)
-    case literal([UInt8], Behavior)
+    case delimiter(DelimiterPattern, DelimiterBehavior, isInverted: Bool)
   }
 
   private let rule: Rule
@@ -20,46 +11,29 @@ struct SplitStage: Sendable {
   /// Every match of a pattern is a piece.
   init(_ pattern: SplitPattern) { rule = .pattern(pattern) }
 
+  /// Matches and what lies between them are pieces.
+  init(_ expression: SplitExpression) {
+    rule = .delimiter(.expression(expression), .isolated, isInverted: false)
+  }
+
   init(_ node: JSONNode) throws(TokenizerError) {
-    let behaviorName = try node["behavior"].string()
-    guard let behavior = Behavior(rawValue: behaviorName) else {
-      throw node["behavior"].unsupported("is \"\(behaviorName)\", which is not known")
-    }
-    let inverted = try node["invert"].bool(default: false)
+    let behavior = try DelimiterBehavior(node["behavior"])
+    let isInverted = try node["invert"].bool(default: false)
     let pattern = node["pattern"]
-    if pattern["Regex"].isPresent {
-      let expression = try pattern["Regex"].string()
-      guard let known = SplitPattern(expression: expression) else {
-        throw pattern.unsupported(
-          "is the split pattern \"\(expression)\", which is not one of the \(SplitPattern.known.count) known"
-        )
-      }
-      // These patterns leave no text between matches, so isolated matches are the pieces.
-      guard behavior == .isolated || behavior == .removed && inverted else {
-        throw node.unsupported(
-          "splits by pattern with behaviour \(behaviorName), invert \(inverted)")
-      }
+    if pattern["Regex"].isPresent, behavior == .isolated || behavior == .removed && isInverted,
+      let known = SplitPattern(expression: try pattern["Regex"].string())
+    {
       rule = .pattern(known)
     } else {
-      let literal = try pattern["String"].text()
-      if literal.isEmpty { throw pattern.unsupported("is empty") }
-      // Removed text would shift what decoding can give back; no byte-pair tokenizer asks for it.
-      guard !inverted, behavior != .removed else {
-        throw node.unsupported(
-          "splits by literal with behaviour \(behaviorName), invert \(inverted)")
-      }
-      rule = .literal(literal, behavior)
+      rule = .delimiter(try DelimiterPattern(pattern), behavior, isInverted: isInverted)
     }
   }
 
   func apply(to pieces: inout Pieces) {
     switch rule {
     case .pattern(let pattern): pattern.split(&pieces)
-    case .literal(let literal, let behavior):
-      pieces.split { text, piece, ends in
-        DelimiterCuts(behavior).append(
-          MatchFinder.literal(literal, in: text, piece), within: piece, to: &ends)
-      }
+    case .delimiter(let pattern, let behavior, let isInverted):
+      pieces.split(at: pattern, behavior, isInverted: isInverted)
     }
   }
 }

@@ -2,6 +2,7 @@
 """Writes chat-cases.json: what jinja2, set up as Hugging Face sets it up for chat templates, renders.
 
 snippets        [template, what it renders over the first conversation, or null where it fails]
+generated       the same for templates of template_generator.py, over its variables
 conversations   the conversations
 templates       whole templates written here, by name
 rendered        by name: for each conversation, with and without generation prompt, the text or null
@@ -13,8 +14,12 @@ import json
 import os
 import sys
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+import constructs
+import template_generator
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -205,8 +210,21 @@ SNIPPETS = [
     "{{ 'a'.upper().lower() | upper }}", "{{ true }} {{ True }} {{ none }} {{ None }}", "{{ namespace(a=1).a }}", "{% set n = namespace() %}{% for i in [1,2] %}{% set n.last = i %}{% endfor %}{{ n.last }}",
     "{% set q.x = 1 %}", "{{ 10 // 3 * 3 + 10 % 3 }}", "{{ 'a' ~ 'b' | upper }}", "{{ ('a' ~ 'b') | upper }}", "{{ 2 ~ 3 * 4 }}", "{{ messages[0]['content'][:4] }}",
 ]
-# Python renders these, but they are outside the supported part: an error there.
-UNSUPPORTED = ["{{ (1, ) | length }}", "{{ 'a' * 3 }}", "{{ [1] + [2] | list }}"]
+# Python writes the bounds of a range, complex numbers and addresses of objects; here they are errors.
+UNSUPPORTED = ["range(0", "j)", "0j", " at 0x", "<LoopContext"]
+
+
+class Generation(Extension):
+    """The tag that marks what an assistant says, as transformers defines it."""
+    tags = {"generation"}
+
+    def parse(self, parser):
+        lineno = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        return nodes.CallBlock(self.call_method("_render"), [], [], body).set_lineno(lineno)
+
+    def _render(self, caller):
+        return caller()
 
 
 def fnv(data):
@@ -224,25 +242,31 @@ def environment():
     def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    result = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    result = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
     result.filters["tojson"] = tojson
     result.globals["raise_exception"] = raise_exception
     result.globals["strftime_now"] = lambda format: format
     return result
 
 
-def render(source, conversation, add_generation_prompt):
+def render(source, conversation, add_generation_prompt, variables={}):
     messages = [{"role": role, "content": content} for role, content in conversation]
     try:
         return environment().from_string(source).render(
             messages=messages, add_generation_prompt=add_generation_prompt, bos_token="<s>", eos_token="</s>",
-            tools=None, documents=None)
+            **{"tools": None, "documents": None, **variables})
     except Exception:  # whatever goes wrong, the template fails
         return None
 
 
 def all_rendered(source):
     return [render(source, conversation, prompt) for conversation in CONVERSATIONS for prompt in (False, True)]
+
+
+def generated():
+    """Several hundred random templates, none of them long."""
+    templates = [t for t in template_generator.templates(11, 1200) if len(t) < 300]
+    return [[t, render(t, CONVERSATIONS[0], True, template_generator.VARIABLES)] for t in templates]
 
 
 def main(shared):
@@ -257,7 +281,8 @@ def main(shared):
             hashes[name] = [None if text is None else f"{fnv(text.encode()):016x}" for text in all_rendered(source)]
     value = {
         "conversations": CONVERSATIONS, "templates": TEMPLATES,
-        "snippets": [[s, None if s in UNSUPPORTED else render(s, CONVERSATIONS[0], True)] for s in SNIPPETS],
+        "snippets": [[s, render(s, CONVERSATIONS[0], True)] for s in SNIPPETS + constructs.SNIPPETS],
+        "generated": [row for row in generated() if not any(text in (row[1] or "") for text in UNSUPPORTED)],
         "rendered": {name: all_rendered(source) for name, source in TEMPLATES.items()}, "hashes": hashes}
     with open(os.path.join(HERE, "chat-cases.json"), "w", encoding="utf-8") as file:
         lines = []

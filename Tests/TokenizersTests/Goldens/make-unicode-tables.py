@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes Sources/Tokenizers/Unicode/{CharacterClassData,NormalizationData}.swift.
+"""Writes Sources/Tokenizers/Unicode/{CharacterClassData,GeneralCategoryData,ScriptData,NormalizationData,
+CompatibilityData}.swift.
 
 The classes and the normalisation data are those that Hugging Face's `tokenizers` itself uses: they
 are found by asking it about every scalar value, because its tables (Oniguruma's letters and numbers,
@@ -34,6 +35,85 @@ def matching(pattern):
         for piece, _ in splitter.pre_tokenize_str("".join(map(chr, block))):
             found.difference_update(map(ord, piece))
     return found
+
+
+def matching_property(pattern):
+    """The same for one-character patterns, faster."""
+    remove = normalizers.Replace(Regex(pattern), "")
+    found = set(SCALARS)
+    for block in BLOCKS:
+        found.difference_update(map(ord, remove.normalize_str("".join(map(chr, block)))))
+    return found
+
+
+CATEGORIES = "Cn Lu Ll Lt Lm Lo Mn Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Zl Zp Cc Cf Cs Co".split()
+SCRIPTS = ("Common Inherited Latin Greek Cyrillic Armenian Hebrew Arabic Syriac Thaana Devanagari Bengali Gurmukhi "
+           "Gujarati Oriya Tamil Telugu Kannada Malayalam Sinhala Thai Lao Tibetan Myanmar Georgian Hangul Ethiopic "
+           "Khmer Mongolian Hiragana Katakana Bopomofo Han Yi").split()
+
+
+def transitions(value_of):
+    """`first scalar:value` wherever the value changes; 0 holds at first."""
+    tokens, previous = [], 0
+    for c in range(0x110000):
+        value = value_of.get(c, 0)
+        if value != previous:
+            tokens.append(f"{c:x}:{value:x}")
+            previous = value
+    return " ".join(tokens)
+
+
+def write_categories():
+    categories, word_base = {}, set()
+    for index, name in enumerate(CATEGORIES):
+        if name == "Cs":
+            continue  # surrogates are no scalars
+        members = matching_property(rf"\p{{{name}}}")
+        categories.update((c, index) for c in members)
+        if name in "Lu Ll Lt Lm Lo Mn Mc Me Nd Pc".split():
+            word_base |= members
+    # Word characters are letters, marks, digits and connectors, and some more.
+    flipped = word_base ^ matching_property(r"\w")
+    with open(os.path.join(OUT, "GeneralCategoryData.swift"), "w") as file:
+        file.write(HEADER)
+        file.write(literal(
+            "generalCategoryTransitions",
+            "/// General categories, transitions `first scalar:index` in hexadecimal; the index is that of\n"
+            "/// `GeneralCategories.names`.", transitions(categories)))
+        file.write("\n")
+        file.write(literal(
+            "furtherWordTransitions",
+            "/// Word characters of Oniguruma's `\\w` beyond letters, marks, digits and connectors, transitions\n"
+            "/// `first scalar:1 or 0` in hexadecimal.", transitions(dict.fromkeys(flipped, 1))))
+
+
+def write_scripts():
+    scripts = {}
+    for index, name in enumerate(SCRIPTS):
+        scripts.update((c, index + 1) for c in matching_property(rf"\p{{{name}}}"))
+    with open(os.path.join(OUT, "ScriptData.swift"), "w") as file:
+        file.write(HEADER + literal(
+            "scriptTransitions",
+            "/// Scripts, transitions `first scalar:index` in hexadecimal; the index is one more than that in\n"
+            "/// `Scripts.names`, 0 for every other script.", transitions(scripts)))
+
+
+def write_compatibility():
+    nfd, nfkd = normalizers.NFD().normalize_str, normalizers.NFKD().normalize_str
+    steps, expected = [], None
+    for c in SCALARS:
+        full = nfkd(chr(c))
+        if full == nfd(chr(c)):
+            continue
+        if c != expected:
+            steps.append(f"@{c:x}")
+        steps.append("+".join(f"{ord(p):x}" for p in full))
+        expected = c + 1
+    with open(os.path.join(OUT, "CompatibilityData.swift"), "w") as file:
+        file.write(HEADER + literal(
+            "compatibilityDecompositions",
+            "/// Full compatibility decompositions in hexadecimal, where they are not the canonical ones. `@s` sets\n"
+            "/// the scalar; each entry after it, scalars joined by `+`, belongs to the next scalar.", " ".join(steps)))
 
 
 def word_characters():
@@ -118,4 +198,7 @@ def write_normalization():
 
 if __name__ == "__main__":
     write_classes()
+    write_categories()
+    write_scripts()
     write_normalization()
+    write_compatibility()
