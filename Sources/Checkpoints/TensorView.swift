@@ -1,3 +1,4 @@
+import Files
 public import StoredNumbers
 internal import Synchronization
 
@@ -131,9 +132,9 @@ extension TensorView {
         case .float32:
           value = Float(bitPattern: word(bytes, at: index, as: UInt32.self))
         case .float16:
-          value = Self.float(binary16: word(bytes, at: index, as: UInt16.self))
+          value = Float(float16Bits: word(bytes, at: index, as: UInt16.self))
         case .bfloat16:
-          value = Float(bitPattern: UInt32(word(bytes, at: index, as: UInt16.self)) << 16)
+          value = Float(bfloat16Bits: word(bytes, at: index, as: UInt16.self))
         }
         buffer.initializeElement(at: index, to: value)
       }
@@ -189,22 +190,5 @@ extension TensorView {
       start = end
     }
     return nil
-  }
-
-  /// Half precision widened by hand: `Float16` does not exist on every platform that builds this.
-  package static func float(binary16 bits: UInt16) -> Float {
-    let sign = UInt32(bits & 0x8000) << 16
-    let exponent = UInt32(bits >> 10 & 0x1F)
-    let fraction = UInt32(bits & 0x3FF)
-    switch exponent {
-    case 0:
-      // Zero and subnormals are multiples of 2^-24, which Float holds exactly.
-      let magnitude = Float(fraction) * 0x1p-24
-      return sign == 0 ? magnitude : -magnitude
-    case 0x1F:
-      return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13)
-    default:
-      return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
-    }
   }
 }
