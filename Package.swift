@@ -60,7 +60,7 @@ let package = Package(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "Files", "SparseAttention", "Transformers",
+        "Files", "JSON", "SparseAttention", "Transformers",
       ]),
     module(
       "MInferenceEvaluation",

@@ -77,11 +77,7 @@ public final class Checkpoint: WeightSource {
   /// Throws `.changedWhileMapped` when a weight file was written to in place since it was opened.
   /// Worth a call after loading: the lost end of a page reads as zeros without a signal.
   public func verifyUnchanged() throws(CheckpointError) {
-    do throws(FileError) {
-      for file in files { try file.mapping.verifyUnchanged() }
-    } catch {
-      throw CheckpointError(error)
-    }
+    try Checkpoints.verifyUnchanged(files.map(\.mapping))
   }
 
   /// For each tensor name the index of the file that counts.

@@ -1,4 +1,3 @@
-import Files
 import JSON
 
 /// Which files of a directory make up its checkpoint.
@@ -17,16 +16,12 @@ package struct CheckpointDirectory {
   /// - Throws: `.notFound`, `.notADirectory`, `.unreadable`, `.missingConfiguration`,
   ///   `.missingWeights`.
   package init(path: String) throws(CheckpointError) {
-    let isDirectory: Bool?
-    var names: [String] = []
-    do throws(FileError) {
-      isDirectory = try WholeFile.leadsToDirectory(path)
-      if isDirectory == true { names = try WholeFile.names(inDirectory: path) }
-    } catch {
-      throw CheckpointError(error)
+    switch try pathKind(path) {
+    case .nothing: throw .notFound(path: path)
+    case .other: throw .notADirectory(path: path)
+    case .directory: break
     }
-    guard let isDirectory else { throw .notFound(path: path) }
-    guard isDirectory else { throw .notADirectory(path: path) }
+    let names = try directoryEntries(path)
     func existing(_ name: String) -> String? {
       names.contains(name) ? joined(path, name) : nil
     }
@@ -106,12 +101,7 @@ func pathComponent(_ path: String) -> String {
 
 /// The JSON value that the file holds.
 func readJSON(at path: String) throws(CheckpointError) -> JSONValue {
-  let bytes: [UInt8]
-  do {
-    bytes = try WholeFile.bytes(of: path)
-  } catch {
-    throw CheckpointError(error)
-  }
+  let bytes = try readFile(at: path)
   do {
     return try JSONValue(parsing: bytes)
   } catch {

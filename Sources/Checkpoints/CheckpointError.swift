@@ -82,8 +82,8 @@ extension CheckpointError: CustomStringConvertible {
         + "check that every shard is there and that config.json belongs to it"
     case .misshapenTensor(let file, let name, let expected, let found):
       return "\(printable(file)): tensor \(quoted(name)) has shape "
-        + "\(printable("\(found)", limit: 120)) where the configuration asks for \(expected): "
-        + "check that both belong to the same model"
+        + "\(printable("\(found)", limit: 120)) where the "
+        + "configuration asks for \(expected): check that both belong to the same model"
     case .unsupportedElementType(let file, let name, let found):
       return "\(printable(file)): tensor \(quoted(name)) is stored as \(printable(found)) where "
         + "F32, F16 or BF16 is needed: convert the checkpoint"

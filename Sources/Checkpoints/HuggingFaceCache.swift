@@ -1,5 +1,3 @@
-import Files
-
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -69,13 +67,7 @@ public struct HuggingFaceCache: Sendable {
     let commits = try directoryEntries(snapshots)
     let reference = joined(folder, "refs/main")
     if try pathKind(reference) != .nothing {
-      let bytes: [UInt8]
-      do {
-        bytes = try WholeFile.bytes(of: reference, limit: 4096)
-      } catch {
-        throw CheckpointError(error)
-      }
-      let text = String(decoding: bytes, as: UTF8.self)
+      let text = String(decoding: try readFile(at: reference, limit: 4096), as: UTF8.self)
       let named = text.prefix { !$0.isWhitespace }
       if let commit = commits.first(where: { $0 == named }) { return commit }
     }

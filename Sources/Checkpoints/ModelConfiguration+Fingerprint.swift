@@ -38,12 +38,12 @@ extension ModelConfiguration {
     case .linear(let factor):
       fields.add("rope_type", "linear")
       fields.add("factor", factor)
+    case .divisors(let divisors):
+      fields.add("rope_type", "divisors")
+      fields.add("divisors", divisors.map(\.description).joined(separator: ","))
     case .dynamic(let factor):
       fields.add("rope_type", "dynamic")
       fields.add("factor", factor)
-    case .divisors(let divisors):
-      fields.add("rope_type", "divisors")
-      fields.add("divisors", divisors.map { "\($0)" }.joined(separator: ","))
     case .llama3(let llama3):
       fields.add("rope_type", "llama3")
       fields.add("factor", llama3.factor)

@@ -16,11 +16,7 @@ public final class SafetensorsFile: Sendable {
   /// - Throws: `.unreadable`, `.malformedFile`, `.malformedJSON` or `.malformedTensor`.
   public init(path: String) throws(CheckpointError) {
     self.path = path
-    do {
-      mapping = try MappedFile(path: path)
-    } catch {
-      throw CheckpointError(error)
-    }
+    mapping = try mapFile(at: path)
     header = try SafetensorsHeader(of: mapping.bytes, path: path)
     var indices: [ByteString: Int] = [:]
     indices.reserveCapacity(header.entries.count)

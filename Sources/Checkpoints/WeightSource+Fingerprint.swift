@@ -9,7 +9,7 @@ extension WeightSource {
     for name in tensorNames {
       let tensor = try tensor(named: name)
       fingerprint.add(name)
-      fingerprint.add("\(tensor.shape) \(tensor.format.fingerprintName)")
+      fingerprint.add("\(tensor.shape) \(tensor.format.text)")
       let bytes = tensor.bytes
       let step = max(64, bytes.count / 256 / 64 * 64)
       for start in stride(from: 0, to: bytes.count, by: step) {
@@ -22,8 +22,8 @@ extension WeightSource {
 }
 
 extension TensorView.Format {
-  /// The name that goes into fingerprints: renaming a case must change none.
-  fileprivate var fingerprintName: String {
+  /// Stable: saved conversations are told apart by it.
+  fileprivate var text: String {
     switch self {
     case .dense(.float32): "float32"
     case .dense(.float16): "float16"

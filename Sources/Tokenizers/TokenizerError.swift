@@ -1,5 +1,3 @@
-import JSON
-
 /// Why a tokenizer could not be loaded, or why a text could not be encoded.
 ///
 /// `description` is one line: the file, what is wrong with it (the stage or the byte), what to do.
@@ -31,9 +29,22 @@ public struct TokenizerError: Error, Equatable, Sendable, CustomStringConvertibl
     self.problem = Self.singleLine(problem)
   }
 
-  /// The text on one line: control characters in a visible form, the middle of a very long text left
-  /// out.
-  static func singleLine(_ text: String) -> String { printable(text, limit: 400) }
+  /// How much of a problem's text is shown.
+  private static let longestProblem = 400
+
+  /// Control characters, which texts from a file may hold, in a visible form; what is too long is cut.
+  static func singleLine(_ text: String) -> String {
+    var line = ""
+    for (index, scalar) in text.unicodeScalars.enumerated() {
+      if index == longestProblem { return line + "…" }
+      switch scalar.properties.generalCategory {
+      case .control, .lineSeparator, .paragraphSeparator, .format:
+        line += scalar.escaped(asASCII: true)
+      default: line.unicodeScalars.append(scalar)
+      }
+    }
+    return line
+  }
 
   public var description: String { "\(file): \(problem)" }
 }

@@ -1,5 +1,5 @@
-import JSON
 import Files
+import JSON
 
 /// A model in a GGUF file, or in several that belong together, mapped.
 ///
@@ -64,11 +64,7 @@ public final class GGUFCheckpoint: WeightSource {
   }
 
   public func verifyUnchanged() throws(CheckpointError) {
-    do throws(FileError) {
-      for file in files { try file.mapping.verifyUnchanged() }
-    } catch {
-      throw CheckpointError(error)
-    }
+    try Checkpoints.verifyUnchanged(files.map(\.mapping))
   }
 
   /// The tensor with the rows of q and k in Hugging Face's order.

@@ -17,11 +17,7 @@ package final class GGUFFile: Sendable {
   ///   `.unsupportedTensorType`.
   package init(path: String) throws(CheckpointError) {
     self.path = path
-    do {
-      mapping = try MappedFile(path: path)
-    } catch {
-      throw CheckpointError(error)
-    }
+    mapping = try mapFile(at: path)
     header = try GGUFHeader(of: mapping.bytes, path: path)
     var indices: [String: Int] = [:]
     for (index, entry) in header.entries.enumerated() { indices[entry.name] = index }

@@ -1,5 +1,5 @@
-import JSON
 import Files
+import JSON
 
 /// The metadata of a GGUF file by key, with errors that name file and key.
 ///

@@ -1,3 +1,5 @@
+import JSON
+
 /// How a byte-level tokenizer of a GGUF file splits a text: what `tokenizer.ggml.pre` stands for.
 ///
 /// Source: llama.cpp, `src/llama-vocab.cpp`; the tokenizer.json of the models.

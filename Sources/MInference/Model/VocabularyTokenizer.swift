@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 public import Tokenizers
 
 /// The tokenizer of the model at `path`, which needs no weights where it is a directory.

@@ -29,10 +29,12 @@ package enum FileContents {
     do {
       return try WholeFile.bytes(of: path, limit: largestSize)
     } catch {
-      guard case .tooLarge = error.problem else {
-        throw TokenizerError(.unreadable, path, error.reason)
+      switch error.problem {
+      case .tooLarge: throw TokenizerError(.unsupported, path, error.reason)
+      // A device or a pipe could be read without end.
+      case .notRegular: throw TokenizerError(.unreadable, path, "is not a file")
+      default: throw TokenizerError(.unreadable, path, error.reason)
       }
-      throw TokenizerError(.unsupported, path, error.reason)
     }
   }
 }

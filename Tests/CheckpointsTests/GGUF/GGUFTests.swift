@@ -1,5 +1,5 @@
-import Files
 import Checkpoints
+import Files
 import StoredNumbers
 import Testing
 
