@@ -62,6 +62,7 @@ extension TensorView.Format {
     switch self {
     case .dense(let element): "\(element)"
     case .blocks(let block): block.rawValue
+    case .float8: "float8"
     }
   }
 }
