@@ -15,6 +15,7 @@ public final class Checkpoint: WeightSource {
   /// In the order of their names.
   public let files: [SafetensorsFile]
   private let fileIndices: [ByteString: Int]
+  private let quantization: WeightQuantization
 
   /// Opens the directory.
   ///
@@ -24,6 +25,9 @@ public final class Checkpoint: WeightSource {
     let listing = try CheckpointDirectory(path: directory)
     self.directory = directory
     configuration = try ModelConfiguration(file: listing.configurationPath)
+    quantization = try WeightQuantization(
+      FieldReader(
+        file: listing.configurationPath, object: readJSON(at: listing.configurationPath)))
     generation = try GenerationConfiguration(
       file: listing.generationConfigurationPath, defaults: configuration)
     var files: [SafetensorsFile] = []
@@ -45,6 +49,7 @@ public final class Checkpoint: WeightSource {
     generation = try GenerationConfiguration(file: nil, defaults: configuration)
     files = []
     fileIndices = [:]
+    quantization = .none
   }
 
   public var path: String { directory }
@@ -68,7 +73,24 @@ public final class Checkpoint: WeightSource {
       throw .missingTensor(
         name: name, directory: directory, similar: similarNames(to: name, in: tensorNames))
     }
-    return tensor
+    return tensor.format == .float8 ? try scaled(tensor) : tensor
+  }
+
+  /// A matrix of eight bits with its scales.
+  private func scaled(_ tensor: TensorView) throws(CheckpointError) -> TensorView {
+    guard let suffix = quantization.scaleSuffix, tensor.shape.count == 2 else {
+      throw .unsupportedElementType(file: tensor.file, name: tensor.name, found: "F8_E4M3")
+    }
+    let scales = try self.tensor(named: tensor.name + suffix)
+    var scaled = tensor
+    scaled.scales = try quantization.scales(scales, of: tensor)
+    return scaled
+  }
+
+  /// What a user should know of how weights are kept, one line each.
+  public var notices: [String] {
+    quantization == .none
+      ? [] : ["weights of 8 bits are kept as bfloat16, which takes twice the memory of the file"]
   }
 
   /// The directory itself.

@@ -37,10 +37,15 @@ public final class SafetensorsFile: Sendable {
 
   /// The tensor of this name; nil when the file has none.
   ///
-  /// - Throws: `.unsupportedElementType` for types other than F32, F16 and BF16.
+  /// - Throws: `.unsupportedElementType` for types other than F32, F16, BF16 and F8_E4M3.
   public func tensor(named name: String) throws(CheckpointError) -> TensorView? {
     guard let index = entryIndices[ByteString(name)] else { return nil }
     let entry = header.entries[index]
+    if entry.storedType == "F8_E4M3" {
+      return TensorView(
+        name: name, format: .float8, shape: entry.shape, file: path, storage: mapping,
+        range: entry.range)
+    }
     guard let elementType = ElementType(rawValue: entry.storedType) else {
       throw .unsupportedElementType(file: path, name: name, found: entry.storedType)
     }

@@ -13,6 +13,17 @@ public struct TensorView: Sendable {
     case dense(ElementType)
     /// Integers in blocks with scales of their own. A row is a whole number of blocks.
     case blocks(BlockFormat)
+    /// Eight bits, four of them exponent (E4M3, no infinity), times ``TensorView/scales``.
+    case float8
+  }
+
+  /// What the elements of a matrix of ``Format/float8`` are multiplied with.
+  public struct Scales: Sendable {
+    /// One for each block, row-major.
+    public let values: [Float]
+    /// Elements of a block; blocks at the edges may be cut off.
+    public let rows: Int
+    public let columns: Int
   }
 
   public let name: String
@@ -21,6 +32,8 @@ public struct TensorView: Sendable {
   public let shape: [Int]
   /// The file that holds the tensor.
   public let file: String
+  /// Of ``Format/float8`` alone.
+  public internal(set) var scales: Scales?
   private let storage: any ByteStorage
   private let range: Range<Int>
 
@@ -113,6 +126,33 @@ private final class GatheredRows: ByteStorage {
   }
 }
 
+/// The numbers of a tensor as bfloat16, made when they are first asked for.
+private final class WidenedNumbers: ByteStorage {
+  private let source: TensorView
+  private let numbers = Mutex<UnsafeMutableRawBufferPointer?>(nil)
+
+  init(of source: TensorView) { self.source = source }
+
+  deinit { numbers.withLock { $0?.deallocate() } }
+
+  var bytes: UnsafeRawBufferPointer {
+    let address = numbers.withLock { numbers -> UInt in
+      if let made = numbers { return UInt(bitPattern: made.baseAddress) }
+      let made = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: max(2 * source.count, 1), alignment: 64)
+      for (index, value) in source.floats().enumerated() {
+        made.storeBytes(
+          of: SafetensorsWriter.bfloat16(value).littleEndian, toByteOffset: 2 * index,
+          as: UInt16.self)
+      }
+      numbers = made
+      return UInt(bitPattern: made.baseAddress)
+    }
+    return UnsafeRawBufferPointer(
+      start: UnsafeRawPointer(bitPattern: address), count: 2 * source.count)
+  }
+}
+
 extension TensorView {
   /// Every element as Float: exactly where dense, rounded from the definition where in blocks. The plain
   /// reference of every conversion; backends have their own fast ones.
@@ -120,7 +160,35 @@ extension TensorView {
     switch format {
     case .blocks(let block): block.decodedRow(bytes).map { Float($0) }
     case .dense(let element): floats(element)
+    case .float8: eightBitFloats()
     }
+  }
+
+  private func eightBitFloats() -> [Float] {
+    let width = shape.last ?? 1
+    let blocksOfRow = scales.map { (width + $0.columns - 1) / $0.columns } ?? 0
+    return bytes.enumerated().map { index, byte in
+      let (row, column) = index.quotientAndRemainder(dividingBy: width)
+      let scale = scales.map { $0.values[row / $0.rows * blocksOfRow + column / $0.columns] }
+      return Self.float(e4m3: byte) * (scale ?? 1)
+    }
+  }
+
+  /// E4M3 widened: bias 7, subnormal numbers are multiples of 2^-9, all ones but the sign is NaN.
+  private static func float(e4m3 byte: UInt8) -> Float {
+    let exponent = Int(byte >> 3 & 15)
+    let fraction = Float(byte & 7)
+    let sign: Float = byte & 0x80 == 0 ? 1 : -1
+    guard byte & 0x7F != 0x7F else { return .nan }
+    guard exponent > 0 else { return sign * fraction * 0x1p-9 }
+    return sign * Float(sign: .plus, exponent: exponent - 7, significand: 1 + fraction / 8)
+  }
+
+  /// The numbers as bfloat16, which takes memory of its own when its bytes are first used.
+  public func widened() -> TensorView {
+    TensorView(
+      name: name, format: .dense(.bfloat16), shape: shape, file: file,
+      storage: WidenedNumbers(of: self), range: 0..<2 * count)
   }
 
   private func floats(_ elementType: ElementType) -> [Float] {
@@ -153,6 +221,7 @@ extension TensorView {
     case .dense(.float32): return firstIndex(withBits: UInt32(0x7F80_0000))
     case .dense(.float16): return firstIndex(withBits: UInt16(0x7C00))
     case .dense(.bfloat16): return firstIndex(withBits: UInt16(0x7F80))
+    case .float8: return bytes.firstIndex { $0 & 0x7F == 0x7F }
     case .blocks(let block):
       let blocks = bytes.count / block.bytesPerBlock
       let sampled = Set((0..<64).map { $0 * max(blocks - 1, 0) / 63 }).sorted()

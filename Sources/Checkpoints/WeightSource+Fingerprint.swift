@@ -29,6 +29,7 @@ extension TensorView.Format {
     case .dense(.float16): "float16"
     case .dense(.bfloat16): "bfloat16"
     case .blocks(let block): block.rawValue
+    case .float8: "float8"
     }
   }
 }

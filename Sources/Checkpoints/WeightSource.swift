@@ -14,6 +14,9 @@ public protocol WeightSource: AnyObject, Sendable {
   /// Bytes of all weight files.
   var byteCount: Int { get }
 
+  /// What a user should know of how weights are kept, one line each.
+  var notices: [String] { get }
+
   /// Whether there is a tensor of this name.
   func contains(_ name: String) -> Bool
 

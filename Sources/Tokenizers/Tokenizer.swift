@@ -58,22 +58,6 @@ public final class Tokenizer: Sendable {
     try self.init(TokenizerFile(path: path), configuration)
   }
 
-  /// Reads the contents of a `tokenizer.json` that is no file of its own.
-  ///
-  /// - Parameters:
-  ///   - contents: Well-formed UTF-8.
-  ///   - path: What messages call it.
-  ///   - configuration: what would stand beside it.
-  /// - Throws: `TokenizerError`, one line that names the path and the stage.
-  package convenience init(
-    contents: [UInt8], path: String, configuration: TokenizerConfiguration
-  ) throws(TokenizerError) {
-    let file = try contents.withUnsafeBufferPointer { bytes throws(TokenizerError) in
-      try TokenizerFile(bytes, path: path)
-    }
-    try self.init(file, configuration)
-  }
-
   init(_ file: TokenizerFile, _ configuration: TokenizerConfiguration) throws(TokenizerError) {
     self.configuration = configuration
     path = file.path

@@ -138,11 +138,13 @@ private struct WeightReader {
   }
 
   private func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
-    let view = try checkpoint.tensor(named: name, shape: shape)
+    var view = try checkpoint.tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {
       throw TransformerError.nonFiniteWeight(
         file: view.file, tensor: name, index: index, value: view.floats()[index])
     }
+    // No product here takes blocks of eight bits with scales; the checkpoint's notice says so.
+    if view.format == .float8 { view = view.widened() }
     return try StoredTensor(
       name: name, bytes: view.bytes, format: view.format.tensorFormat, shape: view.shape,
       owner: view.owner)
@@ -155,6 +157,7 @@ extension TensorView.Format {
     case .dense(.float32): .dense(.float32)
     case .dense(.float16): .dense(.float16)
     case .dense(.bfloat16): .dense(.bfloat16)
+    case .float8: .dense(.float8)
     case .blocks(let format): .blocks(format)
     }
   }

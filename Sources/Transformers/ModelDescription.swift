@@ -70,6 +70,7 @@ extension ModelDescription.FormatShare {
         switch tensor.format {
         case .dense(let element): element.rawValue
         case .blocks(let block): block.rawValue
+        case .float8: "F8_E4M3"
         }
       var share = shares[format] ?? Self(name: format, tensors: 0, parameters: 0, bytes: 0)
       share.tensors += 1

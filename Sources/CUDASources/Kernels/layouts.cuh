@@ -4,8 +4,15 @@
 #ifndef MI_LAYOUTS_CUH
 #define MI_LAYOUTS_CUH
 
+#ifdef __CUDACC_RTC__
+// NVRTC 13.0 does not know __builtin_offsetof; this is the operator of its own front end.
+#define MI_OFFSET(type, field) __INTADDR__(&((type*)0)->field)
+#else
+#define MI_OFFSET(type, field) __builtin_offsetof(type, field)
+#endif
+
 #define MI_KERNEL_FIELD(type, kernel, host, offset) \
-  static_assert(__builtin_offsetof(type, kernel) == offset, #type "." #kernel " is not where Swift writes it");
+  static_assert(MI_OFFSET(type, kernel) == offset, #type "." #kernel " is not where Swift writes it");
 
 /// Checks a kernels' struct against its layout.
 #define MI_CHECK_LAYOUT(type)         \

@@ -43,6 +43,8 @@ public final class GGUFCheckpoint: WeightSource {
     generation = try GenerationConfiguration(metadata)
   }
 
+  public var notices: [String] { [] }
+
   public var tensorNames: [String] { places.keys.sorted() }
 
   public var byteCount: Int { files.reduce(0) { $0 + $1.mapping.count } }

@@ -59,7 +59,7 @@ public final class LanguageModel: Sendable {
     var backend = try device.makeBackend(
       threads: threads, linear: linear, attentionPrecision: attentionPrecision)
     let checkpoint = try openWeightSource(at: directory)
-    tokenizer = try VocabularyTokenizer.make(checkpoint.tokenizerSource())
+    tokenizer = try Tokenizer(checkpoint.tokenizerSource())
     do {
       transformer = try Transformer(checkpoint: checkpoint, backend: backend)
     } catch let error as ComputeError {
@@ -78,7 +78,7 @@ public final class LanguageModel: Sendable {
     generation = checkpoint.generation
     (patternSource, self.patterns) = try PatternSource.find(
       given: patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
-    notices = backend.notices
+    notices = checkpoint.notices + backend.notices
   }
 
   /// The same on a thread of its own.

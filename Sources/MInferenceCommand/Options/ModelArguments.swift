@@ -59,7 +59,10 @@ extension Device {
 
 /// Which checkpoint is used.
 struct ModelArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("The checkpoint's directory.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The checkpoint's directory, a GGUF file, or ORG/NAME in Hugging Face's cache.",
+      valueName: "model"))
   var model: String
 
   @OptionGroup var device: DeviceArguments

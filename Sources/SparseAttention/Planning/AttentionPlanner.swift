@@ -15,8 +15,14 @@ public struct AttentionPlanner: Sendable {
   /// Without it all devices of one tile compute the same pairs.
   package var freeBands = true
 
+  /// Rows of a block of pooled queries.
+  public static let poolingBlock = BlockSparse.blockSize
+
   /// What rows are cut at multiples of, so that no block of queries is seen in two parts.
-  public static let poolingBlock = ShareRule.blockSize
+  public var queryBlock: Int {
+    configuration.patterns.joined().contains { $0.needs.antidiagonalStride != nil }
+      ? ShareRule.blockSize : Self.poolingBlock
+  }
 
   /// - Parameter configuration: one that fits the model
   ///   (``PatternConfiguration/validated(layers:heads:)``).

@@ -113,7 +113,8 @@ public final class PrefillRun {
     let wholePlan = try ChunkPlan(
       positions: positions, chunk: options.chunk,
       rowBlock: options.rowBlock ?? model.backend.rowBlock,
-      tileRows: model.backend.tileShape(headDim: decoder.headDim).rows)
+      tileRows: model.backend.tileShape(headDim: decoder.headDim).rows,
+      poolingBlock: planner?.queryBlock ?? AttentionPlanner.poolingBlock)
     // Each chunk of dual chunk attention estimates with its own last rows, as the report has it.
     let plan = decoder.dualChunk.map { ChunkPlan(wholePlan, cutting: $0.chunks) } ?? wholePlan
     context = LayerPass.Context(

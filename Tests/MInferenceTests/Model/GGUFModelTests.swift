@@ -116,14 +116,14 @@ import Testing
     }
   }
 
-  @Test("A tokenizer of a kind that is not known is refused by file and key")
+  @Test("A tokenizer of a kind that is not known is refused by file and name")
   func refusesUnknownKinds() throws {
     let path = try write("odd.gguf", pre: "klingon")
     #expect {
       _ = try LanguageModel(directory: path, device: .cpu, threads: 1)
     } throws: {
       let text = "\($0)"
-      return text.contains("odd.gguf") && text.contains("tokenizer.ggml.pre")
+      return text.contains("odd.gguf") && text.contains("pre-tokenizer")
         && text.contains("klingon") && !text.contains("\n")
     }
   }
