@@ -37,16 +37,17 @@ let package = Package(
     .target(name: "CKernels"),
     // Kernels are embedded as text and compiled when they are first used.
     .target(name: "CUDASources", exclude: ["Kernels"]),
+    module("JSON"),
     module("StoredNumbers"),
-    module("Checkpoints", imports: ["CSystem", "StoredNumbers"]),
-    module("Tokenizers"),
+    module("Checkpoints", imports: ["CSystem", "JSON", "StoredNumbers"]),
+    module("Tokenizers", imports: ["JSON"]),
     module("ChatTemplates"),
     module("Compute", imports: ["StoredNumbers"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
     module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem", "StoredNumbers"]),
     module("ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem", "StoredNumbers"]),
-    module("SparseAttention", imports: ["Compute"]),
+    module("SparseAttention", imports: ["Compute", "JSON"]),
     module(
       "Transformers", imports: ["Checkpoints", "Compute", "SparseAttention", "StoredNumbers"]),
     module(
@@ -61,19 +62,20 @@ let package = Package(
     module(
       "MInferenceEvaluation",
       imports: [
-        "BackendTesting", "MInference", "Checkpoints", "Compute", "SparseAttention",
+        "BackendTesting", "JSON", "MInference", "Checkpoints", "Compute", "SparseAttention",
         "StoredNumbers", "Transformers",
       ]),
     // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "MInference", "MInferenceEvaluation", "PatternSearch", "CSystem",
+        "JSON", "MInference", "MInferenceEvaluation", "PatternSearch", "CSystem",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
+    tests(of: "JSON"),
     tests(of: "StoredNumbers", goldens: true),
-    tests(of: "Checkpoints", imports: ["CSystem", "StoredNumbers"], goldens: true),
+    tests(of: "Checkpoints", imports: ["CSystem", "JSON", "StoredNumbers"], goldens: true),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
     tests(of: "Compute", imports: ["StoredNumbers"]),
@@ -90,7 +92,7 @@ let package = Package(
     tests(of: "MInference"),
     tests(
       of: "MInferenceEvaluation",
-      imports: ["BackendTesting", "MInference", "Checkpoints", "Compute", "SparseAttention"],
+      imports: ["BackendTesting", "JSON", "MInference", "Checkpoints", "Compute", "SparseAttention"],
       goldens: true),
   ]
 )

@@ -1,3 +1,5 @@
+import JSON
+
 /// The `config.json` that GLM-4 models had before transformers knew them: the fields of their own
 /// code (`model_type` "chatglm"), under the names that transformers gives the same numbers in `glm`.
 ///
@@ -6,10 +8,10 @@
 enum ChatGLMFields {
   /// Name there, name in `glm`.
   private static let names = [
-    "num_layers": "num_hidden_layers", "padded_vocab_size": "vocab_size",
-    "ffn_hidden_size": "intermediate_size", "kv_channels": "head_dim",
-    "seq_length": "max_position_embeddings", "layernorm_epsilon": "rms_norm_eps",
-    "add_bias_linear": "mlp_bias",
+    ("num_layers", "num_hidden_layers"), ("padded_vocab_size", "vocab_size"),
+    ("ffn_hidden_size", "intermediate_size"), ("kv_channels", "head_dim"),
+    ("seq_length", "max_position_embeddings"), ("layernorm_epsilon", "rms_norm_eps"),
+    ("add_bias_linear", "mlp_bias"),
   ]
 
   /// What the published models have and what alone is computed here.
@@ -28,7 +30,10 @@ enum ChatGLMFields {
       throw fields.failure(field, "is \(!value): known is \(value) alone")
     }
     var renamed = members.map { member in
-      names[member.key].map { JSONValue.Member(key: $0, value: member.value) } ?? member
+      guard let name = names.first(where: { haveSameBytes($0.0, member.key) }) else {
+        return member
+      }
+      return JSONValue.Member(key: name.1, value: member.value)
     }
     func add(_ key: String, _ value: JSONValue) {
       if json[key] == nil { renamed.append(.init(key: key, value: value)) }

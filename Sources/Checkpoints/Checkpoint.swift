@@ -1,3 +1,5 @@
+import JSON
+
 /// A Hugging Face checkpoint directory: its configuration and its weights, mapped.
 ///
 /// Every `*.safetensors` of the directory is opened, those that `model.safetensors.index.json`
@@ -11,7 +13,7 @@ public final class Checkpoint: WeightSource {
   public let generation: GenerationConfiguration
   /// In the order of their names.
   public let files: [SafetensorsFile]
-  private let fileIndices: [String: Int]
+  private let fileIndices: [ByteString: Int]
   private let quantization: WeightQuantization
 
   /// Opens the directory.
@@ -52,21 +54,23 @@ public final class Checkpoint: WeightSource {
   public var path: String { directory }
 
   /// Names of all tensors, in ascending order.
-  public var tensorNames: [String] { fileIndices.keys.sorted() }
+  public var tensorNames: [String] { fileIndices.keys.sorted().map(\.text) }
 
   /// Bytes of all weight files.
   public var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
 
   /// Whether the checkpoint holds a tensor of this name.
-  public func contains(_ name: String) -> Bool { fileIndices[name] != nil }
+  public func contains(_ name: String) -> Bool { fileIndices[ByteString(name)] != nil }
 
   /// The tensor of this name in whatever shape it has.
   ///
   /// - Throws: `.missingTensor`, `.unsupportedElementType`.
   public func tensor(named name: String) throws(CheckpointError) -> TensorView {
-    guard let index = fileIndices[name], let tensor = try files[index].tensor(named: name) else {
+    guard let index = fileIndices[ByteString(name)],
+      let tensor = try files[index].tensor(named: name)
+    else {
       throw .missingTensor(
-        name: name, directory: directory, similar: similarNames(to: name, in: fileIndices.keys))
+        name: name, directory: directory, similar: similarNames(to: name, in: tensorNames))
     }
     return tensor.format == .float8 ? try scaled(tensor) : tensor
   }
@@ -100,14 +104,16 @@ public final class Checkpoint: WeightSource {
   /// For each tensor name the index of the file that counts.
   private static func assignTensors(
     of files: [SafetensorsFile], index: ShardIndex?
-  ) throws(CheckpointError) -> [String: Int] {
-    var fileIndices: [String: Int] = [:]
+  ) throws(CheckpointError) -> [ByteString: Int] {
+    var fileIndices: [ByteString: Int] = [:]
     for (fileIndex, file) in files.enumerated() {
       for name in file.tensorNames {
-        guard let other = fileIndices.updateValue(fileIndex, forKey: name) else { continue }
-        switch index?.files[name] {
+        guard let other = fileIndices.updateValue(fileIndex, forKey: ByteString(name)) else {
+          continue
+        }
+        switch index?.file(of: name) {
         case pathComponent(file.path): break
-        case pathComponent(files[other].path): fileIndices[name] = other
+        case pathComponent(files[other].path): fileIndices[ByteString(name)] = other
         default:
           throw .duplicateTensor(name: name, files: [files[other].path, file.path])
         }

@@ -1,3 +1,5 @@
+import JSON
+
 /// Which files of a directory make up its checkpoint.
 package struct CheckpointDirectory {
   package let path: String
@@ -51,7 +53,10 @@ package struct CheckpointDirectory {
 /// `model.safetensors.index.json`: which file holds which tensor.
 package struct ShardIndex {
   /// File name for each tensor name.
-  package let files: [String: String]
+  private let files: [ByteString: String]
+
+  /// The name of the file that holds the tensor; nil when the index leaves it out.
+  package func file(of tensor: String) -> String? { files[ByteString(tensor)] }
 
   /// Nil when the directory has no index.
   ///
@@ -65,8 +70,8 @@ package struct ShardIndex {
         problem: "is \(value["weight_map"]?.kind ?? "missing"): it should name a file for each "
           + "tensor: download the file again")
     }
-    let present = Set(directory.weightPaths.map { pathComponent($0) })
-    var files: [String: String] = [:]
+    let present = Set(directory.weightPaths.map { ByteString(pathComponent($0)) })
+    var files: [ByteString: String] = [:]
     files.reserveCapacity(members.count)
     for member in members {
       guard case .string(let file) = member.value else {
@@ -75,8 +80,10 @@ package struct ShardIndex {
           problem: "gives \(member.value.kind) for tensor \(quoted(member.key)), not a file name: "
             + "download the file again")
       }
-      guard present.contains(file) else { throw .missingShard(index: path, shard: file) }
-      files[member.key] = file
+      guard present.contains(ByteString(file)) else {
+        throw .missingShard(index: path, shard: file)
+      }
+      files[ByteString(member.key)] = file
     }
     self.files = files
   }
@@ -96,7 +103,7 @@ func pathComponent(_ path: String) -> String {
 func readJSON(at path: String) throws(CheckpointError) -> JSONValue {
   let bytes = try readFile(at: path)
   do {
-    return try JSONScanner.parse(bytes)
+    return try JSONValue(parsing: bytes)
   } catch {
     throw .malformedJSON(file: path, offset: error.offset, problem: error.problem)
   }

@@ -1,3 +1,5 @@
+import JSON
+
 /// Why a checkpoint cannot be used. `description` is always one line that names the file, what is
 /// wrong with its numbers, and what to do.
 public enum CheckpointError: Error, Equatable, Sendable {
@@ -63,9 +65,10 @@ extension CheckpointError: CustomStringConvertible {
       return "\(printable(file)): not valid JSON at byte \(offset): \(problem): "
         + "download the file again"
     case .malformedFile(let file, let problem):
-      return "\(printable(file)): \(problem): download the file again"
+      return "\(printable(file)): \(printable(problem)): download the file again"
     case .malformedTensor(let file, let tensor, let problem):
-      return "\(printable(file)): tensor \(quoted(tensor)): \(problem): download the file again"
+      return "\(printable(file)): tensor \(quoted(tensor)): \(printable(problem)): "
+        + "download the file again"
     case .duplicateTensor(let name, let files):
       return
         "tensor \(quoted(name)) is in \(files.map { printable($0) }.joined(separator: " and "))"
@@ -77,7 +80,8 @@ extension CheckpointError: CustomStringConvertible {
       return "\(printable(directory)): no file holds tensor \(quoted(name))\(hint): "
         + "check that every shard is there and that config.json belongs to it"
     case .misshapenTensor(let file, let name, let expected, let found):
-      return "\(printable(file)): tensor \(quoted(name)) has shape \(found) where the "
+      return "\(printable(file)): tensor \(quoted(name)) has shape "
+        + "\(printable("\(found)", limit: 120)) where the "
         + "configuration asks for \(expected): check that both belong to the same model"
     case .unsupportedElementType(let file, let name, let found):
       return "\(printable(file)): tensor \(quoted(name)) is stored as \(printable(found)) where "
@@ -93,30 +97,10 @@ extension CheckpointError: CustomStringConvertible {
       let more = files.count > 4 ? " and \(files.count - 4) more" : ""
       return "\(printable(directory)): holds several models (\(shown)\(more)): name one file"
     case .invalidField(let file, let field, let problem):
-      return "\(printable(file)): \(printable(field)) \(problem)"
+      return "\(printable(file)): \(printable(field)) \(printable(problem))"
     case .changedWhileMapped(let file, let expectedBytes, let foundBytes):
       return "\(printable(file)): became \(foundBytes) bytes long while it was read "
         + "(\(expectedBytes) before): restore the file and run again"
     }
   }
 }
-
-/// The text on one line: control characters as `\u{..}`, the middle of very long text left out.
-func printable(_ text: String, limit: Int = 400) -> String {
-  var result = ""
-  for scalar in text.unicodeScalars {
-    switch scalar.properties.generalCategory {
-    case .control, .lineSeparator, .paragraphSeparator:
-      result += scalar.escaped(asASCII: true)
-    default:
-      result.unicodeScalars.append(scalar)
-    }
-  }
-  guard result.unicodeScalars.count > limit else { return result }
-  let half = limit / 2
-  return String(result.unicodeScalars.prefix(half)) + "..."
-    + String(result.unicodeScalars.suffix(half))
-}
-
-/// `printable` in quotation marks.
-func quoted(_ text: String) -> String { "\"\(printable(text, limit: 120))\"" }

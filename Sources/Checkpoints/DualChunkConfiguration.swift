@@ -1,3 +1,5 @@
+import JSON
+
 /// The `dual_chunk_attention_config` of `config.json`: how a model reaches past the distances that it
 /// was trained on without scaling its rotary frequencies.
 ///

@@ -1,3 +1,5 @@
+import JSON
+
 /// Reads the fields of one JSON object of a configuration file, with errors that name file and field.
 ///
 /// A field that is null counts as absent, as transformers writes it.
@@ -6,6 +8,8 @@ struct FieldReader {
   /// What stands before a field's name in messages: "" or "rope_scaling.".
   let prefix: String
   private let object: JSONValue
+  /// Bytes of a string at most.
+  static let longestName = 1024
 
   init(file: String, object: JSONValue, prefix: String = "") throws(CheckpointError) {
     guard case .object = object else {
@@ -95,12 +99,23 @@ struct FieldReader {
     return boolean
   }
 
+  /// A string. Fields hold names: longer ones than ``longestName`` would make comparing and messages
+  /// costly and are refused.
   func string(_ field: String) throws(CheckpointError) -> String? {
     guard let value = value(field) else { return nil }
-    guard case .string(let string) = value else {
+    guard let string = value.text else {
       throw failure(field, "is \(value.kind): it should be a string")
     }
+    try checkLength(of: string, field)
     return string
+  }
+
+  private func checkLength(of string: String, _ field: String) throws(CheckpointError) {
+    guard string.utf8.count <= Self.longestName else {
+      throw failure(
+        field,
+        "has a string of \(string.utf8.count) bytes: it should have at most \(Self.longestName)")
+    }
   }
 
   func strings(_ field: String) throws(CheckpointError) -> [String]? {
@@ -110,9 +125,10 @@ struct FieldReader {
     }
     var strings: [String] = []
     for value in values {
-      guard case .string(let string) = value else {
+      guard let string = value.text else {
         throw failure(field, "holds \(value.kind): it should be a list of strings")
       }
+      try checkLength(of: string, field)
       strings.append(string)
     }
     return strings

@@ -1,3 +1,5 @@
+import JSON
+
 /// What a checkpoint's `generation_config.json` asks of sampling. Nil where it does not say.
 public struct GenerationConfiguration: Equatable, Sendable {
   /// Any of these tokens ends the text.

@@ -1,3 +1,5 @@
+package import JSON
+
 /// The shape of a decoder model: the `config.json` of a Hugging Face checkpoint, decoded, with the
 /// defaults that transformers gives to absent fields. Which model types exist, and what a type makes
 /// of a field, is not decided here; fields that nothing here knows are ignored.

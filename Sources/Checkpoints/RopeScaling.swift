@@ -1,3 +1,5 @@
+import JSON
+
 /// How rotary position embeddings reach past the length a model was first trained on: the
 /// `rope_scaling` of `config.json`, with every default filled in.
 ///

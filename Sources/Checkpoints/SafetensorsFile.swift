@@ -1,3 +1,5 @@
+import JSON
+
 /// One safetensors file, mapped for reading, with its header read and checked.
 ///
 /// Opening looks at the header alone: a file of any size opens in milliseconds.
@@ -6,7 +8,7 @@ public final class SafetensorsFile: Sendable {
   public let path: String
   package let mapping: MappedFile
   package let header: SafetensorsHeader
-  private let entryIndices: [String: Int]
+  private let entryIndices: [ByteString: Int]
 
   /// Opens and checks the file at `path`.
   ///
@@ -15,9 +17,11 @@ public final class SafetensorsFile: Sendable {
     self.path = path
     mapping = try MappedFile(path: path)
     header = try SafetensorsHeader(of: mapping.bytes, path: path)
-    var indices: [String: Int] = [:]
+    var indices: [ByteString: Int] = [:]
     indices.reserveCapacity(header.entries.count)
-    for (index, entry) in header.entries.enumerated() { indices[entry.name] = index }
+    for (index, entry) in header.entries.enumerated() {
+      indices[ByteString(entry.name)] = index
+    }
     entryIndices = indices
   }
 
@@ -28,13 +32,13 @@ public final class SafetensorsFile: Sendable {
   public var tensorNames: [String] { header.entries.map(\.name) }
 
   /// Whether the file holds a tensor of this name, of whatever type.
-  public func contains(_ name: String) -> Bool { entryIndices[name] != nil }
+  public func contains(_ name: String) -> Bool { entryIndices[ByteString(name)] != nil }
 
   /// The tensor of this name; nil when the file has none.
   ///
   /// - Throws: `.unsupportedElementType` for types other than F32, F16, BF16 and F8_E4M3.
   public func tensor(named name: String) throws(CheckpointError) -> TensorView? {
-    guard let index = entryIndices[name] else { return nil }
+    guard let index = entryIndices[ByteString(name)] else { return nil }
     let entry = header.entries[index]
     if entry.storedType == "F8_E4M3" {
       return TensorView(

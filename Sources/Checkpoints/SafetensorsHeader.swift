@@ -1,3 +1,5 @@
+import JSON
+
 /// The header of a safetensors file: which bytes of the file are which tensor.
 ///
 /// The file is 8 bytes of header length (little endian), the header as a JSON object
@@ -29,7 +31,7 @@ package struct SafetensorsHeader: Sendable {
     let text = try Self.headerBytes(of: bytes, path: path)
     let value: JSONValue
     do {
-      value = try JSONScanner.parse(text)
+      value = try JSONValue(parsing: text, policy: .uniqueKeys)
     } catch {
       throw .malformedJSON(file: path, offset: 8 + error.offset, problem: error.problem)
     }
@@ -39,7 +41,7 @@ package struct SafetensorsHeader: Sendable {
     let dataStart = 8 + text.count
     var entries: [Entry] = []
     entries.reserveCapacity(members.count)
-    for member in members where member.key != "__metadata__" {
+    for member in members where !haveSameBytes(member.key, "__metadata__") {
       entries.append(
         try EntryReader(path: path, name: member.key, value: member.value)
           .entry(dataStart: dataStart, fileSize: bytes.count))
@@ -124,7 +126,7 @@ private struct EntryReader {
     guard case .string(let type)? = value["dtype"] else {
       throw failure("dtype is \(value["dtype"]?.kind ?? "missing")")
     }
-    guard let bits = StoredType.bitCount(of: type) else {
+    guard type.utf8.count <= 16, let bits = StoredType.bitCount(of: type) else {
       throw failure("dtype \(quoted(type)) is none of \(StoredType.names)")
     }
     let shape = try wholeNumbers("shape")

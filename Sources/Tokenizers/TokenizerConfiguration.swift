@@ -1,3 +1,5 @@
+import JSON
+
 /// What `tokenizer_config.json`, `special_tokens_map.json` and `chat_template.jinja` say beside
 /// `tokenizer.json`.
 public struct TokenizerConfiguration: Sendable {
@@ -68,12 +70,12 @@ public struct TokenizerConfiguration: Sendable {
     addsBeginningOfText = try Self.optionalBool(node["add_bos_token"])
     addsEndOfText = try Self.optionalBool(node["add_eos_token"])
     // Files without a limit hold 1e30 here.
-    if case .number(let text) = node["model_max_length"].value { maximumLength = Int(text) }
+    if case .integer(let limit) = node["model_max_length"].value { maximumLength = limit }
 
     let template = node["chat_template"]
     switch template.value {
     case .null: break
-    case .string(let text): namedChatTemplates["default"] = String(decoding: text, as: UTF8.self)
+    case .string(let text): namedChatTemplates["default"] = text
     default:
       for element in try template.elements() {
         namedChatTemplates[try element["name"].string()] = try element["template"].string()

@@ -1,3 +1,5 @@
+import JSON
+
 /// The stages of one `tokenizer.json`, read and checked.
 struct TokenizerFile {
   let path: String
@@ -36,8 +38,8 @@ struct TokenizerFile {
   init(_ bytes: UnsafeBufferPointer<UInt8>, path: String) throws(TokenizerError) {
     self.path = path
     leastVocabularySize = 0
-    var scanner = JSONScanner(bytes, file: path)
-    var sections: [(key: [UInt8], value: JSONValue)] = []
+    var scanner = FileScanner(bytes, file: path)
+    var sections: [JSONValue.Member] = []
     var modelStart: Int?
     var key: [UInt8] = []
     var isFirst = true
@@ -47,7 +49,8 @@ struct TokenizerFile {
       if key.elementsEqual("model".utf8) {
         modelStart = try scanner.skipValue().lowerBound
       } else {
-        sections.append((key, try scanner.readValue()))
+        let name = String(decoding: key, as: UTF8.self)
+        sections.append(.init(key: name, value: try scanner.readValue()))
       }
     }
     try scanner.expectEnd()
@@ -71,7 +74,7 @@ struct TokenizerFile {
       }
     }
     self.addedTokens = addedTokens
-    scanner = JSONScanner(bytes, file: path, position: modelStart)
+    scanner = FileScanner(bytes, file: path, position: modelStart)
     var reader = ModelReader(scanner, isByteLevel: preTokenizer?.isByteLevel ?? false)
     model = try reader.read()
   }

@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -60,7 +61,7 @@ func configuration(_ changes: [String: String?] = [:]) throws(CheckpointError) -
 {
   let json: JSONValue
   do {
-    json = try JSONScanner.parse(Array(configurationText(changes).utf8))
+    json = try JSONValue(parsing: Array(configurationText(changes).utf8))
   } catch {
     throw .malformedJSON(file: "config.json", offset: error.offset, problem: error.problem)
   }

@@ -1,4 +1,4 @@
-import Checkpoints
+import JSON
 import MInferenceEvaluation
 
 /// Golden files, beside the scripts that made them.
@@ -10,23 +10,11 @@ enum Goldens {
   /// The objects of a file with one a line.
   static func lines(_ name: String) throws -> [JSONValue] {
     try TextFile.read(path(name)).split(separator: "\n").map {
-      try JSONScanner.parse(Array($0.utf8))
+      try JSONValue(parsing: Array($0.utf8))
     }
   }
 }
 
 extension JSONValue {
-  var string: String? { if case .string(let text) = self { text } else { nil } }
-
-  var strings: [String]? {
-    if case .array(let values) = self { values.compactMap(\.string) } else { nil }
-  }
-
-  var number: Double? {
-    switch self {
-    case .integer(let value): Double(value)
-    case .number(let value): value
-    default: nil
-    }
-  }
+  var strings: [String]? { elements?.compactMap(\.text) }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -111,7 +112,7 @@ struct BenchAttentionCommand: ParsableCommand {
   func run() throws {
     let backend = try device.makeBackend()
     for notice in backend.notices { StandardError.note(notice) }
-    var parts: [JSONText] = []
+    var parts: [JSONValue] = []
     for length in lengths.map(\.value) {
       let measurements = try benchmark(tokens: length).run(on: backend) { Self.show($0) }
       Self.show("")
@@ -123,7 +124,9 @@ struct BenchAttentionCommand: ParsableCommand {
             + "\(headDim.value)\n" + AttentionBenchmark.table(measurements) + "\n")
       }
     }
-    if json { try StandardOutput.write(JSONText.object([("lengths", .array(parts))]).text + "\n") }
+    if json {
+      try StandardOutput.write(JSONValue.object([("lengths", .array(parts))]).serialized() + "\n")
+    }
   }
 
   private func benchmark(tokens: Int) -> AttentionBenchmark {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CSystem
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -87,7 +88,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
         ? PrefillMeasurement.json(
           rows, peakMemory: Int(csystem_peak_memory_bytes()),
           hostOperations: model.hostOperations
-        ).text + "\n"
+        ).serialized() + "\n"
         : PrefillMeasurement.table(rows))
     if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
   }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -29,7 +30,7 @@ extension BenchPrefillCommand {
     }
     try StandardOutput.write(
       json
-        ? ShapeBenchmark.json(rows, setting: setting).text + "\n"
+        ? ShapeBenchmark.json(rows, setting: setting).serialized() + "\n"
         : ShapeBenchmark.table(rows, setting: setting))
   }
 }

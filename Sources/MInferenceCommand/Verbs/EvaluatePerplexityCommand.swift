@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -57,7 +58,7 @@ struct EvaluatePerplexityCommand: AsyncParsableCommand {
     ) { progress.update($0) }
     progress.finish()
     let summary = PerplexitySummary(records, methods: runner.methods)
-    try StandardOutput.write(shared.json ? summary.json.text + "\n" : summary.markdown)
+    try StandardOutput.write(shared.json ? summary.json.serialized() + "\n" : summary.markdown)
   }
 }
 
@@ -98,7 +99,7 @@ struct EvaluateRecallCommand: AsyncParsableCommand {
     progress.finish()
     try StandardOutput.write(
       shared.json
-        ? RecallRun.json(records).text + "\n"
+        ? RecallRun.json(records).serialized() + "\n"
         : RecallRun.markdown(records, methods: runner.methods))
   }
 }

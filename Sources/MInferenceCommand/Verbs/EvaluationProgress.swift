@@ -1,3 +1,4 @@
+import JSON
 import MInferenceEvaluation
 import Synchronization
 
@@ -33,7 +34,7 @@ extension EvaluateArguments {
     ) { progress.update($0) }
     progress.finish()
     let summary = RunSummary(records, methods: runner.methods)
-    try StandardOutput.write(json ? summary.json.text + "\n" : summary.markdown)
+    try StandardOutput.write(json ? summary.json.serialized() + "\n" : summary.markdown)
     return records
   }
 }

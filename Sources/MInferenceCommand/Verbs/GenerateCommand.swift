@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -57,7 +58,7 @@ struct GenerateCommand: AsyncParsableCommand {
     session.metrics.notices.forEach(StandardError.note)
     let figures = GenerationFigures(session.metrics, attention: attention)
     if json {
-      try StandardOutput.write(figures.json(text: answer).text + "\n")
+      try StandardOutput.write(figures.json(text: answer).serialized() + "\n")
     } else {
       try StandardOutput.write("\n")
       StandardError.write(figures.line + "\n")

@@ -1,4 +1,5 @@
 import CSystem
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -33,7 +34,7 @@ struct GenerationFigures {
     return parts.joined(separator: ", ")
   }
 
-  func json(text: String) -> JSONText {
+  func json(text: String) -> JSONValue {
     .object([
       ("text", .string(text)),
       ("prompt_tokens", .integer(metrics.promptTokens)),
@@ -49,9 +50,9 @@ struct GenerationFigures {
     ])
   }
 
-  private var attention: JSONText {
+  private var attention: JSONValue {
     let report = metrics.prefill
-    var members: [(String, JSONText)] = [
+    var members: [(String, JSONValue)] = [
       ("mode", .string(mode)),
       ("density", .number(report?.density ?? 1)),
       ("index_s", .number(report?.indexSeconds ?? 0)),

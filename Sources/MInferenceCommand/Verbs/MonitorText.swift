@@ -1,3 +1,4 @@
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -56,8 +57,8 @@ enum MonitorText {
     return line
   }
 
-  static func json(_ report: MonitorReport) -> JSONText {
-    func recall(_ recall: HeadRecall) -> [(String, JSONText)] {
+  static func json(_ report: MonitorReport) -> JSONValue {
+    func recall(_ recall: HeadRecall) -> [(String, JSONValue)] {
       [
         ("recall", .number(recall.mean)), ("tenth_percentile", .number(recall.tenthPercentile)),
         ("rows", .integer(recall.rows)),
@@ -66,20 +67,20 @@ enum MonitorText {
     let heads = report.headRecalls.enumerated().flatMap { layer, heads in
       heads.enumerated().compactMap { head, measured in
         measured.map {
-          JSONText.object([("layer", .integer(layer)), ("head", .integer(head))] + recall($0))
+          JSONValue.object([("layer", .integer(layer)), ("head", .integer(head))] + recall($0))
         }
       }
     }
     let weak = report.weakHeads.map { head in
-      JSONText.object(
+      JSONValue.object(
         [
           ("layer", .integer(head.layer)), ("head", .integer(head.head)),
           ("first_position", .integer(head.firstPosition)),
-        ] + recall(head.recall) + [("dense", .bool(head.isComputedDensely))])
+        ] + recall(head.recall) + [("dense", .boolean(head.isComputedDensely))])
     }
     return .object([
       ("floor", .number(report.monitor.floor)),
-      ("computes_weak_heads_densely", .bool(report.monitor.computesWeakHeadsDensely)),
+      ("computes_weak_heads_densely", .boolean(report.monitor.computesWeakHeadsDensely)),
       ("seconds", .number(report.seconds)),
       ("recall", report.recall.map { .number($0.mean) } ?? .null),
       ("worst_recall", report.recall.map { .number($0.worst.mean) } ?? .null),

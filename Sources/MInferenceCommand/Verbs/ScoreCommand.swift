@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -31,7 +32,7 @@ struct ScoreCommand: AsyncParsableCommand {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }
     progress.finish()
-    try StandardOutput.write(json ? Self.json(score).text + "\n" : Self.summary(score))
+    try StandardOutput.write(json ? Self.json(score).serialized() + "\n" : Self.summary(score))
     if attention.watching.monitor != nil {
       StandardError.write(MonitorText.lines(score.report))
     }
@@ -72,8 +73,8 @@ struct ScoreCommand: AsyncParsableCommand {
     }
   }
 
-  private static func json(_ score: TextScore) -> JSONText {
-    let figures: [(String, JSONText)] = [
+  private static func json(_ score: TextScore) -> JSONValue {
+    let figures: [(String, JSONValue)] = [
       ("tokens", .integer(score.mostLikely.count)),
       ("logprobs", .array(score.logProbabilities.map { .number(Double($0)) })),
       ("argmax", .array(score.mostLikely.map { .integer(Int($0)) })),

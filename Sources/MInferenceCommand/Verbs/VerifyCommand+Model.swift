@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -26,7 +27,7 @@ extension VerifyCommand {
     } report: { check in
       if !json { try? StandardOutput.write(Self.line(check)) }
     }
-    if json { try StandardOutput.write(Self.json(result).text + "\n") }
+    if json { try StandardOutput.write(Self.json(result).serialized() + "\n") }
     let misses = result.checks.count { !$0.passed }
     guard result.passed else {
       StandardError.note(
@@ -47,12 +48,12 @@ extension VerifyCommand {
     share.isFinite ? Quantity.fixed(share, 6) : "-"
   }
 
-  private static func json(_ result: ModelVerification) -> JSONText {
-    func error(_ worst: Double, _ typical: Double) -> JSONText {
+  private static func json(_ result: ModelVerification) -> JSONValue {
+    func error(_ worst: Double, _ typical: Double) -> JSONValue {
       .object([("worst", .number(worst)), ("typical", .number(typical))])
     }
     return .object([
-      ("passed", .bool(result.passed)), ("reference", .string(result.reference)),
+      ("passed", .boolean(result.passed)), ("reference", .string(result.reference)),
       ("tolerances", .string(result.toleranceSource)),
       (
         "comparisons",
@@ -62,7 +63,7 @@ extension VerifyCommand {
               ("name", .string(check.name)), ("positions", .integer(check.positions)),
               ("error", error(check.error.worst, check.error.typical)),
               ("tolerance", error(check.tolerance.worst, check.tolerance.typical)),
-              ("passed", .bool(check.passed)), ("note", .string(check.note)),
+              ("passed", .boolean(check.passed)), ("note", .string(check.note)),
             ])
           })
       ),

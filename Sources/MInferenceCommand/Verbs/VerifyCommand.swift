@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import MInference
 import MInferenceEvaluation
 
@@ -98,7 +99,7 @@ struct VerifyCommand: ParsableCommand {
       throw ValidationError(
         "--only: no kernel here has a name that begins with \"\(only ?? "")\"; give a part of one")
     }
-    try StandardOutput.write(json ? Self.json(results).text + "\n" : Self.table(results))
+    try StandardOutput.write(json ? Self.json(results).serialized() + "\n" : Self.table(results))
     let misses = results.flatMap { $0.checks.filter { !$0.passed } }.count
     guard misses == 0 else {
       StandardError.note("\(misses) kernels miss their tolerance; do not trust this build here")
@@ -144,18 +145,18 @@ struct VerifyCommand: ParsableCommand {
     return table.text + misses.joined()
   }
 
-  private static func json(_ results: [(variant: String, checks: [KernelCheck])]) -> JSONText {
+  private static func json(_ results: [(variant: String, checks: [KernelCheck])]) -> JSONValue {
     let entries = results.flatMap { variant, checks in
       checks.map { check in
-        JSONText.object([
+        JSONValue.object([
           ("kernel", .string(check.kernel)), ("variant", .string(variant)),
           ("cases", .integer(check.cases)), ("worst", .number(check.worst)),
-          ("worst_case", .string(check.worstCase)), ("passed", .bool(check.passed)),
+          ("worst_case", .string(check.worstCase)), ("passed", .boolean(check.passed)),
         ])
       }
     }
     return .object([
-      ("passed", .bool(results.allSatisfy { $0.checks.allSatisfy(\.passed) })),
+      ("passed", .boolean(results.allSatisfy { $0.checks.allSatisfy(\.passed) })),
       ("kernels", .array(entries)),
     ])
   }

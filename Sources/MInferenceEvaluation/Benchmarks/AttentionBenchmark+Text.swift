@@ -1,3 +1,4 @@
+package import JSON
 import MInference
 
 /// Measurements as people and as programs read them.
@@ -39,8 +40,8 @@ extension AttentionBenchmark {
     return Quantity.fixed(value, value < 10 ? 3 : value < 100 ? 2 : value < 1000 ? 1 : 0)
   }
 
-  package static func json(_ measurements: [Measurement], tokens: Int) -> JSONText {
-    func number(_ value: Double?) -> JSONText { value.map { .number($0) } ?? .null }
+  package static func json(_ measurements: [Measurement], tokens: Int) -> JSONValue {
+    func number(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
     return .object([
       ("tokens", .integer(tokens)),
       (

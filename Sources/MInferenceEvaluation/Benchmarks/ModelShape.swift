@@ -1,4 +1,5 @@
 package import Checkpoints
+import JSON
 import MInference
 
 /// Shapes of published models, for measuring speed without their weights.
@@ -30,7 +31,7 @@ package enum ModelShape {
     let configuration: ModelConfiguration
     if let text = published[name.lowercased()] {
       configuration = try ModelConfiguration(
-        json: JSONScanner.parse(Array(text.utf8)), file: name)
+        json: JSONValue(parsing: Array(text.utf8)), file: name)
     } else {
       configuration = try ModelConfiguration(file: name)
     }

@@ -1,5 +1,6 @@
 import Checkpoints
 package import Compute
+package import JSON
 import MInference
 package import SparseAttention
 package import Transformers
@@ -110,7 +111,7 @@ package struct ShapeBenchmark {
     return table.text
   }
 
-  package static func json(_ rows: [Row], setting: SyntheticAttention.Setting) -> JSONText {
+  package static func json(_ rows: [Row], setting: SyntheticAttention.Setting) -> JSONValue {
     .object([
       ("setting", .string(setting.rawValue)),
       (

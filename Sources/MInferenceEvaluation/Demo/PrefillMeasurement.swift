@@ -1,3 +1,4 @@
+package import JSON
 public import MInference
 
 /// The time to the first token of one prompt with one kind of attention.
@@ -82,9 +83,9 @@ public struct PrefillMeasurement: Sendable {
   /// - Parameter hostOperations: Operations that the host served in the device's stead.
   package static func json(
     _ rows: [PrefillMeasurement], peakMemory: Int, hostOperations: [String]
-  ) -> JSONText {
+  ) -> JSONValue {
     let entries = rows.map { row in
-      JSONText.object([
+      JSONValue.object([
         ("tokens", .integer(row.tokens)), ("attention", .string(row.mode)),
         ("time_to_first_token_s", .number(row.timeToFirstToken)),
         ("ratio_to_dense", .number(ratio(row, in: rows))),

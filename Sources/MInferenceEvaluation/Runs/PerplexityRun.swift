@@ -5,7 +5,7 @@
 #else
   import Darwin
 #endif
-package import Checkpoints
+package import JSON
 
 /// Perplexity by length, as in the paper's curve over PG-19: windows of a text are scored whole.
 public struct PerplexityRun: Sendable {
@@ -100,7 +100,7 @@ extension PerplexityRun.Record: RunLine {
     RunKey(task: Self.task(length: length, window: window), method: method)
   }
 
-  package var json: JSONText {
+  package var json: JSONValue {
     .object([
       ("length", .integer(length)), ("window", .integer(window)), ("method", .string(method)),
       ("perplexity", .number(perplexity)), ("seconds", .number(seconds)),

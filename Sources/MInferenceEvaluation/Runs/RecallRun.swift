@@ -1,4 +1,4 @@
-package import Checkpoints
+package import JSON
 
 /// Recall of every head against dense attention, by length and method.
 public struct RecallRun: Sendable {
@@ -95,7 +95,7 @@ public struct RecallRun: Sendable {
 
 extension RecallRun {
   /// All records as one JSON object.
-  package static func json(_ records: [Record]) -> JSONText {
+  package static func json(_ records: [Record]) -> JSONValue {
     .object([("records", .array(records.map(\.json)))])
   }
 }
@@ -107,8 +107,8 @@ extension RecallRun.Record: RunLine {
     RunKey(task: Self.task(length: length, window: window), method: method)
   }
 
-  package var json: JSONText {
-    func table(_ value: (RecallReading.Head) -> Double) -> JSONText {
+  package var json: JSONValue {
+    func table(_ value: (RecallReading.Head) -> Double) -> JSONValue {
       .array(reading.heads.map { .array($0.map { .number(value($0)) }) })
     }
     return .object([

@@ -1,4 +1,4 @@
-package import Checkpoints
+package import JSON
 
 /// Which result a line of a results file is.
 package struct RunKey: Hashable, Sendable {
@@ -14,7 +14,7 @@ package struct RunKey: Hashable, Sendable {
 /// What can stand on a line of a results file.
 package protocol RunLine: Sendable {
   var key: RunKey { get }
-  var json: JSONText { get }
+  var json: JSONValue { get }
   init?(_ value: JSONValue)
 }
 
@@ -32,17 +32,17 @@ package struct RunLog<Line: RunLine> {
   package init(path: String?, run: [(name: String, value: String)]) throws {
     self.path = path
     guard let path else { return }
-    let header = JSONText.object([
+    let header = JSONValue.object([
       ("run", .object(run.map { ($0.name, .string($0.value)) }))
     ])
     guard TextFile.exists(path) else {
-      try TextFile.append(header.text + "\n", to: path)
+      try TextFile.append(header.serialized() + "\n", to: path)
       return
     }
     let text = try TextFile.read(path)
     let whole = text.last == "\n" || text.isEmpty ? text : Self.withoutLastLine(text)
     guard !whole.isEmpty else {
-      try TextFile.replace(path, with: header.text + "\n")
+      try TextFile.replace(path, with: header.serialized() + "\n")
       return
     }
     try read(whole, path: path, run: run)
@@ -85,7 +85,7 @@ package struct RunLog<Line: RunLine> {
 
   /// Adds a result, and writes it at once.
   package mutating func append(_ line: Line) throws {
-    if let path { try TextFile.append(line.json.text + "\n", to: path) }
+    if let path { try TextFile.append(line.json.serialized() + "\n", to: path) }
     remember(line)
   }
 

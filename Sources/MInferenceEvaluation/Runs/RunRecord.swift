@@ -1,4 +1,4 @@
-package import Checkpoints
+package import JSON
 
 /// The result of one task with one method: a line of a results file.
 public struct RunRecord: Sendable, Hashable {
@@ -26,7 +26,7 @@ public struct RunRecord: Sendable, Hashable {
 extension RunRecord: RunLine {
   package var key: RunKey { RunKey(task: task, method: method) }
 
-  package var json: JSONText {
+  package var json: JSONValue {
     .object([
       ("task", .string(task)), ("kind", .string(kind)),
       ("length", length.map { .integer($0) } ?? .null),

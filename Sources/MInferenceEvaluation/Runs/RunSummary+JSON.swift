@@ -1,6 +1,8 @@
+package import JSON
+
 extension RunSummary {
   /// The summary as one JSON object.
-  package var json: JSONText {
+  package var json: JSONValue {
     .object([
       (
         "groups",
@@ -17,7 +19,7 @@ extension RunSummary {
     ])
   }
 
-  private func json(_ group: Group, _ method: String) -> JSONText {
+  private func json(_ group: Group, _ method: String) -> JSONValue {
     let records = records(group, method)
     let times = records.map(\.answer.timeToFirstToken).sorted()
     return .object([
@@ -30,7 +32,7 @@ extension RunSummary {
     ])
   }
 
-  static func json(_ estimate: Bootstrap.Estimate) -> JSONText {
+  static func json(_ estimate: Bootstrap.Estimate) -> JSONValue {
     .object([
       ("mean", .number(estimate.mean)), ("low", .number(estimate.low)),
       ("high", .number(estimate.high)),
@@ -40,7 +42,7 @@ extension RunSummary {
 
 extension PerplexitySummary {
   /// The summary as one JSON object.
-  package var json: JSONText {
+  package var json: JSONValue {
     .object([
       (
         "lengths",

@@ -1,4 +1,4 @@
-import Checkpoints
+import JSON
 
 /// InfiniteBench's JSON lines: `context`, `input`, `answer` and, for two tasks, `options`.
 public enum InfiniteBenchFile {

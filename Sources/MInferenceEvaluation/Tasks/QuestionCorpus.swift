@@ -1,4 +1,4 @@
-import Checkpoints
+import JSON
 
 /// Questions with the documents that answer them, from a SQuAD or HotpotQA file.
 public struct QuestionCorpus: Sendable {

@@ -1,4 +1,4 @@
-import Checkpoints
+import JSON
 
 /// Tasks in files: one JSON object a line.
 enum TaskFile {

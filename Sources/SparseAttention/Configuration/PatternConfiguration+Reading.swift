@@ -1,4 +1,15 @@
+import JSON
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
 extension PatternConfiguration {
+  /// Layers times heads that a file may describe: sixteen times those of the largest models.
+  static let mostHeads = 1 << 18
+
   /// Reads a pattern file of either layout.
   ///
   /// - Upstream's: a list of layers, each an object from head number to
@@ -8,15 +19,37 @@ extension PatternConfiguration {
   /// - Our own: see ``write(toFile:)``. An entry is an object with `pattern` and its budgets, or
   ///   `"dense"` alone.
   ///
+  /// JSON5's comments and trailing commas are read, for such files are edited by hand; of keys that
+  /// stand twice in an object the last counts.
+  ///
   /// - Throws: ``PatternError`` that names the file, and the layer and head where there is one.
   public init(contentsOfFile file: String) throws {
-    let json = try JSONValue(contentsOfFile: file)
+    let json = try Self.json(ofFile: file)
     switch json {
     case .array(let layers): try self.init(upstream: layers, file: file)
     case .object: try self.init(versioned: json, file: file)
     default:
       throw PatternError.malformed(
-        file: file, detail: "it holds \(json.short), not a list or an object")
+        file: file, detail: "it holds \(json.kind), not a list or an object")
+    }
+  }
+
+  private static func json(ofFile file: String) throws -> JSONValue {
+    let data: Data
+    do {
+      data = try Data(contentsOf: URL(filePath: file))
+    } catch {
+      throw PatternError.unreadable(file: file, reason: PatternError.reason(error))
+    }
+    do {
+      return try data.withUnsafeBytes { bytes in
+        try JSONValue(parsing: bytes, policy: .json5)
+      }
+    } catch let error as JSONError {
+      throw PatternError.malformed(
+        file: file,
+        detail: "no valid JSON at byte \(error.offset) of \(data.count): \(error.problem); make it "
+          + "with `search`")
     }
   }
 
@@ -24,20 +57,24 @@ extension PatternConfiguration {
     guard !layers.isEmpty else {
       throw PatternError.malformed(file: file, detail: "it lists no layers")
     }
+    try Self.checkSize(of: layers, file: file)
     var listed: [[Int: (HeadPattern, HeadMeasurement?)]] = []
     for (layer, value) in layers.enumerated() {
       guard case .object(let entries) = value else {
         throw PatternError.malformed(
-          file: file, detail: "layer \(layer) is \(value.short), not an object of heads")
+          file: file, detail: "layer \(layer) is \(value.kind), not an object of heads")
       }
       var heads: [Int: (HeadPattern, HeadMeasurement?)] = [:]
       // In order, so that of several mistakes the first is named.
-      for (name, entry) in entries.sorted(by: { ($0.key.count, $0.key) < ($1.key.count, $1.key) }) {
-        let at = Entry(file: file, layer: layer, head: name)
-        guard let head = Int(name), (0..<65_536).contains(head) else {
+      let ordered = entries.sorted {
+        ($0.key.utf8.count, ByteString($0.key)) < ($1.key.utf8.count, ByteString($1.key))
+      }
+      for entry in ordered {
+        let at = Entry(file: file, layer: layer, head: printable(entry.key, limit: 32))
+        guard let head = Self.head(named: entry.key) else {
           throw at.error("the head is no number from 0; name it by its number")
         }
-        heads[head] = try at.upstreamPattern(entry)
+        heads[head] = try at.upstreamPattern(entry.value)
       }
       listed.append(heads)
     }
@@ -49,16 +86,42 @@ extension PatternConfiguration {
       headsAreComplete: listed.allSatisfy { $0.count == count })
   }
 
+  private static func head(named name: String) -> Int? {
+    guard name.utf8.count <= 5, let head = Int(name), (0..<65_536).contains(head) else {
+      return nil
+    }
+    return head
+  }
+
+  /// Refuses a file whose layers, filled up to the largest head, would be more than ``mostHeads``.
+  /// Every layer has as many entries as the largest head asks for, so that few bytes can ask for much.
+  private static func checkSize(of layers: [JSONValue], file: String) throws {
+    var largest = (layer: 0, head: 0)
+    for (layer, value) in layers.enumerated() {
+      guard case .object(let entries) = value else { continue }
+      for entry in entries {
+        if let head = head(named: entry.key), head > largest.head { largest = (layer, head) }
+      }
+    }
+    let (product, overflows) = layers.count.multipliedReportingOverflow(by: largest.head + 1)
+    guard !overflows, product <= mostHeads else {
+      throw PatternError.malformed(
+        file: file,
+        detail: "it lists \(layers.count) layers and head \(largest.head) in layer "
+          + "\(largest.layer), together more than \(mostHeads) heads; give the file of a model")
+    }
+  }
+
   private init(versioned json: JSONValue, file: String) throws {
-    guard json["format"]?.string == Self.format else {
+    guard json["format"]?.text == Self.format else {
       throw PatternError.malformed(
         file: file, detail: "it has no \"format\": \"\(Self.format)\" and is no list of layers")
     }
-    guard let version = json["version"]?.integer, version == 1 else {
-      throw PatternError.version(file: file, version: json["version"]?.short ?? "none")
+    guard let version = json["version"]?.int, version == 1 else {
+      throw PatternError.version(file: file, version: json["version"]?.kind ?? "none")
     }
-    guard let layers = json["model"]?["layers"]?.integer, layers > 0,
-      let heads = json["model"]?["query_heads"]?.integer, heads > 0
+    guard let layers = json["model"]?["layers"]?.int, layers > 0,
+      let heads = json["model"]?["query_heads"]?.int, heads > 0
     else {
       throw PatternError.malformed(
         file: file, detail: "\"model\" lacks \"layers\" or \"query_heads\", numbers of at least 1")
@@ -75,7 +138,7 @@ extension PatternConfiguration {
     for (layer, row) in rows.enumerated() {
       guard case .array(let entries) = row, entries.count == heads else {
         throw PatternError.malformed(
-          file: file, detail: "layer \(layer) is \(row.short), not a list of \(heads) heads")
+          file: file, detail: "layer \(layer) is \(row.kind), not a list of \(heads) heads")
       }
       let read = try entries.enumerated().map { head, entry in
         try Entry(file: file, layer: layer, head: "\(head)").pattern(entry)
@@ -84,15 +147,15 @@ extension PatternConfiguration {
       measurements.append(read.map(\.1))
     }
     var metadata = PatternMetadata(
-      model: json["model"]?["name"]?.string, device: json["device"]?.string,
-      tokens: json["tokens"]?.integer, fingerprint: json["model"]?["fingerprint"]?.string,
+      model: json["model"]?["name"]?.text, device: json["device"]?.text,
+      tokens: json["tokens"]?.int, fingerprint: json["model"]?["fingerprint"]?.text,
       recall: Self.figures(json["recall"]), validation: Self.figures(json["validation"]),
-      outputError: json["output_error"]?.number, costs: try Self.costs(json["costs"], file: file))
+      outputError: json["output_error"]?.double, costs: try Self.costs(json["costs"], file: file))
     if case .array(let lengths) = json["lengths"] {
-      metadata.lengths = lengths.compactMap(\.integer)
+      metadata.lengths = lengths.compactMap(\.int)
     }
     if case .array(let samples) = json["samples"] {
-      metadata.samples = samples.compactMap(\.string)
+      metadata.samples = samples.compactMap(\.text)
     }
     self.init(
       patterns: patterns, measurements: measurements, metadata: metadata, source: file,
@@ -105,10 +168,10 @@ extension PatternConfiguration {
   private static func costs(_ json: JSONValue?, file: String) throws -> SparseCostModel? {
     guard let json, json != .null else { return nil }
     func cost(_ name: String) throws -> Double {
-      guard let value = json[name]?.number, value.isFinite, value >= 0 else {
+      guard let value = json[name]?.double, value.isFinite, value >= 0 else {
         throw PatternError.malformed(
           file: file,
-          detail: "\"costs\" has \"\(name)\" \(json[name]?.short ?? "missing"), not a number "
+          detail: "\"costs\" has \"\(name)\" \(json[name]?.kind ?? "missing"), not a number "
             + "from 0; search again or take \"costs\" out")
       }
       return value
@@ -126,7 +189,7 @@ extension PatternConfiguration {
   }
 
   private static func figures(_ json: JSONValue?) -> RecallFigures? {
-    guard let mean = json?["mean"]?.number, let worst = json?["worst"]?.number else { return nil }
+    guard let mean = json?["mean"]?.double, let worst = json?["worst"]?.double else { return nil }
     return RecallFigures(mean: mean, worst: worst)
   }
 }
@@ -144,17 +207,17 @@ private struct Entry {
   /// A budget: a whole number of at least 1.
   func budget(_ name: String, _ value: JSONValue?) throws -> Int {
     guard let value else { throw error("\(name) is missing; give a whole number of at least 1") }
-    guard let number = value.integer, (1...Int(Int32.max)).contains(number) else {
-      throw error("\(name) is \(value.short); give a whole number of at least 1")
+    guard let number = value.int, (1...Int(Int32.max)).contains(number) else {
+      throw error("\(name) is \(value.kind); give a whole number of at least 1")
     }
     return number
   }
 
   func upstreamPattern(_ entry: JSONValue) throws -> (HeadPattern, HeadMeasurement?) {
-    guard case .array(let fields) = entry, fields.count >= 3, let name = fields[0].string else {
-      throw error("is \(entry.short); give [pattern, size, size, score]")
+    guard case .array(let fields) = entry, fields.count >= 3, let name = fields[0].text else {
+      throw error("is \(entry.kind); give [pattern, size, size, score]")
     }
-    let score = fields.count > 3 ? fields[3].number : nil
+    let score = fields.count > 3 ? fields[3].double : nil
     let measurement = score.map { HeadMeasurement(recall: $0) }
     switch name {
     case "vertical_and_slash":
@@ -173,23 +236,26 @@ private struct Entry {
       return (.blockSparse(topK: 100), measurement)
     default:
       throw error(
-        "pattern \(fields[0].short) is unknown; known are vertical_and_slash, stream_llm and "
+        "pattern \(fields[0].kind) is unknown; known are vertical_and_slash, stream_llm and "
           + "block_sparse")
     }
   }
 
   func pattern(_ entry: JSONValue) throws -> (HeadPattern, HeadMeasurement?) {
     if entry == .null { return (.unlisted, nil) }
-    guard let name = entry.string ?? entry["pattern"]?.string else {
-      throw error("is \(entry.short); give an object with a \"pattern\"")
+    guard let name = entry.text ?? entry["pattern"]?.text else {
+      throw error("is \(entry.kind); give an object with a \"pattern\"")
     }
-    guard let pattern = try HeadPattern(named: name, budget: { try budget($0, entry[$0]) }) else {
-      throw error("pattern \"\(name.prefix(32))\" is unknown; known are \(HeadPattern.knownNames)")
+    guard name.utf8.count <= 64,
+      let pattern = try HeadPattern(named: name, budget: { try budget($0, entry[$0]) })
+    else {
+      throw error(
+        "pattern \(quoted(name, limit: 32)) is unknown; known are \(HeadPattern.knownNames)")
     }
     let measurement = HeadMeasurement(
-      recall: entry["recall"]?.number, tenthPercentile: entry["tenth_percentile"]?.number,
-      outputError: entry["output_error"]?.number, milliseconds: entry["milliseconds"]?.number,
-      density: entry["density"]?.number)
+      recall: entry["recall"]?.double, tenthPercentile: entry["tenth_percentile"]?.double,
+      outputError: entry["output_error"]?.double, milliseconds: entry["milliseconds"]?.double,
+      density: entry["density"]?.double)
     return (pattern, measurement == HeadMeasurement() ? nil : measurement)
   }
 }

@@ -44,7 +44,7 @@ extension PatternConfiguration {
       let text = "[\(layers.joined(separator: ", "))]\n"
       try Data(text.utf8).write(to: URL(filePath: file), options: .atomic)
     } catch {
-      throw PatternError.unwritable(file: file, reason: JSONValue.reason(error))
+      throw PatternError.unwritable(file: file, reason: PatternError.reason(error))
     }
   }
 }

@@ -1,3 +1,11 @@
+import JSON
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
 /// What can be wrong with a pattern file or with budgets; each description is one line.
 public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
   /// The file cannot be opened or read.
@@ -18,21 +26,34 @@ public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
   public var description: String {
     switch self {
     case .unreadable(let file, let reason):
-      "\(file): cannot be read (\(reason)); give the path of a pattern file"
+      "\(printable(file)): cannot be read (\(reason)); give the path of a pattern file"
     case .malformed(let file, let detail):
-      "\(file): is not a pattern file: \(detail)"
+      "\(printable(file)): is not a pattern file: \(printable(detail, limit: 600))"
     case .version(let file, let version):
-      "\(file): has version \(version), this program reads version 1; update the program or "
+      "\(printable(file)): has version \(version), this program reads version 1; update the program or "
         + "search the patterns again"
     case .entry(let file, let layer, let head, let detail):
-      "\(file): layer \(layer), head \(head): \(detail)"
+      "\(printable(file)): layer \(layer), head \(head): \(printable(detail, limit: 600))"
     case .shape(let file, let layers, let heads, let modelLayers, let modelHeads):
-      "\(file): is for a model of \(layers) layers x \(heads) heads, but the model has "
+      "\(printable(file)): is for a model of \(layers) layers x \(heads) heads, but the model has "
         + "\(modelLayers) layers x \(modelHeads) heads; give the file of this model"
     case .budget(let name, let value):
       "--\(name) \(value): must be at least 1"
     case .unwritable(let file, let reason):
-      "\(file): cannot be written (\(reason))"
+      "\(printable(file)): cannot be written (\(reason))"
+    }
+  }
+}
+
+extension PatternError {
+  /// Foundation's description of a file error takes lines; its code is enough for one.
+  static func reason(_ error: any Error) -> String {
+    guard let error = error as? CocoaError else { return "input or output failed" }
+    return switch error.code {
+    case .fileReadNoSuchFile, .fileNoSuchFile: "no such file"
+    case .fileReadNoPermission, .fileWriteNoPermission: "permission denied"
+    case .fileWriteOutOfSpace: "no space left on the device"
+    default: "input or output failed"
     }
   }
 }

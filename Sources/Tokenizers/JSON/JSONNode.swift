@@ -1,3 +1,5 @@
+import JSON
+
 /// A value within a JSON file that knows where it stands, so that errors name the file and the stage.
 struct JSONNode {
   let value: JSONValue
@@ -14,7 +16,7 @@ struct JSONNode {
   subscript(key: String) -> JSONNode {
     var found = JSONValue.null
     if case .object(let members) = value {
-      found = members.last { $0.key.elementsEqual(key.utf8) }?.value ?? .null
+      found = members.last { haveSameBytes($0.key, key) }?.value ?? .null
     }
     return JSONNode(value: found, path: path.isEmpty ? key : "\(path).\(key)", file: file)
   }
@@ -23,8 +25,9 @@ struct JSONNode {
   func members() throws(TokenizerError) -> [(key: [UInt8], node: JSONNode)] {
     guard case .object(let members) = value else { throw malformed("is not an object") }
     return members.map { member in
-      let name = String(decoding: member.key, as: UTF8.self)
-      return (member.key, JSONNode(value: member.value, path: "\(path).\(name)", file: file))
+      let node = JSONNode(
+        value: member.value, path: "\(path).\(printable(member.key, limit: 120))", file: file)
+      return (Array(member.key.utf8), node)
     }
   }
 
@@ -38,27 +41,27 @@ struct JSONNode {
 
   /// The bytes of a string.
   func text() throws(TokenizerError) -> [UInt8] {
-    guard case .string(let bytes) = value else { throw malformed("is not a string") }
-    return bytes
+    Array(try string().utf8)
   }
 
   /// A string, for names of kinds and the like.
   func string() throws(TokenizerError) -> String {
-    String(decoding: try text(), as: UTF8.self)
+    guard case .string(let text) = value else { throw malformed("is not a string") }
+    return text
   }
 
   /// A truth value, or `fallback` where there is none.
   func bool(default fallback: Bool) throws(TokenizerError) -> Bool {
     switch value {
     case .null: return fallback
-    case .bool(let value): return value
+    case .boolean(let value): return value
     default: throw malformed("is neither true nor false")
     }
   }
 
   /// A whole number from 0 to `limit`.
   func index(limit: Int) throws(TokenizerError) -> Int {
-    guard case .number(let text) = value, let number = Int(text), number >= 0 else {
+    guard case .integer(let number) = value, number >= 0 else {
       throw malformed("is not a whole number of at least 0")
     }
     guard number <= limit else {
@@ -86,7 +89,7 @@ extension JSONNode {
   init(contentsOf path: String) throws(TokenizerError) {
     let bytes = try FileContents.utf8(of: path)
     self = try bytes.withUnsafeBufferPointer { buffer throws(TokenizerError) in
-      var scanner = JSONScanner(buffer, file: path)
+      var scanner = FileScanner(buffer, file: path)
       let value = try scanner.readValue()
       try scanner.expectEnd()
       return JSONNode(value: value, path: "", file: path)

@@ -1,17 +1,19 @@
+import JSON
+
 /// Reads the `model` of tokenizer.json: the settings first, then the vocabulary and the merges straight from
 /// the bytes into their tables.
 struct ModelReader {
-  private var scanner: JSONScanner
+  private var scanner: FileScanner
   private let isByteLevel: Bool
 
   /// - Parameter scanner: stands before the value of `model`, whose form has been checked.
-  init(_ scanner: JSONScanner, isByteLevel: Bool) {
+  init(_ scanner: FileScanner, isByteLevel: Bool) {
     self.scanner = scanner
     self.isByteLevel = isByteLevel
   }
 
   mutating func read() throws(TokenizerError) -> TokenModel {
-    var settings: [(key: [UInt8], value: JSONValue)] = []
+    var settings: [JSONValue.Member] = []
     var vocabularyRange: Range<Int>?
     var mergesRange: Range<Int>?
     var key: [UInt8] = []
@@ -24,7 +26,8 @@ struct ModelReader {
       } else if key.elementsEqual("merges".utf8) {
         mergesRange = try scanner.skipValue()
       } else {
-        settings.append((key, try scanner.readValue()))
+        let name = String(decoding: key, as: UTF8.self)
+        settings.append(.init(key: name, value: try scanner.readValue()))
       }
     }
 
@@ -94,7 +97,7 @@ struct ModelReader {
   }
 
   private func readVocabulary(_ range: Range<Int>) throws(TokenizerError) -> Vocabulary {
-    var scanner = JSONScanner(scanner.bytes, file: scanner.file, position: range.lowerBound)
+    var scanner = FileScanner(scanner.bytes, file: scanner.file, position: range.lowerBound)
     // Entries take about 16 bytes of JSON; the table grows if that was wrong.
     var vocabulary = Vocabulary(
       isByteLevel: isByteLevel, expectedCount: range.count / 24, expectedBytes: range.count / 2)
@@ -117,7 +120,7 @@ struct ModelReader {
   private func readMerges(
     _ range: Range<Int>, _ vocabulary: Vocabulary
   ) throws(TokenizerError) -> MergeTable {
-    var scanner = JSONScanner(scanner.bytes, file: scanner.file, position: range.lowerBound)
+    var scanner = FileScanner(scanner.bytes, file: scanner.file, position: range.lowerBound)
     var merges = MergeTable(expectedCount: range.count / 24)
     var left: [UInt8] = []
     var right: [UInt8] = []
@@ -138,7 +141,7 @@ struct ModelReader {
 
   /// A merge is `["left", "right"]`, or the older `"left right"`.
   private func readPair(
-    _ scanner: inout JSONScanner, _ rank: Int, _ left: inout [UInt8], _ right: inout [UInt8]
+    _ scanner: inout FileScanner, _ rank: Int, _ left: inout [UInt8], _ right: inout [UInt8]
   ) throws(TokenizerError) {
     if scanner.take(UInt8(ascii: "[")) {
       try scanner.readString(appendingTo: &left)

@@ -1,3 +1,5 @@
+import JSON
+
 /// The `post_processor` of tokenizer.json: the ids that go before and after a text.
 struct PostProcessor: Sendable, Equatable {
   var prefix: [Int32] = []
@@ -33,11 +35,11 @@ struct PostProcessor: Sendable, Equatable {
         hasSeenText = true
         continue
       }
-      let name = try element["SpecialToken"]["id"].text()
+      let name = try element["SpecialToken"]["id"].string()
       guard case .object(let members) = node["special_tokens"].value,
-        members.contains(where: { $0.key == name })
+        members.contains(where: { haveSameBytes($0.key, name) })
       else { throw element.inconsistent("is not among the special_tokens of its stage") }
-      let token = node["special_tokens"][String(decoding: name, as: UTF8.self)]
+      let token = node["special_tokens"][name]
       for id in try token["ids"].elements() {
         let id = Int32(try id.index(limit: Vocabulary.largestIdentifier))
         if hasSeenText { suffix.append(id) } else { prefix.append(id) }

@@ -1,4 +1,5 @@
 import Checkpoints
+import JSON
 import MInferenceEvaluation
 import Testing
 
@@ -6,11 +7,11 @@ import Testing
   @Test func `answers are worth what Python's tools say`() throws {
     var seen: Set<AnswerScoring> = []
     for line in try Goldens.lines("scores.jsonl") {
-      let name = try #require(line["scoring"]?.string)
+      let name = try #require(line["scoring"]?.text)
       let scoring = try #require(AnswerScoring(rawValue: name))
-      let answer = try #require(line["answer"]?.string)
+      let answer = try #require(line["answer"]?.text)
       let references = try #require(line["references"]?.strings)
-      let expected = try #require(line["score"]?.number)
+      let expected = try #require(line["score"]?.double)
       let score = scoring.score(answer, references: references)
       #expect(abs(score - expected) < 1e-12, "\(name): \"\(answer)\" for \(references)")
       seen.insert(scoring)

@@ -1,3 +1,4 @@
+import JSON
 import MInferenceEvaluation
 import Testing
 
@@ -17,12 +18,12 @@ import Testing
   }
 
   @Test func `JSON keeps the order of members and escapes what it must`() {
-    let value = JSONText.object([
+    let value = JSONValue.object([
       ("b", .string("a\"\\\n\t\r\u{1}\u{7F}é")), ("a", .array([.integer(1), .number(0.5)])),
-      ("n", .number(.nan)), ("t", .bool(true)), ("z", .null),
+      ("n", .number(.nan)), ("t", .boolean(true)), ("z", .null),
     ])
     #expect(
-      value.text
+      value.serialized()
         == #"{"b": "a\"\\\n\t\r\u0001\u007fé", "a": [1, 0.5], "n": null, "t": true, "z": null}"#)
   }
 
