@@ -39,43 +39,49 @@ let package = Package(
     .target(name: "CUDASources", exclude: ["Kernels"]),
     module("JSON"),
     module("StoredNumbers"),
-    module("Checkpoints", imports: ["CSystem", "JSON", "StoredNumbers"]),
-    module("Tokenizers", imports: ["JSON"]),
+    module("Files", imports: ["CSystem"]),
+    module("Checkpoints", imports: ["Files", "JSON", "StoredNumbers"]),
+    module("Tokenizers", imports: ["Files", "JSON"]),
     module("ChatTemplates"),
     module("Compute", imports: ["StoredNumbers"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
     module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem", "StoredNumbers"]),
-    module("ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem", "StoredNumbers"]),
-    module("SparseAttention", imports: ["Compute", "JSON"]),
     module(
-      "Transformers", imports: ["Checkpoints", "Compute", "SparseAttention", "StoredNumbers"]),
+      "ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem", "Files", "StoredNumbers"]),
+    module("SparseAttention", imports: ["Compute", "Files", "JSON"]),
+    module(
+      "Transformers",
+      imports: ["Checkpoints", "Compute", "Files", "SparseAttention", "StoredNumbers"]),
     module(
       "PatternSearch",
-      imports: ["Checkpoints", "Compute", "CSystem", "SparseAttention", "Transformers"]),
+      imports: ["Checkpoints", "Compute", "CSystem", "Files", "SparseAttention", "Transformers"]),
     module(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "SparseAttention", "Transformers",
+        "Files", "SparseAttention", "Transformers",
       ]),
     module(
       "MInferenceEvaluation",
       imports: [
-        "BackendTesting", "JSON", "MInference", "Checkpoints", "Compute", "SparseAttention",
-        "StoredNumbers", "Transformers",
+        "BackendTesting", "Files", "JSON", "StoredNumbers", "MInference", "Checkpoints", "Compute",
+        "SparseAttention", "Transformers",
       ]),
     // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "JSON", "MInference", "MInferenceEvaluation", "PatternSearch", "CSystem",
+        "Compute", "Files", "JSON", "MInference", "MInferenceEvaluation", "PatternSearch",
+        "CSystem",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
     tests(of: "JSON"),
     tests(of: "StoredNumbers", goldens: true),
-    tests(of: "Checkpoints", imports: ["CSystem", "JSON", "StoredNumbers"], goldens: true),
+    tests(of: "Files", imports: ["CSystem"]),
+    tests(
+      of: "Checkpoints", imports: ["CSystem", "Files", "JSON", "StoredNumbers"], goldens: true),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
     tests(of: "Compute", imports: ["StoredNumbers"]),
@@ -88,11 +94,15 @@ let package = Package(
       goldens: true),
     tests(
       of: "PatternSearch",
-      imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention", "Transformers"]),
+      imports: [
+        "Checkpoints", "Compute", "ComputeCPU", "Files", "SparseAttention", "Transformers",
+      ]),
     tests(of: "MInference"),
     tests(
       of: "MInferenceEvaluation",
-      imports: ["BackendTesting", "JSON", "MInference", "Checkpoints", "Compute", "SparseAttention"],
+      imports: [
+        "BackendTesting", "JSON", "MInference", "Checkpoints", "Compute", "SparseAttention",
+      ],
       goldens: true),
   ]
 )

@@ -77,6 +77,7 @@ static void handle_sigbus(int number, siginfo_t *info, void *context) {
                   " became shorter while it was read: restore the file and run again\n");
     ssize_t written = write(2, line, used);
     (void)written;
+    csystem_remove_drafts();
     _exit(EXIT_INPUT_OUTPUT);
   }
   if ((previous_action.sa_flags & SA_SIGINFO) && previous_action.sa_sigaction) {

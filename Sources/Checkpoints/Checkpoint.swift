@@ -1,3 +1,4 @@
+import Files
 import JSON
 
 /// A Hugging Face checkpoint directory: its configuration and its weights, mapped.
@@ -95,10 +96,10 @@ public final class Checkpoint: WeightSource {
   /// The directory itself.
   public func tokenizerSource() -> TokenizerSource { .directory(directory) }
 
-  /// Throws `.changedWhileMapped` when a weight file was shortened or lengthened in place since it
-  /// was opened. Worth a call after loading: the lost end of a page reads as zeros without a signal.
+  /// Throws `.changedWhileMapped` when a weight file was written to in place since it was opened.
+  /// Worth a call after loading: the lost end of a page reads as zeros without a signal.
   public func verifyUnchanged() throws(CheckpointError) {
-    for file in files { try file.mapping.verifyUnchanged() }
+    try Checkpoints.verifyUnchanged(files.map(\.mapping))
   }
 
   /// For each tensor name the index of the file that counts.

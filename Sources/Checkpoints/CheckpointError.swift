@@ -1,3 +1,4 @@
+import Files
 import JSON
 
 /// Why a checkpoint cannot be used. `description` is always one line that names the file, what is
@@ -99,8 +100,23 @@ extension CheckpointError: CustomStringConvertible {
     case .invalidField(let file, let field, let problem):
       return "\(printable(file)): \(printable(field)) \(printable(problem))"
     case .changedWhileMapped(let file, let expectedBytes, let foundBytes):
-      return "\(printable(file)): became \(foundBytes) bytes long while it was read "
-        + "(\(expectedBytes) before): restore the file and run again"
+      let change =
+        foundBytes == expectedBytes
+        ? "was written to while it was read"
+        : "became \(foundBytes) bytes long while it was read (\(expectedBytes) before)"
+      return "\(printable(file)): \(change): restore the file and run again"
+    }
+  }
+}
+
+extension CheckpointError {
+  /// The same problem, as a checkpoint's.
+  init(_ error: FileError) {
+    switch error.problem {
+    case .changed(let expectedBytes, let foundBytes):
+      self = .changedWhileMapped(
+        file: error.path, expectedBytes: expectedBytes, foundBytes: foundBytes)
+    default: self = .unreadable(path: error.path, reason: error.reason)
     }
   }
 }

@@ -1,3 +1,4 @@
+package import Files
 import JSON
 
 /// One safetensors file, mapped for reading, with its header read and checked.
@@ -15,7 +16,7 @@ public final class SafetensorsFile: Sendable {
   /// - Throws: `.unreadable`, `.malformedFile`, `.malformedJSON` or `.malformedTensor`.
   public init(path: String) throws(CheckpointError) {
     self.path = path
-    mapping = try MappedFile(path: path)
+    mapping = try mapFile(at: path)
     header = try SafetensorsHeader(of: mapping.bytes, path: path)
     var indices: [ByteString: Int] = [:]
     indices.reserveCapacity(header.entries.count)

@@ -1,10 +1,6 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
+import Files
+import JSON
+import StoredNumbers
 
 /// Makes small safetensors files, for tests and for what this package writes itself.
 package enum SafetensorsWriter {
@@ -34,8 +30,8 @@ package enum SafetensorsWriter {
         let bits = float.bitPattern
         switch elementType {
         case .float32: append(bits, to: &bytes)
-        case .bfloat16: append(SafetensorsWriter.bfloat16(float), to: &bytes)
-        case .float16: append(SafetensorsWriter.binary16(float), to: &bytes)
+        case .bfloat16: append(float.bfloat16Bits, to: &bytes)
+        case .float16: append(float.float16Bits, to: &bytes)
         }
       }
       self.init(name: name, storedType: elementType.rawValue, shape: shape, bytes: bytes)
@@ -83,48 +79,16 @@ package enum SafetensorsWriter {
 
   /// Writes `bytes` to a new file at `path`, or over the old one.
   package static func write(bytes: [UInt8], to path: String) throws(CheckpointError) {
-    guard let file = fopen(path, "wb") else {
-      throw .unreadable(path: path, reason: String(cString: strerror(errno)))
-    }
-    let written = fwrite(bytes, 1, bytes.count, file)
-    guard fclose(file) == 0, written == bytes.count else {
-      throw .unreadable(path: path, reason: String(cString: strerror(errno)))
-    }
-  }
-
-  /// `text` as a JSON string.
-  private static func literal(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-      switch scalar {
-      case "\"": result += "\\\""
-      case "\\": result += "\\\\"
-      case "\u{0}"..<" ":
-        let digits = String(scalar.value, radix: 16)
-        result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: result.unicodeScalars.append(scalar)
+    let result = bytes.withUnsafeBytes { bytes in
+      Result { () throws(FileError) in
+        try FileReplacement.write(bytes, to: path, isDurable: false)
       }
     }
-    return result + "\""
+    if case .failure(let error) = result { throw CheckpointError(error) }
   }
 
-  package static func bfloat16(_ value: Float) -> UInt16 {
-    guard !value.isNaN else { return 0x7FC0 }
-    let bits = value.bitPattern
-    return UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
-  }
-
-  package static func binary16(_ value: Float) -> UInt16 {
-    let sign: UInt16 = value.sign == .minus ? 0x8000 : 0
-    let magnitude = value.magnitude
-    guard !value.isNaN else { return 0x7E00 }
-    guard magnitude < 65520 else { return sign | 0x7C00 }
-    if magnitude < 0x1p-14 {
-      return sign | UInt16((magnitude * 0x1p24).rounded(.toNearestOrEven))
-    }
-    let bits = magnitude.bitPattern
-    let rounded = bits + 0xFFF + (bits >> 13 & 1)
-    return sign | UInt16(rounded >> 13 &- 112 << 10)
+  private static func literal(_ text: String) -> String {
+    JSONValue.string(text).serialized()
   }
 }
 

@@ -1,3 +1,4 @@
+import Files
 public import StoredNumbers
 internal import Synchronization
 
@@ -141,7 +142,7 @@ private final class WidenedNumbers: ByteStorage {
         byteCount: max(2 * source.count, 1), alignment: 64)
       for (index, value) in source.floats().enumerated() {
         made.storeBytes(
-          of: SafetensorsWriter.bfloat16(value).littleEndian, toByteOffset: 2 * index,
+          of: value.bfloat16Bits.littleEndian, toByteOffset: 2 * index,
           as: UInt16.self)
       }
       numbers = made
@@ -169,18 +170,8 @@ extension TensorView {
     return bytes.enumerated().map { index, byte in
       let (row, column) = index.quotientAndRemainder(dividingBy: width)
       let scale = scales.map { $0.values[row / $0.rows * blocksOfRow + column / $0.columns] }
-      return Self.float(e4m3: byte) * (scale ?? 1)
+      return Float(float8Bits: byte) * (scale ?? 1)
     }
-  }
-
-  /// E4M3 widened: bias 7, subnormal numbers are multiples of 2^-9, all ones but the sign is NaN.
-  private static func float(e4m3 byte: UInt8) -> Float {
-    let exponent = Int(byte >> 3 & 15)
-    let fraction = Float(byte & 7)
-    let sign: Float = byte & 0x80 == 0 ? 1 : -1
-    guard byte & 0x7F != 0x7F else { return .nan }
-    guard exponent > 0 else { return sign * fraction * 0x1p-9 }
-    return sign * Float(sign: .plus, exponent: exponent - 7, significand: 1 + fraction / 8)
   }
 
   /// The numbers as bfloat16, which takes memory of its own when its bytes are first used.
@@ -199,9 +190,9 @@ extension TensorView {
         case .float32:
           value = Float(bitPattern: word(bytes, at: index, as: UInt32.self))
         case .float16:
-          value = Self.float(binary16: word(bytes, at: index, as: UInt16.self))
+          value = Float(float16Bits: word(bytes, at: index, as: UInt16.self))
         case .bfloat16:
-          value = Float(bitPattern: UInt32(word(bytes, at: index, as: UInt16.self)) << 16)
+          value = Float(bfloat16Bits: word(bytes, at: index, as: UInt16.self))
         }
         buffer.initializeElement(at: index, to: value)
       }
@@ -258,22 +249,5 @@ extension TensorView {
       start = end
     }
     return nil
-  }
-
-  /// Half precision widened by hand: `Float16` does not exist on every platform that builds this.
-  package static func float(binary16 bits: UInt16) -> Float {
-    let sign = UInt32(bits & 0x8000) << 16
-    let exponent = UInt32(bits >> 10 & 0x1F)
-    let fraction = UInt32(bits & 0x3FF)
-    switch exponent {
-    case 0:
-      // Zero and subnormals are multiples of 2^-24, which Float holds exactly.
-      let magnitude = Float(fraction) * 0x1p-24
-      return sign == 0 ? magnitude : -magnitude
-    case 0x1F:
-      return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13)
-    default:
-      return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
-    }
   }
 }

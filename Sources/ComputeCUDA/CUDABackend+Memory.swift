@@ -1,4 +1,5 @@
 public import Compute
+import StoredNumbers
 
 extension CUDABackend {
   public func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
@@ -41,7 +42,7 @@ extension CUDABackend {
     }
     if tensor.type == .float8 {
       let bytes: [UInt8] = try values(of: tensor)
-      let numbers = bytes.map { Float(Double(float8Bits: $0)) }
+      let numbers = bytes.map { Float(float8Bits: $0) }
       guard let scales = (tensor.buffer as? DeviceMemory)?.rowScales else { return numbers }
       let factors: [Float] = try values(of: scales)
       let first = tensor.byteOffset / max(1, tensor.rowCount)
@@ -83,7 +84,7 @@ extension CUDABackend {
     case .float32: try upload(values, to: tensor)
     case .bfloat16: try upload(values.map(\.bfloat16Bits), to: tensor)
     // Stored keys and values, as they were read before: nothing is rounded.
-    case .float8: try upload(values.map { Double($0).float8Bits }, to: tensor)
+    case .float8: try upload(values.map(\.float8Bits), to: tensor)
     default:
       throw ComputeError.shapeMismatch(
         operation: "write", detail: "\(tensor.type.rawValue) is not written from floats")

@@ -2,6 +2,22 @@ import Checkpoints
 import Testing
 
 @Suite struct ModelConfigurationTests {
+  @Test func `A fingerprint tells configurations apart by the fields that are given`() throws {
+    let plain = try configuration().fingerprint
+    #expect(try configuration(["sliding_window": "null"]).fingerprint == plain)
+    #expect(try configuration(["a field that nobody knows": "1"]).fingerprint == plain)
+    let changes: [[String: String?]] = [
+      ["model_type": "\"qwen2\""], ["intermediate_size": "256"], ["rope_theta": "5e5"],
+      ["attention_bias": "false"], ["sliding_window": "64"], ["tie_word_embeddings": "true"],
+      ["rope_scaling": "{\"rope_type\": \"linear\", \"factor\": 2}"],
+      ["rope_scaling": "{\"rope_type\": \"dynamic\", \"factor\": 2}"],
+      ["rope_scaling": "{\"rope_type\": \"yarn\", \"factor\": 2}"],
+      ["rope_scaling": "{\"rope_type\": \"yarn\", \"factor\": 4}"],
+    ]
+    let prints = try changes.map { try configuration($0).fingerprint } + [plain]
+    #expect(Set(prints).count == changes.count + 1)
+  }
+
   @Test func `Absent fields take the defaults of transformers`() throws {
     let configuration = try configuration()
     #expect(configuration.modelType == "llama")

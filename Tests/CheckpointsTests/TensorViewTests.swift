@@ -1,4 +1,5 @@
 import Checkpoints
+import StoredNumbers
 import Testing
 
 @Suite struct TensorViewTests {
@@ -35,33 +36,33 @@ import Testing
   }
 
   @Test func `Half precision widens exactly, subnormals and infinities included`() {
-    #expect(TensorView.float(binary16: 0x0001) == 0x1p-24)
-    #expect(TensorView.float(binary16: 0x83FF) == -0x1.ff8p-15)
-    #expect(TensorView.float(binary16: 0x0400) == 0x1p-14)
-    #expect(TensorView.float(binary16: 0x7BFF) == 65504)
-    #expect(TensorView.float(binary16: 0xFC00) == -.infinity)
-    #expect(TensorView.float(binary16: 0x7E00).isNaN)
+    #expect(Float(float16Bits: 0x0001) == 0x1p-24)
+    #expect(Float(float16Bits: 0x83FF) == -0x1.ff8p-15)
+    #expect(Float(float16Bits: 0x0400) == 0x1p-14)
+    #expect(Float(float16Bits: 0x7BFF) == 65504)
+    #expect(Float(float16Bits: 0xFC00) == -.infinity)
+    #expect(Float(float16Bits: 0x7E00).isNaN)
   }
 
   @Test func `Every half-precision number comes back from rounding as it was`() {
     for bits in UInt16.min...UInt16.max {
-      let value = TensorView.float(binary16: bits)
+      let value = Float(float16Bits: bits)
       if value.isNaN {
-        #expect(TensorView.float(binary16: SafetensorsWriter.binary16(value)).isNaN)
-      } else if SafetensorsWriter.binary16(value) != bits {
-        Issue.record("\(bits) became \(SafetensorsWriter.binary16(value))")
+        #expect(Float(float16Bits: value.float16Bits).isNaN)
+      } else if value.float16Bits != bits {
+        Issue.record("\(bits) became \(value.float16Bits)")
       }
     }
   }
 
   @Test func `Rounding goes to the nearest, ties to even`() {
-    #expect(SafetensorsWriter.bfloat16(1 + 0x1p-8) == 0x3F80)
-    #expect(SafetensorsWriter.bfloat16(1 + 0x3p-8) == 0x3F82)
-    #expect(SafetensorsWriter.binary16(1 + 0x1p-11) == 0x3C00)
-    #expect(SafetensorsWriter.binary16(1 + 0x3p-11) == 0x3C02)
-    #expect(SafetensorsWriter.binary16(65519) == 0x7BFF)
-    #expect(SafetensorsWriter.binary16(65520) == 0x7C00)
-    #expect(SafetensorsWriter.binary16(0x1p-25) == 0)
+    #expect(Float(1 + 0x1p-8).bfloat16Bits == 0x3F80)
+    #expect(Float(1 + 0x3p-8).bfloat16Bits == 0x3F82)
+    #expect(Float(1 + 0x1p-11).float16Bits == 0x3C00)
+    #expect(Float(1 + 0x3p-11).float16Bits == 0x3C02)
+    #expect(Float(65519).float16Bits == 0x7BFF)
+    #expect(Float(65520).float16Bits == 0x7C00)
+    #expect(Float(0x1p-25).float16Bits == 0)
   }
 
   @Test(arguments: ElementType.allCases, [Float.nan, .infinity, -.infinity])

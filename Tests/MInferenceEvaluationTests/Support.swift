@@ -18,7 +18,7 @@ func withFile<Result>(
 ) async throws -> Result {
   try await withDirectory { directory in
     let path = "\(directory)/\(name)"
-    try TextFile.append(text, to: path)
+    try TextFile.replace(path, with: text)
     return try await body(path)
   }
 }

@@ -1,3 +1,4 @@
+import Files
 import PatternSearch
 import SparseAttention
 import Synchronization
@@ -166,6 +167,44 @@ import Transformers
       failure("x", [samples[0]])?.description
         == "\(file): is no work file of a search; give another --resume file")
     #expect(try String(contentsOf: URL(filePath: file), encoding: .utf8) == "not a work file")
+  }
+
+  @Test func `A work file loses nothing when it is damaged, in use or cannot be read`() throws {
+    let temporary = try TemporaryModel()
+    let model = try temporary.load()
+    let file = temporary.directory + "/work.jsonl"
+    let steps = Counter()
+    func run() throws -> SearchResult {
+      try PatternSearch(
+        model: model, fingerprint: "x", options: options(workFile: file, steps: steps)
+      ).run([samples[0]])
+    }
+    // What was interrupted within its first line is begun anew.
+    try "{\"checksum\":\"01".write(toFile: file, atomically: true, encoding: .utf8)
+    let whole = try run()
+    let measured = steps.value
+    let text = try String(contentsOf: URL(filePath: file), encoding: .utf8)
+    // A layer in the middle: it is measured again, behind the others, and no line goes.
+    var lines = text.split(separator: "\n").map(String.init)
+    lines[3] = String(lines[3].dropLast(20))
+    let damaged = lines.joined(separator: "\n") + "\n"
+    try damaged.write(toFile: file, atomically: true, encoding: .utf8)
+    #expect(try run().choice == whole.choice)
+    #expect(steps.value > measured)
+    let repaired = try String(contentsOf: URL(filePath: file), encoding: .utf8)
+    #expect(repaired.hasPrefix(damaged) && repaired.utf8.count > damaged.utf8.count)
+    do {
+      let other = try AppendedFile(path: file)
+      let error = #expect(throws: SearchError.self) { try run() }
+      #expect(error?.description.contains("by another search at this moment") == true)
+      withExtendedLifetime(other) {}
+    }
+    #expect(throws: SearchError.self) {
+      try PatternSearch(
+        model: model, fingerprint: "x", options: options(workFile: temporary.directory)
+      ).run([samples[0]])
+    }
+    #expect(try String(contentsOf: URL(filePath: file), encoding: .utf8) == repaired)
   }
 
   @Test func `Samples that are too short to estimate from are refused`() throws {

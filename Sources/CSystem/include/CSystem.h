@@ -57,6 +57,23 @@ void csystem_unguard_mapping(const void *address);
 /// For programs, not for libraries. Returns false when the handler could not be installed.
 bool csystem_install_sigbus_handler(void);
 
+// Drafts: files that are being written under a name of their own until they are whole.
+
+/// Remembers the draft at `path` so that csystem_remove_drafts removes it. Safe on any thread.
+/// Returns its number, or -1 when the table is full or the path too long: the draft then stays behind
+/// if a signal ends the process.
+int csystem_guard_draft(const char *path);
+
+/// Forgets the draft of this number; -1 is ignored. Call it when the draft was renamed or removed.
+void csystem_unguard_draft(int draft);
+
+/// Removes all drafts. For signal handlers that end the process at once: it is async-signal-safe.
+void csystem_remove_drafts(void);
+
+/// Removes the draft of this number in a forked child, as a signal handler would all of them. Returns
+/// the child's exit code, or -1 when there is no child. For tests.
+int csystem_testing_remove_draft_in_child(int draft);
+
 /// Reads every page of the given range in a forked child that has the SIGBUS handler installed.
 /// Puts what the child wrote to standard error into `message`, ended by 0, and returns the status
 /// of waitpid, or -1 when there is no child. For tests.

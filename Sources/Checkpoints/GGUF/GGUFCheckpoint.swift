@@ -1,3 +1,6 @@
+import Files
+import JSON
+
 /// A model in a GGUF file, or in several that belong together, mapped.
 ///
 /// Names are those of Hugging Face's checkpoints, and rows of q and k have their order; all else stays
@@ -63,7 +66,7 @@ public final class GGUFCheckpoint: WeightSource {
   }
 
   public func verifyUnchanged() throws(CheckpointError) {
-    for file in files { try file.mapping.verifyUnchanged() }
+    try Checkpoints.verifyUnchanged(files.map(\.mapping))
   }
 
   /// The tensor with the rows of q and k in Hugging Face's order.

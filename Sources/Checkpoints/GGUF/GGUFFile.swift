@@ -1,3 +1,5 @@
+package import Files
+
 /// One GGUF file, mapped for reading, with its header read and checked.
 ///
 /// Opening looks at the header alone, most of which is the vocabulary: a file of any size opens in
@@ -15,7 +17,7 @@ package final class GGUFFile: Sendable {
   ///   `.unsupportedTensorType`.
   package init(path: String) throws(CheckpointError) {
     self.path = path
-    mapping = try MappedFile(path: path)
+    mapping = try mapFile(at: path)
     header = try GGUFHeader(of: mapping.bytes, path: path)
     var indices: [String: Int] = [:]
     for (index, entry) in header.entries.enumerated() { indices[entry.name] = index }

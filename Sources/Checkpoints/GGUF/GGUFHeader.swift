@@ -1,3 +1,5 @@
+import JSON
+
 /// The header of a GGUF file: metadata, and which bytes of the file are which tensor.
 ///
 /// The file is the magic "GGUF", a version, the counts of tensors and of metadata, the metadata, the

@@ -1,3 +1,6 @@
+import Files
+import JSON
+
 /// The metadata of a GGUF file by key, with errors that name file and key.
 ///
 /// Any integer type will do where a whole number is asked for, and any number where a real one is:

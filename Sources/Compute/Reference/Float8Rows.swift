@@ -1,3 +1,5 @@
+import StoredNumbers
+
 /// Rows in eight bits (e4m3) with a float32 factor each: value = scale of the row * stored.
 ///
 /// The reference of quantized linear layers. The scale is the row's largest magnitude / 448, so that

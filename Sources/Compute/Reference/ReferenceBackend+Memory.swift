@@ -79,33 +79,3 @@ extension ReferenceBackend {
     return buffer.start + tensor.byteOffset
   }
 }
-
-extension Double {
-  /// The value of a bfloat16: the upper half of a float32.
-  init(bfloat16Bits bits: UInt16) {
-    self = Double(Float(bitPattern: UInt32(bits) << 16))
-  }
-
-  /// The value of an IEEE 754 binary16: 1 sign, 5 exponent and 10 fraction bits.
-  init(float16Bits bits: UInt16) {
-    let sign: Double = bits >> 15 == 0 ? 1 : -1
-    let exponent = Int(bits >> 10 & 0x1F)
-    let fraction = Double(bits & 0x3FF)
-    switch exponent {
-    case 0: self = sign * fraction * 0x1p-24
-    case 31: self = fraction == 0 ? sign * .infinity : .nan
-    default:
-      self =
-        sign * (1 + fraction / 1024) * Double(sign: .plus, exponent: exponent - 15, significand: 1)
-    }
-  }
-}
-
-extension Float {
-  /// The nearest bfloat16, ties to even; a NaN stays a NaN.
-  package var bfloat16Bits: UInt16 {
-    if isNaN { return 0x7FC0 }
-    let lastKeptBit = bitPattern >> 16 & 1
-    return UInt16(truncatingIfNeeded: (UInt64(bitPattern) + 0x7FFF + UInt64(lastKeptBit)) >> 16)
-  }
-}

@@ -1,3 +1,5 @@
+import StoredNumbers
+
 /// Keys and values as float8: what a device that keeps them so should do, written down plainly.
 ///
 /// A prefill reads the rows that it adds as they are, and those of before as they are kept; decoding

@@ -1,4 +1,5 @@
 internal import Compute
+import Files
 
 /// Where the libraries of the CUDA toolkit are looked for.
 enum CUDALibraries {
@@ -8,7 +9,8 @@ enum CUDALibraries {
   /// NVRTC looks for its second library where the linker looks, not beside itself: one that is open
   /// already is found.
   private static func openCompanions(in directory: String) {
-    for name in HostSystem.entries(of: directory) where name.hasPrefix("libnvrtc-builtins.so") {
+    let names = (try? WholeFile.names(inDirectory: directory)) ?? []
+    for name in names where name.hasPrefix("libnvrtc-builtins.so") {
       HostSystem.preload(directory + "/" + name)
     }
   }

@@ -1,3 +1,5 @@
+import Files
+
 /// Compiled kernels on disk, in `$XDG_CACHE_HOME/minference` or `~/.cache/minference`.
 ///
 /// An entry is written to a name of its own and renamed, so that processes that start together see
@@ -22,7 +24,9 @@ package struct KernelCache: Sendable {
 
   /// The code stored under a key; nil if there is none that is whole.
   package func load(_ key: String) -> [UInt8]? {
-    guard let directory, let bytes = HostSystem.read(directory + "/" + key) else { return nil }
+    guard let directory, let bytes = try? WholeFile.bytes(of: directory + "/" + key) else {
+      return nil
+    }
     let head = Self.magic.count + 8
     guard bytes.count > head, Array(bytes[..<Self.magic.count]) == Self.magic else { return nil }
     let code = Array(bytes[head...])
@@ -34,17 +38,20 @@ package struct KernelCache: Sendable {
   package func store(_ code: [UInt8], as key: String) -> String? {
     guard let directory else { return "kernels are compiled at every start: HOME is not set" }
     HostSystem.makeDirectory(directory)
-    switch HostSystem.write(Self.magic + Self.checksum(code) + code, to: directory + "/" + key) {
-    case .done: return nil
-    case .notOpened: return "kernels are compiled at every start: \(directory) cannot be written"
-    case .notWhole:
-      return "kernels are compiled at every start: \(directory) cannot be written (disk full?)"
+    let entry = Self.magic + Self.checksum(code) + code
+    let result = entry.withUnsafeBytes { bytes in
+      Result { () throws(FileError) in
+        // What a machine that stopped left half is compiled again.
+        try FileReplacement.write(bytes, to: directory + "/" + key, isDurable: false)
+      }
     }
+    guard case .failure(let error) = result else { return nil }
+    return "kernels are compiled at every start: \(directory) cannot be written (\(error.reason))"
   }
 
   private static func checksum(_ bytes: [UInt8]) -> [UInt8] {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    return (0..<8).map { UInt8(truncatingIfNeeded: hash >> (8 * UInt64($0))) }
+    var checksum = Fingerprint()
+    bytes.withUnsafeBytes { checksum.add($0) }
+    return (0..<8).map { UInt8(truncatingIfNeeded: checksum.value >> (8 * UInt64($0))) }
   }
 }

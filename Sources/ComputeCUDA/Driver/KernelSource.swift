@@ -1,4 +1,5 @@
 internal import CUDASources
+import Files
 
 /// One embedded file of `Kernels/`.
 package struct KernelSource: @unchecked Sendable {
@@ -39,21 +40,19 @@ package struct KernelSource: @unchecked Sendable {
 
   /// A number that changes with this file, with any header and with the options.
   func fingerprint(_ salt: [String]) -> UInt64 {
-    // FNV-1a, 64 bits: a key among a handful of files, not a safeguard against an adversary.
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    func add(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    var fingerprint = Fingerprint()
     for file in [self] + Self.headers {
       var place = file.text
       while place.pointee != 0 {
-        add(UInt8(bitPattern: place.pointee))
+        fingerprint.add(UInt8(bitPattern: place.pointee))
         place += 1
       }
-      add(0)
+      fingerprint.add(UInt8(0))
     }
     for text in Self.options + salt {
-      text.utf8.forEach(add)
-      add(0)
+      for byte in text.utf8 { fingerprint.add(byte) }
+      fingerprint.add(UInt8(0))
     }
-    return hash
+    return fingerprint.value
   }
 }

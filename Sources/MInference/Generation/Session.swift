@@ -210,10 +210,3 @@ final class CancellationFlag: Sendable {
 
   func set() { flag.store(true, ordering: .relaxed) }
 }
-
-extension Duration {
-  /// The duration as a number of seconds.
-  package var inSeconds: Double {
-    Double(components.seconds) + Double(components.attoseconds) * 1e-18
-  }
-}

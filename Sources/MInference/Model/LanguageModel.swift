@@ -1,6 +1,7 @@
 import ChatTemplates
 public import Checkpoints
 public import Compute
+import Files
 public import SparseAttention
 public import Tokenizers
 public import Transformers
@@ -71,7 +72,7 @@ public final class LanguageModel: Sendable {
     }
     let precision = linear == .bf16 ? "" : " \(linear.rawValue)"
     fingerprint = Fingerprint.of(
-      "\(try checkpoint.fingerprint()) \(checkpoint.configuration)\(precision)")
+      "\(try checkpoint.fingerprint()) \(checkpoint.configuration.fingerprint)\(precision)")
     try checkpoint.verifyUnchanged()
     self.directory = directory
     generation = checkpoint.generation

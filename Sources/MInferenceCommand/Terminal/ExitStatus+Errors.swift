@@ -33,8 +33,8 @@ extension ExitStatus {
 
   private static func status(_ error: RunError) -> ExitStatus {
     switch error {
-    case .unwritable: .cannotCreate
-    case .malformed: .inputData
+    case .unwritable, .inUse: .cannotCreate
+    case .malformed, .damagedLine: .inputData
     case .otherRun, .textTooShort, .unknownMethod: .usage
     }
   }

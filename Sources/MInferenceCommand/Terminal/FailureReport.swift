@@ -1,4 +1,5 @@
 import ArgumentParser
+import CSystem
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -49,7 +50,8 @@ enum FailureReport {
   }
 
   private static func terminate(_ status: Int32) -> Never {
-    // Without running exit handlers: other threads may still be computing.
+    // Without running exit handlers: other threads may still be computing, or writing.
+    csystem_remove_drafts()
     _exit(status)
   }
 }

@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -11,13 +13,12 @@ enum InputText {
   /// The file's text, as it stands. Throws a ``CommandFailure`` that names the file if it cannot be
   /// read or is not UTF-8.
   static func read(path: String) throws -> String {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else {
+    do {
+      return try text(of: WholeFile.bytesOrStream(of: path), name: path)
+    } catch let error as FileError {
       throw CommandFailure(
-        .inputMissing, "\(path): cannot be opened (\(systemMessage(errno))); name a readable file")
+        .inputMissing, "\(path): cannot be read (\(error.reason)); name a readable file")
     }
-    defer { close(descriptor) }
-    return try text(of: readAll(descriptor, name: path), name: path)
   }
 
   /// All of standard input.

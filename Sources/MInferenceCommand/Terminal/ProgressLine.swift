@@ -1,3 +1,4 @@
+import Compute
 import MInferenceEvaluation
 import Synchronization
 
@@ -51,12 +52,5 @@ final class ProgressLine: Sendable {
       if state.isShowing { StandardError.write("\r\u{1B}[K") }
       state.isShowing = false
     }
-  }
-}
-
-extension Duration {
-  /// The duration as a number of seconds.
-  var inSeconds: Double {
-    Double(components.seconds) + Double(components.attoseconds) * 1e-18
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import MInference
 import MInferenceEvaluation
 import PatternSearch
@@ -127,12 +128,11 @@ struct SearchCommand: ParsableCommand {
 
   /// Minutes of measuring should not end at a directory that was never there.
   private func checkOutput() throws {
-    let directory = output.lastIndex(of: "/").map { output[..<$0] } ?? "."
-    guard access(directory.isEmpty ? "/" : String(directory), W_OK | X_OK) == 0 else {
+    do {
+      try FileReplacement.check(output)
+    } catch {
       throw CommandFailure(
-        .cannotCreate,
-        "\(output): cannot be created (\(String(cString: strerror(errno)))); name a file in a "
-          + "directory that can be written")
+        .cannotCreate, "\(output): cannot be created (\(error.reason)); name another file")
     }
   }
 

@@ -1,4 +1,5 @@
 import MInference
+import StoredNumbers
 
 /// How exactly a backend's kernels can agree with the reference.
 struct KernelPrecision {
@@ -12,7 +13,7 @@ struct KernelPrecision {
   /// Inputs as the backend holds them.
   func rounded(_ values: [Float]) -> [Float] {
     guard isHalf else { return values }
-    return values.map { Float(bitPattern: UInt32($0.bfloat16Bits) << 16) }
+    return values.map { Float(bfloat16Bits: $0.bfloat16Bits) }
   }
 
   /// The next width that the backend's kernels take.

@@ -1,5 +1,6 @@
 import Compute
 import MInference
+import StoredNumbers
 
 /// Attention with fp8 operands, against the reference over the same operands rounded beforehand: what
 /// is left is the rounding of the weights and the order of sums, so that a wrong scale, a wrong place
@@ -106,7 +107,7 @@ extension KernelVerifier {
   }
 
   private static func rounded(_ value: Float) -> Float {
-    Float(Double(float8Bits: Double(value).float8Bits))
+    Float(float8Bits: value.float8Bits)
   }
 }
 

@@ -1,4 +1,5 @@
 public import MInference
+import StoredNumbers
 
 /// Compares every kernel of a backend with the reference backend, over many shapes.
 ///
@@ -138,11 +139,11 @@ final class KernelSide {
     try guards.allSatisfy { try backend.read($0).allSatisfy(\.isNaN) }
   }
 
-  /// Weights as a checkpoint stores them. `values` are rounded towards zero for the half formats.
+  /// Weights as a checkpoint stores them. `values` are rounded to the nearest number of `type`.
   func weight(
     _ values: [Float], _ shape: [Int], type: DataType, as role: WeightRole
   ) throws -> Weight {
-    let bytes = StoredNumbers(values, type: type)
+    let bytes = StoredBytes(values, type: type)
     return try backend.prepare(
       StoredTensor(
         name: "a verified weight", bytes: bytes.bytes, format: .dense(type), shape: shape,
@@ -181,7 +182,7 @@ final class KernelSide {
 }
 
 /// Numbers in the bytes of a storage type, at an address that stays.
-private final class StoredNumbers: Sendable {
+private final class StoredBytes: Sendable {
   nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
 
   init(_ values: [Float], type: DataType) {
@@ -192,12 +193,11 @@ private final class StoredNumbers: Sendable {
       switch type {
       case .float32, .int32: memory.storeBytes(of: value, toByteOffset: offset, as: Float.self)
       case .bfloat16:
-        memory.storeBytes(
-          of: UInt16(value.bitPattern >> 16), toByteOffset: offset, as: UInt16.self)
+        memory.storeBytes(of: value.bfloat16Bits, toByteOffset: offset, as: UInt16.self)
       case .float16:
-        memory.storeBytes(of: Self.float16Bits(value), toByteOffset: offset, as: UInt16.self)
+        memory.storeBytes(of: value.float16Bits, toByteOffset: offset, as: UInt16.self)
       case .float8:
-        memory.storeBytes(of: Double(value).float8Bits, toByteOffset: offset, as: UInt8.self)
+        memory.storeBytes(of: value.float8Bits, toByteOffset: offset, as: UInt8.self)
       }
     }
     bytes = UnsafeRawBufferPointer(rebasing: memory[..<(values.count * type.byteCount)])
@@ -207,15 +207,4 @@ private final class StoredNumbers: Sendable {
   private nonisolated(unsafe) let allocation: UnsafeMutableRawBufferPointer
 
   deinit { allocation.deallocate() }
-
-  /// Truncated to binary16; tiny numbers become subnormal or zero.
-  private static func float16Bits(_ value: Float) -> UInt16 {
-    let sign = UInt16(value.bitPattern >> 16 & 0x8000)
-    let exponent = Int(value.bitPattern >> 23 & 0xFF) - 127 + 15
-    let fraction = value.bitPattern & 0x7F_FFFF
-    if exponent >= 31 { return sign | 0x7BFF }
-    if exponent > 0 { return sign | UInt16(exponent) << 10 | UInt16(fraction >> 13) }
-    let shift = 14 - exponent
-    return shift > 24 ? sign : sign | UInt16((fraction | 0x80_0000) >> shift)
-  }
 }

@@ -169,9 +169,3 @@ public struct Calibration: Sendable {
     return seconds.map { $0.sorted()[$0.count / 2] }
   }
 }
-
-extension Duration {
-  package var inSeconds: Double {
-    Double(components.seconds) + Double(components.attoseconds) * 1e-18
-  }
-}

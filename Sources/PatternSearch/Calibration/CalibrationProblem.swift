@@ -20,7 +20,7 @@ struct CalibrationProblem {
     grid = TileGrid(
       firstPosition: 0, rows: keys, tile: backend.tileShape(headDim: shape.headDim),
       slidingWindow: shape.slidingWindow)
-    var random = SplitMix(seed: 1)
+    var random = SplitMix64(seed: 1)
     func tensor(_ extents: [Int]) throws -> Tensor {
       let tensor = try backend.makeTensor(
         backend.activationType, extents, purpose: "calibration")

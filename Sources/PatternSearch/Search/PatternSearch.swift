@@ -1,5 +1,6 @@
 import Checkpoints
 import Compute
+import Files
 import SparseAttention
 public import Transformers
 
@@ -55,7 +56,10 @@ public struct PatternSearch: Sendable {
 
   private func identity(_ samples: [SearchSample]) -> SearchIdentity {
     var candidates = Fingerprint()
-    for pattern in options.space.patterns { candidates.add("\(pattern)") }
+    for pattern in options.space.patterns {
+      candidates.add(pattern.name)
+      for budget in pattern.budgets { candidates.add("\(budget.name) \(budget.value)") }
+    }
     let precision = model.backend.attentionPrecision
     let deviceName =
       model.backend.name + (precision == .native ? "" : " with attention of \(precision.rawValue)")

@@ -1,21 +1,14 @@
-import Checkpoints
+import Files
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
 #else
   import Foundation
 #endif
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
 
 /// What a search's results depend on; results of another search are not mixed in.
 struct SearchIdentity: Codable, Equatable {
-  var version = 3
+  var version = 4
   /// Of the weights.
   var model: String
   var layers: Int
@@ -50,13 +43,15 @@ enum WorkEntry: Codable {
   case layer(sample: Int, layer: Int, [[CandidateMeasurement]])
 }
 
-/// The results of a search so far, as JSON lines, each with a checksum; a line that was being written
-/// when the search was interrupted is dropped.
+/// The results of a search so far, as JSON lines, each with a checksum. A line that was being written
+/// when the search was interrupted, or is damaged, is passed over. The file only ever grows, and while
+/// one search writes it no other does.
 ///
 /// Beside it lies FILE.hidden with the hidden states before the next layer of the sample that is
 /// being measured, so that a search goes on there and not at the sample's first layer.
 struct WorkFile {
   let path: String
+  private let file: AppendedFile
   private(set) var entries: [WorkEntry] = []
 
   private static let prefix = "{\"checksum\":\""
@@ -64,36 +59,65 @@ struct WorkFile {
 
   /// Opens the file, or begins one if there is none.
   ///
-  /// - Throws: ``SearchError/foreignWorkFile(file:what:)`` if it belongs to another search.
+  /// - Throws: ``SearchError/foreignWorkFile(file:what:)`` if it belongs to another search,
+  ///   ``SearchError/workFile(file:reason:)`` if it is none, or cannot be read or written.
   init(path: String, identity: SearchIdentity) throws {
     self.path = path
-    if let data = try? Data(contentsOf: URL(filePath: path)) {
-      for line in String(decoding: data, as: UTF8.self).split(separator: "\n") {
-        guard let entry = Self.decode(line) else { break }
-        entries.append(entry)
-      }
-      guard !entries.isEmpty || data.isEmpty else {
-        throw SearchError.workFile(
-          file: path, reason: "is no work file of a search; give another --resume file")
-      }
+    let bytes: [UInt8]
+    do {
+      file = try AppendedFile(path: path)
+      bytes = try file.contents()
+    } catch let error as FileError {
+      throw Self.failure(error, "opened")
     }
-    if case .identity(let found)? = entries.first {
-      if let what = identity.difference(from: found) {
-        throw SearchError.foreignWorkFile(file: path, what: what)
-      }
-      // What follows a damaged line would be lost behind it.
-      try write(entries.map(Self.encode).joined(), mode: "w")
-    } else {
-      try write("", mode: "w")
-      entries = []
+    guard !Self.isNothing(bytes) else {
+      // Of a file that was interrupted in its first line nothing is of use.
+      if !bytes.isEmpty { try change { file throws(FileError) in try file.removeEnd(from: 0) } }
       try append(.identity(identity))
+      return
     }
+    for line in bytes.split(separator: UInt8(ascii: "\n")) {
+      if let entry = Self.decode(line) { entries.append(entry) }
+    }
+    guard case .identity(let found)? = entries.first else {
+      throw SearchError.workFile(
+        file: path, reason: "is no work file of a search; give another --resume file")
+    }
+    if let what = identity.difference(from: found) {
+      throw SearchError.foreignWorkFile(file: path, what: what)
+    }
+    if bytes.last != UInt8(ascii: "\n") {
+      try change { file throws(FileError) in try file.append([UInt8(ascii: "\n")]) }
+    }
+  }
+
+  /// Whether a file is empty, or holds no more than the beginning of a first line.
+  private static func isNothing(_ bytes: [UInt8]) -> Bool {
+    guard !bytes.contains(UInt8(ascii: "\n")) else { return false }
+    return bytes.prefix(prefix.utf8.count).elementsEqual(prefix.utf8.prefix(bytes.count))
   }
 
   /// Adds an entry; it is in the file when this returns.
   mutating func append(_ entry: WorkEntry) throws {
-    try write(try Self.encode(entry), mode: "a")
+    let line = Array(try Self.encode(entry).utf8)
+    try change { file throws(FileError) in try file.append(line) }
     entries.append(entry)
+  }
+
+  private func change(_ body: (AppendedFile) throws(FileError) -> Void) throws {
+    do {
+      try body(file)
+    } catch {
+      throw Self.failure(error, "written")
+    }
+  }
+
+  private static func failure(_ error: FileError, _ what: String) -> SearchError {
+    .workFile(
+      file: error.path,
+      reason: error.problem == .inUse
+        ? "is written by another search at this moment; wait for it or give another --resume file"
+        : "cannot be \(what) (\(error.reason)); give another --resume file")
   }
 
   /// The layers of a sample that are there, from the first without a gap.
@@ -115,31 +139,15 @@ struct WorkFile {
     return prefix + Fingerprint.of(text) + middle + text + "}\n"
   }
 
-  private static func decode(_ line: Substring) -> WorkEntry? {
-    let line = line.utf8
+  private static func decode(_ line: ArraySlice<UInt8>) -> WorkEntry? {
     let start = prefix.utf8.count
     guard line.count > start + 16 + middle.utf8.count + 1, line.starts(with: prefix.utf8),
       line.last == UInt8(ascii: "}")
     else { return nil }
-    let checksum = String(Substring(line.dropFirst(start).prefix(16)))
-    let text = String(
-      Substring(line.dropFirst(start + 16 + middle.utf8.count).dropLast()))
-    guard checksum == Fingerprint.of(text) else { return nil }
-    return try? JSONDecoder().decode(WorkEntry.self, from: Data(text.utf8))
-  }
-
-  private func write(_ text: String, mode: String) throws {
-    func fail() -> SearchError {
-      .workFile(
-        file: path,
-        reason:
-          "cannot be written (\(String(cString: strerror(errno)))); give another --resume file")
-    }
-    guard let file = fopen(path, mode) else { throw fail() }
-    let bytes = Array(text.utf8)
-    let written = fwrite(bytes, 1, bytes.count, file)
-    let closed = fclose(file)
-    guard written == bytes.count, closed == 0 else { throw fail() }
+    let text = line.dropFirst(start + 16 + middle.utf8.count).dropLast()
+    let checksum = Fingerprint.of(String(decoding: text, as: UTF8.self))
+    guard line.dropFirst(start).prefix(16).elementsEqual(checksum.utf8) else { return nil }
+    return try? JSONDecoder().decode(WorkEntry.self, from: Data(text))
   }
 }
 
@@ -150,40 +158,53 @@ extension WorkFile {
 
   /// Keeps the hidden states before a layer of a sample, in place of earlier ones.
   func keepHiddenStates(_ states: [Float], sample: Int, layer: Int) throws {
-    var data = Data()
-    for number in [sample, layer, states.count] {
-      withUnsafeBytes(of: Int64(number).littleEndian) { data.append(contentsOf: $0) }
-    }
-    states.withUnsafeBytes { bytes in
-      var checksum = Fingerprint()
-      checksum.add(
-        UnsafeRawBufferPointer(rebasing: bytes[max(0, bytes.count - 4096)...]))
-      withUnsafeBytes(of: checksum.value.littleEndian) { data.append(contentsOf: $0) }
-      data.append(contentsOf: bytes)
-    }
-    do {
-      try data.write(to: URL(filePath: hiddenPath), options: .atomic)
+    do throws(FileError) {
+      let replacement = try FileReplacement(path: hiddenPath)
+      let result = states.withUnsafeBytes { bytes in
+        Result { () throws(FileError) in
+          let header = [sample, layer, states.count].map(Int64.init) + [Self.checksum(bytes)]
+          let written = header.map(\.littleEndian).withUnsafeBytes { header in
+            Result { () throws(FileError) in try replacement.write(header) }
+          }
+          try written.get()
+          try replacement.write(bytes)
+        }
+      }
+      try result.get()
+      try replacement.commit()
     } catch {
       throw SearchError.workFile(
-        file: hiddenPath, reason: "cannot be written; free space or give another --resume file")
+        file: hiddenPath,
+        reason: "cannot be written (\(error.reason)); free space or give another --resume file")
     }
   }
 
   /// The hidden states before a layer of a sample, if they are there and whole.
   func hiddenStates(sample: Int, layer: Int, count: Int) -> [Float]? {
-    guard let data = try? Data(contentsOf: URL(filePath: hiddenPath)),
-      data.count == 32 + 4 * count
-    else { return nil }
-    return data.withUnsafeBytes { bytes in
-      let header = (0..<4).map { bytes.loadUnaligned(fromByteOffset: 8 * $0, as: Int64.self) }
-      guard header[0] == sample, header[1] == layer, header[2] == count else { return nil }
-      let payload = UnsafeRawBufferPointer(rebasing: bytes[32...])
-      var checksum = Fingerprint()
-      checksum.add(UnsafeRawBufferPointer(rebasing: payload[max(0, payload.count - 4096)...]))
-      guard checksum.value == UInt64(bitPattern: header[3]) else { return nil }
-      return (0..<count).map { payload.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
+    guard let file = try? MappedFile(path: hiddenPath), file.count == 32 + 4 * count else {
+      return nil
+    }
+    let bytes = file.bytes
+    let header = (0..<4).map {
+      Int64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * $0, as: Int64.self))
+    }
+    let payload = UnsafeRawBufferPointer(rebasing: bytes[32...])
+    guard header == [Int64(sample), Int64(layer), Int64(count), Self.checksum(payload)] else {
+      return nil
+    }
+    return [Float](unsafeUninitializedCapacity: count) { buffer, used in
+      UnsafeMutableRawBufferPointer(buffer).copyMemory(from: payload)
+      used = count
     }
   }
 
-  func removeHiddenStates() { unlink(hiddenPath) }
+  /// FNV-1a over words of eight bytes, of everything: states take gigabytes, and bytes take eight
+  /// times as long.
+  private static func checksum(_ bytes: UnsafeRawBufferPointer) -> Int64 {
+    var checksum = Fingerprint()
+    checksum.add(words: bytes)
+    return Int64(bitPattern: checksum.value)
+  }
+
+  func removeHiddenStates() { WholeFile.remove(hiddenPath) }
 }

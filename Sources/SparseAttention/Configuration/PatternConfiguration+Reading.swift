@@ -1,14 +1,11 @@
+import Files
 import JSON
-
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
 
 extension PatternConfiguration {
   /// Layers times heads that a file may describe: sixteen times those of the largest models.
   static let mostHeads = 1 << 18
+  /// Bytes of a file: some 250 for each of ``mostHeads``.
+  static let mostBytes = 1 << 26
 
   /// Reads a pattern file of either layout.
   ///
@@ -35,20 +32,19 @@ extension PatternConfiguration {
   }
 
   private static func json(ofFile file: String) throws -> JSONValue {
-    let data: Data
+    let bytes: [UInt8]
     do {
-      data = try Data(contentsOf: URL(filePath: file))
+      bytes = try WholeFile.bytes(of: file, limit: mostBytes)
     } catch {
-      throw PatternError.unreadable(file: file, reason: PatternError.reason(error))
+      throw PatternError.unreadable(file: file, reason: error.reason)
     }
     do {
-      return try data.withUnsafeBytes { bytes in
-        try JSONValue(parsing: bytes, policy: .json5)
-      }
-    } catch let error as JSONError {
+      return try JSONValue(parsing: bytes, policy: .json5)
+    } catch {
       throw PatternError.malformed(
         file: file,
-        detail: "no valid JSON at byte \(error.offset) of \(data.count): \(error.problem); make it "
+        detail:
+          "no valid JSON at byte \(error.offset) of \(bytes.count): \(error.problem); make it "
           + "with `search`")
     }
   }

@@ -1,8 +1,4 @@
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
+import Files
 
 extension HeadPattern {
   /// Whether upstream's layout can say this pattern: it knows no dense heads (which are written as
@@ -42,9 +38,9 @@ extension PatternConfiguration {
     }
     do {
       let text = "[\(layers.joined(separator: ", "))]\n"
-      try Data(text.utf8).write(to: URL(filePath: file), options: .atomic)
+      try FileReplacement.write(text, to: file)
     } catch {
-      throw PatternError.unwritable(file: file, reason: PatternError.reason(error))
+      throw PatternError.unwritable(file: file, reason: error.reason)
     }
   }
 }

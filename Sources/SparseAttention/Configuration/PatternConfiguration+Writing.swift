@@ -1,10 +1,5 @@
+import Files
 import JSON
-
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
 
 extension PatternConfiguration {
   /// What marks our own layout.
@@ -34,9 +29,9 @@ extension PatternConfiguration {
   /// - Throws: ``PatternError/unwritable(file:reason:)``.
   public func write(toFile file: String) throws {
     do {
-      try Data(text.utf8).write(to: URL(filePath: file), options: .atomic)
+      try FileReplacement.write(text, to: file)
     } catch {
-      throw PatternError.unwritable(file: file, reason: PatternError.reason(error))
+      throw PatternError.unwritable(file: file, reason: error.reason)
     }
   }
 

@@ -1,11 +1,5 @@
 import JSON
 
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
-
 /// What can be wrong with a pattern file or with budgets; each description is one line.
 public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
   /// The file cannot be opened or read.
@@ -41,19 +35,6 @@ public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
       "--\(name) \(value): must be at least 1"
     case .unwritable(let file, let reason):
       "\(printable(file)): cannot be written (\(reason))"
-    }
-  }
-}
-
-extension PatternError {
-  /// Foundation's description of a file error takes lines; its code is enough for one.
-  static func reason(_ error: any Error) -> String {
-    guard let error = error as? CocoaError else { return "input or output failed" }
-    return switch error.code {
-    case .fileReadNoSuchFile, .fileNoSuchFile: "no such file"
-    case .fileReadNoPermission, .fileWriteNoPermission: "permission denied"
-    case .fileWriteOutOfSpace: "no space left on the device"
-    default: "input or output failed"
     }
   }
 }

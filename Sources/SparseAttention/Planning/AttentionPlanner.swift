@@ -78,8 +78,8 @@ public struct AttentionPlanner: Sendable {
     let start = clock.now
     let (selections, estimation) = try select(layer: layer, inputs)
     var result = try build(selections, inputs)
-    result.report.estimationSeconds = estimation.seconds
-    result.report.seconds = (clock.now - start).seconds
+    result.report.estimationSeconds = estimation.inSeconds
+    result.report.seconds = (clock.now - start).inSeconds
     return result
   }
 
@@ -100,11 +100,5 @@ public struct AttentionPlanner: Sendable {
       return .fewKeys(keys, crossover: costModel.denseBelow)
     }
     return nil
-  }
-}
-
-extension Duration {
-  var seconds: Double {
-    Double(components.seconds) + Double(components.attoseconds) * 1e-18
   }
 }

@@ -18,16 +18,7 @@ struct BlockBytes {
 
   /// The IEEE 754 binary16 number at `offset`.
   func half(_ offset: Int) -> Double {
-    let bits = self[offset] | self[offset + 1] << 8
-    let sign: Double = bits & 0x8000 == 0 ? 1 : -1
-    let fraction = Double(bits & 0x3FF)
-    switch bits >> 10 & 0x1F {
-    case 0: return sign * fraction * 0x1p-24
-    case 0x1F: return fraction == 0 ? sign * .infinity : .nan
-    case let exponent:
-      return sign * (1 + fraction * 0x1p-10)
-        * Double(sign: .plus, exponent: exponent - 15, significand: 1)
-    }
+    Double(float16Bits: UInt16(self[offset] | self[offset + 1] << 8))
   }
 
   /// Element `i` of 32 that are stored as 16 bytes from `offset` on: low nibbles first, then high.

@@ -65,7 +65,7 @@ struct ModelReader {
     _ node: JSONNode, _ range: Range<Int>?
   ) throws(TokenizerError) -> UnigramModel {
     guard let range else { throw node["vocab"].malformed("") }
-    var scanner = JSONScanner(scanner.bytes, file: scanner.file, position: range.lowerBound)
+    var scanner = FileScanner(scanner.bytes, file: scanner.file, position: range.lowerBound)
     var pieces: [(text: [UInt8], score: Double, id: UInt32)] = []
     var vocabulary = Vocabulary(
       isByteLevel: false, expectedCount: range.count / 32, expectedBytes: range.count / 2)
@@ -76,10 +76,10 @@ struct ModelReader {
         throw scanner.malformed("model.vocab has more than \(Vocabulary.largestIdentifier) pieces")
       }
       guard case .array(let pair) = try scanner.readValue(), pair.count == 2,
-        case .string(let text) = pair[0], case .number(let number) = pair[1],
-        let score = Double(number)
+        case .string(let piece) = pair[0], let score = pair[1].double
       else { throw scanner.malformed("model.vocab[\(pieces.count)] is not a piece and a score") }
       let id = UInt32(pieces.count)
+      let text = Array(piece.utf8)
       pieces.append((text, score, id))
       vocabulary.insert(text, id: id)
     }

@@ -60,7 +60,3 @@ public struct DenseFallback: Sendable, Hashable {
   public let firstPosition: Int
   public let reason: String
 }
-
-extension Duration {
-  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
-}

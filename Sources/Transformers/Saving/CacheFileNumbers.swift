@@ -1,4 +1,5 @@
 import Compute
+import StoredNumbers
 
 /// Numbers as a cache's file has them: little endian, in the format in which they are kept.
 extension CacheFileWriter {
@@ -6,8 +7,8 @@ extension CacheFileWriter {
   func write(_ floats: [Float], as type: DataType) throws {
     switch type {
     case .bfloat16:
-      try floats.map { UInt16($0.bitPattern >> 16).littleEndian }.withUnsafeBytes(write)
-    case .float8: try floats.map { Double($0).float8Bits }.withUnsafeBytes(write)
+      try floats.map(\.bfloat16Bits.littleEndian).withUnsafeBytes(write)
+    case .float8: try floats.map(\.float8Bits).withUnsafeBytes(write)
     default: try floats.map(\.bitPattern.littleEndian).withUnsafeBytes(write)
     }
   }
@@ -34,8 +35,8 @@ extension CacheFileReader {
       }
       return (0..<count).map { index in
         switch type {
-        case .bfloat16: Float(bitPattern: UInt32(number(UInt16.self, index)) << 16)
-        case .float8: Float(Double(float8Bits: number(UInt8.self, index)))
+        case .bfloat16: Float(bfloat16Bits: number(UInt16.self, index))
+        case .float8: Float(float8Bits: number(UInt8.self, index))
         default: Float(bitPattern: number(UInt32.self, index))
         }
       }

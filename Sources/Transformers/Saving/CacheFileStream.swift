@@ -1,32 +1,18 @@
-import Checkpoints
+import Files
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
-
-/// Writes a file beside its name, and gives it the name once it is whole.
+/// Writes a cache's file, which takes its name once it is whole and is for its owner alone: it holds a
+/// conversation.
 final class CacheFileWriter {
   private let path: String
-  private let draft: String
-  private var file: UnsafeMutablePointer<FILE>?
+  private let file: FileReplacement
   private var checksum = Fingerprint()
 
   init(path: String) throws {
     self.path = path
-    draft = "\(path).\(getpid()).new"
-    file = fopen(draft, "wb")
-    if file == nil { throw unwritable() }
-  }
-
-  /// What was not finished leaves nothing behind.
-  deinit {
-    if let file {
-      fclose(file)
-      unlink(draft)
+    do {
+      file = try FileReplacement(path: path, isPrivate: true)
+    } catch {
+      throw CacheFileError.unwritable(file: path, reason: error.reason)
     }
   }
 
@@ -38,58 +24,45 @@ final class CacheFileWriter {
   /// Adds the checksum and puts the file in its place.
   func finish() throws {
     try withUnsafeBytes(of: checksum.value.littleEndian) { try put($0) }
-    guard let file, fflush(file) == 0, fsync(fileno(file)) == 0 else { throw unwritable() }
-    self.file = nil
-    guard fclose(file) == 0, rename(draft, path) == 0 else {
-      let error = unwritable()
-      unlink(draft)
-      throw error
+    do {
+      try file.commit()
+    } catch {
+      throw CacheFileError.unwritable(file: path, reason: error.reason)
     }
   }
 
   private func put(_ bytes: UnsafeRawBufferPointer) throws {
-    guard let file, fwrite(bytes.baseAddress, 1, bytes.count, file) == bytes.count else {
-      throw unwritable()
+    do {
+      try file.write(bytes)
+    } catch {
+      throw CacheFileError.unwritable(file: path, reason: error.reason)
     }
-  }
-
-  private func unwritable() -> CacheFileError {
-    .unwritable(file: path, reason: String(cString: strerror(errno)))
   }
 }
 
 /// Reads a file from its beginning.
 final class CacheFileReader {
   private let path: String
-  private let file: UnsafeMutablePointer<FILE>
-  let byteCount: Int
+  private let file: FileReader
+  var byteCount: Int { file.byteCount }
 
   init(path: String) throws {
     self.path = path
-    guard let file = fopen(path, "rb") else { throw Self.unreadable(path) }
-    self.file = file
-    var status = stat()
-    guard fstat(fileno(file), &status) == 0 else {
-      let error = Self.unreadable(path)
-      fclose(file)
-      throw error
+    do {
+      file = try FileReader(path: path)
+    } catch {
+      if case .notRegular = error.problem { throw CacheFileError.foreign(file: path) }
+      throw CacheFileError.unreadable(file: path, reason: error.reason)
     }
-    guard status.st_mode & S_IFMT == S_IFREG else {
-      fclose(file)
-      throw CacheFileError.foreign(file: path)
-    }
-    byteCount = Int(status.st_size)
   }
-
-  deinit { fclose(file) }
 
   /// The next bytes; fewer only at the end.
   func read(_ count: Int) throws -> [UInt8] {
-    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-      filled = fread(buffer.baseAddress, 1, count, file)
+    do {
+      return try file.read(count)
+    } catch {
+      throw CacheFileError.unreadable(file: path, reason: error.reason)
     }
-    guard bytes.count == count || ferror(file) == 0 else { throw Self.unreadable(path) }
-    return bytes
   }
 
   /// The next bytes, all of them.
@@ -103,7 +76,7 @@ final class CacheFileReader {
 
   /// Compares the whole file with the checksum at its end, and goes back to `offset`.
   func verifyChecksum(thenSeekTo offset: Int) throws {
-    rewind(file)
+    try seek(to: 0)
     var checksum = Fingerprint()
     var rest = byteCount - 8
     while rest > 0 {
@@ -115,10 +88,14 @@ final class CacheFileReader {
       UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self))
     }
     guard found == checksum.value else { throw CacheFileError.checksum(file: path) }
-    guard fseek(file, offset, SEEK_SET) == 0 else { throw Self.unreadable(path) }
+    try seek(to: offset)
   }
 
-  private static func unreadable(_ path: String) -> CacheFileError {
-    .unreadable(file: path, reason: String(cString: strerror(errno)))
+  private func seek(to offset: Int) throws {
+    do {
+      try file.seek(to: offset)
+    } catch {
+      throw CacheFileError.unreadable(file: path, reason: error.reason)
+    }
   }
 }

@@ -91,6 +91,51 @@ private final class FakeRunner: PromptRunner {
     }
   }
 
+  @Test(arguments: [
+    "{\"a\": 1}", "a note", "a note\r\nof two lines\r\n", "{\"run\": 1", " \n\n",
+    "{\"run\": {}}\n{\"task\n{}\n",
+  ])
+  func `a file that holds no results, or damaged ones, is refused and stays`(text: String)
+    async throws
+  {
+    try await withDirectory { directory in
+      let file = directory + "/results.jsonl"
+      try TextFile.replace(file, with: text)
+      let error = try await #require(throws: RunError.self) {
+        try await EvaluationRun.run(plans, on: FakeRunner(), results: file)
+      }
+      #expect("\(error)".hasPrefix("\(file): line "))
+      #expect(try TextFile.read(file) == text)
+    }
+  }
+
+  @Test func `lines may end as Windows ends them, and the last one may lack its end`() async throws
+  {
+    try await withDirectory { directory in
+      let file = directory + "/results.jsonl"
+      let whole = try await EvaluationRun.run(plans, on: FakeRunner(), results: file)
+      let text = try TextFile.read(file)
+      let changed = text.split(separator: "\n").joined(separator: "\r\n")
+      try TextFile.replace(file, with: changed)
+      let runner = FakeRunner()
+      #expect(try await EvaluationRun.run(plans, on: runner, results: file) == whole)
+      #expect(runner.asked.withLock { $0.isEmpty })
+      #expect(try TextFile.read(file) == changed + "\n")
+    }
+  }
+
+  @Test func `two runs do not write one file, and a device takes results`() async throws {
+    try await withDirectory { directory in
+      let file = directory + "/results.jsonl"
+      let log = try RunLog<RunRecord>(path: file, run: [])
+      await #expect(throws: RunError.inUse(file: file)) {
+        _ = try await EvaluationRun.run(plans, on: FakeRunner(), results: file)
+      }
+      withExtendedLifetime(log) {}
+      _ = try await EvaluationRun.run(plans, on: FakeRunner(), results: "/dev/null")
+    }
+  }
+
   @Test func `results of another run, or none at all, are not continued`() async throws {
     try await withDirectory { directory in
       let file = directory + "/results.jsonl"

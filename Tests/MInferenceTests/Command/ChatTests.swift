@@ -93,7 +93,7 @@ struct ChatTests {
     for (line, words) in zip(
       lines,
       [
-        ["/stats", "ask first"], ["/file", "PATH"], ["none", "cannot be opened"],
+        ["/stats", "ask first"], ["/file", "PATH"], ["none", "no such file"],
         ["binary", "UTF-8"], ["/nonsense", "/help"], ["/quit", "now"],
         ["context", "document was dropped"],
       ])
@@ -148,12 +148,12 @@ struct ChatTests {
     let path = directory.path("saved")
     try directory.write("why?\n/save \(path)\nhow?\n", to: "input")
     let run = try CommandRun(
-      "trap '' XFSZ; ulimit -f 64; $M generate --chat --model $D/model --device cpu"
-        + " --max-tokens 6 --attention dense --prompt-file $D/document < $D/input; ls $D >&2",
+      "ulimit -f 64; $M generate --chat --model $D/model --device cpu"
+        + " --max-tokens 6 --attention dense --prompt-file $D/document < $D/input; ls -A $D >&2",
       in: directory)
     let lines = run.errors.split(separator: "\n")
     #expect(lines.first?.contains("saved: cannot be written") == true)
-    #expect(!lines.dropFirst().contains { $0.hasPrefix("saved") })
+    #expect(!lines.dropFirst().contains { $0.hasPrefix("saved") || $0.hasPrefix(".saved") })
     #expect(run.output.filter { $0 == "\n" }.count >= 2)
   }
 

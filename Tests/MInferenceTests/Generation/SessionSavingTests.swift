@@ -199,7 +199,10 @@ import Testing
       try await original.save(to: directory.path("taken"))
     }
     #expect(try bytes(path) == before)
-    let names = try CommandRun("ls $D", in: directory).output.split(separator: "\n")
-    #expect(!names.contains { $0.hasSuffix(".new") })
+    // A conversation is for its owner alone.
+    let mode = try CommandRun("ls -l $D/saved", in: directory).output.prefix(10)
+    #expect(mode == "-rw-------")
+    let names = try CommandRun("ls -A $D", in: directory).output.split(separator: "\n")
+    #expect(!names.contains { $0.hasSuffix(".draft") })
   }
 }

@@ -48,7 +48,7 @@ final class RoundingBackend: ForwardingBackend, @unchecked Sendable {
 
   /// To nearest, ties to even.
   static func bfloat16(_ value: Float) -> Float {
-    Float(bitPattern: UInt32(value.bfloat16Bits) << 16)
+    Float(bfloat16Bits: value.bfloat16Bits)
   }
 
   /// To four significant bits, as e4m3 has them. Its factor for each head keeps all but the smallest

@@ -1,0 +1,35 @@
+import Files
+import StoredNumbers
+
+extension WeightSource {
+  /// A fingerprint of the weights: names, shapes, and of each tensor up to 16 KiB spread over it.
+  /// Reads little, and tells checkpoints apart that differ by training.
+  public func fingerprint() throws -> String {
+    var fingerprint = Fingerprint()
+    for name in tensorNames {
+      let tensor = try tensor(named: name)
+      fingerprint.add(name)
+      fingerprint.add("\(tensor.shape) \(tensor.format.text)")
+      let bytes = tensor.bytes
+      let step = max(64, bytes.count / 256 / 64 * 64)
+      for start in stride(from: 0, to: bytes.count, by: step) {
+        fingerprint.add(
+          UnsafeRawBufferPointer(rebasing: bytes[start..<min(start + 64, bytes.count)]))
+      }
+    }
+    return fingerprint.text
+  }
+}
+
+extension TensorView.Format {
+  /// Stable: saved conversations are told apart by it.
+  fileprivate var text: String {
+    switch self {
+    case .dense(.float32): "float32"
+    case .dense(.float16): "float16"
+    case .dense(.bfloat16): "bfloat16"
+    case .blocks(let block): block.rawValue
+    case .float8: "float8"
+    }
+  }
+}
