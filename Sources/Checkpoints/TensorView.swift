@@ -142,7 +142,7 @@ private final class WidenedNumbers: ByteStorage {
         byteCount: max(2 * source.count, 1), alignment: 64)
       for (index, value) in source.floats().enumerated() {
         made.storeBytes(
-          of: SafetensorsWriter.bfloat16(value).littleEndian, toByteOffset: 2 * index,
+          of: value.bfloat16Bits.littleEndian, toByteOffset: 2 * index,
           as: UInt16.self)
       }
       numbers = made
@@ -170,18 +170,8 @@ extension TensorView {
     return bytes.enumerated().map { index, byte in
       let (row, column) = index.quotientAndRemainder(dividingBy: width)
       let scale = scales.map { $0.values[row / $0.rows * blocksOfRow + column / $0.columns] }
-      return Self.float(e4m3: byte) * (scale ?? 1)
+      return Float(float8Bits: byte) * (scale ?? 1)
     }
-  }
-
-  /// E4M3 widened: bias 7, subnormal numbers are multiples of 2^-9, all ones but the sign is NaN.
-  private static func float(e4m3 byte: UInt8) -> Float {
-    let exponent = Int(byte >> 3 & 15)
-    let fraction = Float(byte & 7)
-    let sign: Float = byte & 0x80 == 0 ? 1 : -1
-    guard byte & 0x7F != 0x7F else { return .nan }
-    guard exponent > 0 else { return sign * fraction * 0x1p-9 }
-    return sign * Float(sign: .plus, exponent: exponent - 7, significand: 1 + fraction / 8)
   }
 
   /// The numbers as bfloat16, which takes memory of its own when its bytes are first used.

@@ -1,3 +1,5 @@
+import JSON
+
 /// How the weights of a Hugging Face checkpoint are stored in fewer bits: the `quantization_config` of
 /// `config.json`.
 ///
