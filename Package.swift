@@ -58,17 +58,21 @@ let package = Package(
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
         "SparseAttention", "Transformers",
       ]),
+    module("TextReports"),
+    module("EvaluationTasks", imports: ["MInference", "TextReports"]),
     module(
-      "MInferenceEvaluation",
+      "KernelVerification",
       imports: [
-        "BackendTesting", "MInference", "Checkpoints", "Compute", "SparseAttention",
-        "StoredNumbers", "Transformers",
+        "MInference", "BackendTesting", "EvaluationTasks", "StoredNumbers", "TextReports",
       ]),
+    module("Benchmarks", imports: ["MInference", "EvaluationTasks", "TextReports"]),
+    module("Plots", imports: ["MInference", "EvaluationTasks", "TextReports"]),
     // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "MInference", "MInferenceEvaluation", "PatternSearch", "CSystem",
+        "MInference", "EvaluationTasks", "KernelVerification", "Benchmarks", "Plots",
+        "TextReports", "PatternSearch", "CSystem",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
@@ -88,9 +92,10 @@ let package = Package(
       of: "PatternSearch",
       imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention", "Transformers"]),
     tests(of: "MInference"),
-    tests(
-      of: "MInferenceEvaluation",
-      imports: ["BackendTesting", "MInference", "Checkpoints", "Compute", "SparseAttention"],
-      goldens: true),
+    tests(of: "TextReports"),
+    tests(of: "EvaluationTasks", imports: ["MInference"], goldens: true),
+    tests(of: "KernelVerification", imports: ["MInference", "BackendTesting"]),
+    tests(of: "Benchmarks", imports: ["MInference"]),
+    tests(of: "Plots", imports: ["MInference", "EvaluationTasks"]),
   ]
 )

@@ -1,6 +1,7 @@
+import Benchmarks
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference bench attention`: the kernels alone, beside the matrix product of the same machine.
 struct BenchAttentionCommand: ParsableCommand {

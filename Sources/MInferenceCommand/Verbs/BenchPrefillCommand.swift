@@ -1,7 +1,9 @@
+import Benchmarks
+import EvaluationTasks
+import TextReports
 import ArgumentParser
 import CSystem
 import MInference
-import MInferenceEvaluation
 
 /// `minference bench prefill`: time to first token, dense and sparse, with recall.
 struct BenchPrefillCommand: AsyncParsableCommand {

@@ -1,6 +1,7 @@
+import Benchmarks
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference bench prefill --shape`: a model shape whose weights nobody has here.
 extension BenchPrefillCommand {

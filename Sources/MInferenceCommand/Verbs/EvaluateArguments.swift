@@ -1,6 +1,6 @@
+import EvaluationTasks
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// Which model is evaluated, by which kinds of attention, and where results go.
 struct EvaluateArguments: ParsableArguments {

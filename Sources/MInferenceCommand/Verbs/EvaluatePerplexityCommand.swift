@@ -1,6 +1,7 @@
+import EvaluationTasks
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// The text that perplexity and recall are measured on.
 struct EvaluationTextArguments: ParsableArguments {

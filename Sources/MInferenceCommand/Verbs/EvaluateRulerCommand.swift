@@ -1,6 +1,6 @@
+import EvaluationTasks
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference evaluate ruler`: RULER's 13 kinds, made here, or its own files.
 struct EvaluateRulerCommand: AsyncParsableCommand {

@@ -1,4 +1,5 @@
-import MInferenceEvaluation
+import EvaluationTasks
+import TextReports
 import Synchronization
 
 /// Progress of a run: which result of how many, and how far its prompt is read.

@@ -1,6 +1,6 @@
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference generate`: a prompt's answer.
 struct GenerateCommand: AsyncParsableCommand {

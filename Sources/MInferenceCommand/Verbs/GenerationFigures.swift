@@ -1,6 +1,6 @@
+import TextReports
 import CSystem
 import MInference
-import MInferenceEvaluation
 
 /// The figures at the end of an answer, as a line and as JSON.
 struct GenerationFigures {

@@ -1,5 +1,5 @@
+import TextReports
 import MInference
-import MInferenceEvaluation
 
 /// What --monitor says.
 enum MonitorText {

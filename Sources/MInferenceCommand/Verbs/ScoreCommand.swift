@@ -1,6 +1,6 @@
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference score`: how likely a model finds given tokens.
 struct ScoreCommand: AsyncParsableCommand {

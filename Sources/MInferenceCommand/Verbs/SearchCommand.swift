@@ -1,6 +1,5 @@
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 import PatternSearch
 
 #if canImport(Glibc)

@@ -1,6 +1,7 @@
+import KernelVerification
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference verify --model`: one line a comparison, as it is made.
 extension VerifyCommand {

@@ -1,6 +1,8 @@
+import Benchmarks
+import KernelVerification
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference verify`: every kernel, or a whole model, against the reference.
 struct VerifyCommand: ParsableCommand {

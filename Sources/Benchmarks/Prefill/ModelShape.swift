@@ -1,0 +1,38 @@
+package import Checkpoints
+
+/// Shapes of published models, for measuring speed without their weights.
+package enum ModelShape {
+  /// The names that ``checkpoint(named:)`` knows.
+  package static var names: [String] { published.keys.sorted() }
+
+  /// The fields of config.json that decide sizes, from the models' cards.
+  private static let published: [String: String] = [
+    // Llama-3-8B with the rotary base of its longest continuation (Gradient, 1048k).
+    "llama-3-8b": """
+    {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
+     "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8,
+     "vocab_size": 128256, "max_position_embeddings": 2097152, "rope_theta": 3580165449.0,
+     "rms_norm_eps": 1e-05, "hidden_act": "silu", "tie_word_embeddings": false}
+    """,
+    "qwen2.5-7b": """
+    {"model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944,
+     "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,
+     "vocab_size": 152064, "max_position_embeddings": 2097152, "rope_theta": 10000000.0,
+     "rms_norm_eps": 1e-06, "hidden_act": "silu", "tie_word_embeddings": false}
+    """,
+  ]
+
+  /// A checkpoint without weights: of a published shape, or of a config.json.
+  ///
+  /// - Throws: `CheckpointError` for a file that is not there or not one.
+  package static func checkpoint(named name: String) throws -> Checkpoint {
+    let configuration: ModelConfiguration
+    if let text = published[name.lowercased()] {
+      configuration = try ModelConfiguration(
+        json: JSONScanner.parse(Array(text.utf8)), file: name)
+    } else {
+      configuration = try ModelConfiguration(file: name)
+    }
+    return try Checkpoint(shapeOf: configuration, named: name)
+  }
+}
