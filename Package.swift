@@ -91,7 +91,13 @@ let package = Package(
     tests(
       of: "PatternSearch",
       imports: ["Checkpoints", "Compute", "ComputeCPU", "SparseAttention", "Transformers"]),
-    tests(of: "MInference"),
+    // Directories and checkpoints that tests write, and that go away with them.
+    .target(
+      name: "TemporaryCheckpoints", dependencies: ["Checkpoints"],
+      path: "Tests/TemporaryCheckpoints", swiftSettings: swiftSettings),
+    tests(of: "MInference", imports: ["TemporaryCheckpoints"]),
+    // They run the product that is built beside them.
+    tests(of: "MInferenceCommand", imports: ["MInference", "TemporaryCheckpoints"]),
     tests(of: "TextReports"),
     tests(of: "EvaluationTasks", imports: ["MInference"], goldens: true),
     tests(of: "KernelVerification", imports: ["MInference", "BackendTesting"]),

@@ -13,7 +13,7 @@ import Testing
     .enabled(
       if: TextFile.exists(directory + "/model.safetensors"), "Models holds no checkpoint"))
   func `a head's picture agrees with what the planner computes`() throws {
-    let model = try LanguageModel(directory: Self.directory)
+    let model = try LanguageModel(LoadOptions(directory: Self.directory))
     let tokens = try EvaluationText.tokens(300, of: nil, seed: 3, for: model)
     let options = AttentionOptions(
       mode: .verticalSlash, budgets: AttentionBudgets(vertical: 30, slash: 100), exact: true)

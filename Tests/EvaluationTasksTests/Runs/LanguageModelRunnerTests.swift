@@ -16,7 +16,7 @@ struct LanguageModelRunnerTests {
     _ modes: [AttentionMode], form: LanguageModelRunner.Form = LanguageModelRunner.Form()
   ) throws -> LanguageModelRunner {
     LanguageModelRunner(
-      try LanguageModel(directory: BuiltInModel.directory),
+      try LanguageModel(LoadOptions(directory: BuiltInModel.directory)),
       methods: modes.map { mode in
         LanguageModelRunner.Method(
           name: mode.rawValue,

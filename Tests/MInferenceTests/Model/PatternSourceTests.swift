@@ -1,4 +1,5 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 /// Where a model's patterns come from; the checkpoints have two layers of two heads.
@@ -104,7 +105,8 @@ struct PatternSourceTests {
       ])
     let found = try source(of: "model")
     #expect(found == (.configuration(path: directory.path("model/config.json")), 51))
-    let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
+    let model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
     #expect(model.patterns?.patterns[1][1] == .verticalSlash(vertical: 1, slash: 8))
     let beside = "model/sparse_attention_config.json"
     try directory.write(patterns(vertical: 52), to: beside)
@@ -122,7 +124,8 @@ struct PatternSourceTests {
           + patterns(vertical: 51)
           .replacing("stream_llm", with: "vertical_and_slash") + "}"
       ])
-    let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
+    let model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
     let planner = try #require(try model.planner(for: AttentionOptions()))
     #expect(planner.costModel.denseBelow == 9001)
     let chosen = try #require(try model.planner(for: AttentionOptions(mode: .verticalSlash)))
@@ -131,7 +134,8 @@ struct PatternSourceTests {
 
   @Test func `without patterns every head gets the same one, watched`() throws {
     try TinyCheckpoint.write(to: directory)
-    let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
+    let model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
     let options = AttentionOptions()
     let planner = try #require(try model.planner(for: options))
     #expect(
@@ -151,7 +155,7 @@ struct PatternSourceTests {
     }
     try directory.write(patterns(vertical: 31), to: "model/patterns.json")
     let patterned = try LanguageModel(
-      directory: directory.path("model"), device: .cpu, threads: 1)
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
     #expect(patterned.monitor(for: options, given: nil) == nil)
   }
 

@@ -1,8 +1,9 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 /// `generate --chat`, driven by a pipe.
-@Suite(.enabled(if: CommandRun.isBuilt, "the command is not built beside the tests"), .serialized)
+@Suite(.serialized)
 struct ChatTests {
   let directory: TemporaryDirectory
 

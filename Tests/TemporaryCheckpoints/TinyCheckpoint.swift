@@ -1,18 +1,18 @@
-import MInference
+import Checkpoints
 
 /// A checkpoint of two layers with random weights and a tokenizer of single bytes: enough to run
 /// everything, and too little to say anything sensible.
-enum TinyCheckpoint {
-  static let layers = 2
-  static let heads = 2
-  static let context = 2048
-  static let vocabulary = 259
+package enum TinyCheckpoint {
+  package static let layers = 2
+  package static let heads = 2
+  package static let context = 2048
+  package static let vocabulary = 259
 
   /// - Parameters:
   ///   - configuration: Fields that replace those of config.json.
   ///   - poison: A value for one weight.
   ///   - withWeights: Whether there is a weight file at all.
-  static func write(
+  package static func write(
     to directory: TemporaryDirectory, name: String = "model",
     configuration: [String: String] = [:], poison: Float? = nil, withWeights: Bool = true
   ) throws {

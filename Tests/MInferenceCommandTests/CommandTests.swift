@@ -1,8 +1,9 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 /// The built command with input that works.
-@Suite(.enabled(if: CommandRun.isBuilt, "the command is not built beside the tests"), .serialized)
+@Suite(.serialized)
 struct CommandTests {
   let directory: TemporaryDirectory
 

@@ -1,9 +1,10 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 /// The built command with input that cannot work: one line that says what and what to do, and an
 /// exit code from sysexits.h.
-@Suite(.enabled(if: CommandRun.isBuilt, "the command is not built beside the tests"), .serialized)
+@Suite(.serialized)
 struct BadInputTests {
   let directory: TemporaryDirectory
 
@@ -170,7 +171,7 @@ struct BadInputTests {
     for verb in ["generate --prompt a", "evaluate perplexity --text $D/model/config.json"] {
       let run = try run("$M \(verb) --model $D/model --device cpu --linear fp8")
       #expect(
-        run.status == 69 && run.complains(of: "--linear fp8", "--device cuda"), "\(run.errors)")
+        run.status == 69 && run.complains(of: "--linear bf16", "--device cuda"), "\(run.errors)")
     }
   }
 
