@@ -26,7 +26,7 @@ package struct ShapeBenchmark {
   ) throws {
     guard let synthetic = backend as? any SyntheticBackend else {
       throw ComputeError.unavailable(
-        what: "a model of random weights on \(backend.name)", remedy: "use --device cuda")
+        what: "a model of random weights on \(backend.name)", remedy: Remedy(use: .gpu))
     }
     self.backend = synthetic
     self.setting = setting

@@ -25,8 +25,9 @@ enum CUDALibraries {
     paths += files.map { "/usr/local/cuda/lib64/" + $0 }
     return try DynamicLibrary(
       oneOf: paths,
-      remedy: "install the CUDA 12 or 13 libraries (apt-get install cuda-nvrtc-13-0 libcublas-13-0,"
-        + " or pip install nvidia-cuda-nvrtc nvidia-cublas) and name their directory in \(variable)"
-    )
+      remedy: Remedy(
+        "install the CUDA 12 or 13 libraries (apt-get install cuda-nvrtc-13-0 libcublas-13-0,"
+          + " or pip install nvidia-cuda-nvrtc nvidia-cublas) and name their directory in "
+          + variable))
   }
 }

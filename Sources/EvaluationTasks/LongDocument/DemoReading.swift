@@ -73,19 +73,35 @@ extension DemoDocument {
 }
 
 /// What the demo can fail with, beside the errors of the library.
-public enum DemoError: Error, CustomStringConvertible, Sendable, Equatable {
+public enum DemoError: RemediedError, Sendable, Equatable {
   case tooShort(tokens: Int, minimum: Int)
   case tooLong(tokens: Int, contextLength: Int)
   case textTooShort(tokens: Int, wanted: Int)
 
-  public var description: String {
+  public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
     case .tooShort(let tokens, let minimum):
-      "--length: \(tokens) tokens are too few; the facts and the question take \(minimum)"
+      "\(tokens) tokens are too few; the facts and the question take \(minimum); "
+        + Remedy(use: .largerLength).text(naming: setting)
     case .tooLong(let tokens, let contextLength):
-      "--length: \(tokens) tokens are more than the model's context of \(contextLength); give fewer"
+      "\(tokens) tokens are more than the model's context of \(contextLength); "
+        + Remedy(use: .smallerLength).text(naming: setting)
     case .textTooShort(let tokens, let wanted):
-      "--prompt-file: the text has \(tokens) tokens and \(wanted) are wanted; give a longer text"
+      "the text has \(tokens) tokens and \(wanted) are wanted; "
+        + Remedy(use: .longerDocument).text(naming: setting)
     }
   }
+}
+
+/// What helps against errors of documents and runs.
+extension Remedy.Setting {
+  public static let largerLength = Remedy.Setting("a larger length")
+  public static let smallerLength = Remedy.Setting("a smaller length")
+  public static let longerDocument = Remedy.Setting("a longer document")
+  public static let longerEvaluationText = Remedy.Setting("a longer text to evaluate on")
+  public static let smallerPromptLengths = Remedy.Setting("smaller prompt lengths")
+  public static let largerPromptLengths = Remedy.Setting("larger prompt lengths")
+  public static let runMethods = Remedy.Setting("a kind of attention that the run was made with")
+  public static let squadFile = Remedy.Setting("a SQuAD file for qa_1")
+  public static let hotpotFile = Remedy.Setting("a HotpotQA file for qa_2")
 }

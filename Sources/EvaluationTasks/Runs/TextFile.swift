@@ -1,3 +1,5 @@
+public import MInference
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -62,14 +64,14 @@ package enum TextFile {
 }
 
 /// What can go wrong with the results of a run.
-public enum RunError: Error, CustomStringConvertible, Sendable, Equatable {
+public enum RunError: RemediedError, Sendable, Equatable {
   case unwritable(file: String, reason: String)
   case malformed(file: String, line: Int, problem: String)
   case otherRun(file: String, field: String, found: String, wanted: String)
   case textTooShort(tokens: Int, wanted: Int)
   case unknownMethod(name: String)
 
-  public var description: String {
+  public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
     case .unwritable(let file, let reason):
       "\(file): cannot be written (\(reason)); name a file in a directory that is there"
@@ -78,10 +80,11 @@ public enum RunError: Error, CustomStringConvertible, Sendable, Equatable {
     case .otherRun(let file, let field, let found, let wanted):
       "\(file): holds results with \(field) \(found) and this run has \(wanted); name another file"
     case .textTooShort(let tokens, let wanted):
-      "--text: the text has \(tokens) tokens and \(wanted) are wanted; give a longer one or smaller "
-        + "--lengths"
+      "the text has \(tokens) tokens and \(wanted) are wanted; "
+        + Remedy(use: .longerEvaluationText, .smallerPromptLengths).text(naming: setting)
     case .unknownMethod(let name):
-      "--attention: \"\(name)\" is no method of this run; give one that it was made with"
+      "\"\(name)\" is no method of this run; "
+        + Remedy(use: .runMethods).text(naming: setting)
     }
   }
 }

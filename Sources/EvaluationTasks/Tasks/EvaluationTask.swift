@@ -1,3 +1,5 @@
+public import MInference
+
 /// One question, put to every method in the same words: the prompt, what the answer has to hold, and
 /// how that is scored. A pure value.
 public struct EvaluationTask: Sendable, Hashable {
@@ -101,7 +103,7 @@ extension TaskPlan {
 }
 
 /// What can be wrong with a task's parameters or files.
-public enum TaskError: Error, CustomStringConvertible, Sendable, Equatable {
+public enum TaskError: RemediedError, Sendable, Equatable {
   case tooShort(kind: String, length: Int, needed: Int)
   case unknownKind(name: String, known: [String])
   case unknownFile(file: String, known: [String])
@@ -110,17 +112,18 @@ public enum TaskError: Error, CustomStringConvertible, Sendable, Equatable {
   case empty(file: String)
   case unreadable(file: String, reason: String)
 
-  public var description: String {
+  public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
     case .tooShort(let kind, let length, let needed):
-      "--lengths: \(kind) does not fit \(length) tokens; give \(needed) or more"
+      "\(kind) takes at least \(needed) tokens and does not fit \(length); "
+        + Remedy(use: .largerPromptLengths).text(naming: setting)
     case .unknownKind(let name, let known):
       "\"\(name)\" is no kind of task; give some of \(known.joined(separator: ", "))"
     case .unknownFile(let file, let known):
       "\(file): its name is none of a task's; name it \(known.map { $0 + ".jsonl" }.joined(separator: ", "))"
     case .missingQuestions(let kind):
-      "\(kind): needs questions; give a SQuAD file for qa_1 with --squad FILE, a HotpotQA file for "
-        + "qa_2 with --hotpotqa FILE"
+      "\(kind): needs questions; "
+        + Remedy(use: .squadFile, .hotpotFile).text(naming: setting)
     case .malformed(let file, let line, let problem):
       "\(file): line \(line) \(problem)"
     case .empty(let file):

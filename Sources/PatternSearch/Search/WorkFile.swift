@@ -35,9 +35,9 @@ struct SearchIdentity: Codable, Equatable {
     if version != other.version { return "version" }
     if model != other.model || layers != other.layers || heads != other.heads { return "model" }
     if device != other.device { return "device" }
-    if candidates != other.candidates { return "--space" }
+    if candidates != other.candidates { return "space of candidates" }
     if samples != other.samples { return "samples or lengths" }
-    if chunk != other.chunk { return "--chunk" }
+    if chunk != other.chunk { return "chunk" }
     return self == other ? nil : "setting"
   }
 }
@@ -74,7 +74,7 @@ struct WorkFile {
       }
       guard !entries.isEmpty || data.isEmpty else {
         throw SearchError.workFile(
-          file: path, reason: "is no work file of a search; give another --resume file")
+          file: path, reason: "is no work file of a search")
       }
     }
     if case .identity(let found)? = entries.first {
@@ -133,7 +133,7 @@ struct WorkFile {
       .workFile(
         file: path,
         reason:
-          "cannot be written (\(String(cString: strerror(errno)))); give another --resume file")
+          "cannot be written (\(String(cString: strerror(errno))))")
     }
     guard let file = fopen(path, mode) else { throw fail() }
     let bytes = Array(text.utf8)
@@ -165,7 +165,7 @@ extension WorkFile {
       try data.write(to: URL(filePath: hiddenPath), options: .atomic)
     } catch {
       throw SearchError.workFile(
-        file: hiddenPath, reason: "cannot be written; free space or give another --resume file")
+        file: hiddenPath, reason: "cannot be written")
     }
   }
 
