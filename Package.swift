@@ -62,18 +62,22 @@ let package = Package(
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
         "Files", "JSON", "SparseAttention", "Transformers",
       ]),
+    module("TextReports"),
+    module("EvaluationTasks", imports: ["Files", "JSON", "MInference", "TextReports"]),
     module(
-      "MInferenceEvaluation",
+      "KernelVerification",
       imports: [
-        "BackendTesting", "Files", "JSON", "StoredNumbers", "MInference", "Checkpoints", "Compute",
-        "SparseAttention", "Transformers",
+        "BackendTesting", "EvaluationTasks", "Files", "JSON", "MInference", "StoredNumbers",
+        "TextReports",
       ]),
+    module("Benchmarks", imports: ["EvaluationTasks", "JSON", "MInference", "TextReports"]),
+    module("Plots", imports: ["MInference", "EvaluationTasks", "TextReports"]),
     // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "Compute", "Files", "JSON", "MInference", "MInferenceEvaluation", "PatternSearch",
-        "CSystem",
+        "Benchmarks", "CSystem", "EvaluationTasks", "Files", "JSON", "KernelVerification",
+        "MInference", "PatternSearch", "Plots", "TextReports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
@@ -97,12 +101,17 @@ let package = Package(
       imports: [
         "Checkpoints", "Compute", "ComputeCPU", "Files", "SparseAttention", "Transformers",
       ]),
-    tests(of: "MInference"),
-    tests(
-      of: "MInferenceEvaluation",
-      imports: [
-        "BackendTesting", "JSON", "MInference", "Checkpoints", "Compute", "SparseAttention",
-      ],
-      goldens: true),
+    // Directories and checkpoints that tests write, and that go away with them.
+    .target(
+      name: "TemporaryCheckpoints", dependencies: ["Checkpoints", "JSON"],
+      path: "Tests/TemporaryCheckpoints", swiftSettings: swiftSettings),
+    tests(of: "MInference", imports: ["Files", "JSON", "TemporaryCheckpoints"]),
+    // They run the product that is built beside them.
+    tests(of: "MInferenceCommand", imports: ["JSON", "MInference", "TemporaryCheckpoints"]),
+    tests(of: "TextReports", imports: ["JSON"]),
+    tests(of: "EvaluationTasks", imports: ["JSON", "MInference"], goldens: true),
+    tests(of: "KernelVerification", imports: ["BackendTesting", "MInference"]),
+    tests(of: "Benchmarks", imports: ["JSON", "MInference"]),
+    tests(of: "Plots", imports: ["EvaluationTasks", "MInference"]),
   ]
 )

@@ -15,7 +15,7 @@ package struct DynamicLibrary: @unchecked Sendable {
 
   /// Opens the first of `names` that can be opened. Throws
   /// ``ComputeError/unavailable(what:remedy:)`` with `remedy` if none can.
-  package init(oneOf names: [String], remedy: String) throws {
+  package init(oneOf names: [String], remedy: Remedy) throws {
     for name in names {
       if let handle = dlopen(name, RTLD_NOW | RTLD_LOCAL) {
         self.name = name

@@ -69,7 +69,7 @@ public final class TensorKeyValueStore: KeyValueStore {
     guard type == .float32 || type == .bfloat16 else {
       throw ComputeError.unavailable(
         what: "a cache of \(type.rawValue) on the device \(backend.name)",
-        remedy: "use --kv float32 or bf16")
+        remedy: Remedy(use: .float32KeyValues, .bfloat16KeyValues))
     }
     let purpose = "the keys and values of \(extents[1]) tokens"
     let type = type

@@ -47,17 +47,17 @@ public final class CPUBackend: Backend {
     else {
       throw ComputeError.unavailable(
         what: "instruction set \(instructionSet?.rawValue ?? "")",
-        remedy: "use one of "
-          + InstructionSet.available.map(\.rawValue).joined(separator: ", "))
+        remedy: Remedy(
+          "use one of " + InstructionSet.available.map(\.rawValue).joined(separator: ", ")))
     }
     guard (1...Self.mostThreads).contains(threads ?? 1) else {
       throw ComputeError.unavailable(
         what: "a pool of \(threads ?? 0) threads",
-        remedy: "use --threads with 1 to \(Self.mostThreads)")
+        remedy: Remedy("1 to \(Self.mostThreads) can be had", use: .otherThreads))
     }
     guard let pool = ThreadPool(threads: threads ?? processorCount()) else {
       throw ComputeError.unavailable(
-        what: "a thread pool", remedy: "free memory or use --threads 1")
+        what: "a thread pool", remedy: Remedy("free memory", use: .otherThreads))
     }
     self.instructionSet = set
     self.kernels = kernels.pointee

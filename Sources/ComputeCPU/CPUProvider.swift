@@ -11,12 +11,12 @@ package struct CPUProvider: DeviceProvider {
     guard options.linear == .bf16 else {
       throw ComputeError.unavailable(
         what: "fp8 for linear layers on the CPU",
-        remedy: "leave out --linear fp8, or use --device cuda on a Hopper GPU")
+        remedy: Remedy("it needs a Hopper GPU", use: .bfloat16Linear, .gpu))
     }
     guard options.attentionPrecision == .native else {
       throw ComputeError.unavailable(
         what: "attention with fp8 operands on the CPU",
-        remedy: "leave out --attention-precision fp8, which is for Hopper GPUs")
+        remedy: Remedy("they need a Hopper GPU", use: .nativeAttention))
     }
     return try CPUBackend(threads: options.threads, notices: options.notices)
   }

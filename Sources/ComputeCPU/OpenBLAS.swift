@@ -21,9 +21,9 @@ struct OpenBLAS: Sendable {
   /// The library's own word for the kernels that it chose.
   let kernelName: String
 
-  static let remedy =
+  static let remedy = Remedy(
     "install it with `apt-get install libopenblas0-pthread` (macOS has its own); until then "
-    + "linear layers run on built-in code, which is slow"
+      + "linear layers run on built-in code, which is slow")
 
   /// Loads the library once for the process. Throws ``ComputeError/unavailable(what:remedy:)``.
   ///

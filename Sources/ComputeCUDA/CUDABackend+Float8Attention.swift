@@ -8,7 +8,7 @@ extension CUDABackend {
     guard attentionPrecision == .native || headDim == Float8Launch.headDim else {
       throw ComputeError.unavailable(
         what: "attention with fp8 operands for heads of \(headDim)",
-        remedy: "leave out --attention-precision fp8, which is for heads of 128")
+        remedy: Remedy("they are for heads of 128", use: .nativeAttention))
     }
   }
 

@@ -138,15 +138,15 @@ public final class CUDABackend: Backend {
     guard attentionPrecision == .native || Self.hasHopperKernel(device) else {
       throw ComputeError.unavailable(
         what: "attention with fp8 operands on \(device.name) (sm_\(device.architecture))",
-        remedy: "leave out --attention-precision fp8, which is for Hopper (sm_90)")
+        remedy: Remedy("they need Hopper (sm_90)", use: .nativeAttention))
     }
     library = KernelLibrary(device: device)
     linearLayers = try LinearLayers(device: device)
     if linear == .fp8, !hasFloat8Linear {
       throw ComputeError.unavailable(
         what: "linear layers in fp8 on \(deviceName) with cuBLASLt \(linearLayers.version)",
-        remedy: "they need a Hopper GPU (sm_90) and cuBLAS of CUDA 12.9 or later; "
-          + "leave out --linear fp8")
+        remedy: Remedy(
+          "they need a Hopper GPU (sm_90) and cuBLAS of CUDA 12.9 or later", use: .bfloat16Linear))
     }
   }
 
@@ -199,12 +199,12 @@ public final class CUDABackend: Backend {
     guard Self.headDims.contains(shape.headDim) else {
       throw ComputeError.unavailable(
         what: "attention with heads of \(shape.headDim) dimensions on a GPU",
-        remedy: "use --device cpu; a GPU takes heads of 64, 96 or 128")
+        remedy: Remedy("a GPU takes heads of 64, 96 or 128", use: .processor))
     }
     if let width = widths.first(where: { $0 % 8 != 0 }) {
       throw ComputeError.unavailable(
         what: "a model with rows of \(width) numbers on a GPU",
-        remedy: "use --device cpu; a GPU takes multiples of 8")
+        remedy: Remedy("a GPU takes multiples of 8", use: .processor))
     }
     try requireFloat8Attention(headDim: shape.headDim)
   }

@@ -1,6 +1,8 @@
+public import Compute
+
 /// What a search can fail with, beside errors of the modules below; each description is one line
 /// that says what to do.
-public enum SearchError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum SearchError: RemediedError, Equatable, Sendable {
   /// No choice is that fast.
   case budgetTooSmall(seconds: Double, least: Double)
   /// A sample has fewer tokens than it should.
@@ -16,25 +18,37 @@ public enum SearchError: Error, Equatable, Sendable, CustomStringConvertible {
   /// A number is out of range.
   case invalidOption(name: String, value: String, allowed: String)
 
-  public var description: String {
+  public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
     case .budgetTooSmall(let seconds, let least):
-      "--seconds \(seconds): the fastest choice takes \((least * 1000).rounded() / 1000) s; allow "
-        + "more seconds or lower --tenth-percentile"
+      "no choice takes \(seconds) s: the fastest one takes \((least * 1000).rounded() / 1000) s; "
+        + Remedy(use: .moreSeconds, .lowerTenthPercentile).text(naming: setting)
     case .sampleTooShort(let name, let tokens, let wanted):
-      "\(name): has \(tokens) tokens, \(wanted) are wanted; give a longer text or smaller --lengths"
+      "\(name): has \(tokens) tokens, \(wanted) are wanted; "
+        + Remedy(use: .longerText, .smallerLengths).text(naming: setting)
     case .noSamples:
-      "--samples: there is no text to choose by; name at least one file"
+      "there is no text to choose by; " + Remedy(use: .samples).text(naming: setting)
     case .foreignWorkFile(let file, let what):
-      "\(file): belongs to a search with another \(what); give the same options as then, or "
-        + "another --resume file"
+      "\(file): belongs to a search with another \(what); give the same options as then; "
+        + Remedy(use: .otherWorkFile).text(naming: setting)
     case .workFile(let file, let reason):
-      "\(file): \(reason)"
+      "\(file): \(reason); " + Remedy(use: .otherWorkFile).text(naming: setting)
     case .normedAttentionOutput:
-      "--residual-error: this model norms what attention adds, which the measure leaves out; give "
-        + "--mean-recall instead"
+      "residual errors leave out the norm that this model puts behind attention; "
+        + Remedy(use: .meanRecall).text(naming: setting)
     case .invalidOption(let name, let value, let allowed):
       "\(name) \(value): give \(allowed)"
     }
   }
+}
+
+/// What helps against a search's errors.
+extension Remedy.Setting {
+  public static let moreSeconds = Remedy.Setting("more seconds")
+  public static let lowerTenthPercentile = Remedy.Setting("a lower floor of the tenth percentile")
+  public static let longerText = Remedy.Setting("a longer text")
+  public static let smallerLengths = Remedy.Setting("smaller lengths")
+  public static let samples = Remedy.Setting("at least one sample")
+  public static let otherWorkFile = Remedy.Setting("another work file")
+  public static let meanRecall = Remedy.Setting("mean recall as the goal")
 }

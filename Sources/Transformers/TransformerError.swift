@@ -1,3 +1,5 @@
+public import Compute
+
 /// What loading or running a model can fail with, beside ``Checkpoints`` and ``Compute`` errors; each
 /// description is one line that says what to do.
 public enum TransformerError: Error, Equatable, Sendable {
@@ -29,8 +31,8 @@ public enum TransformerError: Error, Equatable, Sendable {
   case invalidOption(name: String, value: String, allowed: String)
 }
 
-extension TransformerError: CustomStringConvertible {
-  public var description: String {
+extension TransformerError: RemediedError {
+  public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
     case .unknownArchitecture(let directory, let found, let known):
       "\(configurationFile(of: directory)): model_type is \"\(found)\": known are "
@@ -58,8 +60,9 @@ extension TransformerError: CustomStringConvertible {
     case .invalidLogits(let problem):
       "the logits \(problem): the weights or the prompt overflow this number format"
     case .doesNotFit(let tokens, let longest, let detail):
-      "\(tokens) tokens do not fit: \(detail); the longest that fits is \(longest) tokens: shorten the "
-        + "prompt, or try --chunk, --kv fp8 or --kv-on host"
+      "\(tokens) tokens do not fit: \(detail); the longest that fits is \(longest) tokens: "
+        + Remedy(use: .shorterPrompt, .smallerChunk, .float8KeyValues, .keyValuesOnHost)
+        .text(naming: setting)
     case .invalidOption(let name, let value, let allowed):
       "\(name) is \(value): it should be \(allowed)"
     }

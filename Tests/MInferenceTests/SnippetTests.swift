@@ -1,4 +1,5 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 #if canImport(Glibc)

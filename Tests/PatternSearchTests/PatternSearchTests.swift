@@ -1,3 +1,4 @@
+import Compute
 import Files
 import PatternSearch
 import SparseAttention
@@ -165,7 +166,7 @@ import Transformers
     try "not a work file".write(toFile: file, atomically: true, encoding: .utf8)
     #expect(
       failure("x", [samples[0]])?.description
-        == "\(file): is no work file of a search; give another --resume file")
+        == "\(file): is no work file of a search; use another work file")
     #expect(try String(contentsOf: URL(filePath: file), encoding: .utf8) == "not a work file")
   }
 

@@ -34,8 +34,10 @@ public struct StoredTensor {
     guard case .dense(let type) = format, backend.capabilities.weightFormats.contains(format) else {
       throw ComputeError.unavailable(
         what: "weights of \(format) (\(name)) on the device \(backend.name)",
-        remedy: "use a checkpoint with weights of "
-          + backend.capabilities.weightFormats.map(\.description).sorted().joined(separator: ", "))
+        remedy: Remedy(
+          "use a checkpoint with weights of "
+            + backend.capabilities.weightFormats.map(\.description).sorted().joined(separator: ", ")
+        ))
     }
     return type
   }

@@ -62,7 +62,7 @@ final class CUDADevice: @unchecked Sendable {
     guard architecture >= 80 else {
       throw ComputeError.unavailable(
         what: "the GPU \(name) (sm_\(architecture))",
-        remedy: "the kernels need sm_80 (Ampere) or later; use --device cpu")
+        remedy: Remedy("the kernels need sm_80 (Ampere) or later", use: .processor))
     }
     var context: OpaquePointer?
     try driver.check("cuDevicePrimaryCtxRetain", driver.retainContext(&context, ordinal))

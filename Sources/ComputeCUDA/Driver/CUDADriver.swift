@@ -66,7 +66,7 @@ struct CUDADriver: @unchecked Sendable {
   private static func openLibrary() throws -> DynamicLibrary {
     try DynamicLibrary(
       oneOf: ["libcuda.so.1", "libcuda.so"],
-      remedy: "install the NVIDIA driver, or use --device cpu")
+      remedy: Remedy("install the NVIDIA driver", use: .processor))
   }
 
   static var isInstalled: Bool { (try? openLibrary()) != nil }

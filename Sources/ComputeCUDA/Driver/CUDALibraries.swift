@@ -5,7 +5,7 @@ extension DynamicLibrary {
   /// A function that the library must have.
   ///
   /// - Throws: `ComputeError.unavailable` with `remedy` where it has none of that name.
-  func require<Function>(_ name: String, remedy: String) throws -> Function {
+  func require<Function>(_ name: String, remedy: Remedy) throws -> Function {
     guard let function = function(name, as: Function.self) else {
       throw ComputeError.unavailable(what: "\(name) in \(self.name)", remedy: remedy)
     }
@@ -39,8 +39,9 @@ enum CUDALibraries {
     paths += files.map { "/usr/local/cuda/lib64/" + $0 }
     return try DynamicLibrary(
       oneOf: paths,
-      remedy: "install the CUDA 12 or 13 libraries (apt-get install cuda-nvrtc-13-0 libcublas-13-0,"
-        + " or pip install nvidia-cuda-nvrtc nvidia-cublas) and name their directory in \(variable)"
-    )
+      remedy: Remedy(
+        "install the CUDA 12 or 13 libraries (apt-get install cuda-nvrtc-13-0 libcublas-13-0,"
+          + " or pip install nvidia-cuda-nvrtc nvidia-cublas) and name their directory in "
+          + variable))
   }
 }

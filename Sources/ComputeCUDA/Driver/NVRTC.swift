@@ -104,7 +104,8 @@ package struct NVRTC: @unchecked Sendable {
     let name = errorString(result).map { String(cString: $0) } ?? "error \(result)"
     return CUDAError(
       call: "\(call) of \(source.name)", name: name, detail: log,
-      remedy: "try another version of NVRTC (this is \(version / 1000).\(version % 1000 / 10)), or "
-        + "report it with this log")
+      remedy: Remedy(
+        "try another version of NVRTC (this is \(version / 1000).\(version % 1000 / 10)), or "
+          + "report it with this log"))
   }
 }

@@ -31,7 +31,8 @@ final class CUDAKeyValueStore: KeyValueStore {
     self.backend = backend
     guard type == .bfloat16 || type == .float8 else {
       throw ComputeError.unavailable(
-        what: "a cache of \(type.rawValue) on a GPU", remedy: "use --kv bf16 or fp8")
+        what: "a cache of \(type.rawValue) on a GPU",
+        remedy: Remedy(use: .bfloat16KeyValues, .float8KeyValues))
     }
     let purpose = "the keys and values of \(extents[1]) tokens"
     func layer(_ type: DataType) throws -> KeyValueLayer {

@@ -14,7 +14,7 @@ extension CUDABackend {
     else {
       throw ComputeError.unavailable(
         what: "a linear layer of \(matrix.shape) in fp8",
-        remedy: "extents are multiples of \(Self.grain) there; leave out --linear fp8")
+        remedy: Remedy("extents are multiples of \(Self.grain) there", use: .bfloat16Linear))
     }
     let values = try makeTensor(.float8, matrix.shape, purpose: "weights")
     let scales = try makeTensor(.float32, [matrix.rows], purpose: "weights")

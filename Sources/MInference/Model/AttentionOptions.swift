@@ -55,7 +55,7 @@ extension LanguageModel {
     let unused = options.mode.unusedBudgets(options.budgets, hasPatternFile: patterns != nil)
     if !unused.isEmpty {
       notices.append(
-        "\(unused.map { "--" + $0 }.joined(separator: ", ")): not used by --attention "
+        "\(unused.joined(separator: ", ")): not used by attention of the kind "
           + "\(options.mode.rawValue)" + (options.mode == .minference ? " with a pattern file" : "")
       )
     }

@@ -1,6 +1,6 @@
 import ChatTemplates
 public import Checkpoints
-public import Compute
+import Compute
 import Files
 public import SparseAttention
 public import Tokenizers
@@ -16,7 +16,7 @@ public import Transformers
 ///
 /// A model never changes: any number of sessions may run on it at once.
 public final class LanguageModel: Sendable {
-  /// As given to ``load(directory:device:threads:linear:attentionPrecision:patterns:chatTemplate:)``.
+  /// As given in ``LoadOptions``.
   public let directory: String
   public let tokenizer: Tokenizer
   public let transformer: Transformer
@@ -35,63 +35,44 @@ public final class LanguageModel: Sendable {
   public let notices: [String]
 
   /// Loads a model. Blocks the calling thread while weights are checked; from a task
-  /// use ``load(directory:device:threads:linear:attentionPrecision:patterns:chatTemplate:)``.
+  /// use ``load(_:)``.
   ///
-  /// - Parameters:
-  ///   - directory: A directory with config.json, *.safetensors, tokenizer.json, and what else Hugging
-  ///     Face puts there; a GGUF file, of several parts any one of them; or the name of a model in Hugging
-  ///     Face's cache, ORG/NAME.
-  ///   - threads: CPU threads to compute on; nil for one on every processor.
-  ///   - linear: What linear layers of a GPU multiply.
-  ///   - patterns: A pattern file; nil for `patterns.json` of the directory, or a file there that the
-  ///     authors of MInference published for this model, or the budgets in its config.json; beside
-  ///     a file NAME.gguf, for NAME.patterns.json or these.
-  ///   - chatTemplate: A file with a chat template in place of the checkpoint's.
-  ///   - attentionPrecision: What attention of prompts multiplies; fp8 needs a Hopper GPU.
   /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
   ///   ``LanguageModelError``; every description is one line that names the file.
-  public init(
-    directory: String, device: Device = .auto, threads: Int? = nil,
-    linear: LinearPrecision = .bf16, attentionPrecision: AttentionPrecision = .native,
-    patterns: String? = nil, chatTemplate: String? = nil
-  ) throws {
-    self.chatTemplate = try chatTemplate.map(ChatTemplate.init(contentsOfFile:))
-    var backend = try device.makeBackend(
-      threads: threads, linear: linear, attentionPrecision: attentionPrecision)
+  public init(_ options: LoadOptions) throws {
+    chatTemplate = try options.chatTemplate.map(ChatTemplate.init(contentsOfFile:))
+    var backend = try options.makeBackend()
+    directory = options.directory
     let checkpoint = try openWeightSource(at: directory)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
     do {
       transformer = try Transformer(checkpoint: checkpoint, backend: backend)
     } catch let error as ComputeError {
       // A GPU that nobody asked for by name, and that has no kernels for such a model.
-      guard device == .auto, backend.name != "cpu", linear == .bf16, attentionPrecision == .native,
+      guard options.device == .auto, backend.name != "cpu", !options.isNarrow,
         case .unavailable = error
       else { throw error }
-      backend = try Device.processor(threads: threads, insteadOf: error)
+      backend = try Device.processor(threads: options.threads, insteadOf: error)
       transformer = try Transformer(checkpoint: checkpoint, backend: backend)
     }
-    let precision = linear == .bf16 ? "" : " \(linear.rawValue)"
+    let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
     fingerprint = Fingerprint.of(
       "\(try checkpoint.fingerprint()) \(checkpoint.configuration.fingerprint)\(precision)")
     try checkpoint.verifyUnchanged()
-    self.directory = directory
     generation = checkpoint.generation
     (patternSource, self.patterns) = try PatternSource.find(
-      given: patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
+      given: options.patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
     notices = checkpoint.notices + backend.notices
   }
 
   /// The same on a thread of its own.
-  public static func load(
-    directory: String, device: Device = .auto, threads: Int? = nil,
-    linear: LinearPrecision = .bf16, attentionPrecision: AttentionPrecision = .native,
-    patterns: String? = nil, chatTemplate: String? = nil
-  ) async throws -> LanguageModel {
-    try await WorkerThread.run {
-      try LanguageModel(
-        directory: directory, device: device, threads: threads, linear: linear,
-        attentionPrecision: attentionPrecision, patterns: patterns, chatTemplate: chatTemplate)
-    }
+  public static func load(_ options: LoadOptions) async throws -> LanguageModel {
+    try await WorkerThread.run { try LanguageModel(options) }
+  }
+
+  /// A checkpoint directory on the fastest device of this machine.
+  public static func load(directory: String) async throws -> LanguageModel {
+    try await load(LoadOptions(directory: directory))
   }
 
   /// Operations that the host has served so far because the device has no kernel for them.

@@ -1,5 +1,5 @@
+import TextReports
 import MInference
-import MInferenceEvaluation
 
 /// An interactive conversation: lines of standard input in, answers to standard output, all else to
 /// standard error.

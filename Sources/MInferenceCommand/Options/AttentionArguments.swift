@@ -77,9 +77,7 @@ struct AttentionArguments: ParsableArguments {
     directory: String, device: DeviceArguments, chatTemplate: String? = nil
   ) async throws -> LanguageModel {
     try await LanguageModel.load(
-      directory: directory, device: device.device, threads: device.threads?.value,
-      linear: device.linear, attentionPrecision: device.attentionPrecision, patterns: patterns,
-      chatTemplate: chatTemplate)
+      device.loadOptions(directory: directory, patterns: patterns, chatTemplate: chatTemplate))
   }
 
   /// What the user should know about the model and these flags, one line each.

@@ -35,6 +35,15 @@ struct DeviceArguments: ParsableArguments {
   /// Whether anything is multiplied in fewer bits than the device does of itself.
   var isNarrow: Bool { linear != .bf16 || attentionPrecision != .native }
 
+  /// What is loaded from `directory`, on the device that these flags ask for.
+  func loadOptions(
+    directory: String, patterns: String? = nil, chatTemplate: String? = nil
+  ) -> LoadOptions {
+    LoadOptions(
+      directory: directory, device: device, threads: threads?.value, linear: linear,
+      attentionPrecision: attentionPrecision, patterns: patterns, chatTemplate: chatTemplate)
+  }
+
   /// The backend that these flags ask for.
   func makeBackend() throws -> any Backend {
     try device.makeBackend(

@@ -81,7 +81,7 @@ struct PromptArguments: ParsableArguments {
       return try model.encode(raw || !model.hasChatTemplate ? .raw(text) : .user(text))
     } catch let error as LanguageModelError {
       // The file or flag is known here alone.
-      throw CommandFailure(ExitStatus(for: error) ?? .inputData, "\(name): \(error)")
+      throw CommandFailure(ExitStatus(for: error) ?? .inputData, "\(name): \(ErrorText.of(error))")
     }
   }
 }

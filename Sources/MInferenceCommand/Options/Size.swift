@@ -1,5 +1,5 @@
+import TextReports
 import ArgumentParser
-import MInferenceEvaluation
 
 /// A positive number of tokens, blocks or threads: 4096, 32K, 1M.
 struct Size: ExpressibleByArgument, Sendable {

@@ -1,5 +1,5 @@
+import EvaluationTasks
 import MInference
-import MInferenceEvaluation
 import PatternSearch
 
 extension ExitStatus {

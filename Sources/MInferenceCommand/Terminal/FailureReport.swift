@@ -38,7 +38,7 @@ enum FailureReport {
       return (failure.status.rawValue, failure.description)
     }
     if let code = error as? ExitCode { return (code.rawValue, "") }
-    if let status = ExitStatus(for: error) { return (status.rawValue, "\(error)") }
+    if let status = ExitStatus(for: error) { return (status.rawValue, ErrorText.of(error)) }
     // What remains are the parser's own errors, and faults that nobody foresaw.
     let status =
       Minference.exitCode(for: error) == .validationFailure ? ExitStatus.usage : .software

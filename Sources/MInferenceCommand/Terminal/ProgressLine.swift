@@ -1,5 +1,5 @@
 import Compute
-import MInferenceEvaluation
+import TextReports
 import Synchronization
 
 /// Progress on standard error: one line that is written over on a terminal, and a plain line now

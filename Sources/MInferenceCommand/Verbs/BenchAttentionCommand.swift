@@ -1,7 +1,8 @@
+import Benchmarks
+import TextReports
 import ArgumentParser
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// `minference bench attention`: the kernels alone, beside the matrix product of the same machine.
 struct BenchAttentionCommand: ParsableCommand {

@@ -1,8 +1,10 @@
+import Benchmarks
+import EvaluationTasks
+import TextReports
 import ArgumentParser
 import CSystem
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// `minference bench prefill`: time to first token, dense and sparse, with recall.
 struct BenchPrefillCommand: AsyncParsableCommand {

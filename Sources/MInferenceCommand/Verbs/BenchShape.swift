@@ -1,7 +1,8 @@
+import Benchmarks
+import TextReports
 import ArgumentParser
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// `minference bench prefill --shape`: a model shape whose weights nobody has here.
 extension BenchPrefillCommand {

@@ -1,6 +1,7 @@
+import EvaluationTasks
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference demo`: one long document, read densely and sparsely, side by side.
 struct DemoCommand: AsyncParsableCommand {

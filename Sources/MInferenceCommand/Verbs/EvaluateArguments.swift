@@ -1,6 +1,6 @@
+import EvaluationTasks
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// Which model is evaluated, by which kinds of attention, and where results go.
 struct EvaluateArguments: ParsableArguments {
@@ -67,8 +67,7 @@ struct EvaluateArguments: ParsableArguments {
   func load() async throws -> LanguageModel {
     let directory = try model ?? ModelDirectory.builtIn()
     let model = try await LanguageModel.load(
-      directory: directory, device: device.device, threads: device.threads?.value,
-      linear: device.linear, attentionPrecision: device.attentionPrecision, patterns: patterns)
+      device.loadOptions(directory: directory, patterns: patterns))
     var told: Set<String> = []
     let notices = model.notices + attention.flatMap { model.notices(for: options($0)) }
     for notice in notices where told.insert(notice).inserted { StandardError.note(notice) }

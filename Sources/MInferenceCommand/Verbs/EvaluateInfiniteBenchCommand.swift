@@ -1,6 +1,6 @@
+import EvaluationTasks
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference evaluate infinitebench`: InfiniteBench's files.
 struct EvaluateInfiniteBenchCommand: AsyncParsableCommand {

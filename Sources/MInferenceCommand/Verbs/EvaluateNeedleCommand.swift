@@ -1,6 +1,7 @@
+import EvaluationTasks
+import Plots
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference evaluate needle`: one fact at every depth of every length.
 struct EvaluateNeedleCommand: AsyncParsableCommand {

@@ -1,6 +1,6 @@
+import EvaluationTasks
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference evaluate overlap`: what the indices of two prompts have in common.
 struct EvaluateOverlapCommand: AsyncParsableCommand {

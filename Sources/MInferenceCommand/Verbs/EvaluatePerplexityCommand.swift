@@ -1,7 +1,8 @@
+import EvaluationTasks
+import TextReports
 import ArgumentParser
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// The text that perplexity and recall are measured on.
 struct EvaluationTextArguments: ParsableArguments {

@@ -1,6 +1,6 @@
+import EvaluationTasks
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference evaluate ruler`: RULER's 13 kinds, made here, or its own files.
 struct EvaluateRulerCommand: AsyncParsableCommand {
@@ -67,7 +67,7 @@ struct EvaluateRulerCommand: AsyncParsableCommand {
         measuringRecall: self.form.monitor), form: form)
     let fitting = try TaskPlan.fitting(plans) { try runner.countTokens($0) }
     if fitting.plans.isEmpty, let first = fitting.leftOut.first { throw first }
-    for kind in fitting.leftOut { StandardError.note("left out: \(kind)") }
+    for kind in fitting.leftOut { StandardError.note("left out: \(ErrorText.of(kind))") }
     try await shared.evaluate(
       fitting.plans, on: runner,
       run: shared.run(

@@ -1,5 +1,6 @@
+import EvaluationTasks
 import JSON
-import MInferenceEvaluation
+import TextReports
 import Synchronization
 
 /// Progress of a run: which result of how many, and how far its prompt is read.

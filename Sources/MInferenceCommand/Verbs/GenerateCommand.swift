@@ -1,7 +1,7 @@
+import TextReports
 import ArgumentParser
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// `minference generate`: a prompt's answer.
 struct GenerateCommand: AsyncParsableCommand {

@@ -1,7 +1,7 @@
+import TextReports
 import CSystem
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// The figures at the end of an answer, as a line and as JSON.
 struct GenerationFigures {

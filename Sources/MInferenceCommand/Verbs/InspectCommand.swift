@@ -1,6 +1,8 @@
+import EvaluationTasks
+import Plots
+import TextReports
 import ArgumentParser
 import MInference
-import MInferenceEvaluation
 
 /// `minference inspect`: what a checkpoint is, and pictures of its attention.
 struct InspectCommand: AsyncParsableCommand {

@@ -1,6 +1,6 @@
 import JSON
+import TextReports
 import MInference
-import MInferenceEvaluation
 
 /// What --monitor says.
 enum MonitorText {

@@ -1,7 +1,7 @@
+import TextReports
 import ArgumentParser
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// `minference score`: how likely a model finds given tokens.
 struct ScoreCommand: AsyncParsableCommand {

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Files
 import MInference
-import MInferenceEvaluation
 import PatternSearch
 
 #if canImport(Glibc)
@@ -88,11 +87,7 @@ struct SearchCommand: ParsableCommand {
 
   mutating func run() throws {
     try checkOutput()
-    let model = try LanguageModel(
-      directory: self.model.model, device: self.model.device.device,
-      threads: self.model.device.threads?.value,
-      linear: self.model.device.linear,
-      attentionPrecision: self.model.device.attentionPrecision)
+    let model = try LanguageModel(self.model.device.loadOptions(directory: self.model.model))
     let (choosing, validating) = try texts(of: model)
     let progress = ProgressLine(label: "search", notices: model.notices)
     let search = PatternSearch(

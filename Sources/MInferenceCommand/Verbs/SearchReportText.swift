@@ -1,5 +1,5 @@
+import TextReports
 import MInference
-import MInferenceEvaluation
 import PatternSearch
 
 /// What a search found, as text.

@@ -1,7 +1,8 @@
+import KernelVerification
+import TextReports
 import ArgumentParser
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// `minference verify --model`: one line a comparison, as it is made.
 extension VerifyCommand {

@@ -1,7 +1,9 @@
+import Benchmarks
+import KernelVerification
+import TextReports
 import ArgumentParser
 import JSON
 import MInference
-import MInferenceEvaluation
 
 /// `minference verify`: every kernel, or a whole model, against the reference.
 struct VerifyCommand: ParsableCommand {
@@ -115,7 +117,7 @@ struct VerifyCommand: ParsableCommand {
         try KernelSpeed.measure(backend, narrow: try? narrow.get(), rows: 131_072)))
     // Not every GPU has them.
     if case .failure(let error) = narrow {
-      try StandardOutput.write("linear layers in fp8 were not measured: \(error)\n")
+      try StandardOutput.write("linear layers in fp8 were not measured: \(ErrorText.of(error))\n")
     }
   }
 

@@ -28,9 +28,9 @@ struct SearchIdentity: Codable, Equatable {
     if version != other.version { return "version" }
     if model != other.model || layers != other.layers || heads != other.heads { return "model" }
     if device != other.device { return "device" }
-    if candidates != other.candidates { return "--space" }
+    if candidates != other.candidates { return "space of candidates" }
     if samples != other.samples { return "samples or lengths" }
-    if chunk != other.chunk { return "--chunk" }
+    if chunk != other.chunk { return "chunk" }
     return self == other ? nil : "setting"
   }
 }
@@ -67,7 +67,7 @@ struct WorkFile {
     do {
       file = try AppendedFile(path: path)
       bytes = try file.contents()
-    } catch let error as FileError {
+    } catch {
       throw Self.failure(error, "opened")
     }
     guard !Self.isNothing(bytes) else {
@@ -81,7 +81,7 @@ struct WorkFile {
     }
     guard case .identity(let found)? = entries.first else {
       throw SearchError.workFile(
-        file: path, reason: "is no work file of a search; give another --resume file")
+        file: path, reason: "is no work file of a search")
     }
     if let what = identity.difference(from: found) {
       throw SearchError.foreignWorkFile(file: path, what: what)
@@ -116,8 +116,8 @@ struct WorkFile {
     .workFile(
       file: error.path,
       reason: error.problem == .inUse
-        ? "is written by another search at this moment; wait for it or give another --resume file"
-        : "cannot be \(what) (\(error.reason)); give another --resume file")
+        ? "is written by another search at this moment; wait for it"
+        : "cannot be \(what) (\(error.reason))")
   }
 
   /// The layers of a sample that are there, from the first without a gap.
@@ -175,7 +175,7 @@ extension WorkFile {
     } catch {
       throw SearchError.workFile(
         file: hiddenPath,
-        reason: "cannot be written (\(error.reason)); free space or give another --resume file")
+        reason: "cannot be written (\(error.reason)); free space")
     }
   }
 

@@ -32,7 +32,7 @@ public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
       "\(printable(file)): is for a model of \(layers) layers x \(heads) heads, but the model has "
         + "\(modelLayers) layers x \(modelHeads) heads; give the file of this model"
     case .budget(let name, let value, let allowed):
-      "--\(name) \(value): give \(allowed)"
+      "\(name) \(value): give \(allowed)"
     case .unwritable(let file, let reason):
       "\(printable(file)): cannot be written (\(reason))"
     }

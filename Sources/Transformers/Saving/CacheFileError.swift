@@ -1,5 +1,7 @@
+public import Compute
+
 /// Why a cache was not saved or restored; each description is one line that says what to do.
-public enum CacheFileError: Error, CustomStringConvertible, Sendable, Equatable {
+public enum CacheFileError: RemediedError, Sendable, Equatable {
   case unwritable(file: String, reason: String)
   case unreadable(file: String, reason: String)
   /// Not a file that ``Transformer/save(_:tokens:fingerprint:to:)`` wrote.
@@ -17,7 +19,7 @@ public enum CacheFileError: Error, CustomStringConvertible, Sendable, Equatable 
   case unsupported(type: String)
   case nothingToSave
 
-  public var description: String {
+  public func description(naming name: (Remedy.Setting) -> String) -> String {
     switch self {
     case .unwritable(let file, let reason):
       "\(file): cannot be written (\(reason)); free some space or name another file"
@@ -30,7 +32,8 @@ public enum CacheFileError: Error, CustomStringConvertible, Sendable, Equatable 
     case .model(let file):
       "\(file): was saved with another model; use that one, or read the text again"
     case .format(let file, let found, let wanted):
-      "\(file): holds \(found) and this cache \(wanted); choose the same number format (--kv)"
+      "\(file): was saved as \(found) and this cache holds \(wanted); "
+        + Remedy(use: .savedKeyValues).text(naming: name)
     case .size(let file, let bytes, let wanted):
       "\(file): has \(bytes) bytes instead of \(wanted) and was cut or changed; read the text again"
     case .checksum(let file):
@@ -38,7 +41,8 @@ public enum CacheFileError: Error, CustomStringConvertible, Sendable, Equatable 
     case .tooLong(let file, let tokens, let capacity):
       "\(file): holds \(tokens) tokens and there is room for \(capacity); make room for more"
     case .unsupported(let type):
-      "a cache of \(type) cannot be saved; keep keys and values as bf16 or fp8 (--kv)"
+      "a cache of \(type) cannot be saved; "
+        + Remedy(use: .bfloat16KeyValues, .float8KeyValues).text(naming: name)
     case .nothingToSave:
       "there is nothing to save; read a prompt first"
     }

@@ -1,4 +1,5 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 /// Conversations that are read over what a session holds.
@@ -9,7 +10,8 @@ import Testing
   init() throws {
     directory = try TemporaryDirectory()
     try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 2)
+    model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 2))
   }
 
   private func answer(_ session: Session, tokens: Int = 12) async throws -> String {
@@ -147,7 +149,8 @@ import Testing
           #"{"type": "longrope", "original_max_position_embeddings": 40, "short_factor": "#
           + #"\#(factors(0)), "long_factor": \#(factors(3))}"#
       ])
-    let model = try LanguageModel(directory: directory.path("long"), device: .cpu, threads: 2)
+    let model = try LanguageModel(
+      LoadOptions(directory: directory.path("long"), device: .cpu, threads: 2))
     let options = SessionOptions(attention: AttentionOptions(mode: .dense))
     let session = try model.makeSession(capacity: 100, options: options)
     try await session.read(ids(50))

@@ -1,4 +1,5 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 #if canImport(Glibc)
@@ -17,7 +18,8 @@ import Testing
   init() throws {
     directory = try TemporaryDirectory()
     try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 2)
+    model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 2))
   }
 
   private func ids(_ count: Int) -> [Int32] {
@@ -172,13 +174,15 @@ import Testing
     // The same weights, turned by other frequencies.
     try TinyCheckpoint.write(
       to: directory, name: "other", configuration: ["rope_theta": "20000.0"])
-    let other = try LanguageModel(directory: directory.path("other"), device: .cpu, threads: 2)
+    let other = try LanguageModel(
+      LoadOptions(directory: directory.path("other"), device: .cpu, threads: 2))
     await #expect(throws: CacheFileError.model(file: path)) {
       try await session(of: other).restore(from: path)
     }
     // The same configuration, other weights.
     try TinyCheckpoint.write(to: directory, name: "trained", poison: 0.5)
-    let trained = try LanguageModel(directory: directory.path("trained"), device: .cpu, threads: 2)
+    let trained = try LanguageModel(
+      LoadOptions(directory: directory.path("trained"), device: .cpu, threads: 2))
     await #expect(throws: CacheFileError.model(file: path)) {
       try await session(of: trained).restore(from: path)
     }
@@ -200,9 +204,8 @@ import Testing
     }
     #expect(try bytes(path) == before)
     // A conversation is for its owner alone.
-    let mode = try CommandRun("ls -l $D/saved", in: directory).output.prefix(10)
-    #expect(mode == "-rw-------")
-    let names = try CommandRun("ls -A $D", in: directory).output.split(separator: "\n")
-    #expect(!names.contains { $0.hasSuffix(".draft") })
+    #expect(try directory.permissions(of: "saved") == 0o600)
+    #expect(directory.names.contains("taken"))
+    #expect(!directory.names.contains { $0.hasSuffix(".draft") })
   }
 }

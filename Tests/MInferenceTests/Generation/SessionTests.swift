@@ -1,4 +1,5 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 @Suite struct SessionTests {
@@ -8,7 +9,7 @@ import Testing
   init() throws {
     directory = try TemporaryDirectory()
     try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(directory: directory.path("model"), threads: 2)
+    model = try LanguageModel(LoadOptions(directory: directory.path("model"), threads: 2))
   }
 
   private func answer(_ session: Session, tokens: Int = 12) async throws -> String {
@@ -54,7 +55,8 @@ import Testing
           #"{"type": "longrope", "original_max_position_embeddings": 40, "short_factor": "#
           + #"\#(factors(0)), "long_factor": \#(factors(3))}"#
       ])
-    let model = try LanguageModel(directory: directory.path("long"), device: .cpu, threads: 2)
+    let model = try LanguageModel(
+      LoadOptions(directory: directory.path("long"), device: .cpu, threads: 2))
     let prompt = try model.encode(.raw("The map was in the chest, and the chest was in the cart."))
     let whole = try model.makeSession(capacity: 100)
     try await whole.prefill(prompt)

@@ -1,4 +1,5 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 /// Models and tokenizers from GGUF files, through the library's own door.
@@ -99,13 +100,14 @@ import Testing
 
   @Test("A model in a file scores and tokenizes as the directory it was made from")
   func matchesDirectory() async throws {
-    let original = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 2)
+    let original = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 2))
     let text = "The lantern hangs in the tower, 12 steps up."
     let ids = try original.encode(.raw(text))
     let expected = try await original.score(ids)
     for inBlocks in [false, true] {
       let path = try write("tiny-\(inBlocks).gguf", inBlocks: inBlocks)
-      let model = try LanguageModel(directory: path, device: .cpu, threads: 2)
+      let model = try LanguageModel(LoadOptions(directory: path, device: .cpu, threads: 2))
       #expect(try model.encode(.raw(text)) == ids)
       #expect(model.tokenizer.decode(ids) == text)
       let score = try await model.score(ids)
@@ -120,7 +122,7 @@ import Testing
   func refusesUnknownKinds() throws {
     let path = try write("odd.gguf", pre: "klingon")
     #expect {
-      _ = try LanguageModel(directory: path, device: .cpu, threads: 1)
+      _ = try LanguageModel(LoadOptions(directory: path, device: .cpu, threads: 1))
     } throws: {
       let text = "\($0)"
       return text.contains("odd.gguf") && text.contains("pre-tokenizer")

@@ -1,4 +1,5 @@
 import MInference
+import TemporaryCheckpoints
 import Testing
 
 /// Where a model's patterns come from; the checkpoints have two layers of two heads.
@@ -101,7 +102,8 @@ struct PatternSourceTests {
       ])
     let found = try source(of: "model")
     #expect(found == (.configuration(path: directory.path("model/config.json")), 51))
-    let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
+    let model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
     #expect(model.patterns?.patterns[1][1] == .verticalSlash(vertical: 1, slash: 8))
     let beside = "model/sparse_attention_config.json"
     try directory.write(patterns(vertical: 52), to: beside)
@@ -119,7 +121,8 @@ struct PatternSourceTests {
           + patterns(vertical: 51)
           .replacing("stream_llm", with: "vertical_and_slash") + "}"
       ])
-    let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
+    let model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
     let planner = try #require(try model.planner(for: AttentionOptions()))
     #expect(planner.costModel.denseBelow == 9001)
     let chosen = try #require(try model.planner(for: AttentionOptions(mode: .verticalSlash)))
@@ -128,7 +131,8 @@ struct PatternSourceTests {
 
   @Test func `without patterns every head gets the same adaptive selection`() throws {
     try TinyCheckpoint.write(to: directory)
-    let model = try LanguageModel(directory: directory.path("model"), device: .cpu, threads: 1)
+    let model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
     let options = AttentionOptions()
     let planner = try #require(try model.planner(for: options))
     let standard = HeadPattern(
@@ -140,7 +144,7 @@ struct PatternSourceTests {
     }
     try directory.write(patterns(vertical: 31), to: "model/patterns.json")
     let patterned = try LanguageModel(
-      directory: directory.path("model"), device: .cpu, threads: 1)
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
     #expect(!patterned.notices(for: options).contains { $0.contains("minference search") })
   }
 

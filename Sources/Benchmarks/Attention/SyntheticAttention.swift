@@ -1,0 +1,138 @@
+package import MInference
+
+/// Where the attention of a model that nobody can download would go: queries and keys that make
+/// the estimate of a prompt's last 64 rows find given offsets and columns.
+///
+/// Every key-value head has offsets and columns of its own, ranked, so that a query head with a
+/// smaller budget takes the first of those that one with a larger budget takes. Two settings are
+/// pinned; which one a figure is of is part of the figure.
+package struct SyntheticAttention: Sendable {
+  /// How offsets lie.
+  package enum Setting: String, CaseIterable, Sendable {
+    /// In runs of 64, as heads of trained models have them.
+    case clustered
+    /// Each for itself, uniformly: the worst that tiles can meet.
+    case scattered
+  }
+
+  /// Offsets that stand side by side in the clustered setting.
+  static let run = 64
+
+  /// [offset] and [column], the score that each is given; 0 where it is not wanted.
+  package let offsetScores: [Float]
+  package let columnScores: [Float]
+
+  /// - Parameters:
+  ///   - keys: Tokens of the prompt.
+  ///   - offsets, columns: The largest budgets of any head.
+  package init(
+    _ setting: Setting, keys: Int, offsets: Int, columns: Int, seed: UInt64
+  ) {
+    var random = SeededGenerator(seed: seed)
+    let wanted = min(offsets, keys)
+    var scores = [Float](repeating: 0, count: keys)
+    switch setting {
+    case .clustered:
+      // Runs begin at distinct multiples of their length, shifted by one number for the head.
+      let shift = random.next(below: Self.run)
+      let starts = Self.distinct(
+        (wanted + Self.run - 1) / Self.run, below: keys / Self.run, &random)
+      for (rank, start) in starts.enumerated() {
+        let score = Self.offsetScore(rank: rank, of: starts.count)
+        for offset in start * Self.run + shift..<(start + 1) * Self.run + shift
+        where offset < keys { scores[offset] = score }
+      }
+    case .scattered:
+      let chosen = Self.distinct(wanted, below: keys, &random)
+      for (rank, offset) in chosen.enumerated() {
+        scores[offset] = Self.offsetScore(rank: rank, of: chosen.count)
+      }
+    }
+    offsetScores = scores
+    scores = [Float](repeating: 0, count: keys)
+    let chosen = Self.distinct(min(columns, keys), below: keys, &random)
+    for (rank, column) in chosen.enumerated() {
+      scores[column] = Self.columnScore(rank: rank, of: chosen.count)
+    }
+    columnScores = scores
+  }
+
+  /// Softmax mass falls with the rank to a half; a column, which all 64 rows see, must stay above
+  /// the keys in the middle of a run, which they nearly all see too.
+  private static func offsetScore(rank: Int, of count: Int) -> Float {
+    8 - 0.7 * Float(rank) / Float(max(count, 1))
+  }
+
+  private static func columnScore(rank: Int, of count: Int) -> Float {
+    9.5 - 0.4 * Float(rank) / Float(max(count, 1))
+  }
+
+  /// So many different numbers below a limit, in random order.
+  private static func distinct(
+    _ count: Int, below limit: Int, _ random: inout SeededGenerator
+  ) -> [Int] {
+    var taken = Set<Int>()
+    var numbers: [Int] = []
+    while numbers.count < min(count, limit) {
+      let number = random.next(below: limit)
+      if taken.insert(number).inserted { numbers.append(number) }
+    }
+    return numbers
+  }
+}
+
+/// Puts synthetic queries and keys in the place of a model's own.
+package final class SyntheticInjection: QueryKeyInjection, @unchecked Sendable {
+  private let backend: any SyntheticBackend
+  private let offsetScores: Tensor
+  private let columnScores: Tensor
+  private let keys: Int
+  private let magnitude: Float
+  private let watch: any WorkStopwatch
+
+  /// - Parameters:
+  ///   - keys: Tokens of the prompt, which is read as one chunk.
+  ///   - offsets, columns: The largest budgets of any head.
+  package init(
+    _ setting: SyntheticAttention.Setting, keys: Int, offsets: Int, columns: Int,
+    shape: AttentionShape, seed: UInt64, backend: any SyntheticBackend
+  ) throws {
+    self.backend = backend
+    self.keys = keys
+    // A score is scale * q . k, and k holds the score itself.
+    magnitude = 1 / shape.scale
+    watch = backend.makeStopwatch()
+    var tables: [[Float]] = [[], []]
+    for head in 0..<shape.keyValueHeads {
+      let attention = SyntheticAttention(
+        setting, keys: keys, offsets: offsets, columns: columns, seed: seed &+ UInt64(head))
+      tables[0] += attention.offsetScores
+      tables[1] += attention.columnScores
+    }
+    let tensors = try tables.map { table in
+      let tensor = try backend.makeTensor(
+        .float32, [shape.keyValueHeads, keys], purpose: "synthetic attention")
+      try backend.write(table, to: tensor)
+      return tensor
+    }
+    offsetScores = tensors[0]
+    columnScores = tensors[1]
+  }
+
+  package func replaceKeys(_ k: Tensor, firstPosition: Int) throws {
+    try watch.time {
+      try backend.injectKeys(
+        k, firstPosition: firstPosition, offsetScores: offsetScores, columnScores: columnScores,
+        seed: 7)
+    }
+  }
+
+  package func replaceQueries(_ q: Tensor, firstPosition: Int) throws {
+    try watch.time {
+      try backend.injectQueries(
+        q, firstPosition: firstPosition, keys: keys, magnitude: magnitude)
+    }
+  }
+
+  package var seconds: Double { watch.seconds }
+}

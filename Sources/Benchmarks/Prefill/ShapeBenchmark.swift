@@ -1,0 +1,132 @@
+package import JSON
+package import MInference
+import TextReports
+
+/// Time to the first token of a model shape with made-up weights and synthetic queries and keys.
+package struct ShapeBenchmark {
+  package struct Row: Sendable {
+    package var mode: String
+    package var tokens: Int
+    /// From token ids to the logits of the first token, without the synthetic inputs.
+    package var seconds: Double
+    package var report: PrefillReport
+    package var deviceBytes: Int
+    /// How keys and values were kept: "bf16 on device".
+    package var keyValues: String
+  }
+
+  private let model: Transformer
+  private let backend: any SyntheticBackend
+  private let patterns: PatternConfiguration
+  private let setting: SyntheticAttention.Setting
+
+  /// - Throws: `ComputeError.unavailable` on a device that has no synthetic inputs.
+  package init(
+    shape: String, patterns: PatternConfiguration, setting: SyntheticAttention.Setting,
+    backend: any Backend
+  ) throws {
+    guard let synthetic = backend as? any SyntheticBackend else {
+      throw ComputeError.unavailable(
+        what: "a model of random weights on \(backend.name)", remedy: Remedy(use: .gpu))
+    }
+    self.backend = synthetic
+    self.setting = setting
+    model = try Transformer(
+      shapeOf: ModelShape.checkpoint(named: shape), backend: synthetic, seed: 1)
+    self.patterns = try patterns.validated(
+      layers: model.layerCount, heads: model.attentionShape(layer: 0).queryHeads)
+  }
+
+  /// Reads a prompt once to warm up (of at most 8K tokens) and `runs` times for the figure, the median.
+  package func measure(
+    _ mode: String, tokens: Int, isDense: Bool, exact: Bool, chunk: Int?,
+    keyValues: KeyValueOptions, runs: Int,
+    progress: @escaping @Sendable (PrefillProgress) -> Void
+  ) throws -> Row {
+    _ = try read(
+      mode, tokens: min(tokens, 8192), isDense: isDense, exact: exact, chunk: chunk,
+      keyValues: KeyValueOptions(), progress: { _ in })
+    var rows: [Row] = []
+    for _ in 0..<max(1, runs) {
+      rows.append(
+        try read(
+          mode, tokens: tokens, isDense: isDense, exact: exact, chunk: chunk,
+          keyValues: keyValues, progress: progress))
+    }
+    return rows.sorted { $0.seconds < $1.seconds }[rows.count / 2]
+  }
+
+  private func read(
+    _ mode: String, tokens: Int, isDense: Bool, exact: Bool, chunk: Int?,
+    keyValues: KeyValueOptions, progress: @escaping @Sendable (PrefillProgress) -> Void
+  ) throws -> Row {
+    let budgets = patterns.patterns.joined().reduce((columns: 1, offsets: 1)) { most, pattern in
+      guard let bands = pattern.selector as? VerticalSlash else { return most }
+      return (max(most.columns, bands.vertical), max(most.offsets, bands.slash))
+    }
+    let injection = try SyntheticInjection(
+      setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns,
+      shape: model.attentionShape(layer: 0), seed: 11, backend: backend)
+    var random = SeededGenerator(seed: 3)
+    let ids = (0..<tokens).map { _ in Int32(random.next(below: model.vocabularySize)) }
+    let planner = isDense ? nil : AttentionPlanner(configuration: patterns, exact: exact)
+    let cache = try model.makeCache(
+      capacity: tokens + 1, keyValues: keyValues, chunk: chunk, planner: planner)
+    var options = PrefillOptions(
+      planner: planner, chunk: chunk, lastLayerLastRowOnly: true, progress: progress)
+    options.injection = injection
+    options.measuresLinearLayers = true
+    try backend.finish()
+    let start = ContinuousClock.now
+    let result = try model.prefill(ids, cache: cache, options: options)
+    let whole = (ContinuousClock.now - start).inSeconds - injection.seconds
+    return Row(
+      mode: mode, tokens: tokens, seconds: whole, report: result.report,
+      deviceBytes: backend.peakBytes,
+      keyValues: "\(cache.type.rawValue) on \(cache.place.rawValue)")
+  }
+
+  package static func table(_ rows: [Row], setting: SyntheticAttention.Setting) -> String {
+    var table = TextTable(
+      header: [
+        "tokens", "attention", "setting", "first token", "ratio", "density", "linear",
+        "attention kernel", "index", "rest", "keys and values", "GPU memory",
+      ])
+    for row in rows {
+      let dense = rows.first { $0.tokens == row.tokens }?.seconds ?? row.seconds
+      let linear = row.report.linearSeconds ?? 0
+      table.append([
+        Quantity.grouped(row.tokens), row.mode, setting.rawValue, Quantity.seconds(row.seconds),
+        Quantity.fixed(dense / row.seconds, 2), Quantity.percent(row.report.density),
+        Quantity.seconds(linear), Quantity.seconds(row.report.kernelSeconds),
+        Quantity.seconds(row.report.indexSeconds),
+        Quantity.seconds(
+          max(0, row.seconds - linear - row.report.kernelSeconds - row.report.indexSeconds)),
+        row.keyValues, Quantity.bytes(row.deviceBytes),
+      ])
+    }
+    return table.text
+  }
+
+  package static func json(_ rows: [Row], setting: SyntheticAttention.Setting) -> JSONValue {
+    .object([
+      ("setting", .string(setting.rawValue)),
+      (
+        "runs",
+        .array(
+          rows.map { row in
+            .object([
+              ("tokens", .integer(row.tokens)), ("attention", .string(row.mode)),
+              ("time_to_first_token_s", .number(row.seconds)),
+              ("density", .number(row.report.density)),
+              ("linear_s", .number(row.report.linearSeconds ?? 0)),
+              ("kernel_s", .number(row.report.kernelSeconds)),
+              ("index_s", .number(row.report.indexSeconds)),
+              ("key_values", .string(row.keyValues)),
+              ("device_bytes", .integer(row.deviceBytes)),
+            ])
+          })
+      ),
+    ])
+  }
+}

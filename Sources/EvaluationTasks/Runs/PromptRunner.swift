@@ -1,0 +1,120 @@
+/// Whatever can answer a task by several methods, side by side: a model, or a stand-in in tests.
+public protocol PromptRunner: Sendable {
+  /// The methods' names, in the order of the tables' columns. The first is what the others are
+  /// compared with.
+  var methods: [String] { get }
+
+  func countTokens(_ text: String) throws -> Int
+
+  /// The greedy answer to a task, read with one of ``methods``.
+  ///
+  /// - Parameter progress: told the fraction of the prompt that is read, and its tokens.
+  func answer(
+    _ task: EvaluationTask, method: String,
+    progress: @escaping @Sendable (_ fraction: Double, _ tokens: Int) -> Void
+  ) async throws -> PromptAnswer
+}
+
+/// One answer and what it took.
+public struct PromptAnswer: Sendable, Hashable {
+  /// Without the answer's prefix.
+  public var text: String
+  public var promptTokens: Int
+  /// Seconds, estimation included.
+  public var timeToFirstToken: Double
+  /// Computed / causal pairs.
+  public var density: Double
+  /// Mean over heads and worst head; nil where it was not measured.
+  public var recall: Double?
+  public var worstRecall: Double?
+
+  public init(
+    text: String, promptTokens: Int, timeToFirstToken: Double = 0, density: Double = 1,
+    recall: Double? = nil, worstRecall: Double? = nil
+  ) {
+    self.text = text
+    self.promptTokens = promptTokens
+    self.timeToFirstToken = timeToFirstToken
+    self.density = density
+    self.recall = recall
+    self.worstRecall = worstRecall
+  }
+}
+
+/// Whatever can say how likely it finds each token of a text.
+public protocol TextScorer: Sendable {
+  /// As ``PromptRunner/methods``.
+  var methods: [String] { get }
+
+  /// The ids of a text, without a chat form.
+  func tokens(of text: String) throws -> [Int32]
+
+  /// Natural logarithms of the probabilities of each token after the first.
+  func score(
+    _ tokens: [Int32], method: String,
+    progress: @escaping @Sendable (_ fraction: Double, _ tokens: Int) -> Void
+  ) async throws -> ScoredTokens
+}
+
+/// What a ``TextScorer`` gives.
+public struct ScoredTokens: Sendable {
+  public var logProbabilities: [Float]
+  public var seconds: Double
+  public var density: Double
+
+  public init(logProbabilities: [Float], seconds: Double = 0, density: Double = 1) {
+    self.logProbabilities = logProbabilities
+    self.seconds = seconds
+    self.density = density
+  }
+}
+
+/// Whatever can compare the attention of every head with dense attention.
+public protocol RecallMeasurer: Sendable {
+  /// As ``PromptRunner/methods``; all of them sparse.
+  var methods: [String] { get }
+
+  /// The ids of a text, without a chat form.
+  func tokens(of text: String) throws -> [Int32]
+
+  func recall(
+    _ tokens: [Int32], method: String,
+    progress: @escaping @Sendable (_ fraction: Double, _ tokens: Int) -> Void
+  ) async throws -> RecallReading
+}
+
+/// Recall and density of every head over one prompt.
+public struct RecallReading: Sendable, Hashable {
+  /// One head.
+  public struct Head: Sendable, Hashable {
+    /// Over the sampled rows.
+    public var mean: Double
+    public var tenthPercentile: Double
+    public var density: Double
+
+    public init(mean: Double, tenthPercentile: Double, density: Double) {
+      self.mean = mean
+      self.tenthPercentile = tenthPercentile
+      self.density = density
+    }
+  }
+
+  /// [layer][head]
+  public var heads: [[Head]]
+  public var seconds: Double
+
+  public init(heads: [[Head]], seconds: Double) {
+    self.heads = heads
+    self.seconds = seconds
+  }
+
+  /// The mean over all heads.
+  public var mean: Double { Bootstrap.average(heads.joined().map(\.mean)) }
+  public var density: Double { Bootstrap.average(heads.joined().map(\.density)) }
+  /// The head with the least mean, and where it is.
+  public var worst: (layer: Int, head: Int, value: Head)? {
+    heads.enumerated().flatMap { layer, heads in
+      heads.enumerated().map { (layer: layer, head: $0, value: $1) }
+    }.min { $0.value.mean < $1.value.mean }
+  }
+}

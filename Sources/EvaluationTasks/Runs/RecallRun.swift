@@ -1,0 +1,142 @@
+package import JSON
+import TextReports
+
+/// Recall of every head against dense attention, by length and method.
+public struct RecallRun: Sendable {
+  public var lengths: [Int]
+  /// Windows of each length, evenly apart in the text.
+  public var windows: Int
+
+  public init(lengths: [Int], windows: Int = 1) {
+    self.lengths = lengths
+    self.windows = windows
+  }
+
+  /// One window with one method.
+  public struct Record: Sendable, Hashable {
+    public var length: Int
+    public var window: Int
+    public var method: String
+    public var reading: RecallReading
+  }
+
+  /// Measures what the results file does not hold yet. Throws as ``PerplexityRun``.
+  public func run(
+    _ text: String, on measurer: some RecallMeasurer, results: String? = nil,
+    run: [(name: String, value: String)] = [],
+    progress: @escaping @Sendable (EvaluationRun.Progress) -> Void = { _ in }
+  ) async throws -> [Record] {
+    let ids = try measurer.tokens(of: text)
+    if let longest = lengths.max(), longest > ids.count {
+      throw RunError.textTooShort(tokens: ids.count, wanted: longest)
+    }
+    var log = try RunLog<Record>(path: results, run: run)
+    let methods = measurer.methods
+    var records: [Record] = []
+    let places = PerplexityRun(lengths: lengths, windows: windows)
+    for length in lengths {
+      for (window, start) in places.starts(length: length, tokens: ids.count).enumerated() {
+        for method in methods {
+          let key = Record.task(length: length, window: window)
+          if log[key, method] == nil {
+            let done = records.count
+            let reading = try await measurer.recall(
+              Array(ids[start..<start + length]), method: method
+            ) { fraction, tokens in
+              progress(
+                EvaluationRun.Progress(
+                  task: key, method: method, done: done,
+                  total: lengths.count * windows * methods.count, fraction: fraction,
+                  tokens: tokens))
+            }
+            try log.append(
+              Record(length: length, window: window, method: method, reading: reading))
+          }
+          if let record = log[key, method] { records.append(record) }
+        }
+      }
+    }
+    return records
+  }
+
+  /// Tables: all methods and lengths in one; then, for each method, every head of every layer.
+  public static func markdown(_ records: [Record], methods: [String]) -> String {
+    var table = MarkdownTable(
+      header: ["tokens", "attention", "recall", "worst head", "10th percentile", "density"])
+    for record in records {
+      let worst = record.reading.worst
+      table.append([
+        Quantity.grouped(record.length), record.method, Quantity.fixed(record.reading.mean, 4),
+        worst.map { "\(Quantity.fixed($0.value.mean, 4)) (layer \($0.layer) head \($0.head))" }
+          ?? "", worst.map { Quantity.fixed($0.value.tenthPercentile, 4) } ?? "",
+        Quantity.percent(record.reading.density),
+      ])
+    }
+    var text =
+      "Recall, mean over heads; the head with the least, and its 10th percentile of rows\n\n"
+    text += table.text
+    for method in methods {
+      let own = records.filter { $0.method == method }
+      guard let last = own.last, let width = last.reading.heads.map(\.count).max() else { continue }
+      text +=
+        "\n\(method), \(Quantity.grouped(last.length)) tokens: recall (density) of each head\n\n"
+      var heads = MarkdownTable(header: ["layer"] + (0..<width).map { "head \($0)" })
+      for (layer, values) in last.reading.heads.enumerated() {
+        heads.append(
+          ["\(layer)"]
+            + values.map {
+              "\(Quantity.fixed($0.mean, 3)) (\(Quantity.fixed($0.density * 100, 0)) %)"
+            })
+      }
+      text += heads.text
+    }
+    return text
+  }
+}
+
+extension RecallRun {
+  /// All records as one JSON object.
+  package static func json(_ records: [Record]) -> JSONValue {
+    .object([("records", .array(records.map(\.json)))])
+  }
+}
+
+extension RecallRun.Record: RunLine {
+  static func task(length: Int, window: Int) -> String { "recall-\(length)-\(window)" }
+
+  package var key: RunKey {
+    RunKey(task: Self.task(length: length, window: window), method: method)
+  }
+
+  package var json: JSONValue {
+    func table(_ value: (RecallReading.Head) -> Double) -> JSONValue {
+      .array(reading.heads.map { .array($0.map { .number(value($0)) }) })
+    }
+    return .object([
+      ("length", .integer(length)), ("window", .integer(window)), ("method", .string(method)),
+      ("seconds", .number(reading.seconds)), ("recall", table(\.mean)),
+      ("tenth_percentile", table(\.tenthPercentile)), ("density", table(\.density)),
+    ])
+  }
+
+  package init?(_ value: JSONValue) {
+    func table(_ name: String) -> [[Double]] {
+      (value[name]?.elements ?? []).map { ($0.elements ?? []).compactMap(\.double) }
+    }
+    let (means, tenths, densities) = (table("recall"), table("tenth_percentile"), table("density"))
+    guard let length = value["length"]?.int, let window = value["window"]?.int,
+      let method = value["method"]?.text, let seconds = value["seconds"]?.double,
+      means.map(\.count) == tenths.map(\.count), means.map(\.count) == densities.map(\.count)
+    else { return nil }
+    self.init(
+      length: length, window: window, method: method,
+      reading: RecallReading(
+        heads: means.indices.map { layer in
+          means[layer].indices.map {
+            RecallReading.Head(
+              mean: means[layer][$0], tenthPercentile: tenths[layer][$0],
+              density: densities[layer][$0])
+          }
+        }, seconds: seconds))
+  }
+}
