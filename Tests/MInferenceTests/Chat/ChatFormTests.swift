@@ -27,7 +27,7 @@ import Testing
         {"name": "default", "template": "D{{ messages[0].content }}{{ mood }}"},
         {"name": "tool_use", "template": "T{{ tools[0].name }}{{ messages[0].content }}"}]}
       """#, to: "model/tokenizer_config.json")
-    return try LanguageModel(directory: directory.path("model"), device: .cpu)
+    return try LanguageModel(LoadOptions(directory: directory.path("model"), device: .cpu))
   }
 
   private func text(_ model: LanguageModel, _ options: ChatOptions) throws -> String {
