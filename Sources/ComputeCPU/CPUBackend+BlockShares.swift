@@ -68,7 +68,8 @@ extension CPUBackend {
 
   /// The groups of keys of one head as rows: the keys as they lie, zeros behind the last one.
   private func load(
-    keys layer: KeyValueLayer, head: Int, _ pass: SharePass, into groups: UnsafeMutablePointer<Float>
+    keys layer: KeyValueLayer, head: Int, _ pass: SharePass,
+    into groups: UnsafeMutablePointer<Float>
   ) throws {
     guard let type = layer.keys.type.storage else {
       throw ComputeError.shapeMismatch(
@@ -111,7 +112,9 @@ extension CPUBackend {
     }
   }
 
-  private func scratch(_ count: Int) throws -> (buffer: HostBuffer, floats: UnsafeMutablePointer<Float>) {
+  private func scratch(_ count: Int) throws -> (
+    buffer: HostBuffer, floats: UnsafeMutablePointer<Float>
+  ) {
     guard let buffer = HostBuffer(byteCount: count * 4) else {
       throw ComputeError.outOfMemory(wantedBytes: count * 4, purpose: "shares of key blocks")
     }

@@ -277,7 +277,8 @@ extension CUDABackend.Building {
           operation: "makeIndex", detail: "blocks were chosen by another backend")
       }
       try backend.require(
-        choice.request.firstPosition == request.firstPosition && choice.request.rows == request.rows,
+        choice.request.firstPosition == request.firstPosition
+          && choice.request.rows == request.rows,
         "makeIndex", "blocks were chosen for another chunk")
       lists += try choice.plan(request, plans: plans, pairs: pairs, columns: estimatedColumns)
       planned.formUnion(choice.request.heads.map(\.head))

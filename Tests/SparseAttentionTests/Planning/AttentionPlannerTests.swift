@@ -162,7 +162,10 @@ import Testing
     for mode in AttentionMode.allCases {
       let planner = try mode.planner(layers: 2, heads: 3)
       #expect(planner.configuration.layers == 2 && planner.configuration.heads == 3)
-      #expect(throws: PatternError.budget(name: "sink", value: "0", allowed: "a whole number of at least 1")) {
+      #expect(
+        throws: PatternError.budget(
+          name: "sink", value: "0", allowed: "a whole number of at least 1")
+      ) {
         try mode.pattern(AttentionBudgets(sink: 0))
       }
     }
