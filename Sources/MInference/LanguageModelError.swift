@@ -7,6 +7,10 @@ public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equata
   case emptyPrompt
   /// The checkpoint has no chat template.
   case noChatTemplate(file: String)
+  /// The checkpoint has no chat template of that name, or several and none that is the default.
+  case unknownChatTemplate(name: String?, known: [String], file: String)
+  /// A text with tools is not a JSON list of objects.
+  case malformedTools(name: String, problem: String)
   /// The chat template drops or changes an earlier answer, so that nothing can follow it.
   case noFollowUp(template: String)
   /// ``Session/generate(_:)`` was called before ``Session/prefill(_:progress:)``.
@@ -27,6 +31,11 @@ public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equata
       "the prompt is empty; give it some text"
     case .noChatTemplate(let file):
       "\(file): has no chat template beside it; give the prompt as plain text"
+    case .unknownChatTemplate(let name, let known, let file):
+      "\(file): has no chat template \(name.map { "called \"\($0)\"" } ?? "by default"); "
+        + "name one of \(known.joined(separator: ", "))"
+    case .malformedTools(let name, let problem):
+      "\(name): \(problem); give a JSON list of objects, one for each tool"
     case .noFollowUp(let template):
       "\(template): does not keep earlier answers; ask in a session of its own"
     case .nothingPrefilled:

@@ -97,9 +97,10 @@ extension AttentionMode {
   /// - Throws: ``PatternError/budget(name:value:allowed:)`` for a budget out of its bounds.
   public func pattern(_ budgets: AttentionBudgets = AttentionBudgets()) throws -> HeadPattern {
     for (name, value) in budgets.all {
-      // A flag that this mode does not look at is still no place for nonsense.
-      let budget = Self.allBudgets.first { flag($0) == name || $0.name == name }
-      if let budget, !budget.allows(value) {
+      // A flag that this mode does not look at is still no place for nonsense. Selectors may bound
+      // budgets of one name differently; the mode's own bounds are checked below.
+      let namesakes = Self.allBudgets.filter { flag($0) == name || $0.name == name }
+      if let budget = namesakes.first, !namesakes.contains(where: { $0.allows(value) }) {
         throw PatternError.budget(
           name: name, value: budget.text(value), allowed: budget.description)
       }

@@ -19,8 +19,11 @@ public struct TokenizerConfiguration: Sendable {
   public var maximumLength: Int?
   /// The chat template: `chat_template.jinja`, else the template called `default`, else the only one.
   public var chatTemplate: String?
-  /// All templates of `tokenizer_config.json` by name; one without a name is called `default`.
+  /// All templates by name: `chat_template.jinja` as `default` and `additional_chat_templates/*.jinja`,
+  /// else those of `tokenizer_config.json`, where one without a name is called `default`.
   public var namedChatTemplates: [String: String] = [:]
+  /// The files of `namedChatTemplates`, for errors about them.
+  public var namedChatTemplateFiles: [String: String] = [:]
   /// The file that `chatTemplate` is from, for errors about it.
   public var chatTemplateFile: String?
   /// `tokenizer_class`: the class of transformers.
@@ -49,10 +52,21 @@ public struct TokenizerConfiguration: Sendable {
     if addedTokens.isEmpty, FileContents.exists(addedPath) {
       try readAddedTokens(JSONNode(contentsOf: addedPath))
     }
-    let templatePath = directory + "/chat_template.jinja"
-    if FileContents.exists(templatePath) {
-      chatTemplate = String(decoding: try FileContents.utf8(of: templatePath), as: UTF8.self)
-      chatTemplateFile = templatePath
+    let files = try ChatTemplateFiles.inDirectory(directory)
+    if !files.isEmpty {
+      // As in `transformers`, files of their own replace what the configuration holds.
+      namedChatTemplates = [:]
+      namedChatTemplateFiles = [:]
+    }
+    for file in files {
+      namedChatTemplates[file.name] = String(
+        decoding: try FileContents.utf8(of: file.path), as: UTF8.self)
+      namedChatTemplateFiles[file.name] = file.path
+    }
+    let names = namedChatTemplates.keys
+    if let name = names.contains("default") ? "default" : names.count == 1 ? names.first : nil {
+      chatTemplate = namedChatTemplates[name]
+      chatTemplateFile = namedChatTemplateFiles[name]
     }
   }
 
@@ -81,10 +95,7 @@ public struct TokenizerConfiguration: Sendable {
         namedChatTemplates[try element["name"].string()] = try element["template"].string()
       }
     }
-    chatTemplate =
-      namedChatTemplates["default"]
-      ?? (namedChatTemplates.count == 1 ? namedChatTemplates.values.first : nil)
-    chatTemplateFile = node.file
+    for name in namedChatTemplates.keys { namedChatTemplateFiles[name] = node.file }
   }
 
   /// The names of tokens; what an earlier file said stands.

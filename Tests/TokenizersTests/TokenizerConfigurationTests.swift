@@ -86,6 +86,22 @@ import Tokenizers
     }
   }
 
+  @Test func `Further templates have the names of their files`() throws {
+    try withTokenizer("gpt2", configuration: #"{"chat_template":"S"}"#, template: "F") {
+      directory in
+      let folder = directory.appending(path: "additional_chat_templates")
+      try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+      try Data("T".utf8).write(to: folder.appending(path: "tool_use.jinja"))
+      try Data("N".utf8).write(to: folder.appending(path: "notes.txt"))
+      let configuration = try TokenizerConfiguration(directory: directory.path)
+      #expect(configuration.chatTemplate == "F")
+      #expect(configuration.namedChatTemplates == ["default": "F", "tool_use": "T"])
+      #expect(
+        configuration.namedChatTemplateFiles["tool_use"]?
+          .hasSuffix("/additional_chat_templates/tool_use.jinja") == true)
+    }
+  }
+
   @Test func `A directory without a configuration says nothing`() throws {
     try withTemporaryDirectory { directory in
       let configuration = try TokenizerConfiguration(directory: directory.path)

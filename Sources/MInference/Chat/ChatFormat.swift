@@ -5,21 +5,41 @@ import Tokenizers
 struct ChatFormat {
   private let template: ChatTemplate
   private let configuration: TokenizerConfiguration
+  private let variables: [String: ChatTemplateValue]
 
-  /// - Parameter given: A template in place of the checkpoint's.
-  /// - Throws: ``LanguageModelError/noChatTemplate(file:)``, or `ChatTemplateError` for a template
-  ///   that cannot be read.
-  init(_ tokenizer: Tokenizer, _ given: ChatTemplate? = nil) throws {
+  /// - Parameters:
+  ///   - given: A template in place of the checkpoint's.
+  ///   - options: Which of the checkpoint's templates, and what it is told.
+  /// - Throws: ``LanguageModelError/noChatTemplate(file:)``,
+  ///   ``LanguageModelError/unknownChatTemplate(name:known:file:)``, or `ChatTemplateError` for a
+  ///   template that cannot be read.
+  init(
+    _ tokenizer: Tokenizer, _ given: ChatTemplate? = nil, _ options: ChatOptions = ChatOptions()
+  ) throws {
     configuration = tokenizer.configuration
+    variables = options.templateVariables
     if let given {
       template = given
       return
     }
-    guard let source = configuration.chatTemplate else {
+    let (named, files) = (
+      configuration.namedChatTemplates, configuration.namedChatTemplateFiles
+    )
+    guard configuration.chatTemplate != nil || !named.isEmpty else {
       throw LanguageModelError.noChatTemplate(file: tokenizer.path)
     }
-    template = try ChatTemplate(
-      source: source, name: configuration.chatTemplateFile ?? tokenizer.path)
+    let usesTools = !options.tools.isEmpty && named["tool_use"] != nil
+    let name = options.templateName ?? (usesTools ? "tool_use" : nil)
+    let isDefault = name == nil || name == "default"
+    let byDefault = isDefault ? configuration.chatTemplate : nil
+    let source = name.flatMap { named[$0] } ?? byDefault
+    let file =
+      name.flatMap { files[$0] } ?? configuration.chatTemplateFile
+    guard let source else {
+      throw LanguageModelError.unknownChatTemplate(
+        name: name, known: named.keys.sorted(), file: tokenizer.path)
+    }
+    template = try ChatTemplate(source: source, name: file ?? tokenizer.path)
   }
 
   /// The messages, and the beginning of the assistant's answer.
@@ -47,7 +67,7 @@ struct ChatFormat {
     try template.render(
       messages: messages, addGenerationPrompt: true,
       beginningOfTextToken: configuration.beginningOfTextToken,
-      endOfTextToken: configuration.endOfTextToken)
+      endOfTextToken: configuration.endOfTextToken, variables: variables)
   }
 }
 

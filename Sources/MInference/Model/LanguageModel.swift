@@ -103,6 +103,7 @@ public final class LanguageModel: Sendable {
   /// Whether prompts can be put in chat form.
   public var hasChatTemplate: Bool {
     chatTemplate != nil || tokenizer.configuration.chatTemplate != nil
+      || !tokenizer.configuration.namedChatTemplates.isEmpty
   }
 
   /// Ids that end an answer: the checkpoint's, and the tokenizer's end of text.
@@ -116,9 +117,10 @@ public final class LanguageModel: Sendable {
 
   /// The token ids of a prompt.
   ///
+  /// - Parameter chat: Which template puts messages in chat form, and what it is told beside them.
   /// - Throws: ``LanguageModelError/emptyPrompt``, ``LanguageModelError/promptTooLong(tokens:contextLength:)``,
   ///   ``LanguageModelError/noChatTemplate(file:)``, `ChatTemplateError`.
-  public func encode(_ prompt: Prompt) throws -> [Int32] {
+  public func encode(_ prompt: Prompt, chat: ChatOptions = ChatOptions()) throws -> [Int32] {
     let ids: [Int32]
     switch prompt {
     case .chat(let messages):
@@ -126,7 +128,7 @@ public final class LanguageModel: Sendable {
         throw LanguageModelError.emptyPrompt
       }
       // As Hugging Face does it, a beginning-of-text token is the template's affair.
-      ids = tokenizer.encode(try ChatFormat(tokenizer, chatTemplate).segments(messages))
+      ids = tokenizer.encode(try ChatFormat(tokenizer, chatTemplate, chat).segments(messages))
     case .raw(let text):
       guard !text.isEmpty else { throw LanguageModelError.emptyPrompt }
       ids = tokenizer.encode(text)
@@ -140,8 +142,10 @@ public final class LanguageModel: Sendable {
   }
 
   /// The ids of a user's next message, to be read behind the answer that a session has just given.
-  public func encodeFollowUp(_ message: String) throws -> [Int32] {
-    tokenizer.encode(try ChatFormat(tokenizer, chatTemplate).continuation(message))
+  public func encodeFollowUp(
+    _ message: String, chat: ChatOptions = ChatOptions()
+  ) throws -> [Int32] {
+    tokenizer.encode(try ChatFormat(tokenizer, chatTemplate, chat).continuation(message))
   }
 
   /// A new sequence.

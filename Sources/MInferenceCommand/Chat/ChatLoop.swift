@@ -55,7 +55,9 @@ struct ChatLoop {
       conversation.advance(to: session.tokens)
       hasAnswered = false
     case .stats: showFigures()
-    case .new: conversation = Conversation(conversation.model, raw: conversation.raw)
+    case .new:
+      conversation = Conversation(
+        conversation.model, raw: conversation.raw, form: conversation.form)
     case .help: StandardError.write(ChatCommandLine.helpText)
     case .quit: return false
     case .nothing: break

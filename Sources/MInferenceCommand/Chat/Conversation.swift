@@ -8,13 +8,16 @@ struct Conversation {
   let model: LanguageModel
   /// Plain text instead of the model's chat form.
   let raw: Bool
+  /// Which chat template, and what it is told.
+  let form: ChatOptions
   /// Everything from the first token on, answers included.
   private(set) var ids: [Int32] = []
   /// Documents that wait for the next question.
   private(set) var documents: [String] = []
 
-  init(_ model: LanguageModel, raw: Bool) {
+  init(_ model: LanguageModel, raw: Bool, form: ChatOptions) {
     self.model = model
+    self.form = form
     self.raw = raw || !model.hasChatTemplate
   }
 
@@ -23,9 +26,9 @@ struct Conversation {
   /// The ids with a question behind them, the waiting documents before it.
   func ids(asking question: String) throws -> [Int32] {
     let message = (documents + [question]).joined(separator: "\n\n")
-    if ids.isEmpty { return try model.encode(raw ? .raw(message) : .user(message)) }
+    if ids.isEmpty { return try model.encode(raw ? .raw(message) : .user(message), chat: form) }
     if raw { return ids + model.tokenizer.encode("\n\n" + message, addTemplate: false) }
-    return ids + (try model.encodeFollowUp(message))
+    return ids + (try model.encodeFollowUp(message, chat: form))
   }
 
   /// Takes what a turn has led to, question and answer.

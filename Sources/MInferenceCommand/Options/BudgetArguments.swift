@@ -53,12 +53,12 @@ struct BudgetArguments: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp("Key columns beside chosen blocks.", valueName: "n"),
-    transform: { try Size.parsed($0) })
+    transform: { try Size.parsed($0, atLeast: 0) })
   var columns: Size?
 
   @Option(
     parsing: .unconditional, help: ArgumentHelp("Last rows that see every key.", valueName: "n"),
-    transform: { try Size.parsed($0) })
+    transform: { try Size.parsed($0, atLeast: 0) })
   var last: Size?
 
   /// What was given, by the name of its flag.

@@ -26,7 +26,29 @@ struct PromptArguments: ParsableArguments {
       "A Jinja file in place of the checkpoint's chat template.", valueName: "file"))
   var chatTemplate: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "The name of one of the checkpoint's chat templates.", valueName: "name"))
+  var chatTemplateName: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "A JSON file with a list of tools, which the chat template describes to the model.",
+      valueName: "file"))
+  var tools: String?
+
   func validate() throws {
+    if chatTemplate != nil, chatTemplateName != nil {
+      throw ValidationError("--chat-template and --chat-template-name exclude each other; give one")
+    }
+    if raw,
+      let flag = [
+        chatTemplateName.map { _ in "--chat-template-name" },
+        tools.map { _ in "--tools" },
+      ].compactMap({ $0 }).first
+    {
+      throw ValidationError("--raw uses no chat template; leave out \(flag)")
+    }
     if raw, chatTemplate != nil {
       throw ValidationError("--raw uses no chat template; leave out --chat-template")
     }
@@ -68,6 +90,15 @@ struct PromptArguments: ParsableArguments {
     return question.map { text + "\n\n" + $0 } ?? text
   }
 
+  /// Which chat template, and what it is told beside the messages.
+  func chatOptions() throws -> ChatOptions {
+    ChatOptions(
+      templateName: chatTemplateName,
+      tools: try tools.map { path in
+        try ChatTemplateValue.tools(ofJSON: InputText.read(path: path), name: path)
+      } ?? [])
+  }
+
   /// What the user should know about the form of the prompt.
   func notices(for model: LanguageModel) -> [String] {
     raw || model.hasChatTemplate
@@ -76,9 +107,11 @@ struct PromptArguments: ParsableArguments {
   }
 
   /// The ids of a prompt with this text, in the form that was asked for.
-  func encode(_ text: String, for model: LanguageModel) throws -> [Int32] {
+  func encode(
+    _ text: String, for model: LanguageModel, chat: ChatOptions = ChatOptions()
+  ) throws -> [Int32] {
     do {
-      return try model.encode(raw || !model.hasChatTemplate ? .raw(text) : .user(text))
+      return try model.encode(raw || !model.hasChatTemplate ? .raw(text) : .user(text), chat: chat)
     } catch let error as LanguageModelError {
       // The file or flag is known here alone.
       throw CommandFailure(ExitStatus(for: error) ?? .inputData, "\(name): \(error)")

@@ -100,6 +100,8 @@ extension ExitStatus {
     switch error {
     case .promptTooLong, .emptyPrompt: .inputData
     case .noChatTemplate, .noFollowUp: .configuration
+    case .unknownChatTemplate: .usage
+    case .malformedTools: .inputData
     case .noThread: .system
     case .nothingPrefilled, .sessionFull, .sizeMismatch: .software
     }

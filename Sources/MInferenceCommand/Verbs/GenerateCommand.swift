@@ -36,8 +36,9 @@ struct GenerateCommand: AsyncParsableCommand {
     if chat.chat { return try await converse() }
     // What can be wrong with the prompt is found before the model is loaded.
     let text = try prompt.text()
+    let form = try prompt.chatOptions()
     let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
-    let ids = try prompt.encode(text, for: model)
+    let ids = try prompt.encode(text, for: model, chat: form)
     // What the context leaves for the answer may be less than what was asked for.
     let session = try model.makeSession(
       capacity: ids.count + min(maxTokens.value, model.contextLength),
@@ -76,11 +77,12 @@ struct GenerateCommand: AsyncParsableCommand {
 
   private func converse() async throws {
     let document = try prompt.promptFile.map { _ in try prompt.text() }
+    let form = try prompt.chatOptions()
     let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
-    var conversation = Conversation(model, raw: prompt.raw)
+    var conversation = Conversation(model, raw: prompt.raw, form: form)
     var tokens = 0
     if let document {
-      tokens = try prompt.encode(document, for: model).count
+      tokens = try prompt.encode(document, for: model, chat: form).count
       conversation.add(document: document)
     }
     let session = try model.makeSession(

@@ -82,7 +82,7 @@ struct InspectCommand: AsyncParsableCommand {
     let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
     attention.notices(for: model).forEach(StandardError.note)
     try check(model)
-    let ids = try prompt.encode(text, for: model)
+    let ids = try prompt.encode(text, for: model, chat: prompt.chatOptions())
     let progress = ProgressLine(label: "inspect")
     defer { progress.finish() }
     let inspection = HeadInspection(

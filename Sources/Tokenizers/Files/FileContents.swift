@@ -11,6 +11,17 @@ package enum FileContents {
   /// Whether `path` is a directory.
   static func isDirectory(_ path: String) -> Bool { WholeFile.isDirectory(path) }
 
+  /// The names in the directory at `path`, in the order of their bytes.
+  ///
+  /// - Throws: `.unreadable` with the system's reason.
+  static func names(in path: String) throws(TokenizerError) -> [String] {
+    do {
+      return try WholeFile.names(inDirectory: path)
+    } catch {
+      throw TokenizerError(.unreadable, path, error.reason)
+    }
+  }
+
   /// The bytes of the file at `path`, valid UTF-8.
   ///
   /// - Throws: `.unreadable` with the system's reason, `.malformed` naming the first bad byte.

@@ -83,6 +83,9 @@ struct ModelReader {
       pieces.append((text, score, id))
       vocabulary.insert(text, id: id)
     }
+    guard !pieces.isEmpty else {
+      throw node.inconsistent("is of kind Unigram and has no pieces in its vocab")
+    }
     var unknownID: UInt32?
     if node["unk_id"].isPresent {
       unknownID = UInt32(try node["unk_id"].index(limit: Vocabulary.largestIdentifier))

@@ -148,6 +148,16 @@ struct CommandTests {
     #expect(alone.status == 64 && alone.complains(of: "--monitor-floor", "--monitor"))
   }
 
+  @Test(arguments: ["--columns", "--last"])
+  func `a budget whose pattern can do without it may be nothing`(flag: String) throws {
+    let generate =
+      "$M generate --raw --model $D/model --prompt hi --max-tokens 1 --attention antidiagonal"
+    let run = try run("\(generate) \(flag) 0")
+    #expect(run.status == 0, "\(run.errors)")
+    let wrong = try self.run("\(generate) \(flag) -1")
+    #expect(wrong.status == 64 && wrong.complains(of: flag))
+  }
+
   @Test func `inspect without a prompt describes the checkpoint and reads no weights`() throws {
     try TinyCheckpoint.write(to: directory, name: "poisoned", poison: .nan)
     let run = try run("$M inspect --model $D/poisoned")
