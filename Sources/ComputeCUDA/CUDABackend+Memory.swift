@@ -129,13 +129,17 @@ extension CUDABackend {
   /// Rows of bfloat16, by the kernel that embedding uses.
   public func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
     try requireGather(x, rows: rows, into: y)
-    try require(
-      x.type == .bfloat16 && x.rowCount % 8 == 0, "gatherRows",
-      "\(x.type.rawValue) rows of \(x.rowCount); a GPU gathers bfloat16, in multiples of 8")
-    guard !rows.isEmpty else { return }
-    try embed(
-      uploaded: makeIDs(rows), table: x.reshaped([x.rows, x.rowCount]),
-      into: y.reshaped([rows.count, x.rowCount]))
+    guard !rows.isEmpty, x.rowCount > 0 else { return }
+    let ids = try makeIDs(rows)
+    var arguments = KernelArguments()
+    arguments.add(try address(x, "gatherRows"))
+    arguments.add(try address(ids, "gatherRows"))
+    arguments.add(try address(y, "gatherRows"))
+    // Units of two bytes: bf16 is one, float32 two.
+    arguments.add(Int32(x.rowCount * x.type.byteCount / 2))
+    try kernel("gather_rows", in: "elementwise.cu").launch(
+      grid: (rows.count, 1, 1), block: ElementwiseLaunch.threads, arguments)
+    withExtendedLifetime(ids) {}
   }
 
   public func makeKeyValueStore(

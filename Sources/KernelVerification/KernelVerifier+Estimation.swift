@@ -33,11 +33,39 @@ extension KernelVerifier {
         }
       }
     }
+    checkBlockShares()
     for (rows, heads, headDim, block) in [(1, 1, 64, 64), (65, 6, 96, 64), (130, 2, 128, 32)] {
       let x = numbers(rows * heads * headDim)
       check("meanPooled", "\(rows) x \(heads) x \(headDim) by \(block)", tolerance: 5e-6) { side in
         try side.backend.readRows(
           side.backend.meanPooled(side.tensor(x, [rows, heads, headDim]), blockSize: block))
+      }
+    }
+  }
+
+  /// Shares of key blocks: more groups than one tile of scores, one row, a later part, a window.
+  private mutating func checkBlockShares() {
+    for type in precision.keyValueTypes where type != .float8 {
+      for (headDim, heads, first, rows, stride, window) in [
+        (64, (4, 2), 0, 300, 8, nil), (96, (2, 1), 37, 130, 16, nil), (128, (2, 2), 0, 1, 16, nil),
+        (128, (3, 1), 1024, 200, 8, nil), (64, (2, 1), 256, 300, 16, 200),
+        (128, (1, 1), 2048, 130, 16, nil),
+      ] as [(Int, (Int, Int), Int, Int, Int, Int?)] {
+        let shape = AttentionShape(
+          queryHeads: heads.0, keyValueHeads: heads.1, headDim: headDim, slidingWindow: window)
+        let q = numbers(rows * heads.0 * headDim, magnitude: 3)
+        let k = numbers((first + rows) * heads.1 * headDim)
+        let name =
+          "\(rows) rows from \(first), \(heads.0)/\(heads.1) x \(headDim), stride \(stride)"
+        check("blockShares \(type)", name, tolerance: 1e-4) { side in
+          [
+            try side.backend.read(
+              side.backend.blockShares(
+                q: side.tensor(q, [rows, heads.0, headDim]), firstPosition: first,
+                layer: side.layer(k: k, v: k, shape: shape, type: type), shape: shape,
+                heads: Array(0..<heads.0), stride: stride))
+          ]
+        }
       }
     }
   }

@@ -150,6 +150,13 @@ extension KernelVerifier {
         try side.backend.gatherRows(side.tensor(x, [rows, width]), rows: list, into: y)
         return [try side.backend.read(y)]
       }
+      check("gatherRows", "\(count) of \(rows) x 12, float32", tolerance: 1e-9) { side in
+        let sums = Array(repeating: x, count: 12).joined().prefix(rows * 12)
+        let y = try side.output([count, 12], .float32)
+        try side.backend.gatherRows(
+          side.tensor(Array(sums), [rows, 12], .float32), rows: list, into: y)
+        return [try side.backend.read(y)]
+      }
     }
   }
 

@@ -319,6 +319,14 @@ extern "C" __global__ void __launch_bounds__(256) add_bias(
   AsBf16::store8(place, values);
 }
 
+// y[r] = x[ids[r]], bit for bit: rows of `width` units of two bytes. Grid: rows. Parameters: x, ids, y, int width.
+extern "C" __global__ void __launch_bounds__(256) gather_rows(
+    const unsigned short* x, const int* ids, unsigned short* y, int width) {
+  const unsigned short* from = x + (long long)ids[blockIdx.x] * width;
+  unsigned short* to = y + (long long)blockIdx.x * width;
+  for (int i = threadIdx.x; i < width; i += blockDim.x) to[i] = from[i];
+}
+
 // x += y, both of `count` bf16 (any count). Grid: (count + 2047) / 2048.
 // Parameters: x, y, long long count.
 extern "C" __global__ void __launch_bounds__(256) add(bf16* x, const bf16* y, long long count) {

@@ -30,7 +30,7 @@ public struct Antidiagonal: Selector {
 
   public static let name = "antidiagonal"
   public static let budgets = [
-    SelectorBudget.share("share", standard: 0.7), .share("floor", standard: 0.05),
+    SelectorBudget.share("share", standard: 0.8), .share("floor", standard: 0.1),
     .share("cap", standard: 1), .oneOf("stride", ShareRule.strides, standard: 16),
     .count("columns", least: 0, standard: 256, isRequired: false),
     .count("last", least: 0, standard: 256, isRequired: false),
