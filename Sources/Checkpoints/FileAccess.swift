@@ -1,4 +1,4 @@
-package import Files
+import Files
 
 /// What a path leads to.
 enum PathKind {

@@ -1,5 +1,5 @@
 internal import CUDASources
-public import Compute
+import Compute
 
 /// Attention with operands of e4m3 by the Hopper kernel for them (`attention_fp8_hopper.cu`).
 extension CUDABackend {

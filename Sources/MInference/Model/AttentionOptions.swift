@@ -1,5 +1,5 @@
 public import SparseAttention
-package import Transformers
+import Transformers
 
 /// Which pairs of queries and keys a prefill computes.
 public struct AttentionOptions: Sendable, Hashable {
