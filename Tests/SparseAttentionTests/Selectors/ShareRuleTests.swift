@@ -27,7 +27,7 @@ import Testing
 
   @Test(arguments: 0..<40)
   func `blocks are taken by their shares until enough is held`(seed: Int) {
-    var random = SystemRandomNumberGenerator()
+    var random = SplitMix64(seed: UInt64(seed))
     let count = 1 + Int.random(in: 0..<60, using: &random)
     // Multiples of 1/64: sums are exact, and there are ties.
     let shares = (0..<count).map { _ in Float(Int.random(in: 0..<9, using: &random)) / 64 }
