@@ -32,6 +32,8 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var activations = 0
     /// What goes into linear layers in eight bits.
     public internal(set) var linearInputs = 0
+    /// The rows of a block at their experts (`ExpertWorkspace`).
+    public internal(set) var experts = 0
     /// Sums and lists of estimated heads (`EstimatedIndexSizes`).
     public internal(set) var estimation = 0
     /// Means, scores and lists of block-sparse heads (`BlockIndexSizes`).
@@ -46,7 +48,7 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var reserve = 0
 
     public var sum: Int {
-      keyValues + staging + hiddenStates + activations + linearInputs + estimation
+      keyValues + staging + hiddenStates + activations + linearInputs + experts + estimation
         + blockSelection + blockChoices + attention + logits + reserve
     }
   }
@@ -83,6 +85,9 @@ public struct MemoryPlan: Sendable, Equatable {
     /// Heads that choose blocks by their shares, in the layer with most of them, and the smallest stride.
     public var chosenBlockHeads = 0
     public var antidiagonalStride = 16
+    /// How experts are chosen, and the intermediate size of one; nil: there are none.
+    public var routing: RoutingRule?
+    public var expertSize = 0
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
@@ -132,7 +137,8 @@ public struct MemoryPlan: Sendable, Equatable {
 
   private init(_ sizes: Sizes, tokens: Int, chunk: Int?, keyValues: KeyValueOptions) {
     let widths = RowWidths(
-      hidden: sizes.hiddenSize, intermediate: sizes.intermediateSize, attention: sizes.attention)
+      hidden: sizes.hiddenSize, intermediate: sizes.intermediateSize, attention: sizes.attention,
+      experts: sizes.routing.map { ($0, sizes.expertSize) })
     let rows = min(chunk ?? tokens, tokens)
     let block = min(rows, sizes.rowBlock)
     let layerElements = 2 * widths.keyValue * tokens
@@ -144,6 +150,8 @@ public struct MemoryPlan: Sendable, Equatable {
     parts.hiddenStates = rows * sizes.hiddenSize * sizes.activationBytes
     parts.activations = block * widths.activations * sizes.activationBytes
     parts.linearInputs = sizes.hasNarrowInputs ? block * widths.narrowInputBytes : 0
+    parts.experts = widths.expertBytes(
+      rows: block, activationBytes: sizes.activationBytes, hasNarrowInputs: sizes.hasNarrowInputs)
     parts.estimation = sizes.attention.queryHeads * EstimatedIndexSizes(keys: tokens).bytes
     if sizes.blockSparseHeads > 0 {
       parts.blockSelection = BlockIndexSizes(
@@ -249,6 +257,8 @@ extension Transformer {
         backend.capabilities.attentionBytesPerKey
       ).max() ?? 0,
       blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
+    sizes.routing = decoder.experts?.rule
+    sizes.expertSize = decoder.experts?.width ?? 0
     if let chosen = planner?.configuration.chosenBlocks {
       sizes.chosenBlockHeads = chosen.heads
       sizes.antidiagonalStride = chosen.stride
