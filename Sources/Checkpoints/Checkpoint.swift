@@ -19,17 +19,19 @@ public final class Checkpoint: WeightSource {
 
   /// Opens the directory.
   ///
+  /// - Parameter configuration: The file that stands for config.json: a name in the directory, such as
+  ///   `config_1m.json`, or a path; nil: config.json.
   /// - Throws: the first thing found wrong with the directory, its JSON files or the headers of its
   ///   weights.
-  public init(directory: String) throws(CheckpointError) {
-    let listing = try CheckpointDirectory(path: directory)
+  public init(directory: String, configuration: String? = nil) throws(CheckpointError) {
+    let listing = try CheckpointDirectory(path: directory, configuration: configuration)
     self.directory = directory
-    configuration = try ModelConfiguration(file: listing.configurationPath)
+    self.configuration = try ModelConfiguration(file: listing.configurationPath)
     quantization = try WeightQuantization(
       FieldReader(
         file: listing.configurationPath, object: readJSON(at: listing.configurationPath)))
     generation = try GenerationConfiguration(
-      file: listing.generationConfigurationPath, defaults: configuration)
+      file: listing.generationConfigurationPath, defaults: self.configuration)
     var files: [SafetensorsFile] = []
     for path in listing.weightPaths { files.append(try SafetensorsFile(path: path)) }
     self.files = files

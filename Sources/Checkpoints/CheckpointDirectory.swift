@@ -13,9 +13,11 @@ package struct CheckpointDirectory {
 
   /// Looks at the names in the directory; opens nothing.
   ///
+  /// - Parameter configuration: What stands for config.json: the name of a file of the directory, or a
+  ///   path.
   /// - Throws: `.notFound`, `.notADirectory`, `.unreadable`, `.missingConfiguration`,
   ///   `.missingWeights`.
-  package init(path: String) throws(CheckpointError) {
+  package init(path: String, configuration: String? = nil) throws(CheckpointError) {
     switch try pathKind(path) {
     case .nothing: throw .notFound(path: path)
     case .other: throw .notADirectory(path: path)
@@ -25,7 +27,9 @@ package struct CheckpointDirectory {
     func existing(_ name: String) -> String? {
       names.contains(name) ? joined(path, name) : nil
     }
-    guard let configurationPath = existing("config.json") else {
+    let given = configuration.map { $0.contains("/") ? $0 : joined(path, $0) }
+    if let given, try pathKind(given) == .nothing { throw .missingChoice(file: given) }
+    guard let configurationPath = given ?? existing("config.json") else {
       throw .missingConfiguration(directory: path, contents: Self.summary(of: names))
     }
     let weights = names.filter { $0.hasSuffix(".safetensors") && !$0.hasPrefix(".") }

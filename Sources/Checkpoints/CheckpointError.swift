@@ -12,6 +12,8 @@ public enum CheckpointError: Error, Equatable, Sendable {
   case unreadable(path: String, reason: String)
   /// The directory has no `config.json`; `contents` says what it has instead.
   case missingConfiguration(directory: String, contents: String)
+  /// The file that was to stand for `config.json` is not there.
+  case missingChoice(file: String)
   /// The directory has no `*.safetensors`; `contents` says what it has instead.
   case missingWeights(directory: String, contents: String)
   /// The index names a file that is not in the directory.
@@ -56,6 +58,9 @@ extension CheckpointError: CustomStringConvertible {
     case .missingConfiguration(let directory, let contents):
       return "\(printable(directory)): has no config.json, only \(contents): "
         + "name the directory of a Hugging Face checkpoint"
+    case .missingChoice(let file):
+      return "\(printable(file)): there is no such configuration: name a file of the checkpoint's "
+        + "directory"
     case .missingWeights(let directory, let contents):
       return "\(printable(directory)): has no *.safetensors, only \(contents): "
         + "download or convert the weights to safetensors"

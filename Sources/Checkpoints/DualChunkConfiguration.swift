@@ -14,6 +14,8 @@ public struct DualChunkConfiguration: Equatable, Sendable {
   public var originalMaxPositionEmbeddings: Int?
   /// Budgets of vertical-slash attention for each head of each layer; nil: not given.
   public var sparseAttention: [[Budget]]?
+  /// Whether budgets count, wherever they stand.
+  var isSparseByDefault = true
   /// Tokens up to which a prompt is read densely all the same.
   public var sparseAttentionThreshold: Int
 
@@ -52,15 +54,26 @@ extension DualChunkConfiguration {
       throw fields.failure("sparse_attention_last_q", "is \(lastRows): known is 64 alone")
     }
     let isEnabled = try fields.boolean("sparse_attention_enabled") ?? true
+    isSparseByDefault = isEnabled
     sparseAttention =
       isEnabled ? try Self.budgets(fields, layers: layers, heads: heads) : nil
   }
 
-  private static func budgets(
+  /// The budgets of Qwen's `sparse_attention_config`: a list with an object for each layer, which names
+  /// columns and offsets of every head. Two other publishers use the same key.
+  ///
+  /// - Throws: `.invalidField` for another's, by its name.
+  static func budgets(
     _ fields: FieldReader, layers: Int, heads: Int
   ) throws(CheckpointError) -> [[Budget]]? {
     let field = "sparse_attention_config"
     guard let value = fields.value(field) else { return nil }
+    if case .object(let members) = value {
+      throw fields.failure(
+        field,
+        "\(Self.publisher(ofKeys: members.map(\.key))): known is Qwen's, a list of budgets for "
+          + "each layer; remove the field to run the model without it")
+    }
     guard case .array(let list) = value, list.count == layers else {
       throw fields.failure(
         field, "is \(value.kind): it should be a list of num_hidden_layers, \(layers), objects")
@@ -85,5 +98,21 @@ extension DualChunkConfiguration {
       budgets.append(row)
     }
     return budgets
+  }
+
+  /// Whose object it is, by its keys: what stands behind the field's name in a message.
+  private static func publisher(ofKeys keys: [String]) -> String {
+    // NVIDIA ModelOpt: thresholds below which blocks leave the softmax.
+    if keys.contains(where: {
+      ["threshold_scale_factor", "config_groups", "producer"].contains($0)
+    }) {
+      return "holds the thresholds of NVIDIA's skip-softmax"
+    }
+    // MiniMax-M3: blocks that a trained index chooses.
+    if keys.contains(where: { $0.contains("index") || $0.contains("block") || $0.contains("topk") })
+    {
+      return "describes the trained block selection of MiniMax"
+    }
+    return "is an object of keys that are not known"
   }
 }

@@ -165,6 +165,12 @@ extension ModelConfiguration {
       dualChunkAttention = try DualChunkConfiguration(
         nested, layers: numHiddenLayers, heads: numAttentionHeads)
     }
+    // Outside of dual chunk attention too, so that another publisher's is refused and not ignored.
+    let budgets = try DualChunkConfiguration.budgets(
+      fields, layers: numHiddenLayers, heads: numAttentionHeads)
+    if dualChunkAttention?.sparseAttention == nil, dualChunkAttention?.isSparseByDefault == true {
+      dualChunkAttention?.sparseAttention = budgets
+    }
 
     rmsNormEpsilon = try fields.number("rms_norm_eps", in: 0...1) ?? 1e-6
     activation = try Self.activation(fields)

@@ -68,25 +68,40 @@ package func holdsGGUF(_ path: String) throws(CheckpointError) -> Bool {
 /// The model at `path`: a Hugging Face directory, or its name in Hugging Face's cache (ORG/NAME); a GGUF
 /// file, of several parts any one of them; or a directory that holds one GGUF model and no config.json.
 ///
+/// - Parameter configuration: What stands for the config.json of a directory; see
+///   ``Checkpoint/init(directory:configuration:)``. GGUF files have none.
 /// - Throws: the first thing found wrong with it; one line that names the file.
-public func openWeightSource(at path: String) throws(CheckpointError) -> any WeightSource {
+public func openWeightSource(
+  at path: String, configuration: String? = nil
+) throws(CheckpointError) -> any WeightSource {
   let path = try HuggingFaceCache().path(ofModel: path)
   switch try pathKind(path) {
   case .nothing: throw .notFound(path: path)
   case .other:
-    guard path.lowercased().hasSuffix(".gguf") else { throw .notADirectory(path: path) }
+    guard path.lowercased().hasSuffix(".gguf"), configuration == nil else {
+      throw .notADirectory(path: path)
+    }
     return try GGUFCheckpoint(file: path)
   case .directory:
     let names = try directoryEntries(path)
     let models = GGUFParts.models(among: names)
     guard !names.contains("config.json"), let first = models.first else {
-      return try Checkpoint(directory: path)
+      return try Checkpoint(directory: path, configuration: configuration)
     }
     guard models.count == 1 else {
       throw .severalModels(directory: path, files: models)
     }
     return try GGUFCheckpoint(file: joined(path, first))
   }
+}
+
+/// The name of a further configuration that a checkpoint brings for prompts beyond the context of its
+/// config.json; nil where it has none. Source: the cards of Qwen3-2507.
+public func longConfiguration(ofModelAt path: String) throws(CheckpointError) -> String? {
+  let path = try HuggingFaceCache().path(ofModel: path)
+  guard try pathKind(path) == .directory else { return nil }
+  let name = "config_1m.json"
+  return try directoryEntries(path).contains(name) ? name : nil
 }
 
 /// Up to three of `names` that `name` may have meant: those with the same last components, or that

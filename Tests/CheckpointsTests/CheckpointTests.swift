@@ -29,6 +29,25 @@ import Testing
     failure { () throws(CheckpointError) in try Checkpoint(directory: path) }
   }
 
+  @Test("Another file of the directory stands for config.json where it is named")
+  func choosesConfiguration() throws {
+    let directory = try directory()
+    try directory.write([tensor("a", 1)], to: "model.safetensors")
+    try directory.write(
+      configurationText(["max_position_embeddings": "1010000"]), to: "config_1m.json")
+    let named = try Checkpoint(directory: directory.path, configuration: "config_1m.json")
+    #expect(named.configuration.maxPositionEmbeddings == 1_010_000)
+    let path = directory.path + "/config_1m.json"
+    #expect(
+      try openWeightSource(at: directory.path, configuration: path).configuration
+        == named.configuration)
+    #expect(try longConfiguration(ofModelAt: directory.path) == "config_1m.json")
+    let error = failure { () throws(CheckpointError) in
+      try Checkpoint(directory: directory.path, configuration: "config_2m.json")
+    }
+    #expect("\(try #require(error))".contains("config_2m.json"))
+  }
+
   @Test func `One file opens with its configuration, its tensors and their values`() throws {
     let directory = try directory()
     try directory.write([tensor("a", 1), tensor("b", 2)], to: "model.safetensors")

@@ -212,4 +212,61 @@ import Testing
       #expect(throws: CheckpointError.self) { try read(text) }
     }
   }
+
+  @Test(
+    "Budgets beside dual chunk attention are Qwen's; those of other publishers are refused by name")
+  func budgetsOfPublishers() throws {
+    let list = #"[{"0": ["vertical_and_slash", 7, 5, 1], "1": ["vertical_and_slash", 8, 6, 1]}]"#
+    let fields = [
+      "num_attention_heads": "2", "num_hidden_layers": "1", "sparse_attention_config": list,
+    ]
+    #expect(try configuration(fields).dualChunkAttention == nil)
+    let chunks = try configuration(fields.merging(["dual_chunk_attention_config": "{}"]) { $1 })
+    #expect(
+      chunks.dualChunkAttention?.sparseAttention
+        == [[.init(vertical: 7, slash: 5), .init(vertical: 8, slash: 6)]])
+    for (text, publisher) in [
+      (#"{"threshold_scale_factor": {"formula": "a * exp(b)"}}"#, "NVIDIA"),
+      (#"{"config_groups": {}}"#, "NVIDIA"), (#"{"index_topk": 16}"#, "MiniMax"),
+      (#"{"block_size": 128}"#, "MiniMax"), (#"{"kind": 1}"#, "not known"),
+    ] {
+      let error = #expect(throws: CheckpointError.self) {
+        try configuration(["sparse_attention_config": text])
+      }
+      #expect("\(try #require(error))".contains(publisher))
+    }
+  }
+
+  @Test("Experts are read with what each model type calls them")
+  func experts() throws {
+    #expect(try configuration().experts == nil)
+    let qwen = [
+      "num_experts": "8", "num_experts_per_tok": "2", "moe_intermediate_size": "24",
+      "norm_topk_prob": "true", "mlp_only_layers": "[1]", "decoder_sparse_step": "2",
+    ]
+    let experts = try #require(try configuration(qwen).experts)
+    #expect(experts.count == 8 && experts.perToken == 2 && experts.intermediateSize == 24)
+    #expect(experts.normalizesWeights == true && experts.denseLayers == [1])
+    #expect(experts.layerStep == 2 && experts.sharedCount == nil)
+    let glm = [
+      "n_routed_experts": "8", "num_experts_per_tok": "2", "moe_intermediate_size": "24",
+      "n_group": "4", "topk_group": "2", "n_shared_experts": "1", "routed_scaling_factor": "2.5",
+      "first_k_dense_replace": "1", "use_qk_norm": "true",
+    ]
+    let grouped = try #require(try configuration(glm).experts)
+    #expect(grouped.groups == 4 && grouped.chosenGroups == 2 && grouped.scaling == 2.5)
+    #expect(grouped.leadingDenseLayers == 1 && grouped.normalizesHeads == true)
+    for wrong in [
+      ["num_experts_per_tok": "9"], ["num_experts": "100000"], ["moe_intermediate_size": "0"],
+    ] {
+      #expect(throws: CheckpointError.self) { try configuration(qwen.merging(wrong) { $1 }) }
+    }
+    for wrong in [["n_group": "3"], ["topk_group": "5"], ["topk_group": "1", "n_group": "8"]] {
+      #expect(throws: CheckpointError.self) { try configuration(glm.merging(wrong) { $1 }) }
+    }
+    // Without a number that decides there is nothing to run; the family says so.
+    var some = qwen
+    some["num_experts_per_tok"] = nil
+    #expect(try configuration(some).experts == nil)
+  }
 }

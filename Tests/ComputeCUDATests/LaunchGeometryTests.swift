@@ -51,6 +51,23 @@ import Testing
     }
   }
 
+  @Test("Geometry of routing and of products with experts")
+  func experts() throws {
+    let products = try text(of: "expert_products.cu")
+    #expect(products.contains("\(ExpertLaunch.sharedBytes) bytes of shared memory"))
+    #expect(products.contains("rows = \(ExpertLaunch.tileRows);"))
+    #expect(products.contains("columns = gated ? \(ExpertLaunch.gatedTileOutputs)"))
+    let hopper = try text(of: "expert_products_hopper.cu")
+    #expect(hopper.contains("\(ExpertLaunch.hopperSharedBytes) bytes of shared memory"))
+    #expect(hopper.contains("\(ExpertLaunch.hopperThreads)"))
+    let routing = try text(of: "experts.cu")
+    #expect(routing.contains("fewChoices = \(ExpertLaunch.fewChoices);"))
+    #expect(routing.contains("groups <= \(ExpertLaunch.mostGroups)."))
+    // One tile for every expert that has rows, and what is full.
+    #expect(ExpertLaunch.mostTiles(positions: 1, experts: 128) == 1)
+    #expect(ExpertLaunch.mostTiles(positions: 1024, experts: 4) == 12)
+  }
+
   @Test func `geometry and order of block-sparse selection`() throws {
     let pooling = try text(of: BlockLaunch.file)
     #expect(pooling.contains("static constexpr int queries = \(BlockLaunch.queries);"))

@@ -69,6 +69,21 @@ struct DualChunkTests {
     #expect(distance(whole, from: cut, width: model.vocabularySize) < 2e-5)
   }
 
+  @Test("Budgets that grow do so by the factor that attention is sharpened with")
+  func scalesBudgets() throws {
+    let model = try checkpoint().load()
+    let ids = TemporaryCheckpoint.ids(400)
+    func logits(_ budget: Int, grows: Bool) throws -> [Float] {
+      var options = options(.verticalSlash(vertical: budget, slash: budget))
+      options.planner?.scalesBudgets = grows
+      return try score(model, ids, options)
+    }
+    // 0.1 ln(400 / 200) + 1 = 1.0693
+    let grown = try logits(60, grows: true)
+    #expect(try logits(64, grows: false) == grown)
+    #expect(try logits(60, grows: false) != grown)
+  }
+
   @Test func `chunks that do not end at tiles are refused`() throws {
     let checkpoint = try TemporaryCheckpoint(fields: [
       "dual_chunk_attention_config": #"{"chunk_size": 160, "local_size": 31}"#

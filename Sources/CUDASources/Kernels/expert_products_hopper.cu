@@ -187,7 +187,7 @@ __device__ __forceinline__ void expertProduct(
 // expert_linear_TYPE: y = x * transpose(matrix of each row's expert); weights and second are one map. gated_experts_TYPE: y = silu(x *
 // transpose(gate)) * (x * transpose(up)); weights are gate, second up. Maps are of rows of 128 bytes in boxes of 128 rows with the
 // 128-byte swizzle: x [1][positions][inputs], weights [experts][outputs][inputs]. Grid: at most one block a multiprocessor; 384
-// threads; 197,760 bytes of shared memory. Parameters: ExpertProduct, TensorMap x, TensorMap weights, TensorMap second.
+// threads; 197760 bytes of shared memory. Parameters: ExpertProduct, TensorMap x, TensorMap weights, TensorMap second.
 #define MI_EXPERT_PRODUCTS(name, Product)                                                                      \
   extern "C" __global__ void __launch_bounds__(384, 1) expert_linear_##name(                                   \
       const __grid_constant__ ExpertProduct p, const __grid_constant__ TensorMap x,                            \

@@ -39,9 +39,11 @@ extension LanguageModel {
       costModel.denseBelow = max(
         costModel.denseBelow, dualChunk.sparseAttentionThreshold + 1)
     }
-    return try options.mode.planner(
+    var planner = try options.mode.planner(
       layers: transformer.layerCount, heads: transformer.attentionShape(layer: 0).queryHeads,
       patterns: patterns, budgets: options.budgets, exact: options.exact, costModel: costModel)
+    planner?.scalesBudgets = options.mode == .minference && patternSource.growsWithLength
+    return planner
   }
 
   /// What the user should know about these options with this model, one line each.

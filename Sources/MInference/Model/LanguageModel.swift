@@ -43,7 +43,8 @@ public final class LanguageModel: Sendable {
     chatTemplate = try options.chatTemplate.map(ChatTemplate.init(contentsOfFile:))
     var backend = try options.makeBackend()
     directory = options.directory
-    let checkpoint = try openWeightSource(at: directory)
+    let checkpoint = try openWeightSource(
+      at: directory, configuration: options.configuration)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
     do {
       transformer = try Transformer(checkpoint: checkpoint, backend: backend)

@@ -6,6 +6,9 @@ public struct LoadOptions: Sendable, Hashable {
   /// there; a GGUF file, of several parts any one of them; or the name of a model in Hugging Face's
   /// cache, ORG/NAME.
   public var directory: String
+  /// What stands for the directory's config.json: the name of a file there, such as `config_1m.json`, or
+  /// a path; nil: config.json.
+  public var configuration: String?
   public var device: Device
   /// CPU threads to compute on; nil for one on every processor.
   public var threads: Int?

@@ -160,6 +160,16 @@ extension PatternSource {
     return (.none(published: named.first), nil)
   }
 
+  /// Whether these are the budgets that Qwen's models bring for dual chunk attention, which are given
+  /// for the length of training.
+  var growsWithLength: Bool {
+    switch self {
+    case .configuration: true
+    case .file(let path): path.hasSuffix("/sparse_attention_config.json")
+    case .none: false
+    }
+  }
+
   /// For a person: where the patterns are, or that there are none and what to do.
   package var text: String {
     switch self {

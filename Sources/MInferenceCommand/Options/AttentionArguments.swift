@@ -74,10 +74,13 @@ struct AttentionArguments: ParsableArguments {
   }
 
   func load(
-    directory: String, device: DeviceArguments, chatTemplate: String? = nil
+    directory: String, device: DeviceArguments, chatTemplate: String? = nil,
+    configuration: String? = nil
   ) async throws -> LanguageModel {
-    try await LanguageModel.load(
-      device.loadOptions(directory: directory, patterns: patterns, chatTemplate: chatTemplate))
+    var options = device.loadOptions(
+      directory: directory, patterns: patterns, chatTemplate: chatTemplate)
+    options.configuration = configuration
+    return try await LanguageModel.load(options)
   }
 
   /// What the user should know about the model and these flags, one line each.
@@ -89,6 +92,7 @@ struct AttentionArguments: ParsableArguments {
     _ model: ModelArguments, chatTemplate: String? = nil
   ) async throws -> LanguageModel {
     try await load(
-      directory: model.model, device: model.device, chatTemplate: chatTemplate)
+      directory: model.model, device: model.device, chatTemplate: chatTemplate,
+      configuration: model.configuration)
   }
 }

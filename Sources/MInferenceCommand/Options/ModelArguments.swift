@@ -74,5 +74,12 @@ struct ModelArguments: ParsableArguments {
       valueName: "model"))
   var model: String
 
+  @Option(
+    name: .customLong("config"),
+    help: ArgumentHelp(
+      "The file of the checkpoint's directory that stands for config.json: config_1m.json has a longer "
+        + "context.", valueName: "file"))
+  var configuration: String?
+
   @OptionGroup var device: DeviceArguments
 }

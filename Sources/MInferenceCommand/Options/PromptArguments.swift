@@ -114,7 +114,9 @@ struct PromptArguments: ParsableArguments {
       return try model.encode(raw || !model.hasChatTemplate ? .raw(text) : .user(text), chat: chat)
     } catch let error as LanguageModelError {
       // The file or flag is known here alone.
-      throw CommandFailure(ExitStatus(for: error) ?? .inputData, "\(name): \(ErrorText.of(error))")
+      throw CommandFailure(
+        ExitStatus(for: error) ?? .inputData, "\(name): \(ErrorText.of(error))",
+        cause: error)
     }
   }
 }

@@ -24,9 +24,12 @@ enum ExitStatus: Int32 {
 struct CommandFailure: Error, CustomStringConvertible {
   var status: ExitStatus
   var description: String
+  /// What the library threw, where that decides what is tried next.
+  var cause: LanguageModelError?
 
-  init(_ status: ExitStatus, _ description: String) {
+  init(_ status: ExitStatus, _ description: String, cause: LanguageModelError? = nil) {
     self.status = status
     self.description = description
+    self.cause = cause
   }
 }

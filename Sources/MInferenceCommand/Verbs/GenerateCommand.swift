@@ -37,8 +37,7 @@ struct GenerateCommand: AsyncParsableCommand {
     // What can be wrong with the prompt is found before the model is loaded.
     let text = try prompt.text()
     let form = try prompt.chatOptions()
-    let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
-    let ids = try prompt.encode(text, for: model, chat: form)
+    let (model, ids) = try await loaded(reading: text, form: form)
     // What the context leaves for the answer may be less than what was asked for.
     let session = try model.makeSession(
       capacity: ids.count + min(maxTokens.value, model.contextLength),
@@ -67,6 +66,30 @@ struct GenerateCommand: AsyncParsableCommand {
     if attention.watching.monitor != nil, let report = session.metrics.prefill {
       StandardError.write(MonitorText.lines(report))
     }
+  }
+
+  /// The model and the prompt's ids. A prompt beyond the context of config.json is read with the further
+  /// configuration of the checkpoint that has a longer one.
+  private func loaded(
+    reading text: String, form: ChatOptions
+  ) async throws -> (model: LanguageModel, ids: [Int32]) {
+    var arguments = self.model
+    do {
+      let model = try await attention.load(arguments, chatTemplate: prompt.chatTemplate)
+      return (model, try prompt.encode(text, for: model, chat: form))
+    } catch let failure as CommandFailure {
+      guard case .promptTooLong(let tokens, let contextLength)? = failure.cause,
+        arguments.configuration == nil,
+        let longer = try longConfiguration(ofModelAt: arguments.model)
+      else { throw failure }
+      StandardError.note(
+        "\(Quantity.grouped(tokens)) tokens are beyond the context of config.json, "
+          + "\(Quantity.grouped(contextLength)): the model is loaded again with \(longer)")
+      arguments.configuration = longer
+    }
+    // The first model is gone by now: two may not fit a device.
+    let model = try await attention.load(arguments, chatTemplate: prompt.chatTemplate)
+    return (model, try prompt.encode(text, for: model, chat: form))
   }
 
   private func generationOptions(for model: LanguageModel) -> GenerationOptions {

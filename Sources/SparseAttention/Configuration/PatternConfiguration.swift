@@ -90,6 +90,23 @@ public struct PatternConfiguration: Sendable, Equatable {
   }
 }
 
+extension PatternConfiguration {
+  /// Budgets of columns and offsets multiplied by a factor, rounded down; a factor below 1 changes
+  /// nothing.
+  public func scalingBudgets(by factor: Double) -> PatternConfiguration {
+    guard factor > 1 else { return self }
+    var scaled = self
+    scaled.patterns = patterns.map { layer in
+      layer.map { pattern in
+        guard let bands = pattern.selector as? VerticalSlash else { return pattern }
+        return .verticalSlash(
+          vertical: Int(Double(bands.vertical) * factor), slash: Int(Double(bands.slash) * factor))
+      }
+    }
+    return scaled
+  }
+}
+
 /// What a pattern file says of its making; everything is optional.
 public struct PatternMetadata: Sendable, Equatable {
   /// The model's name.

@@ -14,6 +14,9 @@ public struct AttentionPlanner: Sendable {
   /// Whether a device may let the tiles that hold offsets begin at any key (`IndexRequest.freeBands`).
   /// Without it all devices of one tile compute the same pairs.
   package var freeBands = true
+  /// Whether budgets grow with the length of the prompt, by the factor that dual chunk attention
+  /// sharpens attention with.
+  package var scalesBudgets = false
 
   /// Rows of a block of pooled queries.
   public static let poolingBlock = BlockSparse.blockSize
@@ -42,6 +45,17 @@ public struct AttentionPlanner: Sendable {
     var planner = AttentionPlanner(
       configuration: try configuration.validated(layers: layers, heads: heads), exact: exact,
       costModel: costModel)
+    planner.freeBands = freeBands
+    planner.scalesBudgets = scalesBudgets
+    return planner
+  }
+
+  /// The planner for a prompt whose length asks for budgets larger by this factor; the same where budgets
+  /// do not grow.
+  package func scaled(by factor: Double) -> AttentionPlanner {
+    guard scalesBudgets else { return self }
+    var planner = AttentionPlanner(
+      configuration: configuration.scalingBudgets(by: factor), exact: exact, costModel: costModel)
     planner.freeBands = freeBands
     return planner
   }

@@ -108,7 +108,11 @@ public final class PrefillRun {
     self.wantsAllRows = wantsAllRows
     let decoder = model.decoder
     let planner = try options.planner?.validated(
-      layers: decoder.layers, heads: decoder.attention[0].queryHeads)
+      layers: decoder.layers, heads: decoder.attention[0].queryHeads
+    ).scaled(
+      by: Double(
+        decoder.dualChunk?.attentionScaling(
+          forLength: cache.lengthOfSequence(adding: rows)) ?? 1))
     positions = cache.count..<cache.count + rows
     let wholePlan = try ChunkPlan(
       positions: positions, chunk: options.chunk,
