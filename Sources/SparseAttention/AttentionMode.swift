@@ -86,7 +86,7 @@ extension AttentionMode {
     }
   }
 
-  /// Budgets of the ablations that are no one's to choose.
+  /// Fixed budgets of the ablations.
   private func fixed(_ budget: SelectorBudget) -> Double? {
     (self == .vertical && budget.name == "slash") || (self == .slash && budget.name == "vertical")
       ? 1 : nil

@@ -1,4 +1,4 @@
-// How well a model foretells a text, from fp32 logits: the likeliest token and what the real one had.
+// Scores a text from fp32 logits: the most likely token of each row, and the log-probability of the token that followed.
 
 #include "largest.cuh"
 #include "reductions.cuh"

@@ -60,13 +60,13 @@ struct PrefillMeasurements {
 // MARK: What a layer pass did
 
 extension PrefillMeasurements {
-  /// Keys and values of so many rows are stored. Throws what the progress callback throws.
+  /// Reports that keys and values of `rows` rows are stored. Throws what the progress callback throws.
   mutating func storedRows(_ rows: Int) throws {
     meter.storedRows(rows)
     try reportProgress()
   }
 
-  /// Attention and feed-forward of so many rows will not be computed.
+  /// Removes attention and feed-forward of `rows` rows from the planned work.
   mutating func skipOutputs(rows: Int, causalPairs: Int) {
     meter.skipped(rows: rows, causal: causalPairs)
   }

@@ -47,7 +47,7 @@ struct WorkMeter {
           firstPosition: chunk.lowerBound, rows: chunk.count, slidingWindow: shape.slidingWindow))
   }
 
-  /// Keys and values of so many rows are stored.
+  /// Reports that keys and values of `rows` rows are stored.
   mutating func storedRows(_ rows: Int) { finish(rows: Double(rows) * keyValueCost) }
 
   /// The pairs that one layer of a chunk computes are known.
@@ -59,13 +59,13 @@ struct WorkMeter {
     if seenCausal > 0 { guess = seenComputed / seenCausal }
   }
 
-  /// One layer's attention over so many pairs, and the rest of so many rows, will not be done.
+  /// Removes one layer's attention over `causal` pairs and the feed-forward of `rows` rows from the planned work.
   mutating func skipped(rows: Int, causal: Int) {
     unplannedPairs -= Double(causal)
     remainingRows -= Double(rows) * restCost
   }
 
-  /// Attention of so many pairs, and the rest of so many rows, are done.
+  /// Reports that attention over `pairs` pairs and the feed-forward of `rows` rows are done.
   mutating func finishedRows(_ rows: Int, pairs: Double) {
     plannedPairs -= pairs
     done += pairs * pairCost
