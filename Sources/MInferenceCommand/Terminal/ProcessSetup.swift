@@ -5,7 +5,7 @@
 #else
   import Darwin
 #endif
-import CSystem
+import CSystemCalls
 
 /// What the process arranges with the system before it does anything.
 enum ProcessSetup {

@@ -2,7 +2,7 @@ import Benchmarks
 import EvaluationTasks
 import TextReports
 import ArgumentParser
-import CSystem
+import CSystemCalls
 import JSON
 import MInference
 
