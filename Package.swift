@@ -54,13 +54,16 @@ let package = Package(
       "Transformers",
       imports: ["Checkpoints", "Compute", "Files", "SparseAttention", "StoredNumbers"]),
     module(
+      "Pipeline",
+      imports: ["Checkpoints", "Compute", "CSystem", "SparseAttention", "Transformers"]),
+    module(
       "PatternSearch",
       imports: ["Checkpoints", "Compute", "CSystem", "Files", "SparseAttention", "Transformers"]),
     module(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "Files", "JSON", "SparseAttention", "Transformers",
+        "Files", "JSON", "Pipeline", "SparseAttention", "Transformers",
       ]),
     module("TextReports"),
     module("EvaluationTasks", imports: ["Files", "JSON", "MInference", "TextReports"]),
@@ -96,6 +99,12 @@ let package = Package(
       of: "Transformers",
       imports: ["BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
       goldens: true),
+    tests(
+      of: "Pipeline",
+      imports: [
+        "BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention",
+        "TemporaryCheckpoints", "Transformers",
+      ]),
     tests(
       of: "PatternSearch",
       imports: [
