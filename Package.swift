@@ -54,6 +54,9 @@ let package = Package(
       "Transformers",
       imports: ["Checkpoints", "Compute", "Files", "SparseAttention", "StoredNumbers"]),
     module(
+      "Pipeline",
+      imports: ["Checkpoints", "Compute", "CSystem", "SparseAttention", "Transformers"]),
+    module(
       "PatternSearch",
       imports: [
         "Checkpoints", "Compute", "CSystemCalls", "Files", "SparseAttention", "Transformers",
@@ -62,7 +65,7 @@ let package = Package(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "Files", "JSON", "SparseAttention", "Transformers",
+        "Files", "JSON", "Pipeline", "SparseAttention", "Transformers",
       ]),
     module("TextReports"),
     module("EvaluationTasks", imports: ["Files", "JSON", "MInference", "TextReports"]),
@@ -98,6 +101,12 @@ let package = Package(
       of: "Transformers",
       imports: ["BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
       goldens: true),
+    tests(
+      of: "Pipeline",
+      imports: [
+        "BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention",
+        "TemporaryCheckpoints", "Transformers",
+      ]),
     tests(
       of: "PatternSearch",
       imports: [

@@ -20,6 +20,9 @@ public struct MemoryPlan: Sendable, Equatable {
   /// What the device's bytes are for.
   public let parts: Parts
 
+  /// What each device of a pipeline takes, in the order of the stages; empty for one device.
+  public internal(set) var stages: [Stage] = []
+
   /// Bytes of the device by what they are for; each part mirrors the allocations that it names.
   public struct Parts: Sendable, Equatable {
     /// The layers that stay on the device; of a cache on the host, the two that pass through.
@@ -168,6 +171,18 @@ public struct MemoryPlan: Sendable, Equatable {
     deviceBytes = parts.sum
   }
 
+  init(
+    keyValues: KeyValueOptions, deviceBytes: Int, hostBytes: Int, keyValueBytes: Int, parts: Parts,
+    stages: [Stage]
+  ) {
+    self.keyValues = keyValues
+    self.deviceBytes = deviceBytes
+    self.hostBytes = hostBytes
+    self.keyValueBytes = keyValueBytes
+    self.parts = parts
+    self.stages = stages
+  }
+
   private func fits(_ available: Available) -> Bool {
     deviceBytes <= available.deviceBytes && hostBytes <= available.hostBytes
   }
@@ -221,8 +236,11 @@ extension MemoryPlan: CustomStringConvertible {
       return "\(tenths / 10).\(tenths % 10) GiB"
     }
     let place = keyValues.place == .host ? "in host memory" : "on the device"
-    return "keys and values \(keyValues.type?.rawValue ?? "") \(place); "
-      + "\(gibibytes(deviceBytes)) of the device"
+    let devices =
+      stages.isEmpty
+      ? "\(gibibytes(deviceBytes)) of the device"
+      : stages.map { "\(gibibytes($0.deviceBytes)) of \($0.name)" }.joined(separator: ", ")
+    return "keys and values \(keyValues.type?.rawValue ?? "") \(place); " + devices
       + (hostBytes > 0 ? ", \(gibibytes(hostBytes)) of page-locked memory" : "")
   }
 }

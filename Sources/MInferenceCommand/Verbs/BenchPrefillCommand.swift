@@ -55,6 +55,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   var onlySparse = false
 
   @OptionGroup var device: DeviceArguments
+  @OptionGroup var trace: TraceArguments
   @OptionGroup var attention: AttentionArguments
 
   @Flag(help: "Print one JSON object.")
@@ -68,6 +69,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     let directory = try self.model ?? ModelDirectory.builtIn()
     let model = try await attention.load(directory: directory, device: device)
     attention.notices(for: model).forEach(StandardError.note)
+    try trace.begin(model)
     let text = try promptFile.map { try InputText.read(path: $0) }
     var dense = attention
     dense.attention = .dense
@@ -85,6 +87,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
         progress.finish()
       }
     }
+    try trace.write(model)
     try StandardOutput.write(
       json
         ? PrefillMeasurement.json(

@@ -317,7 +317,7 @@ extension LayerPass {
   private func computation(rows: Int) -> LayerComputation {
     LayerComputation(
       backend: context.model.backend, configuration: context.model.decoder,
-      layer: context.model.weights.layers[layer], rotary: context.rotary,
+      layer: context.model.weights[layer], rotary: context.rotary,
       workspace: context.workspace.prefix(rows), injection: context.injection,
       linearWatch: context.linearWatch)
   }
