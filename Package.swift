@@ -55,7 +55,7 @@ let package = Package(
       imports: ["Checkpoints", "Compute", "Files", "SparseAttention", "StoredNumbers"]),
     module(
       "Pipeline",
-      imports: ["Checkpoints", "Compute", "CSystem", "SparseAttention", "Transformers"]),
+      imports: ["Checkpoints", "Compute", "CSystemCalls", "SparseAttention", "Transformers"]),
     module(
       "PatternSearch",
       imports: [
