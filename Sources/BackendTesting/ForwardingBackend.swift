@@ -168,6 +168,10 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
     try base.scoreTokens(logits: logits, next: next)
   }
 
+  open func divergences(of logits: Tensor, from reference: Tensor) throws -> [Float] {
+    try base.divergences(of: logits, from: reference)
+  }
+
   open func mostLikely(_ logits: Tensor) throws -> [Int32?] { try base.mostLikely(logits) }
 
   open func draw(_ draw: TokenDraw, from logits: Tensor, random: [UInt64]) throws -> [Int32?] {

@@ -30,7 +30,12 @@ struct EvaluateArguments: ParsableArguments {
       }
       return modes
     })
-  var attention: [AttentionMode] = [.dense, .minference]
+  var attention: [AttentionMode] = EvaluateArguments.standardAttention
+
+  private static let standardAttention: [AttentionMode] = [.dense, .minference]
+
+  /// Whether --attention names other kinds than it does of itself.
+  var isAttentionGiven: Bool { attention != EvaluateArguments.standardAttention }
 
   @OptionGroup var budgets: BudgetArguments
 

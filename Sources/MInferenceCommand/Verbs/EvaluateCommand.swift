@@ -12,6 +12,7 @@ struct EvaluateCommand: ParsableCommand {
       """,
     subcommands: [
       EvaluateNeedleCommand.self, EvaluateRulerCommand.self, EvaluatePerplexityCommand.self,
-      EvaluateRecallCommand.self, EvaluateInfiniteBenchCommand.self, EvaluateOverlapCommand.self,
+      EvaluateRecallCommand.self, EvaluateAgreementCommand.self,
+      EvaluateInfiniteBenchCommand.self, EvaluateOverlapCommand.self,
     ])
 }

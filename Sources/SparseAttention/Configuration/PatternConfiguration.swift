@@ -112,6 +112,8 @@ public struct PatternMetadata: Sendable, Equatable {
   public var outputError: Double?
   /// What the device's calibration found; for planning on the same kind of device.
   public var costs: SparseCostModel?
+  /// What a search by what the model loses promised and validated.
+  public var search: SearchFigures?
 
   public init(
     model: String? = nil, device: String? = nil, samples: [String] = [], tokens: Int? = nil,

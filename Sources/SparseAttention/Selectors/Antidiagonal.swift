@@ -103,6 +103,17 @@ public struct Antidiagonal: Selector {
       : .chosenBlocks(rule, stride: stride, columns: min(columns, keys), denseRows: last)
   }
 
+  /// Shares from half to nine tenths with the floors that measurements on a model of 1.5 billion
+  /// parameters left on the frontier of divergence and density; columns for what questions ask.
+  public static var searchCandidates: [Antidiagonal] {
+    let rules: [(share: Float, floor: Float)] = [
+      (0.5, 0.02), (0.5, 0.05), (0.6, 0.05), (0.7, 0.05), (0.8, 0.1), (0.9, 0.1),
+    ]
+    return rules.map {
+      Antidiagonal(rule: ShareRule(share: $0.share, floor: $0.floor), stride: 16, columns: 512)
+    }
+  }
+
   /// The first position of the dense last rows, at a block's beginning.
   private func denseFrom(keys: Int) -> Int {
     last == 0 ? .max : Self.denseFrom(keys: keys, rows: last)

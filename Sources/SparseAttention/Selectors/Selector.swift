@@ -35,9 +35,14 @@ public protocol Selector: Sendable, Hashable {
 
   /// What a device that builds indices itself is asked for in a chunk that sees `keys` keys.
   func deviceRequest(keys: Int) -> DeviceRequest
+
+  /// The budgets that a search by what the model loses tries; none: the selector is no candidate.
+  static var searchCandidates: [Self] { get }
 }
 
 extension Selector {
+  public static var searchCandidates: [Self] { [] }
+
   public func needs(keys: Int, isKept: Bool) -> SketchNeeds { needs }
 }
 
@@ -209,6 +214,14 @@ public enum Selectors {
     Dense.self, AShape.self, TriShape.self, VerticalSlash.self, StaticVerticalSlash.self,
     BlockSparse.self, Dilated.self, Strided.self, Antidiagonal.self,
   ]
+
+  /// The budgets that searches try, of all selectors.
+  public static var searchCandidates: [HeadPattern] {
+    func candidates<One: Selector>(_ selector: One.Type) -> [HeadPattern] {
+      selector.searchCandidates.map(HeadPattern.init)
+    }
+    return all.flatMap { candidates($0) }
+  }
 
   /// The selector of this name.
   public static func named(_ name: String) -> (any Selector.Type)? {
