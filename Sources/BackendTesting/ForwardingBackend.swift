@@ -140,10 +140,10 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
 
   open func blockShares(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
-    stride: Int
+    source: ShareSource
   ) throws -> Tensor {
     try base.blockShares(
-      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads, stride: stride)
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads, source: source)
   }
 
   open func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {

@@ -116,21 +116,21 @@ public struct SketchNeeds: Sendable, Hashable {
   public var lastRows: Bool
   /// Means of blocks of 64 queries and keys.
   public var pooledMeans: Bool
-  /// Shares of key blocks by antidiagonals of this stride; nil: none.
-  public var antidiagonalStride: Int?
+  /// Shares of blocks of 128 keys, by what this scores; nil: none.
+  public var blockShares: ShareSource?
 
   public init(
-    lastRows: Bool = false, pooledMeans: Bool = false, antidiagonalStride: Int? = nil
+    lastRows: Bool = false, pooledMeans: Bool = false, blockShares: ShareSource? = nil
   ) {
     self.lastRows = lastRows
     self.pooledMeans = pooledMeans
-    self.antidiagonalStride = antidiagonalStride
+    self.blockShares = blockShares
   }
 
   public static let nothing = SketchNeeds()
 
   /// Whether all queries of the chunk have to be seen, and not its last rows alone.
-  public var allQueries: Bool { pooledMeans || antidiagonalStride != nil }
+  public var allQueries: Bool { pooledMeans || blockShares != nil }
 }
 
 /// What one head's selection is made from, on the host.
@@ -190,8 +190,9 @@ public enum DeviceRequest: Sendable, Hashable {
   case dense(DenseReason?)
   /// What the device estimates and selects itself.
   case estimated(IndexRequest.Head)
-  /// Blocks chosen by their shares as the queries come, and so many columns; the last rows are dense.
-  case chosenBlocks(ShareRule, stride: Int, columns: Int, denseRows: Int)
+  /// Blocks of 128 keys chosen by their shares as the queries come, so many columns, and every key for the rows
+  /// at `denseFrom` and after it.
+  case chosenBlocks(ShareSource, ShareRule, columns: Int, denseFrom: Int?)
   /// Bands that the host knows, estimated there if need be.
   case selectedOnHost
 }
@@ -212,7 +213,7 @@ public struct HeadSelection: Sendable, Hashable {
 public enum Selectors {
   public static let all: [any Selector.Type] = [
     Dense.self, AShape.self, TriShape.self, VerticalSlash.self, StaticVerticalSlash.self,
-    BlockSparse.self, Dilated.self, Strided.self, Antidiagonal.self,
+    BlockSparse.self, Dilated.self, Strided.self, Antidiagonal.self, PooledBlocks.self,
   ]
 
   /// The budgets that searches try, of all selectors.

@@ -54,6 +54,21 @@ struct WorkMeter {
   mutating func planned(computed: Int, causal: Int) {
     unplannedPairs -= Double(causal)
     plannedPairs += Double(computed)
+    learned(computed: computed, causal: causal)
+  }
+
+  /// The index of one layer of a chunk is made, but how many pairs it computes is not known yet.
+  ///
+  /// - Returns: What is assumed.
+  mutating func planned(unknownOfCausal causal: Int) -> Int {
+    let computed = (guess * Double(causal)).rounded()
+    unplannedPairs -= Double(causal)
+    plannedPairs += computed
+    return Int(computed)
+  }
+
+  /// So many pairs turned out to be computed, of so many causal ones: what is to come is guessed from it.
+  mutating func learned(computed: Int, causal: Int) {
     seenCausal += Double(causal)
     seenComputed += Double(computed)
     if seenCausal > 0 { guess = seenComputed / seenCausal }
