@@ -12,7 +12,7 @@ struct EvaluateCommand: ParsableCommand {
       and told; the exit code is then 64.
       """,
     subcommands: [
-      EvaluateNeedleCommand.self,
+      EvaluateScenariosCommand.self, EvaluateTasksCommand.self, EvaluateNeedleCommand.self,
       EvaluateRulerCommand.self, EvaluatePerplexityCommand.self,
       EvaluateRecallCommand.self, EvaluateInfiniteBenchCommand.self, EvaluateOverlapCommand.self,
     ])
