@@ -43,12 +43,14 @@ package struct KernelSpeed {
     try speed.measureCopies()
     try speed.measureSampling()
     try speed.measureProducts()
+    try speed.measureExperts()
     if let narrow = narrow as? any SyntheticBackend {
       let bare = speed.table.filter { $0.kernel == bareName }
       speed = KernelSpeed(
         device: narrow, rows: rows, repetitions: repetitions, table: speed.table,
         copyRate: speed.copyRate)
       try speed.measureNarrow(bare: bare)
+      try speed.measureExperts(bare: bare)
     }
     return speed.table
   }

@@ -107,7 +107,8 @@ __device__ __forceinline__ void expertProduct(
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < Tiles::stages; ++stage) {
       barrierInitialize(full + 8 * stage, 1);
-      barrierInitialize(empty + 8 * stage, 2);
+      // One arrival for each warp that computes.
+      barrierInitialize(empty + 8 * stage, 8);
     }
     barrierInitializationFence();
   }
@@ -154,8 +155,8 @@ __device__ __forceinline__ void expertProduct(
     for (int step = 0; step < steps; ++step) {
       barrierWait(full + 8 * ring.stage, ring.parity);
       const unsigned a = start + ring.stage * Tiles::stageBytes;
-      const unsigned long long rows = operand(a + half * 64 * Tiles::rowBytes, 16, 1024);
-      const unsigned long long b = operand(a + Tiles::bytes, 16, 1024), c = operand(a + 2 * Tiles::bytes, 16, 1024);
+      const unsigned long long rows = operand(a + half * 64 * Tiles::rowBytes, 0, 1024);
+      const unsigned long long b = operand(a + Tiles::bytes, 0, 1024), c = operand(a + 2 * Tiles::bytes, 0, 1024);
       pin(first);
       pin(other);
       productsBegin();
@@ -168,7 +169,7 @@ __device__ __forceinline__ void expertProduct(
       productsCommit();
       // The products before these have ended: their stage may be filled again.
       productsWait<1>();
-      if (step > 0 && (threadIdx.x & 127) == 0) {
+      if (step > 0 && (threadIdx.x & 31) == 0) {
         barrierArrive(empty + 8 * (ring.stage == 0 ? Tiles::stages - 1 : ring.stage - 1));
       }
       ring.advance();
@@ -176,7 +177,7 @@ __device__ __forceinline__ void expertProduct(
     productsWait<0>();
     pin(first);
     pin(other);
-    if ((threadIdx.x & 127) == 0) barrierArrive(empty + 8 * (ring.stage == 0 ? Tiles::stages - 1 : ring.stage - 1));
+    if ((threadIdx.x & 31) == 0) barrierArrive(empty + 8 * (ring.stage == 0 ? Tiles::stages - 1 : ring.stage - 1));
     store<Product, gated>(p, tile, warpRow, column, first, other);
     if (!gated) store<Product, false>(p, tile, warpRow, column + Tiles::outputs, other, first);
   }
