@@ -31,7 +31,8 @@ public final class Transformer: Sendable {
     decoder = try family.configure(checkpoint)
     rotary = decoder.rotary
     try backend.requireSupport(
-      of: decoder.attention[0], widths: [decoder.hiddenSize, decoder.intermediateSize])
+      of: decoder.attention[0],
+      widths: [decoder.hiddenSize, decoder.intermediateSize, decoder.experts?.width ?? 0])
     let tile = backend.tileShape(headDim: decoder.headDim)
     if let stride = decoder.dualChunk?.stride, stride % tile.columns != 0 {
       throw TransformerError.unsupported(

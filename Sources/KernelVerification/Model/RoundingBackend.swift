@@ -105,6 +105,25 @@ final class RoundingBackend: ForwardingBackend, @unchecked Sendable {
     try round(y)
   }
 
+  override func gatedExperts(
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+  ) throws {
+    try cpu.gatedExperts(x, gate: gate, up: up, by: routing, into: y)
+    try round(y)
+  }
+
+  override func expertLinear(
+    _ x: Tensor, weight: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+  ) throws {
+    try cpu.expertLinear(x, weight: weight, by: routing, into: y)
+    try round(y)
+  }
+
+  override func addExperts(_ x: Tensor, by routing: ExpertRouting, to y: Tensor) throws {
+    try cpu.addExperts(x, by: routing, to: y)
+    try round(y)
+  }
+
   override func attention(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,
     index: SparseIndex, into o: Tensor, logSumExp: Tensor?

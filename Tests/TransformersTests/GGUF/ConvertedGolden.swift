@@ -15,7 +15,11 @@ struct ConvertedGolden {
   private let checkpoint: Checkpoint
   private let configuration: ModelConfiguration
 
-  init(_ golden: Golden) throws {
+  /// Whether gates and ups of experts are in blocks of eight bits.
+  private let hasExpertBlocks: Bool
+
+  init(_ golden: Golden, expertBlocks: Bool = false) throws {
+    hasExpertBlocks = expertBlocks
     checkpoint = try golden.checkpoint()
     configuration = checkpoint.configuration
   }
@@ -155,13 +159,31 @@ struct ConvertedGolden {
         let matrices = try (0..<experts.count).map {
           try checkpoint.tensor(named: stem + "\($0).\(name).weight")
         }
+        // Rows of down are no whole number of blocks in models this small.
+        let isBlocks = hasExpertBlocks && kind != "down"
         tensors.append(
           .init(
-            name: "blk.\(layer).ffn_\(kind)_exps.weight", type: 30,
-            shape: [experts.count] + matrices[0].shape, bytes: matrices.flatMap(\.bytes)))
+            name: "blk.\(layer).ffn_\(kind)_exps.weight", type: isBlocks ? 8 : 30,
+            shape: [experts.count] + matrices[0].shape,
+            bytes: isBlocks
+              ? matrices.flatMap { Self.blocks($0.floats()) } : matrices.flatMap(\.bytes)))
       }
     }
     return tensors
+  }
+
+  /// Q8_0: 32 elements, a scale in half precision and a byte each.
+  private static func blocks(_ values: [Float]) -> [UInt8] {
+    stride(from: 0, to: values.count, by: 32).flatMap { start -> [UInt8] in
+      let block = values[start..<start + 32]
+      // A power of two, which half precision holds exactly.
+      let largest = block.map(abs).max() ?? 0
+      let scale = Float(
+        sign: .plus, exponent: Int(max(largest, 0x1p-10).exponent) - 6, significand: 1)
+      let bits = UInt16(Int(scale.exponent) + 15) << 10
+      return [UInt8(bits & 0xFF), UInt8(bits >> 8)]
+        + block.map { UInt8(bitPattern: Int8(clamping: Int(($0 / scale).rounded()))) }
+    }
   }
 
   private static let names = [

@@ -29,6 +29,27 @@ import Transformers
     #expect(file.configuration.tieWordEmbeddings == !directory.contains("lm_head.weight"))
   }
 
+  @Test("Experts in blocks give about what their numbers give", arguments: TestBackend.allCases)
+  func readsExpertBlocks(backend: TestBackend) throws {
+    let golden = Golden(name: "wide-qwen3-moe")
+    let file = try ConvertedGolden(golden, expertBlocks: true).opened()
+    #expect(
+      try file.tensor(named: "model.layers.0.mlp.experts.gate_proj.weight").format == .blocks(.q80))
+    let model = try Transformer(checkpoint: file, backend: try backend.make())
+    let values = try score(model, try golden.ids())
+    let expected = try golden.logits()
+    let width = model.vocabularySize
+    // Half a step of 128 in every weight, which makes a row change an expert here and there; and not
+    // nothing, or the blocks were not read.
+    let differences = stride(from: 0, to: expected.count, by: width).map { start in
+      distance(
+        Array(values[start..<start + width]), from: Array(expected[start..<start + width]),
+        width: width)
+    }.sorted()
+    #expect(differences[differences.count * 8 / 10] < 0.05)
+    #expect(differences[differences.count / 2] > 1e-4)
+  }
+
   @Test("Logits are those of the checkpoint", arguments: goldens)
   func givesSameLogits(golden: Golden) throws {
     let backend = try TestBackend.cpu.make()
