@@ -3,7 +3,7 @@
 // outputs, or 128 outputs of gate and of up and their gated product. Sums are fp32 (of e4m3: as many bits as the tensor cores keep).
 
 #include "expert_tiles.cuh"
-#include "hopper.cuh"
+#include "hopper_fp8.cuh"
 #include "numbers.cuh"
 
 using namespace mi;
@@ -23,9 +23,6 @@ struct Tiles {
   static constexpr int computing = 232;
 };
 
-#define MI_EIGHT(c, i) \
-  "+f"(c[i]), "+f"(c[i + 1]), "+f"(c[i + 2]), "+f"(c[i + 3]), "+f"(c[i + 4]), "+f"(c[i + 5]), "+f"(c[i + 6]), "+f"(c[i + 7])
-
 /// c = a * b^T (+ c where `accumulate`) of 32 bytes of the inner extent: a 64 rows, b 128 rows, both K-major in shared memory.
 struct Bf16Product {
   static constexpr int elementBytes = 2;
@@ -38,18 +35,9 @@ struct Fp8Product {
   static constexpr int elementBytes = 1;
   static __device__ __forceinline__ void multiply(
       float (&c)[64], unsigned long long a, unsigned long long b, int accumulate) {
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
-                 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-                 "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
-                 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
-                 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-                 "}, %64, %65, p, 1, 1;\n}\n"
-                 : MI_EIGHT(c, 0), MI_EIGHT(c, 8), MI_EIGHT(c, 16), MI_EIGHT(c, 24),
-                   MI_EIGHT(c, 32), MI_EIGHT(c, 40), MI_EIGHT(c, 48), MI_EIGHT(c, 56)
-                 : "l"(a), "l"(b), "r"(accumulate));
+    multiplySharedFp8(c, a, b, accumulate);
   }
 };
-#undef MI_EIGHT
 
 /// Where a round of a ring of stages stands.
 struct Ring {

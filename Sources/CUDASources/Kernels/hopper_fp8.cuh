@@ -53,6 +53,19 @@ __device__ __forceinline__ void multiplyFp8(
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(b), "r"(accumulate));
 }
 
+/// c[0..<64] = a * b^T (+ c where `accumulate`): a 64 x 32 and b 128 x 32 from shared memory, both K-major.
+__device__ __forceinline__ void multiplySharedFp8(float (&c)[64], unsigned long long a, unsigned long long b, int accumulate) {
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\nwgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
+               "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+               "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+               "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+               "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+               "}, %64, %65, p, 1, 1;\n}\n"
+               : MI_EIGHT(c, 0), MI_EIGHT(c, 8), MI_EIGHT(c, 16), MI_EIGHT(c, 24),
+                 MI_EIGHT(c, 32), MI_EIGHT(c, 40), MI_EIGHT(c, 48), MI_EIGHT(c, 56)
+               : "l"(a), "l"(b), "r"(accumulate));
+}
+
 #undef MI_EIGHT
 
 }  // namespace mi

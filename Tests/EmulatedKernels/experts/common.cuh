@@ -29,7 +29,7 @@ inline void __trap() {
 
 namespace emulated {
 /// A block's dynamic shared memory.
-alignas(1024) inline unsigned char memory[3 * 2 * 128 * 128];
+alignas(1024) inline unsigned char memory[13 * 128 * 128];
 struct Fragments {
   unsigned a[4], b[2];
 };
