@@ -56,8 +56,7 @@ public struct MemoryPlan: Sendable, Equatable {
 
     public var sum: Int {
       keyValues + staging + hiddenStates + queries + activations + linearInputs + experts
-        + estimation
-        + blockSelection + blockChoices + attention + logits + reserve
+        + estimation + blockSelection + blockChoices + attention + logits + reserve
     }
   }
 
