@@ -45,7 +45,7 @@ extension LanguageModel {
     var planner = try options.mode.planner(
       layers: transformer.layerCount, heads: transformer.attentionShape(layer: 0).queryHeads,
       patterns: patterns, budgets: options.budgets, exact: options.exact, costModel: costModel)
-    planner?.scalesBudgets = options.mode == .minference && patternSource.growsWithLength
+    planner.scalesBudgets = options.mode == .minference && patternSource.growsWithLength
     return planner
   }
 

@@ -42,8 +42,8 @@ extension ExitStatus {
 
   private static func status(_ error: CheckpointError) -> ExitStatus {
     switch error {
-    case .notFound, .notADirectory, .unreadable, .missingConfiguration, .missingWeights,
-      .missingShard, .notDownloaded, .severalModels:
+    case .notFound, .notADirectory, .unreadable, .missingConfiguration, .missingChoice,
+      .missingWeights, .missingShard, .notDownloaded, .severalModels:
       .inputMissing
     case .changedWhileMapped: .inputOutput
     case .malformedJSON, .malformedFile, .malformedTensor, .duplicateTensor, .missingTensor,

@@ -1,3 +1,5 @@
+import MInference
+
 /// How the command ends when it fails: the codes of BSD's sysexits.
 enum ExitStatus: Int32 {
   /// Wrong flags or values of flags.
