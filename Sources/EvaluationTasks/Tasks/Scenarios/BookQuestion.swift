@@ -41,13 +41,16 @@ struct BookQuestion {
     try task(words, id: id, kind: kind, countTokens) { sentence, passage in
       let parts = sentence.split(whereSeparator: \.isWhitespace).map(String.init)
       guard parts.count >= 12, parts.count <= 60, !sentence.contains("_") else { return nil }
-      let place = parts.indices.dropFirst(2).first { place in
+      // A name of one word: "Port" of "Port Royal" is none.
+      let place = parts.indices.dropFirst(2).dropLast().first { place in
         Self.isName(parts[place]) && parts[place - 1].first?.isLowercase == true
+          && parts[place + 1].first?.isUppercase != true
       }
       guard let place else { return nil }
       let name = String(parts[place].prefix { $0.isLetter })
-      // A sentence that names them twice would give the answer away, as would one that comes twice.
-      guard parts.count(where: { $0.contains(name) }) == 1,
+      // A sentence that names them twice would give the answer away. A name that comes nowhere else
+      // cannot be one of several to choose from.
+      guard parts.count(where: { $0.contains(name) }) == 1, passage.count(of: name) == 2,
         isUnique(parts[..<place].joined(separator: " "), in: passage)
       else { return nil }
       var blanked = parts
