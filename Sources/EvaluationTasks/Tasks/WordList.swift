@@ -8,7 +8,7 @@ struct WordList {
 
   mutating func number(below bound: Int) -> Int { generator.next(below: bound) }
 
-  /// A number of exactly so many digits.
+  /// A number of exactly `count` digits.
   mutating func digits(_ count: Int) -> String {
     let low = (1..<count).reduce(1) { product, _ in product * 10 }
     return "\(low + generator.next(below: 9 * low))"

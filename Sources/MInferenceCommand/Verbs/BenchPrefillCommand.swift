@@ -2,7 +2,7 @@ import Benchmarks
 import EvaluationTasks
 import TextReports
 import ArgumentParser
-import CSystem
+import CSystemCalls
 import JSON
 import MInference
 
@@ -54,6 +54,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   var onlySparse = false
 
   @OptionGroup var device: DeviceArguments
+  @OptionGroup var trace: TraceArguments
   @OptionGroup var attention: AttentionArguments
 
   @Flag(help: "Print one JSON object.")
@@ -67,6 +68,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     let directory = try self.model ?? ModelDirectory.builtIn()
     let model = try await attention.load(directory: directory, device: device)
     attention.notices(for: model).forEach(StandardError.note)
+    try trace.begin(model)
     let text = try promptFile.map { try InputText.read(path: $0) }
     var dense = attention
     dense.attention = .dense
@@ -89,6 +91,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
         usable.refuse(length, because: error)
       }
     }
+    try trace.write(model)
     try StandardOutput.write(
       json
         ? PrefillMeasurement.json(

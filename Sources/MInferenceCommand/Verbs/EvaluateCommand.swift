@@ -12,8 +12,8 @@ struct EvaluateCommand: ParsableCommand {
       and told; the exit code is then 64.
       """,
     subcommands: [
-      EvaluateScenariosCommand.self, EvaluateTasksCommand.self, EvaluateNeedleCommand.self,
-      EvaluateRulerCommand.self, EvaluatePerplexityCommand.self,
-      EvaluateRecallCommand.self, EvaluateInfiniteBenchCommand.self, EvaluateOverlapCommand.self,
+      EvaluateScenariosCommand.self, EvaluateTasksCommand.self, EvaluateAgreementCommand.self,
+      EvaluatePerplexityCommand.self, EvaluateNeedleCommand.self, EvaluateRulerCommand.self,
+      EvaluateInfiniteBenchCommand.self, EvaluateRecallCommand.self, EvaluateOverlapCommand.self,
     ])
 }
