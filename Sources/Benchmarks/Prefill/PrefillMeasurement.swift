@@ -17,7 +17,7 @@ public struct PrefillMeasurement: Sendable {
   public static func prompt(
     of tokens: Int, from text: String?, for model: LanguageModel
   ) throws -> [Int32] {
-    guard tokens < model.contextLength else {
+    guard tokens <= model.contextLength else {
       throw LanguageModelError.promptTooLong(tokens: tokens, contextLength: model.contextLength)
     }
     var ids: [Int32] = []

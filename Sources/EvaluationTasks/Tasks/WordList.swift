@@ -20,6 +20,9 @@ struct WordList {
       as: UTF8.self)
   }
 
+  /// A noun: "harbor".
+  mutating func word() -> String { generator.pick(Self.nouns) ?? "" }
+
   /// An adjective and a noun: "quiet-harbor".
   mutating func pair() -> String {
     (generator.pick(Self.adjectives) ?? "") + "-" + (generator.pick(Self.nouns) ?? "")

@@ -70,7 +70,7 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
   var seed: UInt64 = RetrievalPrompt.judgingSeed
 
   func validate() throws {
-    let kinds = given.isEmpty || shared.isAttentionGiven ? shared.attention.map(\.rawValue) : []
+    let kinds = given.isEmpty || shared.isAttentionGiven ? shared.methods.attention.map(\.rawValue) : []
     let names = (kinds + given.map(\.name)).filter { $0 != AgreementRun.reference }
     guard !names.isEmpty else {
       throw ValidationError(
