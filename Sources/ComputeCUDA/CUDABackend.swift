@@ -1,5 +1,6 @@
 internal import CSystemCalls
 internal import CUDASources
+internal import StoredNumbers
 public import Compute
 internal import Synchronization
 
@@ -231,8 +232,10 @@ public final class CUDABackend: Backend {
 
   // MARK: Small helpers
 
-  func kernel(_ name: String, in file: String) throws -> Kernel {
-    try library.kernel(name, in: file)
+  func kernel(
+    _ name: String, in file: String, for format: BlockFormat? = nil
+  ) throws -> Kernel {
+    try library.kernel(name, in: file, for: format)
   }
 
   /// The device address of a tensor's first element.
