@@ -54,6 +54,7 @@ public struct KernelVerifier {
     checkCache()
     checkAttention()
     checkRowAttention()
+    checkSteps()
     checkEstimation()
     checkIndexBuilding()
     checkUploadedIndices()
