@@ -1,4 +1,5 @@
 import ArgumentParser
+import MInference
 
 /// The command `minference`.
 struct Minference: AsyncParsableCommand {
@@ -17,6 +18,7 @@ struct Minference: AsyncParsableCommand {
   static func main() async {
     do {
       try ProcessSetup.perform()
+      Device.onKernelCompilation { StandardError.note($0 + ", once for this machine") }
       var command = try Minference.parseAsRoot()
       if var command = command as? any AsyncParsableCommand {
         try await command.run()

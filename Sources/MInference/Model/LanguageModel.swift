@@ -46,6 +46,8 @@ public final class LanguageModel: Sendable {
     let checkpoint = try openWeightSource(at: directory)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
     transformer = try Self.load(checkpoint, options)
+    // What a first prompt would wait for.
+    if !transformer.backend.capabilities.hasUnifiedMemory { try transformer.warmUp() }
     let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
     fingerprint = Fingerprint.of(
       "\(try checkpoint.fingerprint()) \(checkpoint.configuration.fingerprint)\(precision)")
