@@ -63,6 +63,9 @@ let package = Package(
       "Transformers",
       imports: ["Checkpoints", "Compute", "Files", "SparseAttention", "StoredNumbers"]),
     module(
+      "Pipeline",
+      imports: ["Checkpoints", "Compute", "CSystemCalls", "SparseAttention", "Transformers"]),
+    module(
       "PatternSearch",
       imports: [
         "Checkpoints", "Compute", "CSystemCalls", "Files", "SparseAttention", "Transformers",
@@ -71,7 +74,8 @@ let package = Package(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "CSystemCalls", "Files", "Grammars", "JSON", "SparseAttention", "Transformers",
+        "CSystemCalls", "Files", "Grammars", "JSON", "Pipeline", "SparseAttention",
+        "Transformers",
       ]),
     module("TextReports"),
     module("EvaluationTasks", imports: ["Files", "JSON", "MInference", "TextReports"]),
@@ -125,6 +129,12 @@ let package = Package(
       of: "Transformers",
       imports: ["BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
       goldens: true),
+    tests(
+      of: "Pipeline",
+      imports: [
+        "BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention",
+        "TemporaryCheckpoints", "Transformers",
+      ]),
     tests(
       of: "PatternSearch",
       imports: [

@@ -90,6 +90,46 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
 
   open func add(_ x: Tensor, to y: Tensor) throws { try base.add(x, to: y) }
 
+  // MARK: Experts
+
+  open func prepareExperts(
+    _ count: Int, _ matrix: (_ expert: Int) throws -> StoredTensor
+  ) throws -> ExpertWeights {
+    try base.prepareExperts(count, matrix)
+  }
+
+  open func prepareExperts(_ numbers: Tensor) throws -> ExpertWeights {
+    try base.prepareExperts(numbers)
+  }
+
+  open func route(_ logits: Tensor, bias: Weight?, into routing: ExpertRouting) throws {
+    try base.route(logits, bias: bias, into: routing)
+  }
+
+  open func gatherRows(_ x: Tensor, by routing: ExpertRouting, into y: Tensor) throws {
+    try base.gatherRows(x, by: routing, into: y)
+  }
+
+  open func gatedExperts(
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+  ) throws {
+    try base.gatedExperts(x, gate: gate, up: up, by: routing, into: y)
+  }
+
+  open func expertLinear(
+    _ x: Tensor, weight: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+  ) throws {
+    try base.expertLinear(x, weight: weight, by: routing, into: y)
+  }
+
+  open func addExperts(_ x: Tensor, by routing: ExpertRouting, to y: Tensor) throws {
+    try base.addExperts(x, by: routing, to: y)
+  }
+
+  open func expertCounts(_ routing: ExpertRouting) throws -> [Int] {
+    try base.expertCounts(routing)
+  }
+
   // MARK: Attention
 
   open func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws {
@@ -140,10 +180,10 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
 
   open func blockShares(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
-    stride: Int
+    source: ShareSource
   ) throws -> Tensor {
     try base.blockShares(
-      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads, stride: stride)
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads, source: source)
   }
 
   open func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {
@@ -166,6 +206,10 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
     logits: Tensor, next: [Int32]
   ) throws -> (likeliest: [Int32], logProbabilities: [Float]) {
     try base.scoreTokens(logits: logits, next: next)
+  }
+
+  open func divergences(of logits: Tensor, from reference: Tensor) throws -> [Float] {
+    try base.divergences(of: logits, from: reference)
   }
 
   open func mostLikely(_ logits: Tensor) throws -> [Int32?] { try base.mostLikely(logits) }

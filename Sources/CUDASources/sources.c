@@ -19,9 +19,14 @@ MI_CHECK_LAYOUT(SelectionParameters, mi_selection_parameters);
 MI_CHECK_LAYOUT(PlanParameters, mi_plan_parameters);
 MI_CHECK_LAYOUT(BlockHead, mi_block_head);
 MI_CHECK_LAYOUT(BlockParameters, mi_block_parameters);
+MI_CHECK_LAYOUT(ShareHead, mi_share_head);
+MI_CHECK_LAYOUT(ShareParameters, mi_share_parameters);
+MI_CHECK_LAYOUT(PooledScoreParameters, mi_pooled_score_parameters);
 MI_CHECK_LAYOUT(HopperParameters, mi_hopper_parameters);
 MI_CHECK_LAYOUT(Fp8Parameters, mi_fp8_parameters);
 MI_CHECK_LAYOUT(RowAttentionParameters, mi_row_attention_parameters);
+MI_CHECK_LAYOUT(ExpertRule, mi_expert_rule);
+MI_CHECK_LAYOUT(ExpertProduct, mi_expert_product);
 
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
@@ -65,6 +70,30 @@ static const char elementwise_cu[] = {
 
 static const char estimation_cu[] = {
 #embed "Kernels/estimation.cu"
+    , 0};
+
+static const char expert_blocks_cu[] = {
+#embed "Kernels/expert_blocks.cu"
+    , 0};
+
+static const char expert_products_cu[] = {
+#embed "Kernels/expert_products.cu"
+    , 0};
+
+static const char expert_products_hopper_cu[] = {
+#embed "Kernels/expert_products_hopper.cu"
+    , 0};
+
+static const char expert_tiles_cuh[] = {
+#embed "Kernels/expert_tiles.cuh"
+    , 0};
+
+static const char experts_cu[] = {
+#embed "Kernels/experts.cu"
+    , 0};
+
+static const char few_expert_rows_cuh[] = {
+#embed "Kernels/few_expert_rows.cuh"
     , 0};
 
 static const char fp8_blocks_cuh[] = {
@@ -167,6 +196,10 @@ static const char plans_cuh[] = {
 #embed "Kernels/plans.cuh"
     , 0};
 
+static const char pooled_shares_cu[] = {
+#embed "Kernels/pooled_shares.cu"
+    , 0};
+
 static const char pooling_cu[] = {
 #embed "Kernels/pooling.cu"
     , 0};
@@ -208,6 +241,8 @@ static const mi_cuda_source headers[] = {
     {"attention_step.cuh", attention_step_cuh},
     {"blocks.cuh", blocks_cuh},
     {"common.cuh", common_cuh},
+    {"expert_tiles.cuh", expert_tiles_cuh},
+    {"few_expert_rows.cuh", few_expert_rows_cuh},
     {"fp8.cuh", fp8_cuh},
     {"fp8_blocks.cuh", fp8_blocks_cuh},
     {"hopper.cuh", hopper_cuh},
@@ -240,6 +275,10 @@ static const mi_cuda_source kernels[] = {
     {"dequantise.cu", dequantise_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},
+    {"expert_blocks.cu", expert_blocks_cu},
+    {"expert_products.cu", expert_products_cu},
+    {"expert_products_hopper.cu", expert_products_hopper_cu},
+    {"experts.cu", experts_cu},
     {"fp8_rows.cu", fp8_rows_cu},
     {"fp8_blocks_hopper.cu", fp8_blocks_hopper_cu},
     {"kv.cu", kv_cu},
@@ -247,6 +286,7 @@ static const mi_cuda_source kernels[] = {
     {"plan.cu", plan_cu},
     {"pooling.cu", pooling_cu},
     {"antidiagonal.cu", antidiagonal_cu},
+    {"pooled_shares.cu", pooled_shares_cu},
     {"shares.cu", shares_cu},
     {"row_attention.cu", row_attention_cu},
     {"sampling.cu", sampling_cu},

@@ -1,7 +1,7 @@
 internal import CKernels
 public import Compute
 
-/// Shares of key blocks by antidiagonals: products of groups of rows, which a BLAS computes, then a
+/// Shares of key blocks: products of groups of rows, or of their means, which a BLAS computes, then a
 /// softmax over groups of keys.
 extension CPUBackend {
   /// Groups of queries whose scores are held at once: a batch sees the keys up to its last group.
@@ -9,10 +9,10 @@ extension CPUBackend {
 
   public func blockShares(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
-    stride: Int
+    source: ShareSource
   ) throws -> Tensor {
-    try layer.requireBlockShares(q, firstPosition, shape, heads, stride: stride)
-    let pass = SharePass(q: q, firstPosition: firstPosition, shape: shape, stride: stride)
+    try layer.requireBlockShares(q, firstPosition, shape, heads, source)
+    let pass = SharePass(q: q, firstPosition: firstPosition, shape: shape, source: source)
     let shares = try makeTensor(
       .float32, [heads.count, pass.queryBlocks, pass.keyBlocks],
       purpose: "shares of \(pass.keyBlocks) key blocks")
@@ -31,12 +31,15 @@ extension CPUBackend {
         try load(keys: layer, head: keyValueHead, pass, into: keys.floats)
         loaded = keyValueHead
       }
-      for first in Swift.stride(from: pass.firstGroup, to: pass.keyGroups, by: Self.groupsAtOnce) {
-        let end = min(pass.keyGroups, first + Self.groupsAtOnce)
+      let scored = pass.scoredGroups
+      for first in Swift.stride(
+        from: scored.lowerBound, to: scored.upperBound, by: Self.groupsAtOnce)
+      {
+        let end = min(scored.upperBound, first + Self.groupsAtOnce)
         load(queries: queries, head: heads[slot], groups: first..<end, pass, into: groups.floats)
         try multiply(
-          groups.floats, rows: end - first, pass.width, keys.floats, columns: end,
-          scores.floats, out: pass.scoreStride, false)
+          groups.floats, rows: end - first, pass.width, keys.floats,
+          columns: pass.group(end - 1) + 1, scores.floats, out: pass.scoreStride, false)
         addShares(
           scores.floats, groups: first..<end, pass,
           to: result + slot * pass.queryBlocks * pass.keyBlocks)
@@ -51,22 +54,25 @@ extension CPUBackend {
     _ scores: UnsafeMutablePointer<Float>, groups: Range<Int>, _ pass: SharePass,
     to shares: UnsafeMutablePointer<Float>
   ) {
-    let size = pass.groupsOfBlock
+    let size = pass.source.scoredGroupsOfBlock
     let blocks = groups.lowerBound / size..<(groups.upperBound - 1) / size + 1
     pool.split(blocks.count) { part in
       for block in blocks.lowerBound + part.lowerBound..<blocks.lowerBound + part.upperBound {
-        let present = (block * size..<(block + 1) * size).filter { pass.rows(of: $0).count > 0 }
-        for group in present {
+        let present = (block * size..<(block + 1) * size).filter {
+          !pass.rows(ofScored: $0).isEmpty
+        }
+        for scored in present {
+          let group = pass.group(scored)
           kernels.group_shares(
-            scores + (group - groups.lowerBound) * pass.scoreStride,
-            Int64(pass.firstVisible(from: group)), Int64(group + 1), Int64(size),
+            scores + (scored - groups.lowerBound) * pass.scoreStride,
+            Int64(pass.firstVisible(from: group)), Int64(group + 1), Int64(pass.groupsOfBlock),
             1 / Float(present.count), shares + (block - pass.firstBlock) * pass.keyBlocks)
         }
       }
     }
   }
 
-  /// The groups of keys of one head as rows: the keys as they lie, zeros behind the last one.
+  /// The groups of keys of one head as rows: the keys as they lie, zeros behind the last one; or their means.
   private func load(
     keys layer: KeyValueLayer, head: Int, _ pass: SharePass,
     into groups: UnsafeMutablePointer<Float>
@@ -78,6 +84,25 @@ extension CPUBackend {
     let dim = pass.shape.headDim
     let source =
       try layer.keys.hostAddress + head * layer.capacity * dim * layer.keys.type.byteCount
+    if case .means = pass.source {
+      pool.split(pass.keyGroups, minimum: 8) { part in
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: dim) { row in
+          guard let row = row.baseAddress else { return }
+          for group in part {
+            let mean = groups + group * dim
+            mean.initialize(repeating: 0, count: dim)
+            let positions = group * pass.stride..<min((group + 1) * pass.stride, pass.keys)
+            for position in positions {
+              kernels.to_float32(
+                source + position * dim * layer.keys.type.byteCount, type, row, Int64(dim))
+              for x in 0..<dim { mean[x] += row[x] }
+            }
+            for x in 0..<dim { mean[x] /= Float(positions.count) }
+          }
+        }
+      }
+      return
+    }
     pool.split(pass.keys * dim, minimum: 1 << 14) { range in
       kernels.to_float32(
         source + range.lowerBound * layer.keys.type.byteCount, type, groups + range.lowerBound,
@@ -87,17 +112,33 @@ extension CPUBackend {
       repeating: 0, count: pass.keyGroups * pass.width - pass.keys * dim)
   }
 
-  /// Groups of queries of one head as rows, last query first, scaled to base 2; rows that are not
-  /// there are zeros.
+  /// Scored groups of queries of one head as rows, last query first, or their means; scaled to base 2.
+  /// Rows that are not there are zeros.
   private func load(
     queries: UnsafePointer<Float>, head: Int, groups: Range<Int>, _ pass: SharePass,
     into target: UnsafeMutablePointer<Float>
   ) {
     let dim = pass.shape.headDim
+    if case .means = pass.source {
+      let factor = pass.shape.scale * log2OfE
+      pool.split(groups.count, minimum: 8) { part in
+        for index in part {
+          let mean = target + index * dim
+          mean.initialize(repeating: 0, count: dim)
+          let rows = pass.rows(ofScored: groups.lowerBound + index)
+          for row in rows {
+            let source = queries + (row * pass.shape.queryHeads + head) * dim
+            for x in 0..<dim { mean[x] += source[x] }
+          }
+          for x in 0..<dim { mean[x] *= factor / Float(max(1, rows.count)) }
+        }
+      }
+      return
+    }
     let factor = pass.shape.scale * log2OfE / Float(pass.stride)
     pool.split(groups.count, minimum: 8) { part in
       for index in part {
-        let group = groups.lowerBound + index
+        let group = pass.group(groups.lowerBound + index)
         for i in 0..<pass.stride {
           let row = group * pass.stride + pass.stride - 1 - i - pass.firstPosition
           let element = target + (index * pass.stride + i) * dim
@@ -128,35 +169,45 @@ private let log2OfE: Float = 1.442_695_04
 /// Where the rows and groups of one pass lie.
 private struct SharePass {
   let shape: AttentionShape
-  let stride: Int
+  let source: ShareSource
   let firstPosition: Int
   /// Rows of q.
   let queries: Int
 
-  init(q: Tensor, firstPosition: Int, shape: AttentionShape, stride: Int) {
+  init(q: Tensor, firstPosition: Int, shape: AttentionShape, source: ShareSource) {
     self.shape = shape
-    self.stride = stride
+    self.source = source
     self.firstPosition = firstPosition
     queries = q.rows
   }
 
+  /// Positions of a group.
+  var stride: Int { source.stride }
   /// Keys up to the last query.
   var keys: Int { firstPosition + queries }
-  /// Elements of a group.
-  var width: Int { stride * shape.headDim }
+  /// Elements of a row that is multiplied: a group, or its mean.
+  var width: Int { if case .means = source { shape.headDim } else { stride * shape.headDim } }
   var groupsOfBlock: Int { ShareRule.blockSize / stride }
   var firstBlock: Int { firstPosition / ShareRule.blockSize }
   var keyBlocks: Int { (keys - 1) / ShareRule.blockSize + 1 }
   var queryBlocks: Int { keyBlocks - firstBlock }
-  /// The first group of the first query block.
-  var firstGroup: Int { firstBlock * groupsOfBlock }
   var keyGroups: Int { (keys - 1) / stride + 1 }
   /// Floats between rows of scores: the kernel fills up to a multiple of 16.
   var scoreStride: Int { (keyGroups + 15) / 16 * 16 }
 
-  /// The positions of a group that there are queries of.
-  func rows(of group: Int) -> Range<Int> {
-    (group * stride..<(group + 1) * stride).clamped(to: firstPosition..<keys)
+  /// The scored groups of queries from the first query block's first one on.
+  var scoredGroups: Range<Int> {
+    let first = firstBlock * source.scoredGroupsOfBlock
+    return first..<max(first, keyGroups / source.queryStride)
+  }
+
+  /// The number of a scored group among all groups.
+  func group(_ scored: Int) -> Int { source.positions(ofScoredGroup: scored).lowerBound / stride }
+
+  /// The rows of q in a scored group.
+  func rows(ofScored group: Int) -> Range<Int> {
+    let positions = source.positions(ofScoredGroup: group).clamped(to: firstPosition..<keys)
+    return positions.lowerBound - firstPosition..<positions.upperBound - firstPosition
   }
 
   /// The first group of keys that a group of queries sees through the model's window.

@@ -32,39 +32,74 @@ struct DecoderLayer: Sendable {
   let feedForwardOutputNorm: Weight?
 }
 
-/// All weights of a decoder, prepared by the backend that uses them.
+/// The weights of a decoder, or of a part of it, prepared by the backend that uses them.
 struct DecoderWeights: Sendable {
-  /// [vocabulary, hidden]
-  let embedding: Weight
-  let layers: [DecoderLayer]
-  /// [hidden]
-  let norm: Weight
-  /// [vocabulary, hidden]; the embedding itself when the two are tied.
-  let output: Projection
+  let part: DecoderPart
+  /// [vocabulary, hidden]; nil in a part without it.
+  private let embedding: Weight?
+  /// Those of the part.
+  private let layers: [DecoderLayer]
+  /// Behind the last layer; nil in a part without it.
+  private let head: OutputHead?
+
+  /// The norm and the output layer.
+  struct OutputHead: Sendable {
+    /// [hidden]
+    let norm: Weight
+    /// [vocabulary, hidden]; the embedding itself when the two are tied.
+    let output: Projection
+  }
+
+  init(part: DecoderPart, embedding: Weight?, layers: [DecoderLayer], head: OutputHead?) {
+    precondition(layers.count == part.layers.count)
+    self.part = part
+    self.embedding = embedding
+    self.layers = layers
+    self.head = head
+  }
+
+  /// A layer, by its number in the model.
+  ///
+  /// - Precondition: It is in the part.
+  subscript(layer: Int) -> DecoderLayer { layers[layer - part.layers.lowerBound] }
+
+  /// - Throws: ``TransformerError/missingPart(what:)``.
+  func requireEmbedding() throws -> Weight {
+    guard let embedding else { throw TransformerError.missingPart(what: "the embedding") }
+    return embedding
+  }
+
+  /// - Throws: ``TransformerError/missingPart(what:)``.
+  func requireHead() throws -> OutputHead {
+    guard let head else { throw TransformerError.missingPart(what: "the output layer") }
+    return head
+  }
 
   /// Throws on a tensor that is missing, misshapen, or not finite.
   init(
     _ checkpoint: any WeightSource, table: WeightTable, configuration: DecoderConfiguration,
-    backend: any Backend
+    backend: any Backend, part: DecoderPart
   ) throws {
+    self.part = part
     let reader = WeightReader(checkpoint: checkpoint, backend: backend)
     let hidden = configuration.hiddenSize
-    let intermediate = configuration.intermediateSize
     let biases = configuration.biases
-    embedding = try reader.vocabulary(table.embedding, configuration.vocabularySize, hidden)
-    layers = try (0..<configuration.layers).map { layer in
+    let isOutputTied = configuration.isOutputTied
+    let vocabulary =
+      part.hasEmbedding || part.hasOutput && isOutputTied
+      ? try reader.vocabulary(table.embedding, configuration.vocabularySize, hidden) : nil
+    embedding = part.hasEmbedding ? vocabulary : nil
+    layers = try part.layers.map { layer in
       let prefix = table.layer + "\(layer)."
       let queryWidth = configuration.queryWidth
       let keyValueWidth = configuration.keyValueWidth
       let qkv = try reader.projections(
         table.qkv, prefix, outputs: [queryWidth, keyValueWidth, keyValueWidth], hidden,
         biased: biases.qkv)
-      let gateUp = try reader.projections(
-        table.gateUp, prefix, outputs: [intermediate, intermediate], hidden, biased: biases.mlp)
       return DecoderLayer(
         inputNorm: try reader.norm(prefix + table.inputNorm, hidden),
         q: qkv[0], k: qkv[1], v: qkv[2],
-        headNorms: try table.headNorms.map { names in
+        headNorms: try (configuration.hasHeadNorms ? table.headNorms : nil).map { names in
           (
             try reader.norm(prefix + names.q, configuration.headDim),
             try reader.norm(prefix + names.k, configuration.headDim)
@@ -75,26 +110,26 @@ struct DecoderWeights: Sendable {
           try reader.norm(prefix + $0, hidden)
         },
         postAttentionNorm: try reader.norm(prefix + table.postAttentionNorm, hidden),
-        feedForward: .gated(
-          GatedMLP(
-            gate: gateUp[0], up: gateUp[1],
-            down: try reader.projection(
-              prefix + table.down, hidden, intermediate, biased: biases.mlp))),
+        feedForward: try reader.feedForward(
+          table, prefix, checkpoint.configuration.intermediateSize, configuration, layer: layer),
         feedForwardOutputNorm: try table.feedForwardOutputNorm.map {
           try reader.norm(prefix + $0, hidden)
         })
     }
-    norm = try reader.norm(table.norm, hidden)
-    output = Projection(
-      weight: configuration.isOutputTied
-        ? embedding : try reader.vocabulary(table.output, configuration.vocabularySize, hidden),
-      bias: nil)
+    head =
+      part.hasOutput
+      ? OutputHead(
+        norm: try reader.norm(table.norm, hidden),
+        output: Projection(
+          weight: try (isOutputTied ? vocabulary : nil)
+            ?? reader.vocabulary(table.output, configuration.vocabularySize, hidden), bias: nil))
+      : nil
     try checkpoint.verifyUnchanged()
   }
 }
 
 /// Takes tensors out of a checkpoint and sees that each is finite.
-private struct WeightReader {
+struct WeightReader {
   let checkpoint: any WeightSource
   let backend: any Backend
 
@@ -137,7 +172,7 @@ private struct WeightReader {
     }
   }
 
-  private func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+  func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
     var view = try checkpoint.tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {
       throw TransformerError.nonFiniteWeight(

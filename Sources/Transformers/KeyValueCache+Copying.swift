@@ -2,9 +2,10 @@ import Compute
 
 extension Transformer {
   /// Whether ``copyPrefix(of:to:count:)`` takes such caches: numbers of the activations' type, or
-  /// float32, that lie where they are used.
+  /// float32, that lie where they are used, all on one device.
   package func canCopyPrefix(of cache: KeyValueCache) -> Bool {
-    (cache.type == .float32 || cache.type == backend.activationType) && cache.place == .device
+    cache.parts.isEmpty
+      && (cache.type == .float32 || cache.type == backend.activationType) && cache.place == .device
   }
 
   /// Gives an empty cache the first `count` positions of another one, bit for bit and without a way
@@ -16,7 +17,8 @@ extension Transformer {
   ///   ``TransformerError/cacheFull(tokens:capacity:)``; `ComputeError`, after which the target is empty.
   package func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws {
     let (from, to) = (source.extents, target.extents)
-    guard canCopyPrefix(of: source), source.type == target.type, source.layers == target.layers,
+    guard canCopyPrefix(of: source), target.parts.isEmpty, source.type == target.type,
+      source.layers == target.layers,
       target.place == source.place, from[0] == to[0], from[2] == to[2], target.count == 0,
       count <= source.count, let sequenceLength = source.sequenceLength
     else {
@@ -46,6 +48,6 @@ extension Transformer {
       }
     }
     try backend.finish()
-    target.count = count
+    target.finishRestoring(count: count)
   }
 }

@@ -18,6 +18,8 @@ struct RowWorkspace {
   let up: Tensor
   /// [rows, intermediate]; goes into a linear layer. nil: the gates' place serves.
   let product: Tensor?
+  /// nil: no layer has experts.
+  let experts: ExpertWorkspace?
 
   init(rows: Int, configuration: DecoderConfiguration, backend: any Backend) throws {
     let shape = configuration.attention[0]
@@ -39,20 +41,28 @@ struct RowWorkspace {
     v = try tensor(shape.keyValueHeads, shape.headDim)
     gate = try tensor(widths.intermediate)
     up = try tensor(widths.intermediate)
+    experts = try widths.experts.map {
+      try ExpertWorkspace(
+        rows: rows, hidden: widths.hidden, width: $0.width, rule: $0.rule, backend: backend)
+    }
   }
 
-  private init(slicing whole: RowWorkspace, rows: Int) {
+  private init(slicing whole: RowWorkspace, rows: Int, q: Tensor? = nil) {
     self.rows = rows
     normed = whole.normed.slice(rows: 0..<rows)
-    q = whole.q.slice(rows: 0..<rows)
+    self.q = q ?? whole.q.slice(rows: 0..<rows)
     k = whole.k.slice(rows: 0..<rows)
     v = whole.v.slice(rows: 0..<rows)
     gate = whole.gate.slice(rows: 0..<rows)
     up = whole.up.slice(rows: 0..<rows)
     output = whole.output.slice(rows: 0..<rows)
     product = whole.product?.slice(rows: 0..<rows)
+    experts = whole.experts?.prefix(rows)
   }
 
   /// The first `rows` rows of every tensor.
   func prefix(_ rows: Int) -> RowWorkspace { RowWorkspace(slicing: self, rows: rows) }
+
+  /// As many rows of every tensor as `q` has, with queries and attention output in `q`.
+  func prefix(queries q: Tensor) -> RowWorkspace { RowWorkspace(slicing: self, rows: q.rows, q: q) }
 }

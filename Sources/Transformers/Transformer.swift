@@ -14,12 +14,17 @@ public final class Transformer: Sendable {
   public let rotary: RotaryScaling
   let decoder: DecoderConfiguration
   let weights: DecoderWeights
+  /// The devices that hold the layers; nil: ``backend`` holds them.
+  public let distribution: (any LayerDistribution)?
 
   /// Loads a checkpoint: looks up its family, finds and checks every tensor (missing, misshapen, NaN
   /// or infinite), and hands them to the backend, which reads them where they are mapped.
   ///
+  /// - Parameter part: What of the model is loaded; nil: all.
   /// - Throws: ``TransformerError``, `CheckpointError` or `ComputeError`.
-  public init(checkpoint: any WeightSource, backend: any Backend) throws {
+  public init(
+    checkpoint: any WeightSource, backend: any Backend, part: DecoderPart? = nil
+  ) throws {
     let family = try DecoderFamily.of(checkpoint)
     configuration = checkpoint.configuration
     self.backend = backend
@@ -35,12 +40,28 @@ public final class Transformer: Sendable {
           + "multiple of the device's tiles, \(tile.columns)")
     }
     weights = try DecoderWeights(
-      checkpoint, table: family.weights, configuration: decoder, backend: backend)
+      checkpoint, table: family.weights, configuration: decoder, backend: backend,
+      part: part ?? DecoderPart(allOf: decoder.layers))
+    distribution = nil
+  }
+
+  /// The whole of a model whose layers are on several devices.
+  ///
+  /// - Parameters:
+  ///   - head: The part that has the output layer; logits are made on its device.
+  ///   - distribution: Reads prompts and tokens.
+  public init(head: Transformer, distribution: any LayerDistribution) {
+    configuration = head.configuration
+    backend = head.backend
+    rotary = head.rotary
+    decoder = head.decoder
+    weights = head.weights
+    self.distribution = distribution
   }
 
   /// Whether a layer norms what attention gives before it is added (GLM-4).
   package var normsAttentionOutput: Bool {
-    weights.layers.contains { $0.attentionOutputNorm != nil }
+    weights.part.layers.contains { weights[$0].attentionOutputNorm != nil }
   }
 
   init(
@@ -52,6 +73,7 @@ public final class Transformer: Sendable {
     self.decoder = decoder
     self.weights = weights
     rotary = decoder.rotary
+    distribution = nil
   }
 
   /// The values of `model_type` that can be run.
@@ -62,8 +84,15 @@ public final class Transformer: Sendable {
 
   public var layerCount: Int { decoder.layers }
 
-  /// All layers.
-  var layers: Range<Int> { 0..<decoder.layers }
+  /// The layers that the model runs: all, unless it is a part.
+  public var layers: Range<Int> {
+    distribution == nil ? weights.part.layers : 0..<decoder.layers
+  }
+
+  /// What of the model is here.
+  public var part: DecoderPart {
+    distribution == nil ? weights.part : DecoderPart(allOf: decoder.layers)
+  }
 
   public var vocabularySize: Int { decoder.vocabularySize }
 
@@ -96,6 +125,12 @@ public final class Transformer: Sendable {
     }
     guard capacity <= contextLength else {
       throw TransformerError.contextExceeded(tokens: capacity, contextLength: contextLength)
+    }
+    if let distribution {
+      guard layers == self.layers else { throw TransformerError.missingPart(what: "one device") }
+      return try distribution.makeCache(
+        capacity: capacity, keyValues: keyValues, sequenceLength: sequenceLength, chunk: chunk,
+        planner: planner)
     }
     let plan = try memoryPlan(
       tokens: capacity, chunk: chunk, wanted: keyValues, planner: planner, layers: layers.count)
@@ -184,15 +219,16 @@ public final class Transformer: Sendable {
 
   /// The same, where the backend computes: [rows, vocabulary] float32.
   public func makeLogits(of hidden: Tensor) throws -> Tensor {
+    let head = try weights.requireHead()
     let purpose = "the logits of \(hidden.rows) rows"
     let normed = try backend.makeTensor(
       backend.activationType, hidden.shape, purpose: purpose)
     try backend.rmsNorm(
-      hidden, weight: weights.norm, epsilon: decoder.normEpsilon, into: normed)
+      hidden, weight: head.norm, epsilon: decoder.normEpsilon, into: normed)
     let logits = try backend.makeTensor(
       .float32, [hidden.rows, vocabularySize], purpose: purpose)
     try backend.linear(
-      normed, weight: weights.output.weight, bias: weights.output.bias, into: logits,
+      normed, weight: head.output.weight, bias: head.output.bias, into: logits,
       accumulate: false)
     return logits
   }

@@ -36,12 +36,12 @@ extension ReferenceBackend {
 
   public func blockShares(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
-    stride: Int
+    source: ShareSource
   ) throws -> Tensor {
-    try layer.requireBlockShares(q, firstPosition, shape, heads, stride: stride)
+    try layer.requireBlockShares(q, firstPosition, shape, heads, source)
     let shares = ReferenceEstimation.blockShares(
       q: try read(q), rows: q.rows, firstPosition: firstPosition, keys: try read(layer.keys),
-      capacity: layer.capacity, shape: shape, heads: heads, stride: stride)
+      capacity: layer.capacity, shape: shape, heads: heads, source: source)
     let keyBlocks = (firstPosition + q.rows - 1) / ShareRule.blockSize + 1
     let tensor = try makeTensor(
       .float32, [heads.count, keyBlocks - firstPosition / ShareRule.blockSize, keyBlocks],

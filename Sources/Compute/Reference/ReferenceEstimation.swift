@@ -65,8 +65,8 @@ public enum ReferenceEstimation {
     }
   }
 
-  /// Shares of attention that blocks of 128 keys hold, by the scores of antidiagonals; see
-  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:stride:)``.
+  /// Shares of attention that blocks of 128 keys hold; see
+  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:source:)``.
   ///
   /// - q: [rows, queryHeads, headDim], row r at position firstPosition + r.
   /// - keys: [keyValueHeads, capacity, headDim].
@@ -75,37 +75,55 @@ public enum ReferenceEstimation {
   /// O(heads * rows * keys * headDim / stride).
   public static func blockShares(
     q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int, shape: AttentionShape,
-    heads: [Int], stride: Int
+    heads: [Int], source: ShareSource
   ) -> [[Float]] {
     let end = firstPosition + rows
     let size = ShareRule.blockSize
+    let stride = source.stride
     let firstBlock = firstPosition / size
     let keyBlocks = (end - 1) / size + 1
     let dim = shape.headDim
     return heads.map { head in
       let keyHead = (head / shape.groupSize) * capacity * dim
+      func query(_ position: Int, _ d: Int) -> Double {
+        Double(q[((position - firstPosition) * shape.queryHeads + head) * dim + d])
+      }
+      func key(_ position: Int, _ d: Int) -> Double { Double(keys[keyHead + position * dim + d]) }
+      func positions(_ group: Int) -> Range<Int> { group * stride..<(group + 1) * stride }
+      func score(_ group: Int, _ other: Int) -> Double {
+        switch source {
+        case .antidiagonals:
+          var dot = 0.0
+          for t in 0..<stride {
+            let (row, column) = (positions(group).upperBound - 1 - t, other * stride + t)
+            guard row >= firstPosition, row < end, column < end else { continue }
+            for d in 0..<dim { dot += query(row, d) * key(column, d) }
+          }
+          return dot * Double(shape.scale) / Double(stride)
+        case .means:
+          let rows = positions(group).clamped(to: firstPosition..<end)
+          let columns = positions(other).clamped(to: 0..<end)
+          var dot = 0.0
+          for d in 0..<dim {
+            dot +=
+              rows.reduce(0.0) { $0 + query($1, d) } / Double(rows.count)
+              * columns.reduce(0.0) { $0 + key($1, d) } / Double(columns.count)
+          }
+          return dot * Double(shape.scale)
+        }
+      }
       var shares = [Float](repeating: 0, count: (keyBlocks - firstBlock) * keyBlocks)
       for block in firstBlock..<keyBlocks {
         let groups = (block * size / stride..<(block + 1) * size / stride).filter {
-          $0 * stride < end && ($0 + 1) * stride > firstPosition
+          $0 % source.queryStride == source.queryStride - 1
+            && positions($0).overlaps(firstPosition..<end)
         }
         for group in groups {
           var scores = [Double](repeating: -.infinity, count: group + 1)
           for other in 0...group {
             let nearest = (group - other) * stride - (stride - 1)
             if let window = shape.slidingWindow, nearest >= window { continue }
-            var dot = 0.0
-            for t in 0..<stride {
-              let row = group * stride + stride - 1 - t - firstPosition
-              let key = other * stride + t
-              guard row >= 0, row < rows, key < end else { continue }
-              for d in 0..<dim {
-                dot +=
-                  Double(q[(row * shape.queryHeads + head) * dim + d])
-                  * Double(keys[keyHead + key * dim + d])
-              }
-            }
-            scores[other] = dot * Double(shape.scale) / Double(stride)
+            scores[other] = score(group, other)
           }
           let largest = scores.max() ?? 0
           let weights = scores.map { exp($0 - largest) }

@@ -164,11 +164,11 @@ extension Engine {
     sequence.tellProgress()
   }
 
-  private func makeRun(of sequence: RunningSequence) throws -> PrefillRun {
+  private func makeRun(of sequence: RunningSequence) throws -> any PromptReading {
     let cancellation = sequence.submission.cancellation
     let cache = sequence.sequence.cache
-    return try PrefillRun(
-      model.transformer, .tokens(Array(sequence.prompt[cache.count...])), cache: cache,
+    return try model.transformer.makeReading(
+      Array(sequence.prompt[cache.count...]), cache: cache,
       options: try prefillOptions(of: sequence, isCancelled: { cancellation.isSet }))
   }
 

@@ -20,7 +20,7 @@ final class RunningSequence {
   let maximumTokens: Int
   let start = ContinuousClock.now
   /// nil before its first turn, and once the prompt has been read.
-  var run: PrefillRun?
+  var run: (any PromptReading)?
   /// Set once the prompt has been read.
   var answer: Answer?
   var prefillSeconds = 0.0

@@ -2,6 +2,7 @@ import ChatTemplates
 public import Checkpoints
 import Compute
 import Files
+import Pipeline
 public import SparseAttention
 public import Tokenizers
 public import Transformers
@@ -41,20 +42,10 @@ public final class LanguageModel: Sendable {
   ///   ``LanguageModelError``; every description is one line that names the file.
   public init(_ options: LoadOptions) throws {
     chatTemplate = try options.chatTemplate.map(ChatTemplate.init(contentsOfFile:))
-    var backend = try options.makeBackend()
     directory = options.directory
     let checkpoint = try openWeightSource(at: directory)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
-    do {
-      transformer = try Transformer(checkpoint: checkpoint, backend: backend)
-    } catch let error as ComputeError {
-      // A GPU that nobody asked for by name, and that has no kernels for such a model.
-      guard options.device == .auto, backend.name != "cpu", !options.isNarrow,
-        case .unavailable = error
-      else { throw error }
-      backend = try Device.processor(threads: options.threads, insteadOf: error)
-      transformer = try Transformer(checkpoint: checkpoint, backend: backend)
-    }
+    transformer = try Self.load(checkpoint, options)
     let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
     fingerprint = Fingerprint.of(
       "\(try checkpoint.fingerprint()) \(checkpoint.configuration.fingerprint)\(precision)")
@@ -62,7 +53,32 @@ public final class LanguageModel: Sendable {
     generation = checkpoint.generation
     (patternSource, self.patterns) = try PatternSource.find(
       given: options.patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
-    notices = checkpoint.notices + backend.notices
+    notices =
+      checkpoint.notices + (transformer.distribution?.notices ?? transformer.backend.notices)
+  }
+
+  /// The model on one device, or its layers spread over several.
+  private static func load(
+    _ checkpoint: any WeightSource, _ options: LoadOptions
+  ) throws -> Transformer {
+    if let members = try options.makeMembers() {
+      guard members.count > 1 else {
+        return try Transformer(checkpoint: checkpoint, backend: members[0].backend)
+      }
+      return try LayerPipeline(checkpoint: checkpoint, members: members).makeTransformer()
+    }
+    let backend = try options.makeBackend()
+    do {
+      return try Transformer(checkpoint: checkpoint, backend: backend)
+    } catch let error as ComputeError {
+      // A GPU that nobody asked for by name, and that has no kernels for such a model.
+      guard options.device == .auto, backend.name != "cpu", !options.isNarrow,
+        case .unavailable = error
+      else { throw error }
+      return try Transformer(
+        checkpoint: checkpoint,
+        backend: Device.processor(threads: options.threads, insteadOf: error))
+    }
   }
 
   /// The same on a thread of its own.
