@@ -10,7 +10,7 @@ struct Minference: AsyncParsableCommand {
     subcommands: [
       DemoCommand.self, GenerateCommand.self, ScoreCommand.self, TokenizeCommand.self,
       SearchCommand.self, EvaluateCommand.self, InspectCommand.self, VerifyCommand.self,
-      BenchCommand.self,
+      BenchCommand.self, ServeCommand.self,
     ])
 }
 
