@@ -43,6 +43,14 @@ public struct Device: RawRepresentable, Sendable, Hashable, CaseIterable {
     return try provider.map { try $0.make(options) } ?? DeviceRegistry.makeFastest(options)
   }
 
+  /// Calls `body` with one line of text before a device of this process compiles kernels, which takes seconds
+  /// and happens once for a machine: "compiling GPU kernels (3 of at most 21)". It is called on the thread
+  /// that needs them. nil: nobody is told.
+  public static func onKernelCompilation(_ body: (@Sendable (String) -> Void)?) {
+    guard let body else { return KernelCompilation.onCompilation(nil) }
+    KernelCompilation.onCompilation { body("\($0)") }
+  }
+
   /// nil for ``auto``.
   private var provider: (any DeviceProvider)? { DeviceRegistry.provider(named: rawValue) }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import MInference
 
 /// The command `minference`.
 struct Minference: AsyncParsableCommand {
@@ -9,7 +10,7 @@ struct Minference: AsyncParsableCommand {
     subcommands: [
       DemoCommand.self, GenerateCommand.self, ScoreCommand.self, TokenizeCommand.self,
       SearchCommand.self, EvaluateCommand.self, InspectCommand.self, VerifyCommand.self,
-      BenchCommand.self,
+      BenchCommand.self, ServeCommand.self,
     ])
 }
 
@@ -17,6 +18,7 @@ struct Minference: AsyncParsableCommand {
   static func main() async {
     do {
       try ProcessSetup.perform()
+      Device.onKernelCompilation { StandardError.note($0 + ", once for this machine") }
       var command = try Minference.parseAsRoot()
       if var command = command as? any AsyncParsableCommand {
         try await command.run()

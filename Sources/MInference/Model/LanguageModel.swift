@@ -47,6 +47,8 @@ public final class LanguageModel: Sendable {
       at: directory, configuration: options.configuration)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
     transformer = try Self.load(checkpoint, options)
+    // What a first prompt would wait for.
+    if !transformer.backend.capabilities.hasUnifiedMemory { try transformer.warmUp() }
     let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
     fingerprint = Fingerprint.of(
       "\(try checkpoint.fingerprint()) \(checkpoint.configuration.fingerprint)\(precision)")
