@@ -15,6 +15,8 @@
 #   PROMPTS    prompts of each kind and length      25
 #   DEPTHS     depths of the needle                 10
 #   KINDS      kinds of RULER                       synthetic
+#   TASKS      generated tasks                      second_question,confusable_facts
+#   CODE       a folder with source files; with it and TEXTS the six scenarios are run     (none)
 #   TEXTS      text files, separated by blanks; the first two are compared by their indices. Use
 #              texts that neither trained the model nor chose its patterns   (the demo's chronicle)
 #   WINDOWS    windows of each length and text for perplexity                2
@@ -29,6 +31,8 @@ lengths=${LENGTHS:-4K,8K,16K,32K}
 prompts=${PROMPTS:-25}
 depths=${DEPTHS:-10}
 kinds=${KINDS:-synthetic}
+tasks=${TASKS:-second_question,confusable_facts}
+code=${CODE:-}
 texts=${TEXTS:-}
 windows=${WINDOWS:-2}
 ablation_lengths=${ABLATION_LENGTHS:-8K,32K}
@@ -76,7 +80,14 @@ evaluated() {
 evaluated needle "Needle in a haystack" needle --attention dense,minference \
   --lengths "$lengths" --depths "$depths" --rounds "$rounds" --plot "$output/needle.svg"
 evaluated ruler "RULER" ruler --attention dense,minference \
-  --kinds "$kinds" --lengths "$lengths" --samples "$prompts"
+  --kinds "$kinds" --lengths "$lengths" --prompts "$prompts"
+evaluated tasks "Generated tasks" tasks --attention dense,minference \
+  --kinds "$tasks" --lengths "$lengths" --prompts "$prompts"
+if [ -n "$texts" ] && [ -n "$code" ]; then
+  # shellcheck disable=SC2086
+  evaluated scenarios "Six scenarios" scenarios --attention dense,minference \
+    --books $texts --code "$code" --lengths "$lengths" --prompts "$prompts"
+fi
 if [ -n "$texts" ]; then
   book=0
   for text in $texts; do
@@ -101,7 +112,7 @@ evaluated ablation-needle "Methods side by side: needle, small budgets" needle -
 # Retrieval of one fact may survive any prefill (see the documentation); perplexity tells more apart.
 # shellcheck disable=SC2086
 evaluated ablation-ruler "Methods side by side: RULER, small budgets" ruler --attention "$all" \
-  --kinds "$ablation_kinds" --lengths "$ablation_lengths" --samples "$prompts" $budgets
+  --kinds "$ablation_kinds" --lengths "$ablation_lengths" --prompts "$prompts" $budgets
 book=${texts%% *}
 # shellcheck disable=SC2086
 evaluated ablation-perplexity "Methods side by side: perplexity, small budgets" perplexity \
@@ -110,7 +121,7 @@ evaluated ablation-perplexity "Methods side by side: perplexity, small budgets" 
 if [ "$published" = yes ]; then
   evaluated ablation-published "Methods side by side: RULER, published budgets" ruler \
     --attention "$all" --kinds "$ablation_kinds" --lengths "${ablation_lengths##*,}" \
-    --samples "$prompts"
+    --prompts "$prompts"
 fi
 first=${texts%% *}
 rest=${texts#"$first"}

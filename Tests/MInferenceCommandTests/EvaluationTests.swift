@@ -120,4 +120,53 @@ struct EvaluationTests {
     let none = try self.run("$M evaluate scenarios --scenarios code --code $D/none \(flags)")
     #expect(none.status == 66 && none.complains(of: "none"))
   }
+
+  @Test func `questions, summaries and functions come from books and code that are given`() throws {
+    let book = (0..<400).map { day in
+      "On day \(day) of that year the keeper saw that Marta had counted \(7 * day) lanterns by the quay."
+    }.joined(separator: "\n")
+    let code = (0..<60).map { number in
+      """
+      def compute_\(number)(values):
+          total = \(number)
+          for value in values:
+              total += value * \(number + 3)
+          return total
+
+
+      """
+    }.joined()
+    try directory.write(book, to: "book")
+    let run = try run(
+      """
+      mkdir $D/code $D/code/.hidden && printf 'data' > $D/code/notes.txt
+      cat > $D/code/sums.py <<'END'
+      \(code)END
+      cp $D/code/sums.py $D/code/.hidden/other.py
+      $M evaluate scenarios --model $D/model --raw --scenarios questions,summaries,code --prompts 2 \
+        --books $D/book --code $D/code --lengths 1800 --attention dense,a-shape --sink 1 --local 64 \
+        --exact --results $D/results.jsonl
+      """)
+    #expect(run.status == 0, "\(run.errors)")
+    for part in ["| questions ", "| summaries ", "| code ", "1 (itself)", "words before they part"]
+    {
+      #expect(run.output.contains(part), "\(part)")
+    }
+    let results = try TemporaryDirectory.read(directory.path("results.jsonl"))
+    let records = try results.split(separator: "\n").dropFirst().map {
+      try JSONValue(parsing: Array($0.utf8))
+    }
+    #expect(records.count == 12)
+    for record in records {
+      let kind = try #require(record["kind"]?.text)
+      let reference = try #require(record["references"]?.elements?.first?.text)
+      switch kind {
+      case "code": #expect(reference.hasPrefix("    total = ") && code.contains(reference))
+      case "questions": #expect(reference == "Marta" || book.contains(reference))
+      default:
+        // Summaries are compared with the first method's.
+        #expect(record["method"]?.text != "dense" || record["answer"]?.text == reference)
+      }
+    }
+  }
 }

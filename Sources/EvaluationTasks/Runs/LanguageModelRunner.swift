@@ -88,6 +88,7 @@ extension LanguageModelRunner: PromptRunner {
       try await session.prefill(ids)
       text = try await greedyAnswer(of: session, maximumTokens: turn.maximumAnswerTokens)
     }
+    if form.givesAnswerPrefix, task.scoring.includesAnswerPrefix { text = task.answerPrefix + text }
     return PromptAnswer(
       text: text, promptTokens: ids.count, timeToFirstToken: timeToFirstToken,
       density: report.density, recall: report.recall?.mean, worstRecall: report.recall?.worst.mean)

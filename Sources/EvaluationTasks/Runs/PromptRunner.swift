@@ -20,7 +20,7 @@ public protocol PromptRunner: MethodRunner {
 
 /// One answer and what it took.
 public struct PromptAnswer: Sendable, Hashable {
-  /// Without the answer's prefix.
+  /// Without the answer's prefix, unless the score counts it as a part of the answer.
   public var text: String
   public var promptTokens: Int
   /// Seconds, estimation included.

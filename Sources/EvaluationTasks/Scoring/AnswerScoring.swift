@@ -41,6 +41,9 @@ public enum AnswerScoring: String, Sendable, Hashable, CaseIterable {
   /// The similarity of as many lines as the reference has.
   case lineSimilarity = "line_similarity"
 
+  /// Whether an answer's beginning that was given counts as part of the answer.
+  var includesAnswerPrefix: Bool { self == .markedSimilarity }
+
   /// What `answer` is worth, 0 to 1; 0 without references.
   public func score(_ answer: String, references: [String]) -> Double {
     guard let first = references.first else { return 0 }

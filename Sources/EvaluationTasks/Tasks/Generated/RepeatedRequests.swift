@@ -55,7 +55,8 @@ enum RepeatedRequests {
       question:
         "The conversation ends here. Write \(mark) and directly behind it, word for word, the "
         + "assistant's \(name), counted from the first one. Write nothing else.",
-      references: { _ in [mark, answers[wanted]] }, scoring: .markedSimilarity, answerTokens: 128)
+      answerPrefix: " \(mark)", references: { _ in [mark, answers[wanted]] },
+      scoring: .markedSimilarity, answerTokens: 128)
   }
 
   private static let ordinals = ["first", "second", "third", "fourth"]
