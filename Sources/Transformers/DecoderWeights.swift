@@ -45,9 +45,39 @@ struct DecoderWeights: Sendable {
   /// Throws on a tensor that is missing, misshapen, or not finite.
   init(
     _ checkpoint: any WeightSource, table: WeightTable, configuration: DecoderConfiguration,
-    backend: any Backend
+    backend: any Backend, progress: ((Double) -> Void)? = nil
   ) throws {
-    let reader = WeightReader(checkpoint: checkpoint, backend: backend)
+    let total = try Self.tensorNames(table: table, configuration: configuration).count
+    var taken = 0
+    try self.init(
+      table: table, configuration: configuration,
+      reader: WeightReader { name, shape, role in
+        defer {
+          taken += 1
+          progress?(Double(taken) / Double(total))
+        }
+        return try backend.prepare(checkpoint.finiteTensor(named: name, shape: shape), as: role)
+      })
+    try checkpoint.verifyUnchanged()
+  }
+
+  /// The names of the tensors that `init` takes out of a checkpoint, in its order.
+  static func tensorNames(
+    table: WeightTable, configuration: DecoderConfiguration
+  ) throws -> [String] {
+    var names: [String] = []
+    _ = try DecoderWeights(
+      table: table, configuration: configuration,
+      reader: WeightReader { name, shape, _ in
+        names.append(name)
+        return Weight(storage: NoStorage(), format: .dense(.float32), shape: shape)
+      })
+    return names
+  }
+
+  private init(
+    table: WeightTable, configuration: DecoderConfiguration, reader: WeightReader
+  ) throws {
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
     let biases = configuration.biases
@@ -89,31 +119,35 @@ struct DecoderWeights: Sendable {
       weight: configuration.isOutputTied
         ? embedding : try reader.vocabulary(table.output, configuration.vocabularySize, hidden),
       bias: nil)
-    try checkpoint.verifyUnchanged()
   }
 }
 
-/// Takes tensors out of a checkpoint and sees that each is finite.
+/// What stands for a weight that is only named.
+private final class NoStorage: DeviceBuffer {
+  let byteCount = 0
+}
+
+/// Asks for weights by the names and shapes of their tensors.
 private struct WeightReader {
-  let checkpoint: any WeightSource
-  let backend: any Backend
+  /// The weight of a tensor in the role that it is for.
+  let weight: (_ name: String, _ shape: [Int], _ role: WeightRole) throws -> Weight
 
   /// An embedding or an output layer.
   func vocabulary(_ name: String, _ rows: Int, _ columns: Int) throws -> Weight {
-    try backend.prepare(finite(name, [rows, columns]), as: .vocabulary)
+    try weight(name, [rows, columns], .vocabulary)
   }
 
   /// The factors of a norm.
   func norm(_ name: String, _ count: Int) throws -> Weight {
-    try backend.prepare(finite(name, [count]), as: .norm)
+    try weight(name, [count], .norm)
   }
 
   func projection(
     _ name: String, _ outputs: Int, _ inputs: Int, biased: Bool
   ) throws -> Projection {
     Projection(
-      weight: try backend.prepare(finite(name + ".weight", [outputs, inputs]), as: .matrix),
-      bias: biased ? try backend.prepare(finite(name + ".bias", [outputs]), as: .bias) : nil)
+      weight: try weight(name + ".weight", [outputs, inputs], .matrix),
+      bias: biased ? try weight(name + ".bias", [outputs], .bias) : nil)
   }
 
   /// Projections of one input. Stacked ones share the weight that holds them.
@@ -136,9 +170,12 @@ private struct WeightReader {
       }
     }
   }
+}
 
-  private func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
-    var view = try checkpoint.tensor(named: name, shape: shape)
+extension WeightSource {
+  /// The tensor, every element of it finite.
+  fileprivate func finiteTensor(named name: String, shape: [Int]) throws -> StoredTensor {
+    var view = try tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {
       throw TransformerError.nonFiniteWeight(
         file: view.file, tensor: name, index: index, value: view.floats()[index])

@@ -5,9 +5,9 @@ import StoredNumbers
 /// What a checkpoint is and what it takes, from its headers alone: no weight is read.
 public struct ModelDescription: Sendable {
   public let configuration: ModelConfiguration
-  /// Elements of all tensors.
+  /// Elements of all tensors that the model needs.
   public let parameters: Int
-  /// Bytes of all weight files.
+  /// Bytes of these tensors in their files.
   public let weightBytes: Int
   /// How tensors are stored, and how much of the model is stored so, the largest share first.
   public let formats: [FormatShare]
@@ -17,6 +17,8 @@ public struct ModelDescription: Sendable {
   public let turnedDimensions: Int
   /// Layers with a sliding window.
   public let slidingLayers: Int
+  /// What a user should know of the checkpoint, one line each.
+  public let notices: [String]
   private let decoder: DecoderConfiguration
 
   /// The tensors of one format.
@@ -40,10 +42,16 @@ public struct ModelDescription: Sendable {
     decoder = try DecoderFamily.of(checkpoint).configure(checkpoint)
     contextLength = decoder.rotary.contextLength
     turnedDimensions = decoder.rotary.dimensions
-    slidingLayers = decoder.attention.count { $0.slidingWindow != nil }
-    weightBytes = checkpoint.byteCount
+    slidingLayers = decoder.slidingWindows.count { $0 != nil }
     formats = try FormatShare.shares(of: checkpoint)
+    weightBytes = formats.reduce(0) { $0 + $1.bytes }
+    notices = checkpoint.notices
     parameters = formats.reduce(0) { $0 + $1.parameters }
+  }
+
+  /// The sliding window of each layer as the family understands the configuration; nil: none.
+  package static func slidingWindows(of checkpoint: any WeightSource) throws -> [Int?] {
+    try DecoderFamily.of(checkpoint).configure(checkpoint).slidingWindows
   }
 
   /// Bytes of the keys and values of one position in all layers.
@@ -64,7 +72,7 @@ public struct ModelDescription: Sendable {
 extension ModelDescription.FormatShare {
   fileprivate static func shares(of source: any WeightSource) throws -> [Self] {
     var shares: [String: Self] = [:]
-    for name in source.tensorNames {
+    for name in try source.neededTensorNames() {
       let tensor = try source.tensor(named: name)
       let format =
         switch tensor.format {
@@ -80,4 +88,8 @@ extension ModelDescription.FormatShare {
     }
     return shares.values.sorted { ($1.bytes, $0.name) < ($0.bytes, $1.name) }
   }
+}
+
+extension DecoderConfiguration {
+  fileprivate var slidingWindows: [Int?] { attention.map(\.slidingWindow) }
 }

@@ -18,8 +18,11 @@ public final class Transformer: Sendable {
   /// Loads a checkpoint: looks up its family, finds and checks every tensor (missing, misshapen, NaN
   /// or infinite), and hands them to the backend, which reads them where they are mapped.
   ///
+  /// - Parameter progress: Told the share of the weights that were taken, 0 to 1.
   /// - Throws: ``TransformerError``, `CheckpointError` or `ComputeError`.
-  public init(checkpoint: any WeightSource, backend: any Backend) throws {
+  public init(
+    checkpoint: any WeightSource, backend: any Backend, progress: ((Double) -> Void)? = nil
+  ) throws {
     let family = try DecoderFamily.of(checkpoint)
     configuration = checkpoint.configuration
     self.backend = backend
@@ -35,7 +38,8 @@ public final class Transformer: Sendable {
           + "multiple of the device's tiles, \(tile.columns)")
     }
     weights = try DecoderWeights(
-      checkpoint, table: family.weights, configuration: decoder, backend: backend)
+      checkpoint, table: family.weights, configuration: decoder, backend: backend,
+      progress: progress)
   }
 
   /// Whether a layer norms what attention gives before it is added (GLM-4).

@@ -1,0 +1,13 @@
+public import Checkpoints
+
+extension WeightSource {
+  /// The names of the tensors that the model of this checkpoint is computed with. Others are not read,
+  /// counted or fingerprinted, whatever they hold.
+  ///
+  /// - Throws: ``TransformerError`` for a family that is not known or a field that it does not have.
+  public func neededTensorNames() throws -> [String] {
+    let family = try DecoderFamily.of(self)
+    return try DecoderWeights.tensorNames(
+      table: family.weights, configuration: try family.configure(self))
+  }
+}
