@@ -69,5 +69,5 @@ package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     }
   }
 
-  package var description: String { "\(path): \(reason)" }
+  package var description: String { "\(SystemPath.readable(path)): \(reason)" }
 }
