@@ -14,6 +14,9 @@ package struct CUDAProvider: DeviceProvider {
     let backend = try CUDABackend(
       kernels: Self.kernels, linear: options.linear,
       attentionPrecision: options.attentionPrecision)
+    if let onPreparation = options.onPreparation {
+      backend.onKernelCompilation { onPreparation($0.description) }
+    }
     if options.checksKernels { try backend.prepare() }
     return backend
   }

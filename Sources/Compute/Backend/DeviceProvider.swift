@@ -24,7 +24,7 @@ package protocol DeviceProvider: Sendable {
 }
 
 /// What a device is opened with.
-package struct DeviceOptions: Sendable, Hashable {
+package struct DeviceOptions: Sendable {
   /// CPU threads to compute on; nil for one on every processor.
   package var threads: Int?
   /// What linear layers of a GPU multiply.
@@ -35,17 +35,21 @@ package struct DeviceOptions: Sendable, Hashable {
   package var checksKernels: Bool
   /// What the backend is to tell beside its own notices.
   package var notices: [String]
+  /// Told before something is made ready that takes seconds and happens once for a machine, such as a
+  /// file of kernels, on the thread that needs it.
+  package var onPreparation: (@Sendable (String) -> Void)?
 
   package init(
     threads: Int? = nil, linear: LinearPrecision = .bf16,
     attentionPrecision: AttentionPrecision = .native, checksKernels: Bool = false,
-    notices: [String] = []
+    notices: [String] = [], onPreparation: (@Sendable (String) -> Void)? = nil
   ) {
     self.threads = threads
     self.linear = linear
     self.attentionPrecision = attentionPrecision
     self.checksKernels = checksKernels
     self.notices = notices
+    self.onPreparation = onPreparation
   }
 
   /// Whether anything is multiplied in fewer bits than the device does of itself.

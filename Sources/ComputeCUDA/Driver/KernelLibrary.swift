@@ -67,26 +67,45 @@ final class KernelLibrary: @unchecked Sendable {
       throw ComputeError.unavailable(
         what: "\(file) on sm_\(device.architecture)", remedy: "use a GPU that it is made for")
     }
-    let key =
-      source.name + "." + target + "."
-      + String(source.fingerprint([target, "\(device.driverVersion)"]), radix: 16)
+    let prefix = source.cachePrefix(target: target, driver: device.driverVersion)
     try device.activate()
-    if let code = cache.load(key), let module = try? load(code, file) {
-      state.modules[file] = module
-      return module
+    let opened = Result { try state.compiler ?? NVRTC() }
+    if case .success(let compiler) = opened { state.compiler = compiler }
+    // Without NVRTC what any version compiled will do.
+    let keys =
+      switch opened {
+      case .success(let compiler): [prefix + "\(compiler.version)"]
+      case .failure: cache.keys(withPrefix: prefix)
+      }
+    for key in keys {
+      if let code = cache.load(key), let module = try? load(code, file) {
+        state.modules[file] = module
+        return module
+      }
     }
-    let compiler = try state.compiler ?? NVRTC()
-    state.compiler = compiler
+    let compiler = try opened.get()
     state.compiled += 1
     state.onCompilation?(
       KernelCompilation(file: file, number: state.compiled, files: Self.files(on: device)))
     let code = try compiler.compile(source, architecture: target)
     let module = try load(code, file)
-    if let notice = cache.store(code, as: key), !state.notices.contains(notice) {
+    let notice = cache.store(code, as: prefix + "\(compiler.version)")
+    if let notice, !state.notices.contains(notice) {
       state.notices.append(notice)
     }
     state.modules[file] = module
     return module
+  }
+
+  /// The version of NVRTC, which is opened for it where that has not happened.
+  ///
+  /// - Throws: `ComputeError.unavailable` without it.
+  func compilerVersion() throws -> Int {
+    try state.withLock { state in
+      let compiler = try state.compiler ?? NVRTC()
+      state.compiler = compiler
+      return compiler.version
+    }
   }
 
   private func load(_ code: [UInt8], _ file: String) throws -> OpaquePointer {

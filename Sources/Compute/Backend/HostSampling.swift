@@ -1,7 +1,12 @@
-public import Compute
+/// A backend whose logits lie where the host reads them: the host scores, chooses and penalizes.
+///
+/// No operation of a backend has a default: a backend says that it has no sampling of its own by
+/// conforming to this. ``HostFallback`` and ``TokenDraw`` define the results.
+public protocol HostSampling: SamplingOperations, MemoryOperations {
+  var fallback: HostFallback { get }
+}
 
-/// The fallback reads logits where they lie: the processor is the host.
-extension CPUBackend {
+extension HostSampling {
   public func scoreTokens(
     logits: Tensor, next: [Int32]
   ) throws -> (likeliest: [Int32], logProbabilities: [Float]) {
