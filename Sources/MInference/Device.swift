@@ -33,13 +33,16 @@ public struct Device: RawRepresentable, Sendable, Hashable, CaseIterable {
   ///   - threads: CPU threads to compute on; nil for one on every processor.
   ///   - linear: What linear layers of a GPU multiply.
   ///   - attentionPrecision: What attention of prompts multiplies; fp8 needs a Hopper GPU.
+  ///   - onPreparation: Told before GPU kernels are compiled, now or later, on the thread that needs them.
   /// - Throws: `ComputeError.unavailable` if this build or this machine lacks it.
   public func makeBackend(
     threads: Int? = nil, linear: LinearPrecision = .bf16,
-    attentionPrecision: AttentionPrecision = .native
+    attentionPrecision: AttentionPrecision = .native,
+    onPreparation: (@Sendable (String) -> Void)? = nil
   ) throws -> any Backend {
     let options = DeviceOptions(
-      threads: threads, linear: linear, attentionPrecision: attentionPrecision)
+      threads: threads, linear: linear, attentionPrecision: attentionPrecision,
+      onPreparation: onPreparation)
     return try provider.map { try $0.make(options) } ?? DeviceRegistry.makeFastest(options)
   }
 

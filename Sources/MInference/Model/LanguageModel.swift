@@ -29,6 +29,10 @@ public final class LanguageModel: Sendable {
   /// Sixteen hexadecimal digits that tell apart models whose keys and values differ: by weights, by
   /// configuration, or by what linear layers multiply.
   public let fingerprint: String
+  /// Of the weights alone.
+  package let weightFingerprint: String
+  /// Whose files the device reads weights in, as they lie there; nil where it has copies.
+  private let mappedWeights: (any WeightSource)?
   /// A chat template that was given in place of the checkpoint's.
   private let chatTemplate: ChatTemplate?
   /// What the user should know about the device, one line each: a missing BLAS, for example.
@@ -37,37 +41,51 @@ public final class LanguageModel: Sendable {
   /// Loads a model. Blocks the calling thread while weights are checked; from a task
   /// use ``load(_:)``.
   ///
+  /// - Parameter progress: Told how far loading is.
   /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
   ///   ``LanguageModelError``; every description is one line that names the file.
-  public init(_ options: LoadOptions) throws {
+  public init(_ options: LoadOptions, progress: LoadProgressHandler? = nil) throws {
     chatTemplate = try options.chatTemplate.map(ChatTemplate.init(contentsOfFile:))
-    var backend = try options.makeBackend()
+    var backend = try options.makeBackend(progress)
+    let weightProgress = progress.map { progress in
+      { @Sendable (share: Double) in progress(.weights(share)) }
+    }
     directory = options.directory
     let checkpoint = try openWeightSource(at: directory)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
     do {
-      transformer = try Transformer(checkpoint: checkpoint, backend: backend)
+      transformer = try Transformer(
+        checkpoint: checkpoint, backend: backend, progress: weightProgress)
     } catch let error as ComputeError {
       // A GPU that nobody asked for by name, and that has no kernels for such a model.
       guard options.device == .auto, backend.name != "cpu", !options.isNarrow,
         case .unavailable = error
       else { throw error }
       backend = try Device.processor(threads: options.threads, insteadOf: error)
-      transformer = try Transformer(checkpoint: checkpoint, backend: backend)
+      transformer = try Transformer(
+        checkpoint: checkpoint, backend: backend, progress: weightProgress)
     }
     let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
+    weightFingerprint = try checkpoint.fingerprint(of: checkpoint.neededTensorNames())
     fingerprint = Fingerprint.of(
-      "\(try checkpoint.fingerprint()) \(checkpoint.configuration.fingerprint)\(precision)")
+      "\(weightFingerprint) \(checkpoint.configuration.fingerprint)\(precision)")
     try checkpoint.verifyUnchanged()
+    mappedWeights = backend.capabilities.hasUnifiedMemory ? checkpoint : nil
     generation = checkpoint.generation
     (patternSource, self.patterns) = try PatternSource.find(
       given: options.patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
     notices = checkpoint.notices + backend.notices
   }
 
+  /// Throws `CheckpointError` where a file that weights are read in was written to since it was opened:
+  /// what was computed meanwhile means nothing.
+  func verifyWeights() throws { try mappedWeights?.verifyUnchanged() }
+
   /// The same on a thread of its own.
-  public static func load(_ options: LoadOptions) async throws -> LanguageModel {
-    try await WorkerThread.run { try LanguageModel(options) }
+  public static func load(
+    _ options: LoadOptions, progress: LoadProgressHandler? = nil
+  ) async throws -> LanguageModel {
+    try await WorkerThread.run { try LanguageModel(options, progress: progress) }
   }
 
   /// A checkpoint directory on the fastest device of this machine.

@@ -35,9 +35,10 @@ public struct LoadOptions: Sendable, Hashable {
   }
 
   /// The backend that these options ask for.
-  func makeBackend() throws -> any Backend {
+  func makeBackend(_ progress: LoadProgressHandler?) throws -> any Backend {
     try device.makeBackend(
-      threads: threads, linear: linear, attentionPrecision: attentionPrecision)
+      threads: threads, linear: linear, attentionPrecision: attentionPrecision,
+      onPreparation: progress.map { progress in { progress(.preparation($0)) } })
   }
 
   /// Whether anything is multiplied in fewer bits than the device does of itself.
