@@ -5,19 +5,23 @@ struct Minference: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "minference",
     abstract: "Answers questions about very long prompts, with dynamic sparse attention.",
-    version: "0.1.0",
+    version: BuildDescription.version,
     subcommands: [
       DemoCommand.self, GenerateCommand.self, ScoreCommand.self, TokenizeCommand.self,
       SearchCommand.self, EvaluateCommand.self, InspectCommand.self, VerifyCommand.self,
-      BenchCommand.self,
+      BenchCommand.self, VersionCommand.self, ManualCommand.self,
     ])
+
+  mutating func run() async throws {
+    try StandardOutput.write(WelcomeText.make())
+  }
 }
 
 @main enum Main {
   static func main() async {
     do {
       try ProcessSetup.perform()
-      var command = try Minference.parseAsRoot()
+      var command = try Minference.parseAsRoot(Array(ProcessArguments.all.dropFirst()))
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
       } else {

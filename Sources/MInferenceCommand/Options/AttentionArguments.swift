@@ -76,7 +76,7 @@ struct AttentionArguments: ParsableArguments {
   func load(
     directory: String, device: DeviceArguments, chatTemplate: String? = nil
   ) async throws -> LanguageModel {
-    try await LanguageModel.load(
+    try await PreparationLine.load(
       device.loadOptions(directory: directory, patterns: patterns, chatTemplate: chatTemplate))
   }
 

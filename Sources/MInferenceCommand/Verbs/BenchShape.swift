@@ -31,7 +31,8 @@ extension BenchPrefillCommand {
     }
     try StandardOutput.write(
       json
-        ? ShapeBenchmark.json(rows, setting: setting).serialized() + "\n"
+        ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: [backend]).serialized()
+          + "\n"
         : ShapeBenchmark.table(rows, setting: setting))
   }
 }

@@ -24,6 +24,8 @@ struct SearchCommand: ParsableCommand {
       of it, and solves for all heads together. Two samples to choose by and one to validate are a \
       good number; of three or more the last one validates unless --validate names another. \
       --residual-error weighs heads by what they do to the model; recall weighs them alike.
+
+      Example: minference search --model DIR --samples a.txt b.txt c.txt --output patterns.json
       """)
 
   @OptionGroup var model: ModelArguments
@@ -87,12 +89,14 @@ struct SearchCommand: ParsableCommand {
 
   mutating func run() throws {
     try checkOutput()
-    let model = try LanguageModel(self.model.device.loadOptions(directory: self.model.model))
+    let model = try LanguageModel(
+      self.model.device.loadOptions(directory: self.model.model), progress: PreparationLine.show)
+    TerminalLine.clear()
     let (choosing, validating) = try texts(of: model)
     let progress = ProgressLine(label: "search", notices: model.notices)
     let search = PatternSearch(
       model: model.transformer,
-      fingerprint: try openWeightSource(at: self.model.model).fingerprint(),
+      fingerprint: model.weightFingerprint,
       options: SearchOptions(
         space: candidates, objective: goal.objective, chunk: chunk?.value, workFile: resume,
         progress: { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) }))
