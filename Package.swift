@@ -35,6 +35,8 @@ let package = Package(
   targets: [
     .target(name: "CSystem"),
     .target(name: "CKernels"),
+    // How this build was made; only the command imports it, which alone is compiled again when it changes.
+    .target(name: "CBuild"),
     // Kernels are embedded as text and compiled when they are first used.
     .target(name: "CUDASources", exclude: ["Kernels"]),
     module("JSON"),
@@ -43,16 +45,20 @@ let package = Package(
     module("Checkpoints", imports: ["Files", "JSON", "StoredNumbers"]),
     module("Tokenizers", imports: ["Files", "JSON"]),
     module("ChatTemplates"),
-    module("Compute", imports: ["StoredNumbers"]),
+    module("Compute", imports: ["StoredNumbers", "TextReports"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
-    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem", "StoredNumbers"]),
+    module(
+      "ComputeCPU", imports: ["Compute", "CKernels", "CSystem", "Files", "StoredNumbers"]),
     module(
       "ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem", "Files", "StoredNumbers"]),
     module("SparseAttention", imports: ["Compute", "Files", "JSON"]),
     module(
       "Transformers",
-      imports: ["Checkpoints", "Compute", "Files", "SparseAttention", "StoredNumbers"]),
+      imports: [
+        "Checkpoints", "Compute", "Files", "JSON", "SparseAttention", "StoredNumbers",
+        "TextReports",
+      ]),
     module(
       "PatternSearch",
       imports: ["Checkpoints", "Compute", "CSystem", "Files", "SparseAttention", "Transformers"]),
@@ -60,7 +66,7 @@ let package = Package(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "Files", "JSON", "SparseAttention", "Transformers",
+        "Files", "JSON", "SparseAttention", "TextReports", "Transformers",
       ]),
     module("TextReports"),
     module("EvaluationTasks", imports: ["Files", "JSON", "MInference", "TextReports"]),
@@ -76,7 +82,7 @@ let package = Package(
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "Benchmarks", "CSystem", "EvaluationTasks", "Files", "JSON", "KernelVerification",
+        "Benchmarks", "CBuild", "CSystem", "EvaluationTasks", "Files", "JSON", "KernelVerification",
         "MInference", "PatternSearch", "Plots", "TextReports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
@@ -94,8 +100,9 @@ let package = Package(
     tests(of: "SparseAttention", imports: ["Compute"]),
     tests(
       of: "Transformers",
-      imports: ["BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
-      goldens: true),
+      imports: [
+        "BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "JSON", "SparseAttention",
+      ], goldens: true),
     tests(
       of: "PatternSearch",
       imports: [
@@ -113,5 +120,12 @@ let package = Package(
     tests(of: "KernelVerification", imports: ["BackendTesting", "MInference"]),
     tests(of: "Benchmarks", imports: ["JSON", "MInference"]),
     tests(of: "Plots", imports: ["EvaluationTasks", "MInference"]),
+    // Mutated files of every kind; bounded here, as long as one likes by hand.
+    .testTarget(
+      name: "FuzzingTests",
+      dependencies: [
+        "ChatTemplates", "Checkpoints", "EvaluationTasks", "JSON", "MInference", "SparseAttention",
+        "TemporaryCheckpoints", "Tokenizers", "Transformers",
+      ], path: "Tests/Fuzzing", exclude: ["README.md"], swiftSettings: swiftSettings),
   ]
 )
