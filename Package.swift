@@ -33,7 +33,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
   ],
   targets: [
-    .target(name: "CSystem"),
+    .target(name: "CSystemCalls"),
     .target(name: "CKernels"),
     // How this build was made; only the command imports it, which alone is compiled again when it changes.
     .target(name: "CBuild"),
@@ -41,7 +41,7 @@ let package = Package(
     .target(name: "CUDASources", exclude: ["Kernels"]),
     module("JSON"),
     module("StoredNumbers"),
-    module("Files", imports: ["CSystem"]),
+    module("Files", imports: ["CSystemCalls"]),
     module("Checkpoints", imports: ["Files", "JSON", "StoredNumbers"]),
     module("Tokenizers", imports: ["Files", "JSON"]),
     module("ChatTemplates"),
@@ -49,9 +49,9 @@ let package = Package(
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
     module(
-      "ComputeCPU", imports: ["Compute", "CKernels", "CSystem", "Files", "StoredNumbers"]),
+      "ComputeCPU", imports: ["Compute", "CKernels", "CSystemCalls", "Files", "StoredNumbers"]),
     module(
-      "ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem", "Files", "StoredNumbers"]),
+      "ComputeCUDA", imports: ["Compute", "CUDASources", "CSystemCalls", "Files", "StoredNumbers"]),
     module("SparseAttention", imports: ["Compute", "Files", "JSON"]),
     module(
       "Transformers",
@@ -60,13 +60,18 @@ let package = Package(
         "TextReports",
       ]),
     module(
+      "Pipeline",
+      imports: ["Checkpoints", "Compute", "CSystemCalls", "SparseAttention", "Transformers"]),
+    module(
       "PatternSearch",
-      imports: ["Checkpoints", "Compute", "CSystem", "Files", "SparseAttention", "Transformers"]),
+      imports: [
+        "Checkpoints", "Compute", "CSystemCalls", "Files", "SparseAttention", "Transformers",
+      ]),
     module(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "Files", "JSON", "SparseAttention", "TextReports", "Transformers",
+        "Files", "JSON", "Pipeline", "SparseAttention", "TextReports", "Transformers",
       ]),
     module("TextReports"),
     module("EvaluationTasks", imports: ["Files", "JSON", "MInference", "TextReports"]),
@@ -82,16 +87,17 @@ let package = Package(
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "Benchmarks", "CBuild", "CSystem", "EvaluationTasks", "Files", "JSON", "KernelVerification",
+        "Benchmarks", "CBuild", "CSystemCalls", "EvaluationTasks", "Files", "JSON",
+        "KernelVerification",
         "MInference", "PatternSearch", "Plots", "TextReports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
     tests(of: "JSON"),
     tests(of: "StoredNumbers", goldens: true),
-    tests(of: "Files", imports: ["CSystem"]),
+    tests(of: "Files", imports: ["CSystemCalls"]),
     tests(
-      of: "Checkpoints", imports: ["CSystem", "Files", "JSON", "StoredNumbers"], goldens: true),
+      of: "Checkpoints", imports: ["CSystemCalls", "Files", "JSON", "StoredNumbers"], goldens: true),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
     tests(of: "Compute", imports: ["StoredNumbers"]),
@@ -103,6 +109,12 @@ let package = Package(
       imports: [
         "BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "JSON", "SparseAttention",
       ], goldens: true),
+    tests(
+      of: "Pipeline",
+      imports: [
+        "BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention",
+        "TemporaryCheckpoints", "Transformers",
+      ]),
     tests(
       of: "PatternSearch",
       imports: [

@@ -7,6 +7,8 @@ package struct CPUProvider: DeviceProvider {
 
   package init() {}
 
+  package func deviceCount() -> Int { 1 }
+
   package func make(_ options: DeviceOptions) throws -> any Backend {
     guard options.linear == .bf16 else {
       throw ComputeError.unavailable(

@@ -10,10 +10,12 @@ package struct CUDAProvider: DeviceProvider {
 
   package var isPresent: Bool { CUDABackend.hasDriver }
 
+  package func deviceCount() throws -> Int { try CUDABackend.deviceCount() }
+
   package func make(_ options: DeviceOptions) throws -> any Backend {
     let backend = try CUDABackend(
       kernels: Self.kernels, linear: options.linear,
-      attentionPrecision: options.attentionPrecision)
+      attentionPrecision: options.attentionPrecision, ordinal: options.ordinal)
     if let onPreparation = options.onPreparation {
       backend.onKernelCompilation { onPreparation($0.description) }
     }

@@ -2,6 +2,7 @@
 @_exported public import ChatTemplates
 @_exported public import Checkpoints
 @_exported public import Compute
+@_exported public import Pipeline
 @_exported public import SparseAttention
 @_exported public import Tokenizers
 @_exported public import Transformers

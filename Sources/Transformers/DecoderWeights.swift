@@ -32,25 +32,60 @@ struct DecoderLayer: Sendable {
   let feedForwardOutputNorm: Weight?
 }
 
-/// All weights of a decoder, prepared by the backend that uses them.
+/// The weights of a decoder, or of a part of it, prepared by the backend that uses them.
 struct DecoderWeights: Sendable {
-  /// [vocabulary, hidden]
-  let embedding: Weight
-  let layers: [DecoderLayer]
-  /// [hidden]
-  let norm: Weight
-  /// [vocabulary, hidden]; the embedding itself when the two are tied.
-  let output: Projection
+  let part: DecoderPart
+  /// [vocabulary, hidden]; nil in a part without it.
+  private let embedding: Weight?
+  /// Those of the part.
+  private let layers: [DecoderLayer]
+  /// Behind the last layer; nil in a part without it.
+  private let head: OutputHead?
+
+  /// The norm and the output layer.
+  struct OutputHead: Sendable {
+    /// [hidden]
+    let norm: Weight
+    /// [vocabulary, hidden]; the embedding itself when the two are tied.
+    let output: Projection
+  }
+
+  init(part: DecoderPart, embedding: Weight?, layers: [DecoderLayer], head: OutputHead?) {
+    precondition(layers.count == part.layers.count)
+    self.part = part
+    self.embedding = embedding
+    self.layers = layers
+    self.head = head
+  }
+
+  /// A layer, by its number in the model.
+  ///
+  /// - Precondition: It is in the part.
+  subscript(layer: Int) -> DecoderLayer { layers[layer - part.layers.lowerBound] }
+
+  /// - Throws: ``TransformerError/missingPart(what:)``.
+  func requireEmbedding() throws -> Weight {
+    guard let embedding else { throw TransformerError.missingPart(what: "the embedding") }
+    return embedding
+  }
+
+  /// - Throws: ``TransformerError/missingPart(what:)``.
+  func requireHead() throws -> OutputHead {
+    guard let head else { throw TransformerError.missingPart(what: "the output layer") }
+    return head
+  }
 
   /// Throws on a tensor that is missing, misshapen, or not finite.
   init(
     _ checkpoint: any WeightSource, table: WeightTable, configuration: DecoderConfiguration,
-    backend: any Backend, progress: ((Double) -> Void)? = nil
+    backend: any Backend, part: DecoderPart, progress: ((Double) -> Void)? = nil
   ) throws {
-    let total = try Self.tensorNames(table: table, configuration: configuration).count
+    let total = try Self.tensorNames(
+      table: table, configuration: configuration, part: part
+    ).count
     var taken = 0
     try self.init(
-      table: table, configuration: configuration,
+      table: table, configuration: configuration, part: part,
       reader: WeightReader { name, shape, role in
         defer {
           taken += 1
@@ -63,11 +98,11 @@ struct DecoderWeights: Sendable {
 
   /// The names of the tensors that `init` takes out of a checkpoint, in its order.
   static func tensorNames(
-    table: WeightTable, configuration: DecoderConfiguration
+    table: WeightTable, configuration: DecoderConfiguration, part: DecoderPart
   ) throws -> [String] {
     var names: [String] = []
     _ = try DecoderWeights(
-      table: table, configuration: configuration,
+      table: table, configuration: configuration, part: part,
       reader: WeightReader { name, shape, _ in
         names.append(name)
         return Weight(storage: NoStorage(), format: .dense(.float32), shape: shape)
@@ -76,13 +111,19 @@ struct DecoderWeights: Sendable {
   }
 
   private init(
-    table: WeightTable, configuration: DecoderConfiguration, reader: WeightReader
+    table: WeightTable, configuration: DecoderConfiguration, part: DecoderPart,
+    reader: WeightReader
   ) throws {
+    self.part = part
     let hidden = configuration.hiddenSize
     let intermediate = configuration.intermediateSize
     let biases = configuration.biases
-    embedding = try reader.vocabulary(table.embedding, configuration.vocabularySize, hidden)
-    layers = try (0..<configuration.layers).map { layer in
+    let isOutputTied = configuration.isOutputTied
+    let vocabulary =
+      part.hasEmbedding || part.hasOutput && isOutputTied
+      ? try reader.vocabulary(table.embedding, configuration.vocabularySize, hidden) : nil
+    embedding = part.hasEmbedding ? vocabulary : nil
+    layers = try part.layers.map { layer in
       let prefix = table.layer + "\(layer)."
       let queryWidth = configuration.queryWidth
       let keyValueWidth = configuration.keyValueWidth
@@ -114,11 +155,14 @@ struct DecoderWeights: Sendable {
           try reader.norm(prefix + $0, hidden)
         })
     }
-    norm = try reader.norm(table.norm, hidden)
-    output = Projection(
-      weight: configuration.isOutputTied
-        ? embedding : try reader.vocabulary(table.output, configuration.vocabularySize, hidden),
-      bias: nil)
+    head =
+      part.hasOutput
+      ? OutputHead(
+        norm: try reader.norm(table.norm, hidden),
+        output: Projection(
+          weight: try (isOutputTied ? vocabulary : nil)
+            ?? reader.vocabulary(table.output, configuration.vocabularySize, hidden), bias: nil))
+      : nil
   }
 }
 

@@ -22,12 +22,16 @@ public final class KeyValueCache {
   /// [keyValueHeads, capacity, headDim] of every layer.
   let extents: [Int]
   /// What static patterns begin a new sequence with: the indices of a calibration prompt.
-  public var calibratedSelections = SelectionMemory.Selections()
+  public var calibratedSelections = SelectionMemory.Selections() {
+    didSet { parts.forEach { $0.calibratedSelections = calibratedSelections } }
+  }
   /// Indices that static patterns keep from their first estimation.
   let selectionMemory = SelectionMemory()
   /// What decoding writes its intermediate results to, kept from token to token.
   var decodeWorkspace: RowWorkspace?
-  private let store: any KeyValueStore
+  let store: any KeyValueStore
+  /// The caches of a pipeline's stages, of which this one is made; none: it is one by itself.
+  package let parts: [KeyValueCache]
   /// Whether a prefill that has not ended fills the cache.
   var isBeingFilled = false
   /// Whether a layer is open.
@@ -49,9 +53,50 @@ public final class KeyValueCache {
     self.layers = layers
     self.sequenceLength = sequenceLength
     givenSequenceLength = sequenceLength
+    parts = []
     extents = [shape.keyValueHeads, capacity, shape.headDim]
     store = try backend.makeKeyValueStore(
       layers: layers.count, extents: extents, options: options)
+  }
+
+  /// The cache of a whole sequence from those of a pipeline's stages, in their order.
+  ///
+  /// - Throws: ``TransformerError/foreignCache(detail:)`` for parts that do not make a whole.
+  package init(parts: [KeyValueCache]) throws {
+    guard let first = parts.first, let last = parts.last,
+      zip(parts, parts.dropFirst()).allSatisfy({
+        $0.layers.upperBound == $1.layers.lowerBound && $0.extents == $1.extents
+          && $0.type == $1.type
+      })
+    else { throw TransformerError.foreignCache(detail: "its parts do not make a whole") }
+    self.parts = parts
+    capacity = first.capacity
+    layers = first.layers.lowerBound..<last.layers.upperBound
+    sequenceLength = first.sequenceLength
+    givenSequenceLength = first.givenSequenceLength
+    extents = first.extents
+    store = StagedKeyValueStore(parts: parts)
+  }
+
+  /// What static patterns have kept so far.
+  package var keptSelections: SelectionMemory.Selections {
+    get { selectionMemory.selections }
+    set { selectionMemory.selections = newValue }
+  }
+
+  /// Begins a reading of so many tokens by the parts, which nobody else may disturb.
+  package func beginFilling(adding tokens: Int) {
+    _ = lengthOfSequence(adding: tokens)
+    isBeingFilled = true
+  }
+
+  /// So many positions are there in all parts now.
+  package func fill(to count: Int) { self.count = count }
+
+  /// Ends the reading that ``beginFilling(adding:)`` began: every part keeps what all have.
+  package func endFilling() {
+    isBeingFilled = false
+    truncate(to: count)
   }
 
   /// Memory that keys and values take.
@@ -134,6 +179,13 @@ public final class KeyValueCache {
     count = 0
     self.sequenceLength = sequenceLength
     selectionMemory.selections = calibratedSelections
+    parts.forEach { $0.beginRestoring(sequenceLength: sequenceLength) }
+  }
+
+  /// Ends what ``beginRestoring(sequenceLength:)`` began.
+  func finishRestoring(count: Int) {
+    self.count = count
+    parts.forEach { $0.finishRestoring(count: count) }
   }
 
   /// Forgets all positions from `count` on, so that another continuation can be read. Rotary
@@ -141,5 +193,6 @@ public final class KeyValueCache {
   public func truncate(to count: Int) {
     precondition(count >= 0 && count <= self.count)
     self.count = count
+    for part in parts where part.count > count { part.truncate(to: count) }
   }
 }

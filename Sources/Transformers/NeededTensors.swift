@@ -7,7 +7,8 @@ extension WeightSource {
   /// - Throws: ``TransformerError`` for a family that is not known or a field that it does not have.
   public func neededTensorNames() throws -> [String] {
     let family = try DecoderFamily.of(self)
+    let decoder = try family.configure(self)
     return try DecoderWeights.tensorNames(
-      table: family.weights, configuration: try family.configure(self))
+      table: family.weights, configuration: decoder, part: DecoderPart(allOf: decoder.layers))
   }
 }

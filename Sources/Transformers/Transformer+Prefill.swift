@@ -11,8 +11,7 @@ extension Transformer {
   public func prefill(
     _ ids: [Int32], cache: KeyValueCache, options: PrefillOptions = PrefillOptions()
   ) throws -> PrefillResult {
-    try requireAllLayers(of: cache)
-    let run = try PrefillRun(self, .tokens(ids), cache: cache, options: options)
+    let run = try makeReading(ids, cache: cache, options: options)
     var last: (tensor: Tensor, values: [Float])?
     try run.finish { hidden, chunk in
       guard chunk == run.chunks.last else { return }
@@ -47,7 +46,7 @@ extension Transformer {
   /// Reads tokens and scores each of them, without moving logits: see
   /// `Backend.scoreTokens(logits:next:)`.
   ///
-  /// - Parameter visit: Gets each position in order, with the likeliest id after it and, but for the
+  /// - Parameter visit: Gets each position in order, with the most likely id after it and, but for the
   ///   last, the natural logarithm of the probability of the one that came.
   /// - Throws: as ``prefill(_:cache:options:)``, and what `visit` throws.
   @discardableResult
@@ -76,9 +75,7 @@ extension Transformer {
     guard !ids.isEmpty else { throw TransformerError.emptyPrompt }
     let cache =
       try cache ?? makeCache(capacity: ids.count, chunk: options.chunk, planner: options.planner)
-    try requireAllLayers(of: cache)
-    let run = try PrefillRun(
-      self, .tokens(ids), cache: cache, options: options, wantsAllRows: true)
+    let run = try makeReading(ids, cache: cache, options: options, wantsAllRows: true)
     try run.finish { hidden, chunk in
       for start in stride(from: 0, to: hidden.rows, by: scoredRows) {
         if options.isCancelled() { throw CancellationError() }

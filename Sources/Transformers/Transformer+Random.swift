@@ -7,7 +7,8 @@ extension Transformer {
   ///
   /// - Throws: ``TransformerError``, `ComputeError`.
   package convenience init(
-    shapeOf checkpoint: any WeightSource, backend: any SyntheticBackend, seed: UInt64
+    shapeOf checkpoint: any WeightSource, backend: any SyntheticBackend, seed: UInt64,
+    part: DecoderPart? = nil
   ) throws {
     let family = try DecoderFamily.of(checkpoint)
     let decoder = try family.configure(checkpoint)
@@ -15,7 +16,7 @@ extension Transformer {
       configuration: checkpoint.configuration, backend: backend, decoder: decoder,
       weights: try DecoderWeights(
         random: decoder, hasHeadNorms: family.weights.headNorms != nil, backend: backend,
-        seed: seed))
+        seed: seed, part: part ?? DecoderPart(allOf: decoder.layers)))
   }
 }
 
@@ -23,8 +24,9 @@ extension DecoderWeights {
   /// Matrices of small about normal numbers, norms of ones; no biases but where the family has them.
   fileprivate init(
     random configuration: DecoderConfiguration, hasHeadNorms: Bool,
-    backend: any SyntheticBackend, seed: UInt64
+    backend: any SyntheticBackend, seed: UInt64, part: DecoderPart
   ) throws {
+    // Numbers of a layer do not depend on the part that it is made for.
     var number = seed
     func matrix(_ rows: Int, _ columns: Int, _ role: WeightRole) throws -> Weight {
       number &+= 1
@@ -46,9 +48,13 @@ extension DecoderWeights {
     let hidden = configuration.hiddenSize
     let width = configuration.intermediateSize
     let biases = configuration.biases
-    embedding = try matrix(configuration.vocabularySize, hidden, .vocabulary)
-    layers = try (0..<configuration.layers).map { _ in
-      DecoderLayer(
+    let isOutputTied = configuration.isOutputTied
+    let vocabulary =
+      part.hasEmbedding || part.hasOutput && isOutputTied
+      ? try matrix(configuration.vocabularySize, hidden, .vocabulary) : nil
+    let layers = try part.layers.map { layer in
+      number = seed &+ UInt64(layer + 1) << 32
+      return DecoderLayer(
         inputNorm: try vector(hidden, 1),
         q: try projection(configuration.queryWidth, hidden, biased: biases.qkv),
         k: try projection(configuration.keyValueWidth, hidden, biased: biases.qkv),
@@ -64,9 +70,14 @@ extension DecoderWeights {
             down: try projection(hidden, width, biased: biases.mlp))),
         feedForwardOutputNorm: nil)
     }
-    norm = try vector(hidden, 1)
-    output = Projection(
-      weight: configuration.isOutputTied
-        ? embedding : try matrix(configuration.vocabularySize, hidden, .vocabulary), bias: nil)
+    number = seed &+ UInt64(configuration.layers + 1) << 32
+    self.init(
+      part: part, embedding: part.hasEmbedding ? vocabulary : nil, layers: layers,
+      head: part.hasOutput
+        ? OutputHead(
+          norm: try vector(hidden, 1),
+          output: Projection(
+            weight: try (isOutputTied ? vocabulary : nil)
+              ?? matrix(configuration.vocabularySize, hidden, .vocabulary), bias: nil)) : nil)
   }
 }

@@ -14,14 +14,19 @@ public final class Transformer: Sendable {
   public let rotary: RotaryScaling
   let decoder: DecoderConfiguration
   let weights: DecoderWeights
+  /// The devices that hold the layers; nil: ``backend`` holds them.
+  public let distribution: (any LayerDistribution)?
 
   /// Loads a checkpoint: looks up its family, finds and checks every tensor (missing, misshapen, NaN
   /// or infinite), and hands them to the backend, which reads them where they are mapped.
   ///
-  /// - Parameter progress: Told the share of the weights that were taken, 0 to 1.
+  /// - Parameters:
+  ///   - part: What of the model is loaded; nil: all.
+  ///   - progress: Told the share of these weights that were taken, 0 to 1.
   /// - Throws: ``TransformerError``, `CheckpointError` or `ComputeError`.
   public init(
-    checkpoint: any WeightSource, backend: any Backend, progress: ((Double) -> Void)? = nil
+    checkpoint: any WeightSource, backend: any Backend, part: DecoderPart? = nil,
+    progress: ((Double) -> Void)? = nil
   ) throws {
     let family = try DecoderFamily.of(checkpoint)
     configuration = checkpoint.configuration
@@ -39,12 +44,27 @@ public final class Transformer: Sendable {
     }
     weights = try DecoderWeights(
       checkpoint, table: family.weights, configuration: decoder, backend: backend,
-      progress: progress)
+      part: part ?? DecoderPart(allOf: decoder.layers), progress: progress)
+    distribution = nil
+  }
+
+  /// The whole of a model whose layers are on several devices.
+  ///
+  /// - Parameters:
+  ///   - head: The part that has the output layer; logits are made on its device.
+  ///   - distribution: Reads prompts and tokens.
+  public init(head: Transformer, distribution: any LayerDistribution) {
+    configuration = head.configuration
+    backend = head.backend
+    rotary = head.rotary
+    decoder = head.decoder
+    weights = head.weights
+    self.distribution = distribution
   }
 
   /// Whether a layer norms what attention gives before it is added (GLM-4).
   package var normsAttentionOutput: Bool {
-    weights.layers.contains { $0.attentionOutputNorm != nil }
+    weights.part.layers.contains { weights[$0].attentionOutputNorm != nil }
   }
 
   init(
@@ -56,6 +76,7 @@ public final class Transformer: Sendable {
     self.decoder = decoder
     self.weights = weights
     rotary = decoder.rotary
+    distribution = nil
   }
 
   /// The values of `model_type` that can be run.
@@ -66,8 +87,15 @@ public final class Transformer: Sendable {
 
   public var layerCount: Int { decoder.layers }
 
-  /// All layers.
-  var layers: Range<Int> { 0..<decoder.layers }
+  /// The layers that the model runs: all, unless it is a part.
+  public var layers: Range<Int> {
+    distribution == nil ? weights.part.layers : 0..<decoder.layers
+  }
+
+  /// What of the model is here.
+  public var part: DecoderPart {
+    distribution == nil ? weights.part : DecoderPart(allOf: decoder.layers)
+  }
 
   public var vocabularySize: Int { decoder.vocabularySize }
 
@@ -100,6 +128,12 @@ public final class Transformer: Sendable {
     }
     guard capacity <= contextLength else {
       throw TransformerError.contextExceeded(tokens: capacity, contextLength: contextLength)
+    }
+    if let distribution {
+      guard layers == self.layers else { throw TransformerError.missingPart(what: "one device") }
+      return try distribution.makeCache(
+        capacity: capacity, keyValues: keyValues, sequenceLength: sequenceLength, chunk: chunk,
+        planner: planner)
     }
     let plan = try memoryPlan(
       tokens: capacity, chunk: chunk, wanted: keyValues, planner: planner, layers: layers.count)
@@ -188,15 +222,16 @@ public final class Transformer: Sendable {
 
   /// The same, where the backend computes: [rows, vocabulary] float32.
   public func makeLogits(of hidden: Tensor) throws -> Tensor {
+    let head = try weights.requireHead()
     let purpose = "the logits of \(hidden.rows) rows"
     let normed = try backend.makeTensor(
       backend.activationType, hidden.shape, purpose: purpose)
     try backend.rmsNorm(
-      hidden, weight: weights.norm, epsilon: decoder.normEpsilon, into: normed)
+      hidden, weight: head.norm, epsilon: decoder.normEpsilon, into: normed)
     let logits = try backend.makeTensor(
       .float32, [hidden.rows, vocabularySize], purpose: purpose)
     try backend.linear(
-      normed, weight: weights.output.weight, bias: weights.output.bias, into: logits,
+      normed, weight: head.output.weight, bias: head.output.bias, into: logits,
       accumulate: false)
     return logits
   }

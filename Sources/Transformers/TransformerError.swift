@@ -23,6 +23,8 @@ public enum TransformerError: Error, Equatable, Sendable {
   case cacheInUse
   /// Hidden states that a range of layers cannot go on from.
   case hiddenStates(problem: String)
+  /// Something that is asked of a part of a model, and that the part does not have.
+  case missingPart(what: String)
   /// A token id that the model does not have.
   case idOutOfRange(index: Int, id: Int32, vocabularySize: Int)
   /// Logits that cannot be sampled from.
@@ -59,6 +61,8 @@ extension TransformerError: RemediedError {
       "the key-value cache is being filled by a prefill that has not ended: finish or drop it first"
     case .hiddenStates(let problem):
       "the hidden states of a chunk \(problem): give those of the layer before"
+    case .missingPart(let what):
+      "this part of the model does not have \(what): ask the whole model"
     case .idOutOfRange(let index, let id, let vocabularySize):
       "token \(Quantity.grouped(index)) is id \(id), outside 0 ..< \(vocabularySize): use this model's "
         + "tokenizer"

@@ -9,11 +9,12 @@ package enum TinyCheckpoint {
   package static let vocabulary = 259
 
   /// - Parameters:
+  ///   - layers: How many it has.
   ///   - configuration: Fields that replace those of config.json.
   ///   - poison: A value for one weight.
   ///   - withWeights: Whether there is a weight file at all.
   package static func write(
-    to directory: TemporaryDirectory, name: String = "model",
+    to directory: TemporaryDirectory, name: String = "model", layers: Int = layers,
     configuration: [String: String] = [:], poison: Float? = nil, withWeights: Bool = true
   ) throws {
     try directory.makeDirectory(name)
@@ -32,11 +33,11 @@ package enum TinyCheckpoint {
     try directory.write(tokenizerConfiguration, to: "\(name)/tokenizer_config.json")
     if withWeights {
       try SafetensorsWriter.write(
-        tensors(poison: poison), to: directory.path("\(name)/model.safetensors"))
+        tensors(poison: poison, layers: layers), to: directory.path("\(name)/model.safetensors"))
     }
   }
 
-  private static func tensors(poison: Float?) -> [SafetensorsWriter.Tensor] {
+  private static func tensors(poison: Float?, layers: Int) -> [SafetensorsWriter.Tensor] {
     var state: UInt64 = 7
     func tensor(_ name: String, _ shape: [Int]) -> SafetensorsWriter.Tensor {
       let floats = (0..<shape.reduce(1, *)).map { _ in

@@ -25,8 +25,11 @@ package struct SyntheticAttention: Sendable {
   /// - Parameters:
   ///   - keys: Tokens of the prompt.
   ///   - offsets, columns: The largest budgets of any head.
+  ///   - isChunked: Whether the prompt is read in chunks. A chunk sees a part of the offsets; those
+  ///     beyond the budgets then get falling scores, so that each chunk finds its budget in them.
   package init(
-    _ setting: Setting, keys: Int, offsets: Int, columns: Int, seed: UInt64
+    _ setting: Setting, keys: Int, offsets: Int, columns: Int, isChunked: Bool = false,
+    seed: UInt64
   ) {
     var random = SeededGenerator(seed: seed)
     let wanted = min(offsets, keys)
@@ -37,14 +40,17 @@ package struct SyntheticAttention: Sendable {
       let shift = random.next(below: Self.run)
       let starts = Self.distinct(
         (wanted + Self.run - 1) / Self.run, below: keys / Self.run, &random)
-      for (rank, start) in starts.enumerated() {
+      let others =
+        isChunked ? Self.others(than: starts, below: keys / Self.run, &random) : []
+      for (rank, start) in (starts + others).enumerated() {
         let score = Self.offsetScore(rank: rank, of: starts.count)
         for offset in start * Self.run + shift..<(start + 1) * Self.run + shift
         where offset < keys { scores[offset] = score }
       }
     case .scattered:
       let chosen = Self.distinct(wanted, below: keys, &random)
-      for (rank, offset) in chosen.enumerated() {
+      let others = isChunked ? Self.others(than: chosen, below: keys, &random) : []
+      for (rank, offset) in (chosen + others).enumerated() {
         scores[offset] = Self.offsetScore(rank: rank, of: chosen.count)
       }
     }
@@ -59,8 +65,30 @@ package struct SyntheticAttention: Sendable {
 
   /// Softmax mass falls with the rank to a half; a column, which all 64 rows see, must stay above
   /// the keys in the middle of a run, which they nearly all see too.
+  ///
+  /// Ranks beyond `count` lie below, and fall with every doubling.
   private static func offsetScore(rank: Int, of count: Int) -> Float {
-    8 - 0.7 * Float(rank) / Float(max(count, 1))
+    guard rank >= count else { return 8 - 0.7 * Float(rank) / Float(max(count, 1)) }
+    var score: Float = 6.8
+    var (doubled, left) = (max(count, 1), rank - count)
+    while left >= doubled {
+      score -= 0.6
+      left -= doubled
+      doubled *= 2
+    }
+    return max(1, score - 0.6 * Float(left) / Float(doubled))
+  }
+
+  /// All numbers below a limit but for some, in random order.
+  private static func others(
+    than numbers: [Int], below limit: Int, _ random: inout SeededGenerator
+  ) -> [Int] {
+    let taken = Set(numbers)
+    var others = (0..<limit).filter { !taken.contains($0) }
+    for index in others.indices.reversed() {
+      others.swapAt(index, random.next(below: index + 1))
+    }
+    return others
   }
 
   private static func columnScore(rank: Int, of count: Int) -> Float {
@@ -91,11 +119,12 @@ package final class SyntheticInjection: QueryKeyInjection, @unchecked Sendable {
   private let watch: any WorkStopwatch
 
   /// - Parameters:
-  ///   - keys: Tokens of the prompt, which is read as one chunk.
+  ///   - keys: Tokens of the prompt.
   ///   - offsets, columns: The largest budgets of any head.
+  ///   - isChunked: Whether it is read in chunks.
   package init(
     _ setting: SyntheticAttention.Setting, keys: Int, offsets: Int, columns: Int,
-    shape: AttentionShape, seed: UInt64, backend: any SyntheticBackend
+    isChunked: Bool = false, shape: AttentionShape, seed: UInt64, backend: any SyntheticBackend
   ) throws {
     self.backend = backend
     self.keys = keys
@@ -105,7 +134,8 @@ package final class SyntheticInjection: QueryKeyInjection, @unchecked Sendable {
     var tables: [[Float]] = [[], []]
     for head in 0..<shape.keyValueHeads {
       let attention = SyntheticAttention(
-        setting, keys: keys, offsets: offsets, columns: columns, seed: seed &+ UInt64(head))
+        setting, keys: keys, offsets: offsets, columns: columns, isChunked: isChunked,
+        seed: seed &+ UInt64(head))
       tables[0] += attention.offsetScores
       tables[1] += attention.columnScores
     }

@@ -13,10 +13,15 @@ package struct ShapeBenchmark {
     package var deviceBytes: Int
     /// How keys and values were kept: "bf16 on device".
     package var keyValues: String
+    /// Of the bits of the logits: equal for equal results.
+    package var hash: UInt64
   }
 
   private let model: Transformer
-  private let backend: any SyntheticBackend
+  /// That of each stage; one where one device has all layers.
+  private let backends: [any SyntheticBackend]
+  /// The stages; nil for one device.
+  package let pipeline: LayerPipeline?
   private let patterns: PatternConfiguration
   private let setting: SyntheticAttention.Setting
 
@@ -25,14 +30,43 @@ package struct ShapeBenchmark {
     shape: String, patterns: PatternConfiguration, setting: SyntheticAttention.Setting,
     backend: any Backend
   ) throws {
-    guard let synthetic = backend as? any SyntheticBackend else {
-      throw ComputeError.unavailable(
-        what: "a model of random weights on \(backend.name)", remedy: Remedy(use: .gpu))
+    try self.init(
+      shape: shape, patterns: patterns, setting: setting,
+      members: [LayerPipeline.Member(backend: backend, name: backend.name)])
+  }
+
+  /// The same on several devices, the layers spread over them.
+  ///
+  /// - Throws: `ComputeError.unavailable` on a device that has no synthetic inputs.
+  package init(
+    shape: String, patterns: PatternConfiguration, setting: SyntheticAttention.Setting,
+    members: [LayerPipeline.Member]
+  ) throws {
+    backends = try members.map { member in
+      guard let synthetic = member.backend as? any SyntheticBackend else {
+        throw ComputeError.unavailable(
+          what: "a model of random weights on \(member.name)", remedy: Remedy(use: .gpu))
+      }
+      return synthetic
     }
-    self.backend = synthetic
     self.setting = setting
-    model = try Transformer(
-      shapeOf: ModelShape.checkpoint(named: shape), backend: synthetic, seed: 1)
+    let checkpoint = try ModelShape.checkpoint(named: shape)
+    let backends = backends
+    if members.count > 1 {
+      let pipeline = try LayerPipeline(
+        shape: PipelineShape(checkpoint.configuration), members: members
+      ) { part, member in
+        guard let synthetic = member.backend as? any SyntheticBackend else {
+          throw ComputeError.unavailable(what: member.name, remedy: Remedy(use: .gpu))
+        }
+        return try Transformer(shapeOf: checkpoint, backend: synthetic, seed: 1, part: part)
+      }
+      self.pipeline = pipeline
+      model = try pipeline.makeTransformer()
+    } else {
+      pipeline = nil
+      model = try Transformer(shapeOf: checkpoint, backend: backends[0], seed: 1)
+    }
     self.patterns = try patterns.validated(
       layers: model.layerCount, heads: model.attentionShape(layer: 0).queryHeads)
   }
@@ -64,9 +98,12 @@ package struct ShapeBenchmark {
       guard let bands = pattern.selector as? VerticalSlash else { return most }
       return (max(most.columns, bands.vertical), max(most.offsets, bands.slash))
     }
-    let injection = try SyntheticInjection(
-      setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns,
-      shape: model.attentionShape(layer: 0), seed: 11, backend: backend)
+    let injections = try backends.map {
+      try SyntheticInjection(
+        setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns,
+        isChunked: pipeline != nil || chunk ?? tokens < tokens,
+        shape: model.attentionShape(layer: 0), seed: 11, backend: $0)
+    }
     var random = SeededGenerator(seed: 3)
     let ids = (0..<tokens).map { _ in Int32(random.next(below: model.vocabularySize)) }
     let planner = isDense ? nil : AttentionPlanner(configuration: patterns, exact: exact)
@@ -74,23 +111,36 @@ package struct ShapeBenchmark {
       capacity: tokens + 1, keyValues: keyValues, chunk: chunk, planner: planner)
     var options = PrefillOptions(
       planner: planner, chunk: chunk, lastLayerLastRowOnly: true, progress: progress)
-    options.injection = injection
+    options.injection = injections[0]
+    if pipeline != nil { options.stageInjections = injections }
     options.measuresLinearLayers = true
-    try backend.finish()
+    for backend in backends { try backend.finish() }
+    pipeline?.trace.clear()
     let start = ContinuousClock.now
     let result = try model.prefill(ids, cache: cache, options: options)
-    let whole = (ContinuousClock.now - start).inSeconds - injection.seconds
+    let whole =
+      (ContinuousClock.now - start).inSeconds
+      - (injections.map(\.seconds).max() ?? 0)
     return Row(
       mode: mode, tokens: tokens, seconds: whole, report: result.report,
-      deviceBytes: backend.peakBytes,
-      keyValues: "\(cache.type.rawValue) on \(cache.place.rawValue)")
+      deviceBytes: backends.map(\.peakBytes).max() ?? 0,
+      keyValues: "\(cache.type.rawValue) on \(cache.place.rawValue)",
+      hash: Self.hash(of: result.logits))
+  }
+
+  /// FNV-1a over the bits of numbers.
+  private static func hash(of numbers: [Float]) -> UInt64 {
+    numbers.reduce(0xcbf2_9ce4_8422_2325) { hash, number in
+      (hash ^ UInt64(number.bitPattern)) &* 0x100_0000_01b3
+    }
   }
 
   package static func table(_ rows: [Row], setting: SyntheticAttention.Setting) -> String {
     var table = TextTable(
       header: [
         "tokens", "attention", "setting", "first token", "ratio", "density", "linear",
-        "attention kernel", "index", "rest", "keys and values", "GPU memory",
+        "attention kernel", "index", "rest", "chunks", "keys and values", "GPU memory",
+        "logits",
       ])
     for row in rows {
       let dense = rows.first { $0.tokens == row.tokens }?.seconds ?? row.seconds
@@ -102,7 +152,8 @@ package struct ShapeBenchmark {
         Quantity.seconds(row.report.indexSeconds),
         Quantity.seconds(
           max(0, row.seconds - linear - row.report.kernelSeconds - row.report.indexSeconds)),
-        row.keyValues, Quantity.bytes(row.deviceBytes),
+        Quantity.grouped(row.report.chunks), row.keyValues, Quantity.bytes(row.deviceBytes),
+        String(row.hash, radix: 16),
       ])
     }
     return table.text
@@ -122,7 +173,9 @@ package struct ShapeBenchmark {
               ("linear_s", .number(row.report.linearSeconds ?? 0)),
               ("kernel_s", .number(row.report.kernelSeconds)),
               ("index_s", .number(row.report.indexSeconds)),
+              ("chunks", .integer(row.report.chunks)),
               ("key_values", .string(row.keyValues)),
+              ("logits_hash", .string(String(row.hash, radix: 16))),
               ("device_bytes", .integer(row.deviceBytes)),
             ])
           })

@@ -10,6 +10,11 @@ package protocol DeviceProvider: Sendable {
   /// from being opened is worth telling. Opens no device.
   var isPresent: Bool { get }
 
+  /// How many devices of this kind there are.
+  ///
+  /// - Throws: ``ComputeError/unavailable(what:remedy:)`` where it cannot be found out.
+  func deviceCount() throws -> Int
+
   /// Opens a device.
   ///
   /// - Throws: ``ComputeError/unavailable(what:remedy:)`` where this build or this machine lacks it, or
@@ -27,6 +32,8 @@ package protocol DeviceProvider: Sendable {
 package struct DeviceOptions: Sendable {
   /// CPU threads to compute on; nil for one on every processor.
   package var threads: Int?
+  /// Which device of its kind, from 0; nil for the first, or the one that the environment names.
+  package var ordinal: Int?
   /// What linear layers of a GPU multiply.
   package var linear: LinearPrecision
   /// What attention of prompts multiplies.
@@ -40,11 +47,12 @@ package struct DeviceOptions: Sendable {
   package var onPreparation: (@Sendable (String) -> Void)?
 
   package init(
-    threads: Int? = nil, linear: LinearPrecision = .bf16,
+    threads: Int? = nil, ordinal: Int? = nil, linear: LinearPrecision = .bf16,
     attentionPrecision: AttentionPrecision = .native, checksKernels: Bool = false,
     notices: [String] = [], onPreparation: (@Sendable (String) -> Void)? = nil
   ) {
     self.threads = threads
+    self.ordinal = ordinal
     self.linear = linear
     self.attentionPrecision = attentionPrecision
     self.checksKernels = checksKernels

@@ -14,7 +14,7 @@ final class CUDADevice: @unchecked Sendable {
   let multiprocessors: Int
   /// The driver's CUDA version: 13000 for 13.0.
   let driverVersion: Int
-  private let context: OpaquePointer?
+  let context: OpaquePointer?
   let pool: OpaquePointer?
   let stream: OpaquePointer?
   let copyStream: OpaquePointer?
@@ -77,6 +77,48 @@ final class CUDADevice: @unchecked Sendable {
     stream = try Self.makeStream(driver)
     copyStream = try Self.makeStream(driver)
   }
+
+  /// How many GPUs this process sees.
+  ///
+  /// - Throws: `ComputeError.unavailable` without driver.
+  static func count() throws -> Int {
+    let driver = try CUDADriver.load()
+    let code = driver.initialize(0)
+    guard code == 0 else {
+      let error = driver.error("cuInit", code)
+      throw ComputeError.unavailable(what: "a GPU (\(error.name))", remedy: error.remedy)
+    }
+    var count: Int32 = 0
+    try driver.check("cuDeviceGetCount", driver.deviceCount(&count))
+    return Int(count)
+  }
+
+  /// Whether this device's memory can be copied straight to another device's. Opens the way in both
+  /// directions, for memory of the pools too.
+  func openWay(to other: CUDADevice) throws -> Bool {
+    var isOpen = true
+    for (device, peer) in [(self, other), (other, self)] {
+      var canAccess: Int32 = 0
+      try driver.check(
+        "cuDeviceCanAccessPeer",
+        driver.canAccessPeer(&canAccess, Int32(device.ordinal), Int32(peer.ordinal)))
+      isOpen = isOpen && canAccess != 0
+    }
+    guard isOpen else { return false }
+    for (device, peer) in [(self, other), (other, self)] {
+      try device.activate()
+      let code = driver.enablePeerAccess(peer.context, 0)
+      if code != Self.accessIsEnabled { try driver.check("cuCtxEnablePeerAccess", code) }
+      // Memory of `peer`'s pool for `device`: CU_MEM_LOCATION_TYPE_DEVICE, its number,
+      // CU_MEM_ACCESS_FLAGS_PROT_READWRITE.
+      try driver.check(
+        "cuMemPoolSetAccess", driver.setPoolAccess(peer.pool, [1, Int32(device.ordinal), 3], 1))
+    }
+    return true
+  }
+
+  /// CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED
+  private static let accessIsEnabled: Int32 = 704
 
   private static func makeStream(_ driver: CUDADriver) throws -> OpaquePointer? {
     var stream: OpaquePointer?

@@ -31,6 +31,11 @@ struct CUDADriver: @unchecked Sendable {
   let copyToDevice: @convention(c) (Address, UnsafeRawPointer, Int, Handle) -> Int32
   let copyToHost: @convention(c) (UnsafeMutableRawPointer, Address, Int, Handle) -> Int32
   let copyOnDevice: @convention(c) (Address, Address, Int, Handle) -> Int32
+  let canAccessPeer: @convention(c) (UnsafeMutablePointer<Int32>, Int32, Int32) -> Int32
+  let enablePeerAccess: @convention(c) (Handle, UInt32) -> Int32
+  /// An array of `CUmemAccessDesc`, three 32-bit integers each.
+  let setPoolAccess: @convention(c) (Handle, UnsafePointer<Int32>, Int) -> Int32
+  let copyToPeer: @convention(c) (Address, Handle, Address, Handle, Int, Handle) -> Int32
   let setBytes: @convention(c) (Address, UInt8, Int, Handle) -> Int32
   let createStream: @convention(c) (HandlePointer, UInt32) -> Int32
   let synchronizeStream: @convention(c) (Handle) -> Int32
@@ -92,6 +97,10 @@ struct CUDADriver: @unchecked Sendable {
       freeHost: try function("cuMemFreeHost"), copyToDevice: try function("cuMemcpyHtoDAsync_v2"),
       copyToHost: try function("cuMemcpyDtoHAsync_v2"),
       copyOnDevice: try function("cuMemcpyDtoDAsync_v2"),
+      canAccessPeer: try function("cuDeviceCanAccessPeer"),
+      enablePeerAccess: try function("cuCtxEnablePeerAccess"),
+      setPoolAccess: try function("cuMemPoolSetAccess"),
+      copyToPeer: try function("cuMemcpyPeerAsync"),
       setBytes: try function("cuMemsetD8Async"), createStream: try function("cuStreamCreate"),
       synchronizeStream: try function("cuStreamSynchronize"),
       waitForEvent: try function("cuStreamWaitEvent"), createEvent: try function("cuEventCreate"),

@@ -2,6 +2,7 @@ import ChatTemplates
 public import Checkpoints
 import Compute
 import Files
+import Pipeline
 public import SparseAttention
 public import Tokenizers
 public import Transformers
@@ -46,35 +47,52 @@ public final class LanguageModel: Sendable {
   ///   ``LanguageModelError``; every description is one line that names the file.
   public init(_ options: LoadOptions, progress: LoadProgressHandler? = nil) throws {
     chatTemplate = try options.chatTemplate.map(ChatTemplate.init(contentsOfFile:))
-    var backend = try options.makeBackend(progress)
-    let weightProgress = progress.map { progress in
-      { @Sendable (share: Double) in progress(.weights(share)) }
-    }
     directory = options.directory
     let checkpoint = try openWeightSource(at: directory)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
+    transformer = try Self.load(checkpoint, options, progress)
+    let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
+    weightFingerprint = try checkpoint.fingerprint(of: checkpoint.neededTensorNames())
+    fingerprint = Fingerprint.of(
+      "\(weightFingerprint) \(checkpoint.configuration.fingerprint)\(precision)")
+    try checkpoint.verifyUnchanged()
+    mappedWeights =
+      transformer.backend.capabilities.hasUnifiedMemory ? checkpoint : nil
+    generation = checkpoint.generation
+    (patternSource, self.patterns) = try PatternSource.find(
+      given: options.patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
+    notices =
+      checkpoint.notices + (transformer.distribution?.notices ?? transformer.backend.notices)
+  }
+
+  /// The model on one device, or its layers spread over several.
+  private static func load(
+    _ checkpoint: any WeightSource, _ options: LoadOptions, _ progress: LoadProgressHandler?
+  ) throws -> Transformer {
+    let weightProgress = progress.map { progress in
+      { @Sendable (share: Double) in progress(.weights(share)) }
+    }
+    if let members = try options.makeMembers() {
+      guard members.count > 1 else {
+        return try Transformer(
+          checkpoint: checkpoint, backend: members[0].backend, progress: weightProgress)
+      }
+      return try LayerPipeline(checkpoint: checkpoint, members: members).makeTransformer()
+    }
+    let backend = try options.makeBackend(progress)
     do {
-      transformer = try Transformer(
+      return try Transformer(
         checkpoint: checkpoint, backend: backend, progress: weightProgress)
     } catch let error as ComputeError {
       // A GPU that nobody asked for by name, and that has no kernels for such a model.
       guard options.device == .auto, backend.name != "cpu", !options.isNarrow,
         case .unavailable = error
       else { throw error }
-      backend = try Device.processor(threads: options.threads, insteadOf: error)
-      transformer = try Transformer(
-        checkpoint: checkpoint, backend: backend, progress: weightProgress)
+      return try Transformer(
+        checkpoint: checkpoint,
+        backend: Device.processor(threads: options.threads, insteadOf: error),
+        progress: weightProgress)
     }
-    let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
-    weightFingerprint = try checkpoint.fingerprint(of: checkpoint.neededTensorNames())
-    fingerprint = Fingerprint.of(
-      "\(weightFingerprint) \(checkpoint.configuration.fingerprint)\(precision)")
-    try checkpoint.verifyUnchanged()
-    mappedWeights = backend.capabilities.hasUnifiedMemory ? checkpoint : nil
-    generation = checkpoint.generation
-    (patternSource, self.patterns) = try PatternSource.find(
-      given: options.patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
-    notices = checkpoint.notices + backend.notices
   }
 
   /// Throws `CheckpointError` where a file that weights are read in was written to since it was opened:

@@ -1,4 +1,5 @@
 public import Compute
+import Pipeline
 
 /// Which checkpoint is loaded, where it computes, and how exactly.
 public struct LoadOptions: Sendable, Hashable {
@@ -7,6 +8,8 @@ public struct LoadOptions: Sendable, Hashable {
   /// cache, ORG/NAME.
   public var directory: String
   public var device: Device
+  /// Devices that share the model's layers, in place of ``device``; nil: one device holds all.
+  public var devices: DeviceList?
   /// CPU threads to compute on; nil for one on every processor.
   public var threads: Int?
   /// What linear layers of a GPU multiply.
@@ -23,10 +26,11 @@ public struct LoadOptions: Sendable, Hashable {
   public init(
     directory: String, device: Device = .auto, threads: Int? = nil,
     linear: LinearPrecision = .bf16, attentionPrecision: AttentionPrecision = .native,
-    patterns: String? = nil, chatTemplate: String? = nil
+    patterns: String? = nil, chatTemplate: String? = nil, devices: DeviceList? = nil
   ) {
     self.directory = directory
     self.device = device
+    self.devices = devices
     self.threads = threads
     self.linear = linear
     self.attentionPrecision = attentionPrecision
@@ -39,6 +43,12 @@ public struct LoadOptions: Sendable, Hashable {
     try device.makeBackend(
       threads: threads, linear: linear, attentionPrecision: attentionPrecision,
       onPreparation: progress.map { progress in { progress(.preparation($0)) } })
+  }
+
+  /// The backends that ``devices`` asks for, each with its name; nil for one device.
+  func makeMembers() throws -> [LayerPipeline.Member]? {
+    try devices?.makeMembers(
+      threads: threads, linear: linear, attentionPrecision: attentionPrecision)
   }
 
   /// Whether anything is multiplied in fewer bits than the device does of itself.

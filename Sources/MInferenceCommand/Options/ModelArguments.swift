@@ -15,6 +15,20 @@ struct DeviceArguments: ParsableArguments {
   var device: Device = .auto
 
   @Option(
+    help: ArgumentHelp(
+      "Devices that share the model's layers, in place of --device: all GPUs, the numbers of some "
+        + "(0,1), or names (cpu,cpu).", valueName: "all|n,n"),
+    transform: { text in
+      guard let devices = DeviceList(text) else {
+        throw ValidationError(
+          "\"\(text)\" is not known; give all, or devices separated by commas such as 0,1, each "
+            + "GPU once")
+      }
+      return devices
+    })
+  var devices: DeviceList?
+
+  @Option(
     parsing: .unconditional,
     help: ArgumentHelp("CPU threads; as many as there are processors.", valueName: "n"),
     transform: { try Size.parsed($0) })
@@ -42,16 +56,33 @@ struct DeviceArguments: ParsableArguments {
   ) -> LoadOptions {
     LoadOptions(
       directory: directory, device: device, threads: threads?.value, linear: linear,
-      attentionPrecision: attentionPrecision, patterns: patterns, chatTemplate: chatTemplate)
+      attentionPrecision: attentionPrecision, patterns: patterns, chatTemplate: chatTemplate,
+      devices: devices)
   }
 
   /// The backend that these flags ask for.
   func makeBackend() throws -> any Backend {
-    try device.makeBackend(
+    guard devices == nil else {
+      throw ValidationError("--devices: this measures or verifies one device; give --device")
+    }
+    return try device.makeBackend(
       threads: threads?.value, linear: linear, attentionPrecision: attentionPrecision)
   }
 
+  /// The devices that these flags ask for, as members of a pipeline; one of them is no pipeline.
+  func makeMembers() throws -> [LayerPipeline.Member] {
+    if let devices {
+      return try devices.makeMembers(
+        threads: threads?.value, linear: linear, attentionPrecision: attentionPrecision)
+    }
+    let backend = try makeBackend()
+    return [LayerPipeline.Member(backend: backend, name: backend.name)]
+  }
+
   func validate() throws {
+    if devices != nil, device != .auto {
+      throw ValidationError("--device and --devices: give one of the two")
+    }
     if let threads, threads.value > Device.mostThreads {
       throw ValidationError(
         "--threads: \(Quantity.grouped(threads.value)) is too many; give "

@@ -10,6 +10,7 @@ extension ExitStatus {
     case let error as TokenizerError: self = error.kind == .unreadable ? .inputMissing : .inputData
     case let error as TransformerError: self = Self.status(error)
     case let error as ComputeError: self = Self.status(error)
+    case let error as PipelineError: self = Self.status(error)
     case let error as PatternError: self = Self.status(error)
     case let error as LanguageModelError: self = Self.status(error)
     case let error as ChatTemplateError:
@@ -29,8 +30,8 @@ extension ExitStatus {
 
   private static func status(_ error: TaskError) -> ExitStatus {
     switch error {
-    case .tooShort, .unknownKind, .unknownFile, .missingQuestions: .usage
-    case .malformed, .empty: .inputData
+    case .tooShort, .unknownKind, .unknownFile, .missingQuestions, .missingSource: .usage
+    case .malformed, .empty, .nothingToAsk: .inputData
     case .unreadable: .inputMissing
     }
   }
@@ -61,7 +62,17 @@ extension ExitStatus {
     case .emptyPrompt, .contextExceeded, .idOutOfRange: .inputData
     case .doesNotFit: .system
     case .invalidOption: .usage
-    case .cacheFull, .foreignCache, .cacheInUse, .hiddenStates, .invalidLogits: .software
+    case .cacheFull, .foreignCache, .cacheInUse, .hiddenStates, .missingPart, .invalidLogits:
+      .software
+    }
+  }
+
+  private static func status(_ error: PipelineError) -> ExitStatus {
+    switch error {
+    case .stage: ExitStatus(for: error.root) ?? .software
+    case .tooManyStages: .usage
+    case .doesNotFit, .noThread: .system
+    case .differentChunks: .software
     }
   }
 

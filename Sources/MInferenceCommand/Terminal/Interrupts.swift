@@ -1,4 +1,4 @@
-import CSystem
+import CSystemCalls
 
 /// Ctrl-C while something runs that can be stopped without ending the process.
 enum Interrupts {

@@ -4,5 +4,7 @@ import ArgumentParser
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measures this machine.",
-    subcommands: [BenchAttentionCommand.self, BenchPrefillCommand.self])
+    subcommands: [
+      BenchAttentionCommand.self, BenchPrefillCommand.self, BenchPipelineCommand.self,
+    ])
 }

@@ -10,11 +10,13 @@ extension BenchPrefillCommand {
     guard let file = attention.patterns else {
       throw ValidationError("--shape needs the heads' patterns: give --patterns FILE")
     }
-    let backend = try device.makeBackend()
+    let members = try device.makeMembers()
     let benchmark = try ShapeBenchmark(
       shape: shape, patterns: try PatternConfiguration(contentsOfFile: file), setting: setting,
-      backend: backend)
-    backend.notices.forEach(StandardError.note)
+      members: members)
+    Set(members.flatMap(\.backend.notices)).sorted().forEach(StandardError.note)
+    benchmark.pipeline?.stageDescriptions.forEach(StandardError.note)
+    try trace.begin(benchmark.pipeline)
     var rows: [ShapeBenchmark.Row] = []
     let modes = onlySparse ? ["minference"] : ["dense", "minference"]
     for length in lengths.map(\.value) {
@@ -29,6 +31,7 @@ extension BenchPrefillCommand {
         progress.finish()
       }
     }
+    try trace.write(benchmark.pipeline)
     try StandardOutput.write(
       json
         ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: [backend]).serialized()

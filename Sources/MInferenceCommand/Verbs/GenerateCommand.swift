@@ -18,6 +18,7 @@ struct GenerateCommand: AsyncParsableCommand {
   @OptionGroup var chat: ChatArguments
   @OptionGroup var attention: AttentionArguments
   @OptionGroup var sampling: SamplingArguments
+  @OptionGroup var trace: TraceArguments
 
   @Option(
     parsing: .unconditional,
@@ -49,6 +50,7 @@ struct GenerateCommand: AsyncParsableCommand {
       capacity: ids.count + min(maxTokens.value, model.contextLength),
       options: attention.sessionOptions())
 
+    try trace.begin(model)
     let progress = ProgressLine(
       label: "prefill", notices: attention.notices(for: model) + prompt.notices(for: model))
     try await session.prefill(ids) {
@@ -61,6 +63,7 @@ struct GenerateCommand: AsyncParsableCommand {
     for try await piece in session.generate(generationOptions(for: model)) {
       if json { answer += piece } else { try StandardOutput.write(piece) }
     }
+    try trace.write(model)
     session.metrics.notices.forEach(StandardError.note)
     let figures = GenerationFigures(session.metrics, attention: attention)
     if json {

@@ -16,6 +16,7 @@ struct ScoreCommand: AsyncParsableCommand {
 
   @OptionGroup var model: ModelArguments
   @OptionGroup var attention: AttentionArguments
+  @OptionGroup var trace: TraceArguments
 
   @Option(help: ArgumentHelp("A file of token ids; - for standard input.", valueName: "file"))
   var tokens: String
@@ -31,11 +32,13 @@ struct ScoreCommand: AsyncParsableCommand {
     let ids = try Self.parse(text, file: file)
     let model = try await attention.load(self.model)
     try Self.check(ids, file: file, model: model)
+    try trace.begin(model)
     let progress = ProgressLine(label: "score", notices: attention.notices(for: model))
     let score = try await model.score(ids, options: attention.sessionOptions()) {
       progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
     }
     progress.finish()
+    try trace.write(model)
     try StandardOutput.write(
       json ? Self.json(score).describingBuild(of: model).serialized() + "\n" : Self.summary(score))
     if attention.watching.monitor != nil {

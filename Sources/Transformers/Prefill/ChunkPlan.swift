@@ -12,7 +12,7 @@ package struct ChunkPlan: Equatable {
 
   /// - Throws: ``TransformerError/invalidOption`` for sizes below 1.
   package init(
-    positions: Range<Int>, chunk: Int?, rowBlock: Int, tileRows: Int,
+    positions: Range<Int>, chunk: Int?, chunkEnds: [Int]? = nil, rowBlock: Int, tileRows: Int,
     poolingBlock: Int = AttentionPlanner.poolingBlock
   ) throws {
     for (name, size) in [("the chunk", chunk ?? 1), ("the row block", rowBlock)] where size < 1 {
@@ -21,6 +21,13 @@ package struct ChunkPlan: Equatable {
     // A prompt has fewer positions than 2^40; larger sizes mean the same and must not overflow.
     func rounded(_ size: Int, up unit: Int) -> Int { (min(size, 1 << 40) + unit - 1) / unit * unit }
     self.rowBlock = rounded(rowBlock, up: Self.leastCommonMultiple(tileRows, poolingBlock))
+    if let chunkEnds {
+      let ends = chunkEnds.map { rounded($0, up: tileRows) }
+        .filter { $0 > positions.lowerBound && $0 < positions.upperBound }
+      let cuts = [positions.lowerBound] + Set(ends).sorted() + [positions.upperBound]
+      chunks = zip(cuts, cuts.dropFirst()).map { $0..<$1 }
+      return
+    }
     chunks = chunk.map { Self.cut(positions, every: rounded($0, up: tileRows)) } ?? [positions]
   }
 

@@ -37,6 +37,7 @@ public struct LayerWalk {
   public init(
     _ model: Transformer, ids: [Int32], keyValueType: DataType? = nil, rowBlock: Int? = nil
   ) throws {
+    try model.requireOneDevice("a walk through the layers")
     guard ids.count <= model.contextLength else {
       throw TransformerError.contextExceeded(
         tokens: ids.count, contextLength: model.contextLength)
@@ -65,7 +66,7 @@ public struct LayerWalk {
     hidden = try model.backend.makeTensor(
       model.backend.activationType, [ids.count, model.decoder.hiddenSize],
       purpose: "the hidden states of \(ids.count) tokens")
-    try model.backend.embed(ids, table: model.weights.embedding, into: hidden)
+    try model.backend.embed(ids, table: model.weights.requireEmbedding(), into: hidden)
   }
 
   /// Walks through one layer.
@@ -118,6 +119,19 @@ public struct LayerWalk {
     self.layer = layer
   }
 
+  /// The hidden states behind the last layer at ascending positions of the text, once every layer was
+  /// walked through. Of the report the seconds of the attention kernel are filled in.
+  package func sampledStates(at positions: [Int]) throws -> SampledStates {
+    precondition(layer == model.decoder.layers)
+    let states = try model.backend.makeTensor(
+      model.backend.activationType, [positions.count, model.decoder.hiddenSize],
+      purpose: "the hidden states of \(positions.count) positions")
+    try model.backend.gatherRows(hidden, rows: positions.map(Int32.init), into: states)
+    var report = measurements.report
+    report.kernelSeconds = measurements.kernelWatch.seconds
+    return SampledStates(positions: positions, hidden: states, report: report)
+  }
+
   /// Logits behind the last row, once every layer was walked through.
   public func lastLogits() throws -> [Float] {
     precondition(layer == model.decoder.layers)
@@ -131,7 +145,7 @@ extension Transformer {
 
   /// The weights of the norm through which a layer's feed-forward reads the hidden states: [hidden].
   public func feedForwardNorm(layer: Int) throws -> [Float] {
-    try backend.read(weights.layers[layer].postAttentionNorm)
+    try backend.read(weights[layer].postAttentionNorm)
   }
 
   /// What attention outputs add to the hidden states: outputs [n, queryHeads * headDim] to
@@ -146,7 +160,7 @@ extension Transformer {
     let y = try backend.makeTensor(
       backend.activationType, [rows, decoder.hiddenSize], purpose: purpose)
     try backend.linear(
-      x, weight: weights.layers[layer].o.weight, bias: nil, into: y, accumulate: false)
+      x, weight: weights[layer].o.weight, bias: nil, into: y, accumulate: false)
     return try backend.read(y)
   }
 }

@@ -8,6 +8,9 @@ public struct PrefillOptions: Sendable {
   /// Tokens a chunk; nil: the whole prompt is one chunk, as in MInference 1.0. Rounded up to a
   /// multiple of the backend's tile rows; chunks are cut at absolute multiples of it.
   public var chunk: Int?
+  /// Positions behind which chunks end, ascending, in place of chunks of one size; each is rounded up
+  /// to a multiple of the backend's tile rows. Those outside the prompt are left out.
+  public var chunkEnds: [Int]?
   /// Rows worked on at once within a layer, rounded up likewise. Bounds the memory of activations;
   /// changes no result. nil: what suits the backend.
   public var rowBlock: Int?
@@ -25,6 +28,8 @@ public struct PrefillOptions: Sendable {
 
   /// Stands in for queries and keys; its time is in no figure.
   package var injection: (any QueryKeyInjection)?
+  /// The same for each stage of a pipeline, on its device.
+  package var stageInjections: [any QueryKeyInjection]?
   /// Whether the report says what the linear layers took.
   package var measuresLinearLayers = false
 
@@ -54,6 +59,11 @@ public struct PrefillProgress: Sendable, Equatable {
   public let tokens: Int
   /// Tokens that this share of the work amounts to.
   public var tokensDone: Int { Int(fraction * Double(tokens)) }
+
+  package init(fraction: Double, tokens: Int) {
+    self.fraction = fraction
+    self.tokens = tokens
+  }
 }
 
 /// What a prefill gives.

@@ -90,6 +90,7 @@ public final class PrefillRun {
     _ model: Transformer, _ input: Input, cache: KeyValueCache,
     options: PrefillOptions = PrefillOptions(), wantsAllRows: Bool = false
   ) throws {
+    try model.requireOneDevice("one run; make a reading")
     let rows: Int
     switch input {
     case .tokens(let ids):
@@ -111,7 +112,7 @@ public final class PrefillRun {
       layers: decoder.layers, heads: decoder.attention[0].queryHeads)
     positions = cache.count..<cache.count + rows
     let wholePlan = try ChunkPlan(
-      positions: positions, chunk: options.chunk,
+      positions: positions, chunk: options.chunk, chunkEnds: options.chunkEnds,
       rowBlock: options.rowBlock ?? model.backend.rowBlock,
       tileRows: model.backend.tileShape(headDim: decoder.headDim).rows,
       poolingBlock: planner?.queryBlock ?? AttentionPlanner.poolingBlock)
@@ -122,7 +123,8 @@ public final class PrefillRun {
       workspace: try RowWorkspace(
         rows: min(plan.rowBlock, plan.chunks.map(\.count).max() ?? 1), configuration: decoder,
         backend: model.backend),
-      planner: planner, selectionMemory: cache.selectionMemory, injection: options.injection,
+      planner: planner, selectionMemory: cache.selectionMemory,
+      keepsQueries: cache.memoryPlan?.keepsQueries ?? true, injection: options.injection,
       linearWatch: options.measuresLinearLayers ? model.backend.makeStopwatch() : nil,
       isCancelled: options.isCancelled)
     measurements = PrefillMeasurements(
@@ -168,7 +170,7 @@ public final class PrefillRun {
     do {
       let progress = try timed(advanceRunning)
       if case .finished = progress {
-        measurements.finish(
+        try measurements.finish(
           seconds: seconds, injectionSeconds: options.injection?.seconds ?? 0,
           linearSeconds: context.linearWatch?.seconds)
         state = .finished
@@ -187,7 +189,7 @@ public final class PrefillRun {
   /// - Parameter visit: Gets the hidden states and the positions of each chunk; its time is the
   ///   prefill's.
   /// - Throws: as ``advance()``, and what `visit` throws.
-  func finish(_ visit: (_ hidden: Tensor, _ chunk: Range<Int>) throws -> Void) throws {
+  func finishAlone(_ visit: (_ hidden: Tensor, _ chunk: Range<Int>) throws -> Void) throws {
     while true {
       switch try advance() {
       case .block: continue
@@ -222,7 +224,7 @@ extension PrefillRun {
     current?.nextLayer += 1
     guard chunk.nextLayer + 1 == cache.layers.upperBound else { return .block }
     cache.count = chunk.positions.upperBound
-    measurements.finishedChunk(tokens: chunk.positions.count)
+    try measurements.finishedChunk(tokens: chunk.positions.count)
     current = nil
     nextChunk += 1
     awaitNextChunk()
@@ -244,7 +246,7 @@ extension PrefillRun {
       model.backend.activationType, [chunk.count, model.decoder.hiddenSize],
       purpose: "the hidden states of a chunk of \(chunk.count) tokens")
     let rows = chunk.lowerBound - positions.lowerBound..<chunk.upperBound - positions.lowerBound
-    try model.backend.embed(Array(ids[rows]), table: model.weights.embedding, into: hidden)
+    try model.backend.embed(Array(ids[rows]), table: model.weights.requireEmbedding(), into: hidden)
     return begin(chunk, hidden: hidden)
   }
 

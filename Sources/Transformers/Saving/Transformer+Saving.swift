@@ -33,11 +33,12 @@ extension Transformer {
     try header.bytes.withUnsafeBytes(writer.write)
     try tokens.map(\.littleEndian).withUnsafeBytes(writer.write)
     for layer in cache.layers {
+      let part = try part(holding: layer)
       try cache.withLayer(layer, count: cache.count, for: .transfer) { keysAndValues in
-        try writer.write(factorsOf: keysAndValues, header, backend: backend)
+        try writer.write(factorsOf: keysAndValues, header, backend: part.backend)
         for rows in blocks(of: cache.count) {
           for tensor in [keysAndValues.keys, keysAndValues.values] {
-            try writer.write(try elements(of: tensor, at: rows), as: cache.type)
+            try writer.write(try part.elements(of: tensor, at: rows), as: cache.type)
           }
         }
       }
@@ -81,17 +82,18 @@ extension Transformer {
     }
     cache.beginRestoring(sequenceLength: header.sequenceLength)
     for layer in cache.layers {
+      let part = try part(holding: layer)
       try cache.withLayer(layer, count: header.count, for: .transfer) { keysAndValues in
-        try restoreFactors(of: keysAndValues, header, from: reader, file: file)
+        try part.restoreFactors(of: keysAndValues, header, from: reader, file: file)
         for rows in blocks(of: header.count) {
           let keys = try reader.elements(rows.count * header.rowCount, as: header.type)
           let values = try reader.elements(rows.count * header.rowCount, as: header.type)
-          try put(keys, values, rows, in: keysAndValues)
+          try part.put(keys, values, rows, in: keysAndValues)
         }
       }
+      try part.backend.finish()
     }
-    try backend.finish()
-    cache.count = header.count
+    cache.finishRestoring(count: header.count)
     return tokens
   }
 

@@ -1,0 +1,38 @@
+public import Compute
+
+/// What a pipeline can fail with, beside the errors of what it runs; each description is one line.
+public enum PipelineError: RemediedError, Sendable {
+  /// A stage failed; the other stages were stopped.
+  case stage(Int, of: Int, name: String, error: any Error)
+  /// There are more stages than layers.
+  case tooManyStages(stages: Int, layers: Int)
+  /// The model does not fit the devices.
+  case doesNotFit(neededBytes: Int, availableBytes: Int)
+  /// Stages cut the prompt in different places.
+  case differentChunks
+  /// The system gives no thread.
+  case noThread(reason: String)
+
+  /// What the error is at its root.
+  public var root: any Error {
+    if case .stage(_, _, _, let error) = self { return (error as? PipelineError)?.root ?? error }
+    return self
+  }
+
+  public func description(naming name: (Remedy.Setting) -> String) -> String {
+    switch self {
+    case .stage(let stage, let count, let device, let error):
+      "stage \(stage + 1) of \(count) (\(device)): "
+        + ((error as? any RemediedError)?.description(naming: name) ?? "\(error)")
+    case .tooManyStages(let stages, let layers):
+      "\(stages) devices are more than the model's \(layers) layers: name fewer devices"
+    case .doesNotFit(let needed, let available):
+      "the model needs \(needed >> 20) MiB and the devices have \(available >> 20) MiB free: name "
+        + "more devices"
+    case .differentChunks:
+      "the devices cut a prompt in different places: name devices of one kind"
+    case .noThread(let reason):
+      "no thread could be started (\(reason)); end other programs or raise the limit on threads"
+    }
+  }
+}

@@ -1,0 +1,72 @@
+public import Compute
+public import SparseAttention
+
+/// The layers of a model on several devices: what a ``Transformer`` that holds no layers of its own
+/// leaves to them.
+///
+/// The module Pipeline has the implementations.
+public protocol LayerDistribution: AnyObject, Sendable {
+  /// One line for each device: its layers, and what it is.
+  var stageDescriptions: [String] { get }
+
+  /// What the devices have to tell, see `DeviceOperations.notices`.
+  var notices: [String] { get }
+
+  /// An empty cache in parts, each on the device of its layers.
+  ///
+  /// - Throws: as ``Transformer/makeCache(capacity:keyValues:sequenceLength:chunk:planner:layers:)``.
+  func makeCache(
+    capacity: Int, keyValues: KeyValueOptions, sequenceLength: Int?, chunk: Int?,
+    planner: AttentionPlanner?
+  ) throws -> KeyValueCache
+
+  /// Begins to read tokens behind those that the cache holds.
+  ///
+  /// - Throws: as ``PrefillRun/init(_:_:cache:options:wantsAllRows:)``.
+  func makeReading(
+    _ ids: [Int32], cache: KeyValueCache, options: PrefillOptions, wantsAllRows: Bool
+  ) throws -> any PromptReading
+
+  /// The part of the model that has a layer, for its keys and values.
+  ///
+  /// - Throws: ``TransformerError/missingPart(what:)`` for one of another process.
+  func part(holding layer: Int) throws -> Transformer
+
+  /// The hidden state behind the last layer, [1, hidden] where logits are made, of a token that is
+  /// added to the cache.
+  ///
+  /// - Throws: as ``Transformer/decode(_:cache:)``; nothing is added then.
+  func hiddenState(of id: Int32, cache: KeyValueCache) throws -> Tensor
+}
+
+extension Transformer {
+  /// Begins to read tokens behind those that the cache holds, on the model's device or devices.
+  ///
+  /// - Parameter wantsAllRows: Whether hidden states behind the last layer are wanted in every row.
+  /// - Throws: as ``PrefillRun/init(_:_:cache:options:wantsAllRows:)``.
+  public func makeReading(
+    _ ids: [Int32], cache: KeyValueCache, options: PrefillOptions = PrefillOptions(),
+    wantsAllRows: Bool = false
+  ) throws -> any PromptReading {
+    try requireAllLayers(of: cache)
+    if let distribution {
+      return try distribution.makeReading(
+        ids, cache: cache, options: options, wantsAllRows: wantsAllRows)
+    }
+    return try PrefillRun(
+      self, .tokens(ids), cache: cache, options: options, wantsAllRows: wantsAllRows)
+  }
+
+  /// The part of this model whose device has a layer.
+  func part(holding layer: Int) throws -> Transformer {
+    try distribution?.part(holding: layer) ?? self
+  }
+
+  /// Checks that the layers are on this model's own device.
+  func requireOneDevice(_ purpose: String) throws {
+    guard distribution == nil else {
+      throw TransformerError.invalidOption(
+        name: "the number of devices", value: "more than one", allowed: "one for \(purpose)")
+    }
+  }
+}

@@ -1,0 +1,82 @@
+import BackendTesting
+import Checkpoints
+import Compute
+import ComputeCPU
+import Pipeline
+import SparseAttention
+import Synchronization
+import TemporaryCheckpoints
+import Transformers
+
+/// A small model and devices to spread it over.
+final class Mesh {
+  /// Kinds of devices that need no hardware.
+  enum Kind: String, CaseIterable, Sendable {
+    case reference, cpu
+
+    func make() throws -> any Backend {
+      switch self {
+      case .reference: ReferenceBackend(tile: TileShape(rows: 16, columns: 8))
+      case .cpu: try CPUBackend(threads: 1)
+      }
+    }
+  }
+
+  let directory: TemporaryDirectory
+  let checkpoint: Checkpoint
+  let layers: Int
+
+  init(layers: Int = 4, configuration: [String: String] = [:]) throws {
+    self.layers = layers
+    directory = try TemporaryDirectory()
+    try TinyCheckpoint.write(to: directory, layers: layers, configuration: configuration)
+    checkpoint = try Checkpoint(directory: directory.path("model"))
+  }
+
+  /// The model on one device.
+  func whole(_ kind: Kind) throws -> Transformer {
+    try Transformer(checkpoint: checkpoint, backend: kind.make())
+  }
+
+  /// The model on a device for each range of layers.
+  func pipeline(
+    _ kind: Kind, _ stages: [Range<Int>], wrap: (Int, any Backend) -> any Backend = { $1 }
+  ) throws -> LayerPipeline {
+    try LayerPipeline(
+      checkpoint: checkpoint,
+      members: stages.indices.map {
+        LayerPipeline.Member(backend: wrap($0, try kind.make()), name: "\(kind.rawValue):\($0)")
+      }, stages: stages)
+  }
+
+  /// Ids of a prompt.
+  static func ids(_ count: Int) -> [Int32] {
+    (0..<count).map { Int32(($0 &* 7_919 &+ $0 / 5) % TinyCheckpoint.vocabulary) }
+  }
+
+  /// One head that remembers its first selection, and one that chooses blocks.
+  static func planner(layers: Int) -> AttentionPlanner {
+    AttentionPlanner(
+      configuration: PatternConfiguration(
+        patterns: Array(
+          repeating: [.staticVerticalSlash(vertical: 3, slash: 3), .blockSparse(topK: 1)],
+          count: layers)), exact: true)
+  }
+}
+
+/// A backend that does something when attention or a norm is computed: fails, or tells somebody.
+final class InterruptedBackend: ForwardingBackend, @unchecked Sendable {
+  private let calls = Atomic<Int>(0)
+  private let event: @Sendable (Int) throws -> Void
+
+  /// - Parameter event: Gets the number of the norm, from 1, before it is computed.
+  init(_ base: any Backend, event: @escaping @Sendable (Int) throws -> Void) {
+    self.event = event
+    super.init(base)
+  }
+
+  override func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float, into y: Tensor) throws {
+    try event(calls.add(1, ordering: .relaxed).newValue)
+    try super.rmsNorm(x, weight: weight, epsilon: epsilon, into: y)
+  }
+}
