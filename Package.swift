@@ -41,7 +41,7 @@ let package = Package(
     .target(name: "CUDASources", exclude: ["Kernels"]),
     module("JSON"),
     module("StoredNumbers"),
-    module("Files", imports: ["CSystemCalls"]),
+    module("Files", imports: ["CSystemCalls", "TextReports"]),
     module("Checkpoints", imports: ["Files", "JSON", "StoredNumbers"]),
     module("Tokenizers", imports: ["Files", "JSON"]),
     module("ChatTemplates"),

@@ -17,6 +17,8 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
       --attention names kinds that share the budget flags; --method names one way with budgets of its \
       own, and may be given several times: --method antidiagonal,share=0.6,floor=0.05 --method \
       patterns=FILE.
+
+      Example: minference evaluate agreement --model DIR --lengths 8K --attention minference
       """)
 
   @OptionGroup var shared: EvaluateArguments
@@ -70,7 +72,8 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
   var seed: UInt64 = RetrievalPrompt.judgingSeed
 
   func validate() throws {
-    let kinds = given.isEmpty || shared.isAttentionGiven ? shared.methods.attention.map(\.rawValue) : []
+    let kinds =
+      given.isEmpty || shared.isAttentionGiven ? shared.methods.attention.map(\.rawValue) : []
     let names = (kinds + given.map(\.name)).filter { $0 != AgreementRun.reference }
     guard !names.isEmpty else {
       throw ValidationError(
@@ -104,7 +107,7 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
     progress.finish()
     let summary = AgreementSummary(
       records, methods: [AgreementRun.reference] + methods.map(\.name), lengths: lengthOfSample)
-    try StandardOutput.write(shared.json ? summary.json.serialized() + "\n" : summary.markdown)
+    try shared.output.write(json: summary.json, markdown: summary.markdown, of: model)
   }
 
   /// The ways that are compared with dense attention.

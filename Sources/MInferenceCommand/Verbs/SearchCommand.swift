@@ -197,7 +197,7 @@ struct SearchCommand: ParsableCommand {
     }
     let search = GoalSearch(
       model: model.transformer,
-      fingerprint: try openWeightSource(at: self.model.model).fingerprint(),
+      fingerprint: model.weightFingerprint,
       options: GoalSearchOptions(
         goal: goal, candidates: candidates, passes: passes, chunk: chunk?.value, workFile: resume,
         progress: { progress.update($0, fraction: $1, tokens: $2) }))
