@@ -39,7 +39,8 @@ final class TurnQueue: Sendable {
   /// - Throws: `CancellationError` if the task was cancelled before; there is nothing to release then.
   func wait(for turn: Turn) async throws {
     try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { continuation in
+      try await withCheckedThrowingContinuation {
+        (continuation: CheckedContinuation<Void, any Error>) in
         let outcome = state.withLock { state -> Result<Void, any Error>? in
           switch state.index(of: turn) {
           case nil: return .failure(CancellationError())

@@ -38,15 +38,15 @@ struct BuildDescription {
   /// The language version of the compiler, which is all that it says of itself.
   private static var swiftVersion: String {
     #if compiler(>=6.5)
-      "6.5 or later"
+      return "6.5 or later"
     #elseif compiler(>=6.4)
-      "6.4"
+      return "6.4"
     #elseif compiler(>=6.3)
-      "6.3"
+      return "6.3"
     #elseif compiler(>=6.2)
-      "6.2"
+      return "6.2"
     #else
-      "6.1"
+      return "6.1"
     #endif
   }
 }
