@@ -81,32 +81,29 @@ struct DecoderWeights: Sendable {
     backend: any Backend, part: DecoderPart, progress: ((Double) -> Void)? = nil
   ) throws {
     let total = try Self.tensorNames(
-      table: table, configuration: configuration, part: part
+      checkpoint, table: table, configuration: configuration, part: part
     ).count
     var taken = 0
     try self.init(
       table: table, configuration: configuration, part: part,
-      reader: WeightReader { name, shape, role in
-        defer {
-          taken += 1
-          progress?(Double(taken) / Double(total))
-        }
-        return try backend.prepare(checkpoint.finiteTensor(named: name, shape: shape), as: role)
+      reader: WeightReader(checkpoint: checkpoint, backend: backend) { _ in
+        taken += 1
+        progress?(Double(taken) / Double(total))
       })
     try checkpoint.verifyUnchanged()
   }
 
-  /// The names of the tensors that `init` takes out of a checkpoint, in its order.
+  /// The names of the tensors that `init` takes out of a checkpoint, in its order. None is looked at.
   static func tensorNames(
-    table: WeightTable, configuration: DecoderConfiguration, part: DecoderPart
+    _ checkpoint: any WeightSource, table: WeightTable, configuration: DecoderConfiguration,
+    part: DecoderPart
   ) throws -> [String] {
     var names: [String] = []
     _ = try DecoderWeights(
       table: table, configuration: configuration, part: part,
-      reader: WeightReader { name, shape, _ in
-        names.append(name)
-        return Weight(storage: NoStorage(), format: .dense(.float32), shape: shape)
-      })
+      reader: WeightReader(
+        checkpoint: checkpoint, backend: ReferenceBackend(), isNaming: true
+      ) { names.append($0) })
     return names
   }
 
@@ -171,10 +168,23 @@ private final class NoStorage: DeviceBuffer {
   let byteCount = 0
 }
 
-/// Asks for weights by the names and shapes of their tensors.
+/// Takes tensors out of a checkpoint and sees that each is finite, or only names them.
 private struct WeightReader {
+  let checkpoint: any WeightSource
+  let backend: any Backend
+  /// Whether tensors are only named: weights are then without numbers.
+  var isNaming = false
+  /// Told the name of each tensor once it was taken.
+  let onTensor: (String) -> Void
+
   /// The weight of a tensor in the role that it is for.
-  let weight: (_ name: String, _ shape: [Int], _ role: WeightRole) throws -> Weight
+  private func weight(_ name: String, _ shape: [Int], _ role: WeightRole) throws -> Weight {
+    defer { onTensor(name) }
+    guard !isNaming else {
+      return Weight(storage: NoStorage(), format: .dense(.float32), shape: shape)
+    }
+    return try backend.prepare(finite(name, shape), as: role)
+  }
 
   /// An embedding or an output layer.
   func vocabulary(_ name: String, _ rows: Int, _ columns: Int) throws -> Weight {
@@ -214,12 +224,10 @@ private struct WeightReader {
       }
     }
   }
-}
 
-extension WeightSource {
   /// The tensor, every element of it finite.
-  fileprivate func finiteTensor(named name: String, shape: [Int]) throws -> StoredTensor {
-    var view = try tensor(named: name, shape: shape)
+  private func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+    var view = try checkpoint.tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {
       throw TransformerError.nonFiniteWeight(
         file: view.file, tensor: name, index: index, value: view.floats()[index])

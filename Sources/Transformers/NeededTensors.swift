@@ -9,6 +9,7 @@ extension WeightSource {
     let family = try DecoderFamily.of(self)
     let decoder = try family.configure(self)
     return try DecoderWeights.tensorNames(
-      table: family.weights, configuration: decoder, part: DecoderPart(allOf: decoder.layers))
+      self, table: family.weights, configuration: decoder,
+      part: DecoderPart(allOf: decoder.layers))
   }
 }

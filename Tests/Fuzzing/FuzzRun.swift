@@ -47,7 +47,7 @@ struct FuzzRun {
         check(error, input)
       }
       let elapsed = ContinuousClock.now - start
-      if elapsed > .seconds(5) {
+      if elapsed > .seconds(20) {
         Issue.record("\(name): \(elapsed) for \(Self.shown(input))")
       }
     }
