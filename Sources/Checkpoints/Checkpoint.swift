@@ -23,12 +23,12 @@ public final class Checkpoint: WeightSource {
     let listing = try CheckpointDirectory(path: directory)
     self.directory = directory
     configuration = try ModelConfiguration(file: listing.configurationPath)
-    quantization = try WeightQuantization(
-      FieldReader(
-        file: listing.configurationPath, object: readJSON(at: listing.configurationPath)))
+    let fields = try FieldReader(
+      file: listing.configurationPath, object: readJSON(at: listing.configurationPath))
+    quantization = try WeightQuantization(fields)
     generation = try GenerationConfiguration(
       file: listing.generationConfigurationPath, defaults: configuration)
-    weights = try WeightFiles(listing)
+    weights = try WeightFiles(listing, named: fields.string("transformers_weights"))
   }
 
   /// A checkpoint without weights: the shape of a model, for those who bring their own.

@@ -74,6 +74,11 @@ package struct ShardIndex: Sendable {
   /// - Throws: when it cannot be read or is no index.
   package init?(directory: CheckpointDirectory) throws(CheckpointError) {
     guard let path = directory.indexPath else { return nil }
+    try self.init(path: path, weightPaths: directory.weightPaths)
+  }
+
+  /// - Parameter weightPaths: Files that are there.
+  init(path: String, weightPaths: [String]) throws(CheckpointError) {
     let value = try readJSON(at: path)
     guard case .object(let members)? = value["weight_map"] else {
       throw .invalidField(
@@ -95,7 +100,7 @@ package struct ShardIndex: Sendable {
     self.files = files
     // Names with a directory in them are among the absent: nothing outside is ever opened.
     named = Set(files.values.map(ByteString.init))
-    absent = named.subtracting(directory.weightPaths.map { ByteString(pathComponent($0)) })
+    absent = named.subtracting(weightPaths.map { ByteString(pathComponent($0)) })
   }
 }
 

@@ -114,7 +114,7 @@ extension ConfigurationClass {
       "max_position_embeddings", "rope_theta", "rope_scaling", "rope_parameters",
       "partial_rotary_factor", "dual_chunk_attention_config", "rms_norm_eps", "hidden_act",
       "tie_word_embeddings", "torch_dtype", "dtype", "bos_token_id", "eos_token_id",
-      "quantization_config",
+      "quantization_config", "transformers_weights",
     ].map(ByteString.init))
 
   /// Fields that change nothing in what is computed for a prompt: of training, of loading, of other

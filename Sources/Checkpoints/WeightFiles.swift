@@ -3,8 +3,9 @@ internal import Synchronization
 
 /// Which file of a directory holds which tensor.
 ///
-/// The files that count are those that transformers opens: `model.safetensors` if there is one, else
-/// what `model.safetensors.index.json` names. Without either, which transformers refuses, they are the
+/// The files that count are those that transformers opens: the file or index that `transformers_weights`
+/// of config.json names, else `model.safetensors` if there is one, else what
+/// `model.safetensors.index.json` names. Without either, which transformers refuses, they are the
 /// shards of a complete set NAME-00001-of-0000N, else all `*.safetensors`. Other files are opened
 /// only when a tensor is asked for that those do not hold, and a notice says so.
 ///
@@ -52,12 +53,13 @@ final class WeightFiles: Sendable {
 
   /// Opens the files that count.
   ///
+  /// - Parameter named: What `transformers_weights` says.
   /// - Throws: what is wrong with the index; of files, only where none can be opened and no other is
   ///   there.
-  init(_ directory: CheckpointDirectory) throws(CheckpointError) {
-    let chosen = try Choice(directory)
+  init(_ directory: CheckpointDirectory, named: String?) throws(CheckpointError) {
+    let chosen = try Choice(directory, named: named)
     index = chosen.index
-    indexPath = directory.indexPath ?? ""
+    indexPath = chosen.indexPath
     choice = chosen.notice
     otherPaths = chosen.otherPaths
     counting = chosen.paths.map(Self.open)
@@ -173,11 +175,17 @@ private struct Choice {
   var paths: [String]
   var otherPaths: [String] = []
   var index: ShardIndex?
+  var indexPath: String
   var notice: String?
 
-  init(_ directory: CheckpointDirectory) throws(CheckpointError) {
+  init(_ directory: CheckpointDirectory, named: String?) throws(CheckpointError) {
     let all = directory.weightPaths
     paths = all
+    indexPath = directory.indexPath ?? ""
+    if let named {
+      try choose(named, in: directory)
+      return
+    }
     let whole = joined(directory.path, "model.safetensors")
     if all.contains(where: { haveSameBytes($0, whole) }), try pathKind(whole) == .other {
       paths = [whole]
@@ -191,6 +199,26 @@ private struct Choice {
       paths = all.filter { index.names(pathComponent($0)) }
     } else if let set = Self.completeSet(among: all) {
       paths = set
+    }
+    otherPaths = all.filter { path in !paths.contains { haveSameBytes($0, path) } }
+  }
+
+  /// What config.json names, which must lie in the directory itself.
+  private mutating func choose(
+    _ named: String, in directory: CheckpointDirectory
+  ) throws(CheckpointError) {
+    let all = directory.weightPaths
+    let path = joined(directory.path, named)
+    if named.hasSuffix(".index.json"), !named.contains("/") {
+      let index = try ShardIndex(path: path, weightPaths: all)
+      self.index = index
+      indexPath = path
+      paths = all.filter { index.names(pathComponent($0)) }
+    } else {
+      guard all.contains(where: { haveSameBytes($0, path) }) else {
+        throw .missingShard(index: directory.configurationPath, shard: named)
+      }
+      paths = [path]
     }
     otherPaths = all.filter { path in !paths.contains { haveSameBytes($0, path) } }
   }

@@ -52,6 +52,28 @@ import Testing
     }
   }
 
+  @Test func `The file or index that config.json names wins over all`() throws {
+    let directory = try directory()
+    try directory.write([tensor("a", 1)], to: whole)
+    try directory.write([tensor("a", 2)], to: "other.safetensors")
+    try directory.write(#"{"weight_map": {"a": "other.safetensors"}}"#, to: "x.index.json")
+    for named in ["other.safetensors", "x.index.json"] {
+      try directory.write(
+        configurationText(["transformers_weights": "\"\(named)\""]), to: "config.json")
+      let checkpoint = try Checkpoint(directory: directory.path)
+      #expect(try checkpoint.tensor(named: "a").floats() == [2, 2])
+      #expect(checkpoint.notices == [])
+    }
+    for absent in ["gone.safetensors", "../other.safetensors", "../x.index.json"] {
+      try directory.write(
+        configurationText(["transformers_weights": "\"\(absent)\""]), to: "config.json")
+      let error = failure { () throws(CheckpointError) in
+        try Checkpoint(directory: directory.path)
+      }
+      #expect(isOneLine(error, naming: "config.json", absent))
+    }
+  }
+
   @Test func `What no index names does not matter`() throws {
     let directory = try directory()
     try directory.write([tensor("a", 1)], to: "one.safetensors")

@@ -18,7 +18,7 @@ struct BuildDescription {
       DeviceProperty("swift", Self.swiftVersion),
       DeviceProperty("c_compiler", String(cString: cbuild_compiler())),
     ]
-    properties = build + devices.flatMap(\.properties)
+    properties = build + devices.flatMap { $0.properties }
   }
 
   /// Lines that end in "\n".
