@@ -113,7 +113,6 @@ struct DecoderWeights: Sendable {
   ) throws {
     self.part = part
     let hidden = configuration.hiddenSize
-    let intermediate = configuration.intermediateSize
     let biases = configuration.biases
     let isOutputTied = configuration.isOutputTied
     let vocabulary =
@@ -127,12 +126,10 @@ struct DecoderWeights: Sendable {
       let qkv = try reader.projections(
         table.qkv, prefix, outputs: [queryWidth, keyValueWidth, keyValueWidth], hidden,
         biased: biases.qkv)
-      let gateUp = try reader.projections(
-        table.gateUp, prefix, outputs: [intermediate, intermediate], hidden, biased: biases.mlp)
       return DecoderLayer(
         inputNorm: try reader.norm(prefix + table.inputNorm, hidden),
         q: qkv[0], k: qkv[1], v: qkv[2],
-        headNorms: try table.headNorms.map { names in
+        headNorms: try (configuration.hasHeadNorms ? table.headNorms : nil).map { names in
           (
             try reader.norm(prefix + names.q, configuration.headDim),
             try reader.norm(prefix + names.k, configuration.headDim)
@@ -143,11 +140,9 @@ struct DecoderWeights: Sendable {
           try reader.norm(prefix + $0, hidden)
         },
         postAttentionNorm: try reader.norm(prefix + table.postAttentionNorm, hidden),
-        feedForward: .gated(
-          GatedMLP(
-            gate: gateUp[0], up: gateUp[1],
-            down: try reader.projection(
-              prefix + table.down, hidden, intermediate, biased: biases.mlp))),
+        feedForward: try reader.feedForward(
+          table, prefix, reader.checkpoint.configuration.intermediateSize, configuration,
+          layer: layer),
         feedForwardOutputNorm: try table.feedForwardOutputNorm.map {
           try reader.norm(prefix + $0, hidden)
         })
@@ -169,7 +164,7 @@ private final class NoStorage: DeviceBuffer {
 }
 
 /// Takes tensors out of a checkpoint and sees that each is finite, or only names them.
-private struct WeightReader {
+struct WeightReader {
   let checkpoint: any WeightSource
   let backend: any Backend
   /// Whether tensors are only named: weights are then without numbers.
@@ -178,12 +173,22 @@ private struct WeightReader {
   let onTensor: (String) -> Void
 
   /// The weight of a tensor in the role that it is for.
-  private func weight(_ name: String, _ shape: [Int], _ role: WeightRole) throws -> Weight {
+  func weight(_ name: String, _ shape: [Int], _ role: WeightRole) throws -> Weight {
     defer { onTensor(name) }
-    guard !isNaming else {
-      return Weight(storage: NoStorage(), format: .dense(.float32), shape: shape)
-    }
-    return try backend.prepare(finite(name, shape), as: role)
+    return try isNaming ? unread(shape) : backend.prepare(finite(name, shape), as: role)
+  }
+
+  /// The matrices of all experts, [outputs, inputs] each, as `prepare` makes them of these tensors.
+  func experts(
+    _ count: Int, shape: [Int], of tensors: [String], _ prepare: () throws -> ExpertWeights
+  ) rethrows -> ExpertWeights {
+    defer { tensors.forEach(onTensor) }
+    return try isNaming ? ExpertWeights((0..<count).map { _ in unread(shape) }) : prepare()
+  }
+
+  /// A weight that is only named.
+  private func unread(_ shape: [Int]) -> Weight {
+    Weight(storage: NoStorage(), format: .dense(.float32), shape: shape)
   }
 
   /// An embedding or an output layer.
@@ -226,7 +231,7 @@ private struct WeightReader {
   }
 
   /// The tensor, every element of it finite.
-  private func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+  func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
     var view = try checkpoint.tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {
       throw TransformerError.nonFiniteWeight(

@@ -7,7 +7,9 @@ public struct ModelDescription: Sendable {
   public let configuration: ModelConfiguration
   /// Elements of all tensors that the model needs.
   public let parameters: Int
-  /// Bytes of these tensors in their files.
+  /// Those that one token passes: of a mixture of experts, the experts that it goes to.
+  public let activeParameters: Int
+  /// Bytes of the needed tensors in their files.
   public let weightBytes: Int
   /// How tensors are stored, and how much of the model is stored so, the largest share first.
   public let formats: [FormatShare]
@@ -17,6 +19,8 @@ public struct ModelDescription: Sendable {
   public let turnedDimensions: Int
   /// Layers with a sliding window.
   public let slidingLayers: Int
+  /// Layers with experts.
+  public let expertLayers: Int
   /// What a user should know of the checkpoint, one line each.
   public let notices: [String]
   private let decoder: DecoderConfiguration
@@ -43,10 +47,16 @@ public struct ModelDescription: Sendable {
     contextLength = decoder.rotary.contextLength
     turnedDimensions = decoder.rotary.dimensions
     slidingLayers = decoder.slidingWindows.count { $0 != nil }
+    expertLayers = decoder.experts?.hasExperts.count { $0 } ?? 0
     formats = try FormatShare.shares(of: checkpoint)
     weightBytes = formats.reduce(0) { $0 + $1.bytes }
     notices = checkpoint.notices
     parameters = formats.reduce(0) { $0 + $1.parameters }
+    let idle = try decoder.experts.map { experts in
+      let all = try checkpoint.parametersOfExperts()
+      return all - all / experts.rule.experts * experts.rule.perRow
+    }
+    activeParameters = parameters - (idle ?? 0)
   }
 
   /// The sliding window of each layer as the family understands the configuration; nil: none.
@@ -92,4 +102,13 @@ extension ModelDescription.FormatShare {
 
 extension DecoderConfiguration {
   fileprivate var slidingWindows: [Int?] { attention.map(\.slidingWindow) }
+}
+
+extension WeightSource {
+  /// Elements of the matrices of which a token passes those of its experts alone.
+  fileprivate func parametersOfExperts() throws -> Int {
+    try neededTensorNames().filter { $0.contains(".mlp.experts.") }.reduce(0) {
+      try $0 + tensor(named: $1).count
+    }
+  }
 }
