@@ -5,7 +5,6 @@
 #else
   import Darwin
 #endif
-import TemporaryCheckpoints
 
 /// Files of the tests.
 enum FuzzFiles {
@@ -15,7 +14,7 @@ enum FuzzFiles {
     .joined(separator: "/")
 
   static func bytes(of path: String) throws -> [UInt8] {
-    guard let file = fopen(path, "rb") else { throw TemporaryFileFailure() }
+    guard let file = fopen(path, "rb") else { throw FuzzFailure(what: "\(path) cannot be read") }
     defer { fclose(file) }
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 1 << 16)

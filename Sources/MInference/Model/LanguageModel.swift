@@ -69,9 +69,8 @@ public final class LanguageModel: Sendable {
   private static func load(
     _ checkpoint: any WeightSource, _ options: LoadOptions, _ progress: LoadProgressHandler?
   ) throws -> Transformer {
-    let weightProgress = progress.map { progress in
-      { @Sendable (share: Double) in progress(.weights(share)) }
-    }
+    var weightProgress: ((Double) -> Void)?
+    if let progress { weightProgress = { progress(.weights($0)) } }
     if let members = try options.makeMembers() {
       guard members.count > 1 else {
         return try Transformer(

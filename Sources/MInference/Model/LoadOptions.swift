@@ -40,9 +40,11 @@ public struct LoadOptions: Sendable, Hashable {
 
   /// The backend that these options ask for.
   func makeBackend(_ progress: LoadProgressHandler?) throws -> any Backend {
-    try device.makeBackend(
+    var onPreparation: (@Sendable (String) -> Void)?
+    if let progress { onPreparation = { progress(.preparation($0)) } }
+    return try device.makeBackend(
       threads: threads, linear: linear, attentionPrecision: attentionPrecision,
-      onPreparation: progress.map { progress in { progress(.preparation($0)) } })
+      onPreparation: onPreparation)
   }
 
   /// The backends that ``devices`` asks for, each with its name; nil for one device.

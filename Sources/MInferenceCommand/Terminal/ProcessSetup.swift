@@ -40,7 +40,7 @@ enum ProcessSetup {
 
   private static let leastFiles = 8
   /// Two of Swift's pool, one that computes, one that renders templates.
-  private static let leastThreads = 4
+  private static let leastThreads: Int32 = 4
 
   /// Ends the process from inside the handler: no thread has to notice, however deep it computes.
   /// The terminal's modes are never changed, so all it needs is a fresh line for the prompt.

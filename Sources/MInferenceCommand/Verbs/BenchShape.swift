@@ -34,8 +34,8 @@ extension BenchPrefillCommand {
     try trace.write(benchmark.pipeline)
     try StandardOutput.write(
       json
-        ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: [backend]).serialized()
-          + "\n"
+        ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: members.map(\.backend))
+          .serialized() + "\n"
         : ShapeBenchmark.table(rows, setting: setting))
   }
 }

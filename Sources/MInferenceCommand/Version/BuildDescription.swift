@@ -9,7 +9,7 @@ struct BuildDescription {
   /// In the order in which they are printed.
   let properties: [DeviceProperty]
 
-  /// - Parameter devices: The backends that compute; of several the properties of all.
+  /// - Parameter devices: The backends that compute; of several the properties of all, each name once.
   init(computingOn devices: [any Backend]) {
     let build = [
       DeviceProperty("version", Self.version),
@@ -18,7 +18,18 @@ struct BuildDescription {
       DeviceProperty("swift", Self.swiftVersion),
       DeviceProperty("c_compiler", String(cString: cbuild_compiler())),
     ]
-    properties = build + devices.flatMap { $0.properties }
+    var properties = build
+    for property in devices.flatMap({ $0.properties }) {
+      guard let index = properties.firstIndex(where: { $0.name == property.name }) else {
+        properties.append(property)
+        continue
+      }
+      // Several devices of one kind: what they have in common once, the rest one after the other.
+      let known = properties[index].value
+      guard known != property.value else { continue }
+      properties[index] = DeviceProperty(property.name, known + "; " + property.value)
+    }
+    self.properties = properties
   }
 
   /// Lines that end in "\n".
