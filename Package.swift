@@ -30,7 +30,15 @@ let package = Package(
     .executable(name: "minference", targets: ["MInferenceCommand"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    // The server alone uses these. No traits: full Foundation would double the static binary.
+    .package(
+      url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0", traits: []),
+    .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.2"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.10.0"),
   ],
   targets: [
     .target(name: "CSystemCalls"),
@@ -45,6 +53,7 @@ let package = Package(
     module("Checkpoints", imports: ["Files", "JSON", "StoredNumbers"]),
     module("Tokenizers", imports: ["Files", "JSON"]),
     module("ChatTemplates"),
+    module("Grammars", imports: ["JSON"]),
     module("Compute", imports: ["StoredNumbers", "TextReports"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
@@ -71,7 +80,8 @@ let package = Package(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "Files", "JSON", "Pipeline", "SparseAttention", "TextReports", "Transformers",
+        "CSystemCalls", "Files", "Grammars", "JSON", "Pipeline", "SparseAttention", "TextReports",
+        "Transformers",
       ]),
     module("TextReports"),
     module("EvaluationTasks", imports: ["Files", "JSON", "MInference", "TextReports"]),
@@ -83,14 +93,31 @@ let package = Package(
       ]),
     module("Benchmarks", imports: ["EvaluationTasks", "JSON", "MInference", "TextReports"]),
     module("Plots", imports: ["MInference", "EvaluationTasks", "TextReports"]),
+    // The page that the server shows; its files are embedded.
+    .target(name: "CWebPage", exclude: ["Page"]),
+    .target(
+      name: "MInferenceServer",
+      dependencies: [
+        "CWebPage", "Files", "Grammars", "JSON", "MInference",
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdTLS", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      swiftSettings: swiftSettings),
     // Not named as its product: folders whose names differ in case alone are one on some systems.
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
         "Benchmarks", "CBuild", "CSystemCalls", "EvaluationTasks", "Files", "JSON",
-        "KernelVerification",
-        "MInference", "PatternSearch", "Plots", "TextReports",
+        "KernelVerification", "MInference", "MInferenceServer", "PatternSearch", "Plots",
+        "TextReports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: swiftSettings),
     tests(of: "JSON"),
@@ -100,6 +127,7 @@ let package = Package(
       of: "Checkpoints", imports: ["CSystemCalls", "Files", "JSON", "StoredNumbers"], goldens: true),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
+    tests(of: "Grammars", imports: ["JSON"]),
     tests(of: "Compute", imports: ["StoredNumbers"]),
     tests(of: "ComputeCPU", imports: ["Compute", "StoredNumbers"]),
     tests(of: "ComputeCUDA", imports: ["Compute", "CUDASources"]),
@@ -132,6 +160,15 @@ let package = Package(
     tests(of: "KernelVerification", imports: ["BackendTesting", "MInference"]),
     tests(of: "Benchmarks", imports: ["JSON", "MInference"]),
     tests(of: "Plots", imports: ["EvaluationTasks", "MInference"]),
+    tests(
+      of: "MInferenceServer",
+      imports: [
+        "JSON", "MInference", "TemporaryCheckpoints",
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]),
     // Mutated files of every kind; bounded here, as long as one likes by hand.
     .testTarget(
       name: "FuzzingTests",

@@ -6,9 +6,9 @@
 #include <immintrin.h>
 
 #define MI_VL 16
-#define MI_NV 2
+#define MI_NV 3
 #define MI_B 1
-#define MI_ROWS 6
+#define MI_ROWS 4
 #define MI_UNSIGNED_BYTES 1
 #define MI_NAME "avx512vnni"
 #define MI_TABLE mi_block_products_avx512

@@ -47,6 +47,11 @@ int csystem_start_thread(void (*body)(void *context), void *context) {
   return 0;
 }
 
+uintptr_t csystem_thread_identity(void) {
+  static _Thread_local char mark;
+  return (uintptr_t)&mark;
+}
+
 typedef struct {
   int64_t count;
   void (*body)(void *, int64_t);

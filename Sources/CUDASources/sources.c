@@ -52,6 +52,14 @@ static const char attention_step_cuh[] = {
 #embed "Kernels/attention_step.cuh"
     , 0};
 
+static const char block_dots_cuh[] = {
+#embed "Kernels/block_dots.cuh"
+    , 0};
+
+static const char block_row_cu[] = {
+#embed "Kernels/block_row.cu"
+    , 0};
+
 static const char blocks_cuh[] = {
 #embed "Kernels/blocks.cuh"
     , 0};
@@ -239,6 +247,7 @@ static const char synthetic_cu[] = {
 static const mi_cuda_source headers[] = {
     {"attention_pair.cuh", attention_pair_cuh},
     {"attention_step.cuh", attention_step_cuh},
+    {"block_dots.cuh", block_dots_cuh},
     {"blocks.cuh", blocks_cuh},
     {"common.cuh", common_cuh},
     {"expert_tiles.cuh", expert_tiles_cuh},
@@ -272,6 +281,7 @@ static const mi_cuda_source kernels[] = {
     {"attention.cu", attention_cu},
     {"attention_fp8_hopper.cu", attention_fp8_hopper_cu},
     {"attention_hopper.cu", attention_hopper_cu},
+    {"block_row.cu", block_row_cu},
     {"dequantise.cu", dequantise_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},

@@ -13,6 +13,7 @@ extension CUDABackend {
       "k \(k.shape), v \(v.shape), layer \(layer.keys.shape), position \(firstPosition)")
     forgetFloat8Blocks()
     if layer.keys.type == .float8 {
+      try device.step?.refuse("a cache of float8")
       try storeQuantized(k: k, v: v, in: layer, firstPosition: firstPosition)
       return
     }
@@ -33,8 +34,11 @@ extension CUDABackend {
     for value in k.shape { arguments.add(Int32(value)) }
     arguments.add(Int64(k.rowCount))
     arguments.add(Int64(k.rowCount))
-    arguments.add(Int32(firstPosition))
+    // Within a step the position is on the device.
+    let position = try device.step?.positionAddress(rows: k.rows)
+    arguments.add(position == nil ? Int32(firstPosition) : 0)
     arguments.add(Int64(headStride))
+    arguments.add(position ?? 0)
     try kernel("store", in: "kv.cu").launch(
       grid: (ElementwiseLaunch.blocks(k.count / 8), 2, 1), block: ElementwiseLaunch.threads,
       arguments)

@@ -9,10 +9,11 @@ extension CUDABackend {
         && table.shape[1] % 8 == 0
         && ids.allSatisfy { (0..<Int32(table.rows)).contains($0) }, "embed",
       "\(ids.count) ids, table \(table.shape), x \(x.shape); widths are multiples of 8 on a GPU")
+    let uploaded = try device.step.map { try $0.id(of: ids) } ?? makeIDs(ids)
     if case .blocks(let format) = table.format {
-      return try embed(uploaded: makeIDs(ids), blocks: table, format, into: x)
+      return try embed(uploaded: uploaded, blocks: table, format, into: x)
     }
-    try embed(uploaded: makeIDs(ids), table: table.tensor(for: "embed"), into: x)
+    try embed(uploaded: uploaded, table: table.tensor(for: "embed"), into: x)
   }
 
   /// The same for ids that are on the device and known to be rows of the table.
@@ -102,9 +103,12 @@ extension CUDABackend {
     arguments.add(Int32(x.shape[2]))
     arguments.add(Int32(pairs))
     arguments.add(Int64(x.rowCount))
-    arguments.add(Int32(firstPosition))
+    // Within a step the position is on the device.
+    let position = try device.step?.positionAddress(rows: x.rows)
+    arguments.add(position == nil ? Int32(firstPosition) : 0)
     arguments.add(rotary.attentionScaling)
     arguments.add(Int32(rotary.layout == .interleaved ? 1 : 0))
+    arguments.add(position ?? 0)
     try kernel("rotate", in: Self.file).launch(
       grid: ((x.rows + RotationLaunch.rows - 1) / RotationLaunch.rows, 1, 1),
       block: ElementwiseLaunch.threads, arguments)

@@ -94,6 +94,7 @@ extension CUDABackend {
   /// Copies host values to the start of a tensor.
   func upload<Element: BitwiseCopyable>(_ values: [Element], to tensor: Tensor) throws {
     guard !values.isEmpty else { return }
+    try device.step?.refuse("numbers of the host")
     forgetFloat8Blocks()
     try require(
       values.count * MemoryLayout<Element>.stride <= tensor.byteCount, "upload",

@@ -18,6 +18,7 @@ extension CUDABackend {
         + "\(layer.keys.shape); head sizes are 64, 96 or 128 on a GPU")
     guard rows > 0 else { return }
     // Consecutive rows, as in decoding, need no list, whose way to the device delays the kernel.
+    let step = device.step
     let areConsecutive = positions.enumerated().allSatisfy { $1 == positions[0] + $0 }
     let list = areConsecutive ? nil : try uploaded(positions.map(Int32.init), purpose: "positions")
     let isQuantized = layer.keys.type == .float8
@@ -25,7 +26,9 @@ extension CUDABackend {
     // Few rows are bound by memory: the warps of a block share out the keys.
     let tileRows = packed <= 16 ? 16 : 64
     let blocks = (packed + tileRows - 1) / tileRows * shape.keyValueHeads
-    let most = (layer.count + AttentionLaunch.rowKeys - 1) / AttentionLaunch.rowKeys
+    // A step is repeated at later positions: it shares out the keys of the last one.
+    let keys = step?.keyLimit ?? layer.count
+    let most = (keys + AttentionLaunch.rowKeys - 1) / AttentionLaunch.rowKeys
     // Whole waves of blocks; many short ones even out where rows see different numbers of keys.
     let blocksEach = tileRows == 64 ? 20 : isQuantized ? 2 : 1
     let splits = max(1, min(most, blocksEach * device.multiprocessors / blocks))
@@ -50,10 +53,11 @@ extension CUDABackend {
     try require(
       isQuantized == (layer.scales != nil) && (isQuantized || layer.keys.type == .bfloat16),
       "rowAttention", "keys of \(layer.keys.type.rawValue)")
-    parameters.positions = try list.map { try address($0, "rowAttention") } ?? 0
+    parameters.positions =
+      try step?.positionAddress(rows: rows) ?? list.map { try address($0, "rowAttention") } ?? 0
     parameters.workspace = try address(workspace, "rowAttention")
     parameters.counters = try memory.map { try address($0.counters, "rowAttention") } ?? 0
-    parameters.keys = Int32((positions.max() ?? 0) + 1)
+    parameters.keys = step == nil ? Int32((positions.max() ?? 0) + 1) : 0
     parameters.kv_head_stride = Int64(layer.capacity * headDim)
     parameters.rows = Int32(rows)
     parameters.q_stride = Int32(q.rowCount)

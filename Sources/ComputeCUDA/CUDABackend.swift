@@ -1,5 +1,6 @@
 internal import CSystemCalls
 internal import CUDASources
+internal import StoredNumbers
 public import Compute
 internal import Synchronization
 
@@ -71,6 +72,7 @@ public final class CUDABackend: Backend {
       try zeros
       ?? uploaded([Int32](repeating: 0, count: AttentionLaunch.rowCounters), purpose: "counters")
     state.withLock { ($0.rowPartials, $0.rowCounters) = (partials, counters) }
+    device.step?.keep(partials, counters)
     return (partials, counters)
   }
 
@@ -231,8 +233,10 @@ public final class CUDABackend: Backend {
 
   // MARK: Small helpers
 
-  func kernel(_ name: String, in file: String) throws -> Kernel {
-    try library.kernel(name, in: file)
+  func kernel(
+    _ name: String, in file: String, for format: BlockFormat? = nil
+  ) throws -> Kernel {
+    try library.kernel(name, in: file, for: format)
   }
 
   /// The device address of a tensor's first element.
@@ -272,7 +276,10 @@ public final class CUDABackend: Backend {
       state.frequencies.append(entry)
       return entry.tensor
     }
-    if let kept { return kept }
+    if let kept {
+      device.step?.keep(kept)
+      return kept
+    }
     let tensor = try makeTensor(.float32, [values.count], purpose: "rotary frequencies")
     try write(values, to: tensor)
     state.withLock { state in

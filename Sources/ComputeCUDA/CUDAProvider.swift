@@ -16,9 +16,6 @@ package struct CUDAProvider: DeviceProvider {
     let backend = try CUDABackend(
       kernels: Self.kernels, linear: options.linear,
       attentionPrecision: options.attentionPrecision, ordinal: options.ordinal)
-    if let onPreparation = options.onPreparation {
-      backend.onKernelCompilation { onPreparation($0.description) }
-    }
     if options.checksKernels { try backend.prepare() }
     return backend
   }

@@ -58,6 +58,7 @@ public struct KernelVerifier {
     checkCache()
     checkAttention()
     checkRowAttention()
+    checkSteps()
     checkEstimation()
     checkIndexBuilding()
     checkUploadedIndices()

@@ -33,17 +33,22 @@ public struct Device: RawRepresentable, Sendable, Hashable, CaseIterable {
   ///   - threads: CPU threads to compute on; nil for one on every processor.
   ///   - linear: What linear layers of a GPU multiply.
   ///   - attentionPrecision: What attention of prompts multiplies; fp8 needs a Hopper GPU.
-  ///   - onPreparation: Told before GPU kernels are compiled, now or later, on the thread that needs them.
   /// - Throws: `ComputeError.unavailable` if this build or this machine lacks it.
   public func makeBackend(
     threads: Int? = nil, linear: LinearPrecision = .bf16,
-    attentionPrecision: AttentionPrecision = .native,
-    onPreparation: (@Sendable (String) -> Void)? = nil
+    attentionPrecision: AttentionPrecision = .native
   ) throws -> any Backend {
     let options = DeviceOptions(
-      threads: threads, linear: linear, attentionPrecision: attentionPrecision,
-      onPreparation: onPreparation)
+      threads: threads, linear: linear, attentionPrecision: attentionPrecision)
     return try provider.map { try $0.make(options) } ?? DeviceRegistry.makeFastest(options)
+  }
+
+  /// Calls `body` with one line of text before a device of this process compiles kernels, which takes seconds
+  /// and happens once for a machine: "compiling GPU kernels (3 of at most 21)". It is called on the thread
+  /// that needs them. nil: nobody is told.
+  public static func onKernelCompilation(_ body: (@Sendable (String) -> Void)?) {
+    guard let body else { return KernelCompilation.onCompilation(nil) }
+    KernelCompilation.onCompilation { body("\($0)") }
   }
 
   /// nil for ``auto``.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import MInference
 
 /// The command `minference`.
 struct Minference: AsyncParsableCommand {
@@ -9,7 +10,7 @@ struct Minference: AsyncParsableCommand {
     subcommands: [
       DemoCommand.self, GenerateCommand.self, ScoreCommand.self, TokenizeCommand.self,
       SearchCommand.self, EvaluateCommand.self, InspectCommand.self, VerifyCommand.self,
-      BenchCommand.self, VersionCommand.self, ManualCommand.self,
+      BenchCommand.self, ServeCommand.self, VersionCommand.self, ManualCommand.self,
     ])
 
   mutating func run() async throws {
@@ -21,6 +22,7 @@ struct Minference: AsyncParsableCommand {
   static func main() async {
     do {
       try ProcessSetup.perform()
+      Device.onKernelCompilation { PreparationLine.showPreparation($0) }
       var command = try Minference.parseAsRoot(Array(ProcessArguments.all.dropFirst()))
       if var command = command as? any AsyncParsableCommand {
         try await command.run()

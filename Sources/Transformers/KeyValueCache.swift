@@ -29,6 +29,8 @@ public final class KeyValueCache {
   let selectionMemory = SelectionMemory()
   /// What decoding writes its intermediate results to, kept from token to token.
   var decodeWorkspace: RowWorkspace?
+  /// The decoding step that the device has recorded, for one that records.
+  var decodingStep: DecodingStep?
   let store: any KeyValueStore
   /// The caches of a pipeline's stages, of which this one is made; none: it is one by itself.
   package let parts: [KeyValueCache]

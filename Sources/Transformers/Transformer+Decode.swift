@@ -9,18 +9,94 @@ extension Transformer {
     try backend.read(decodedLogits(id, cache: cache))
   }
 
-  /// The same, where the backend computes: [1, vocabulary] float32.
+  /// The same, where the backend computes: [1, vocabulary] float32. The next token overwrites them.
+  ///
+  /// A device that records steps (``StepRecording``) repeats one from a sequence's second token on.
   func decodedLogits(_ id: Int32, cache: KeyValueCache) throws -> Tensor {
-    try makeLogits(of: hiddenState(of: id, cache: cache))
-  }
-
-  /// [1, hidden] behind the last layer, for a token that is added to the cache.
-  private func hiddenState(of id: Int32, cache: KeyValueCache) throws -> Tensor {
     try validate([id], for: cache)
     try requireAllLayers(of: cache)
-    if let distribution { return try distribution.hiddenState(of: id, cache: cache) }
+    if let distribution {
+      return try makeLogits(of: distribution.hiddenState(of: id, cache: cache))
+    }
+    // What is allocated, loaded and measured at a first use is there when a step is recorded.
+    guard let device = backend as? any StepRecording, cache.decodeWorkspace != nil,
+      canRepeatSteps(of: cache)
+    else { return try computedLogits(id, cache: cache) }
+    let position = cache.count
+    let step = try decodingStep(of: cache, on: device)
+    try step.recorded.run(id: id, position: position)
+    cache.count = position + 1
+    return step.logits
+  }
+
+  /// The logits behind a token, which is added to the cache.
+  private func computedLogits(_ id: Int32, cache: KeyValueCache) throws -> Tensor {
     let hidden = try embed(token: id)
     try pass(token: hidden, cache: cache)
-    return hidden
+    return try makeLogits(of: hidden)
   }
+
+  /// Whether a step of a sequence is the same operations at every position: keys and values are stored as
+  /// they come and stay in place, and nothing is decided by the host.
+  private func canRepeatSteps(of cache: KeyValueCache) -> Bool {
+    decoder.dualChunk == nil && cache.place == .device && cache.type == .bfloat16
+      && cache.layers.allSatisfy {
+        if case .gated = weights[$0].feedForward { true } else { false }
+      }
+  }
+
+  /// The recorded step of a cache, recorded again where the sequence has outgrown it.
+  private func decodingStep(
+    of cache: KeyValueCache, on device: any StepRecording
+  ) throws -> DecodingStep {
+    let position = cache.count
+    let rotary = rotaryEmbedding(of: cache, adding: 1)
+    if let step = cache.decodingStep, position < step.recorded.keyLimit, step.rotary == rotary {
+      return step
+    }
+    cache.decodingStep = nil
+    // Attention shares out as many keys as there may be: twice as many at most as there are.
+    var limit = DecodingStep.leastKeyLimit
+    while limit <= position { limit *= 2 }
+    var logits: Tensor?
+    let recorded = try device.recordStep(keyLimit: min(limit, cache.capacity)) {
+      // Nothing is computed: the token is not there yet.
+      defer { cache.count = position }
+      logits = try computedLogits(0, cache: cache)
+    }
+    guard let logits else {
+      throw ComputeError.unavailable(what: "a recorded decoding step", remedy: "decode without")
+    }
+    let step = DecodingStep(recorded: recorded, logits: logits, rotary: rotary)
+    cache.decodingStep = step
+    return step
+  }
+}
+
+extension Transformer {
+  /// Reads a few tokens and decodes a few more, and forgets them: a device loads kernels, plans products and
+  /// takes memory where it first needs them, and no prompt is to wait for it.
+  ///
+  /// - Throws: What reading a prompt throws; where memory is too scarce for a short prompt.
+  package func warmUp() throws {
+    let tokens = min(33, contextLength - 4)
+    guard tokens > 0, distribution == nil else { return }
+    let cache = try makeCache(capacity: tokens + 4)
+    var logits = try prefill([Int32](repeating: 0, count: tokens), cache: cache).deviceLogits
+    for _ in 0..<3 {
+      _ = try backend.mostLikely(logits)
+      logits = try decodedLogits(0, cache: cache)
+    }
+    try backend.finish()
+  }
+}
+
+/// The decoding step of a sequence, as its device repeats it.
+struct DecodingStep {
+  let recorded: any RecordedStep
+  /// [1, vocabulary] float32: where every repetition leaves its logits.
+  let logits: Tensor
+  let rotary: RotaryEmbedding
+
+  static let leastKeyLimit = 512
 }

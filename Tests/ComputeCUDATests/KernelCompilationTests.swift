@@ -29,6 +29,18 @@ import Testing
     #expect(Array(code.prefix(4)) == [0x7F, 0x45, 0x4C, 0x46])
   }
 
+  @Test(
+    .enabled(if: compiler != nil, "NVRTC is not installed: kernels are not compiled"),
+    arguments: ["block_row.cu", "dequantise.cu"])
+  func `kernels of one format of blocks compile alone`(_ file: String) throws {
+    let compiler = try #require(Self.compiler)
+    let source = try #require(KernelSource.kernels.first { $0.name == file })
+    let one = try compiler.compile(
+      source, architecture: "sm_90", options: ["-DMI_FORMAT=q6_k", "-DMI_FORMAT_TYPE=Q6_K"])
+    let all = try compiler.compile(source, architecture: "sm_90")
+    #expect(one.count < all.count / 4)
+  }
+
   @Test(.enabled(if: compiler != nil, "NVRTC is not installed: kernels are not compiled"))
   func `a kernel that does not compile is an error with the compiler's log`() throws {
     let compiler = try #require(Self.compiler)

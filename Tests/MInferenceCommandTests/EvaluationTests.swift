@@ -66,7 +66,8 @@ struct EvaluationTests {
     let first = try run(
       "$M evaluate tasks --kinds number_find --prompts 2 --attention dense \(flags)")
     #expect(first.status == 0, "\(first.errors)")
-    let again = try run("$M evaluate tasks --task number_find --samples 2 --methods dense \(flags)")
+    let again = try run(
+      "$M evaluate tasks --task number_find --samples 2 --attention dense \(flags)")
     #expect(again.status == 0 && again.output == first.output, "\(again.errors)")
     try directory.write("Rain fell. It fell all day. ", to: "text")
     let needle = "$M evaluate needle --model $D/model --raw --lengths 700 --depths 1 --json"
@@ -75,6 +76,35 @@ struct EvaluationTests {
     #expect(new.status == 0 && old.status == 0, "\(new.errors)\(old.errors)")
     let wrong = try run("$M evaluate tasks --model $D/model --kinds graphs")
     #expect(wrong.status == 64 && wrong.complains(of: "graphs", "graph_bfs"))
+  }
+
+  @Test func `ways with budgets of their own stand beside dense attention`() throws {
+    let run = try run(
+      "$M evaluate perplexity --model $D/model --lengths 1K --exact --method a-shape,sink=1,local=64 "
+        + "--method a-shape,sink=1,local=1K --json")
+    #expect(run.status == 0, "\(run.errors)")
+    let methods = try #require(object(run)["lengths"]?.elements?.first?["methods"])
+    func ratio(_ method: String) -> Double { methods[method]?["ratio"]?["mean"]?.double ?? .nan }
+    #expect(ratio("dense") == 1 && abs(ratio("a-shape,sink=1,local=1K") - 1) < 1e-6)
+    #expect(abs(ratio("a-shape,sink=1,local=64") - 1) > 1e-6)
+    let twice = try self.run(
+      "$M evaluate needle --model $D/model --attention a-shape --method a-shape")
+    #expect(twice.status == 64 && twice.complains(of: "--method", "a-shape"), "\(twice.errors)")
+  }
+
+  @Test(arguments: [
+    "demo", "generate", "score", "tokenize", "search", "inspect", "verify", "bench attention",
+    "bench prefill", "evaluate agreement", "evaluate scenarios", "evaluate tasks",
+    "evaluate needle", "evaluate ruler", "evaluate perplexity", "evaluate recall",
+    "evaluate infinitebench", "evaluate overlap",
+  ])
+  func `no flag of a verb stands for two things`(verb: String) throws {
+    let run = try run("$M help \(verb)")
+    #expect(run.status == 0)
+    let flags = run.output.split(separator: "\n").filter { $0.hasPrefix("  -") }.flatMap { line in
+      line.split { " ,<".contains($0) }.prefix { $0.hasPrefix("-") }.filter { $0.hasPrefix("--") }
+    }
+    #expect(flags.count > 2 && Set(flags).count == flags.count, "\(verb): \(flags.sorted())")
   }
 
   @Test func `scenarios print one table, and name what they lack`() throws {

@@ -38,6 +38,9 @@ double csystem_monotonic_seconds(void);
 /// Runs body(context) on a new thread. Returns 0, or the number of the error that kept it from starting.
 int csystem_start_thread(void (*body)(void *context), void *context);
 
+/// A number that this thread has and no other thread that runs meanwhile; never 0.
+uintptr_t csystem_thread_identity(void);
+
 /// Runs body(context, index) for every index from 0 up to `count`, in any order, on as many threads as
 /// there are processors, the caller's among them. Returns when all have ended.
 void csystem_for_each(int64_t count, void (*body)(void *context, int64_t index), void *context);

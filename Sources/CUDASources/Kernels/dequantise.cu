@@ -97,6 +97,11 @@ __device__ __forceinline__ void fewRowsLinear(
     fewRowsLinear<Format>(x, blocks, bias, y, rows, in, out, accumulate, isWide);                             \
   }
 
+// MI_FORMAT and MI_FORMAT_TYPE (q4_k, Q4_K) leave one format's kernels: a model has two or three, and each takes its time to compile.
+#ifdef MI_FORMAT
+#define MI_OF_FORMAT(name, Format) MI_BLOCK_KERNELS(name, Format)
+MI_OF_FORMAT(MI_FORMAT, MI_FORMAT_TYPE)
+#else
 MI_BLOCK_KERNELS(q4_0, Q4_0)
 MI_BLOCK_KERNELS(q4_1, Q4_1)
 MI_BLOCK_KERNELS(q5_0, Q5_0)
@@ -110,3 +115,4 @@ MI_BLOCK_KERNELS(q6_k, Q6_K)
 MI_BLOCK_KERNELS(iq4_nl, IQ4_NL)
 MI_BLOCK_KERNELS(iq4_xs, IQ4_XS)
 MI_BLOCK_KERNELS(mxfp4, MXFP4)
+#endif

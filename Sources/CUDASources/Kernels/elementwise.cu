@@ -199,13 +199,16 @@ __device__ __forceinline__ float2 cosineAndSine(float angle) {
 // rounded to float32, with cosine and sine times attentionScaling; elements beyond 2 * pairs pass
 // through. x: [rows][heads][headDim] with a row stride (q and k of a fused projection may be turned in
 // one launch); row r stands at firstPosition + r < 2^20. interleaved: 0 pairs p with p + pairs, 1 pairs
-// 2p with 2p + 1. pairs <= 128. Grid: (rows + 3) / 4. Block: 256.
+// 2p with 2p + 1. pairs <= 128. position: what is added to firstPosition, or null.
+// Grid: (rows + 3) / 4. Block: 256.
 // Parameters: x, inverseFrequencies, int rows, int heads, int headDim, int pairs, long long rowStride,
-// int firstPosition, float attentionScaling, int interleaved.
+// int firstPosition, float attentionScaling, int interleaved, const int* position.
 extern "C" __global__ void __launch_bounds__(256) rotate(
     bf16* x, const float* inverseFrequencies, int rows, int heads, int headDim, int pairs,
-    long long rowStride, int firstPosition, float attentionScaling, int interleaved) {
+    long long rowStride, int firstPosition, float attentionScaling, int interleaved,
+    const int* position) {
   __shared__ float2 turns[Rotation::rows * Rotation::maximumPairs];
+  if (position) firstPosition += *position;
   const int firstRow = blockIdx.x * Rotation::rows;
   const int rowCount = min(Rotation::rows, rows - firstRow);
   for (int i = threadIdx.x; i < rowCount * pairs; i += Rotation::threads) {

@@ -11,12 +11,14 @@
 using namespace mi;
 
 // Stores k and v rows at positions firstPosition ..< firstPosition + rows. k, v: [rows][kvHeads]
-// [headDim] bf16 with row strides. Grid: (blocks(rows * kvHeads * headDim / 8), 2). Block: 256.
+// [headDim] bf16 with row strides. position: what is added to firstPosition, or null.
+// Grid: (blocks(rows * kvHeads * headDim / 8), 2). Block: 256.
 // Parameters: k, v, kCache, vCache, int rows, int kvHeads, int headDim, long long kStride,
-// long long vStride, int firstPosition, long long kvHeadStride.
+// long long vStride, int firstPosition, long long kvHeadStride, const int* position.
 extern "C" __global__ void __launch_bounds__(256) store(
     const bf16* k, const bf16* v, bf16* kCache, bf16* vCache, int rows, int kvHeads, int headDim,
-    long long kStride, long long vStride, int firstPosition, long long kvHeadStride) {
+    long long kStride, long long vStride, int firstPosition, long long kvHeadStride,
+    const int* position) {
   const unsigned pieces = (unsigned)headDim / 8;
   const unsigned rowItems = kvHeads * pieces;
   const unsigned item = blockIdx.x * 256 + threadIdx.x;
@@ -27,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(256) store(
   const unsigned piece = inRow - head * pieces;
   const bf16* source = blockIdx.y == 0 ? k + row * kStride : v + row * vStride;
   bf16* target = (blockIdx.y == 0 ? kCache : vCache) + head * kvHeadStride +
-                 (long long)(firstPosition + row) * headDim + piece * 8;
+                 (long long)(firstPosition + (position ? *position : 0) + row) * headDim + piece * 8;
   *(uint4*)target = *(const uint4*)(source + inRow * 8);
 }
 

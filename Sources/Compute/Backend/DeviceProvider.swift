@@ -29,7 +29,7 @@ package protocol DeviceProvider: Sendable {
 }
 
 /// What a device is opened with.
-package struct DeviceOptions: Sendable {
+package struct DeviceOptions: Sendable, Hashable {
   /// CPU threads to compute on; nil for one on every processor.
   package var threads: Int?
   /// Which device of its kind, from 0; nil for the first, or the one that the environment names.
@@ -42,14 +42,11 @@ package struct DeviceOptions: Sendable {
   package var checksKernels: Bool
   /// What the backend is to tell beside its own notices.
   package var notices: [String]
-  /// Told before something is made ready that takes seconds and happens once for a machine, such as a
-  /// file of kernels, on the thread that needs it.
-  package var onPreparation: (@Sendable (String) -> Void)?
 
   package init(
     threads: Int? = nil, ordinal: Int? = nil, linear: LinearPrecision = .bf16,
     attentionPrecision: AttentionPrecision = .native, checksKernels: Bool = false,
-    notices: [String] = [], onPreparation: (@Sendable (String) -> Void)? = nil
+    notices: [String] = []
   ) {
     self.threads = threads
     self.ordinal = ordinal
@@ -57,7 +54,6 @@ package struct DeviceOptions: Sendable {
     self.attentionPrecision = attentionPrecision
     self.checksKernels = checksKernels
     self.notices = notices
-    self.onPreparation = onPreparation
   }
 
   /// Whether anything is multiplied in fewer bits than the device does of itself.

@@ -1,4 +1,6 @@
+internal import CSystemCalls
 internal import Compute
+internal import Synchronization
 
 /// One GPU: its properties, its context, and the streams that this backend works on.
 ///
@@ -16,8 +18,17 @@ final class CUDADevice: @unchecked Sendable {
   let driverVersion: Int
   let context: OpaquePointer?
   let pool: OpaquePointer?
-  let stream: OpaquePointer?
+  /// The stream that all work is done on, in the order given.
+  let computeStream: OpaquePointer?
   let copyStream: OpaquePointer?
+  /// The thread that is within a decoding step whose inputs are on the device; 0: none.
+  private let stepThread = Atomic<UInt>(0)
+  /// That step. The thread alone touches it.
+  private nonisolated(unsafe) var currentStep: CUDAStep?
+  /// Bit pattern of the stream that steps are recorded on, once there is one.
+  private let recorder = Mutex<UInt?>(nil)
+  /// Held by the thread within a step.
+  private let stepTurn = Mutex<Void>(())
 
   /// Opens a GPU.
   ///
@@ -74,7 +85,7 @@ final class CUDADevice: @unchecked Sendable {
     // CU_MEMPOOL_ATTR_RELEASE_THRESHOLD: freed memory stays with the pool for the next tensor.
     var threshold = UInt64.max
     try driver.check("cuMemPoolSetAttribute", driver.setPoolAttribute(pool, 4, &threshold))
-    stream = try Self.makeStream(driver)
+    computeStream = try Self.makeStream(driver)
     copyStream = try Self.makeStream(driver)
   }
 
@@ -119,6 +130,37 @@ final class CUDADevice: @unchecked Sendable {
 
   /// CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED
   private static let accessIsEnabled: Int32 = 704
+
+  /// Where this thread's work goes: the compute stream, unless the thread records a step.
+  var stream: OpaquePointer? { step?.recordingStream ?? computeStream }
+
+  /// The step that this thread is in.
+  var step: CUDAStep? {
+    stepThread.load(ordering: .relaxed) == csystem_thread_identity() ? currentStep : nil
+  }
+
+  /// Runs body within a step; a second thread waits for its turn.
+  func withStep(_ step: CUDAStep, _ body: () throws -> Void) throws {
+    try stepTurn.withLock { _ in
+      currentStep = step
+      stepThread.store(csystem_thread_identity(), ordering: .relaxed)
+      defer {
+        stepThread.store(0, ordering: .relaxed)
+        currentStep = nil
+      }
+      try body()
+    }
+  }
+
+  /// The stream that steps are recorded on; nothing is ever done on it.
+  func recordingStream() throws -> OpaquePointer? {
+    try recorder.withLock { recorder in
+      if let recorder { return OpaquePointer(bitPattern: recorder) }
+      let stream = try Self.makeStream(driver)
+      recorder = stream.map { UInt(bitPattern: $0) }
+      return stream
+    }
+  }
 
   private static func makeStream(_ driver: CUDADriver) throws -> OpaquePointer? {
     var stream: OpaquePointer?

@@ -58,6 +58,12 @@ struct CUDADriver: @unchecked Sendable {
       UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
       UnsafeMutablePointer<UnsafeMutableRawPointer?>?
     ) -> Int32
+  let beginCapture: @convention(c) (Handle, Int32) -> Int32
+  let endCapture: @convention(c) (Handle, HandlePointer) -> Int32
+  let instantiateGraph: @convention(c) (HandlePointer, Handle, UInt64) -> Int32
+  let launchGraph: @convention(c) (Handle, Handle) -> Int32
+  let destroyGraph: @convention(c) (Handle) -> Int32
+  let destroyExecutableGraph: @convention(c) (Handle) -> Int32
   /// nil before CUDA 12: only Hopper's kernels need it.
   let encodeTensorMap: EncodeTensorMap?
 
@@ -112,6 +118,11 @@ struct CUDADriver: @unchecked Sendable {
       moduleFunction: try function("cuModuleGetFunction"),
       setFunctionAttribute: try function("cuFuncSetAttribute"),
       launch: try function("cuLaunchKernel"),
+      beginCapture: try function("cuStreamBeginCapture_v2"),
+      endCapture: try function("cuStreamEndCapture"),
+      instantiateGraph: try function("cuGraphInstantiateWithFlags"),
+      launchGraph: try function("cuGraphLaunch"), destroyGraph: try function("cuGraphDestroy"),
+      destroyExecutableGraph: try function("cuGraphExecDestroy"),
       encodeTensorMap: library.function("cuTensorMapEncodeTiled", as: EncodeTensorMap.self))
   }
 

@@ -1,4 +1,5 @@
 internal import Compute
+internal import StoredNumbers
 internal import Synchronization
 
 /// The kernels of one GPU: compiled or fetched from the cache at first use, file by file.
@@ -9,13 +10,25 @@ final class KernelLibrary: @unchecked Sendable {
 
   /// Two files may have functions of one name.
   private struct KernelName: Hashable {
-    let file: String
+    let module: ModuleName
     let name: String
+  }
+
+  /// A file, or the part of it that is for one format of blocks.
+  private struct ModuleName: Hashable {
+    let file: String
+    let format: BlockFormat?
+
+    /// What the compiler is told beside ``KernelSource/options``.
+    var options: [String] {
+      guard let format else { return [] }
+      return ["-DMI_FORMAT=\(format.kernelName)", "-DMI_FORMAT_TYPE=\(format.rawValue)"]
+    }
   }
 
   private struct State {
     var compiler: NVRTC?
-    var modules: [String: OpaquePointer] = [:]
+    var modules: [ModuleName: OpaquePointer] = [:]
     var functions: [KernelName: Kernel] = [:]
     /// Files that were compiled, and not fetched from the cache.
     var compiled = 0
@@ -39,17 +52,20 @@ final class KernelLibrary: @unchecked Sendable {
   /// Kernel files that run on the device.
   private static func files(on device: CUDADevice) -> Int {
     KernelSource.kernels.count { $0.target(architecture: device.architecture) != nil }
+      + KernelSource.kernelsOfFormats * (BlockFormat.allCases.count - 1)
   }
 
   /// The function `name` of the file `file` ("attention.cu").
   ///
+  /// - Parameter format: The format of blocks that the function is for, where the file has functions for each:
+  ///   those for others are not compiled.
   /// - Throws: ``CUDAError`` with the log if the file does not compile;
   ///   `ComputeError.unavailable` without NVRTC.
-  func kernel(_ name: String, in file: String) throws -> Kernel {
+  func kernel(_ name: String, in file: String, for format: BlockFormat? = nil) throws -> Kernel {
     try state.withLock { state in
-      let key = KernelName(file: file, name: name)
+      let key = KernelName(module: ModuleName(file: file, format: format), name: name)
       if let kernel = state.functions[key] { return kernel }
-      let module = try module(file, state: &state)
+      let module = try module(key.module, state: &state)
       var function: OpaquePointer?
       try device.driver.check(
         "cuModuleGetFunction(\(name))", device.driver.moduleFunction(&function, module, name))
@@ -59,15 +75,17 @@ final class KernelLibrary: @unchecked Sendable {
     }
   }
 
-  private func module(_ file: String, state: inout State) throws -> OpaquePointer {
-    if let module = state.modules[file] { return module }
+  private func module(_ name: ModuleName, state: inout State) throws -> OpaquePointer {
+    if let module = state.modules[name] { return module }
+    let file = name.file
     guard let source = KernelSource.kernels.first(where: { $0.name == file }),
       let target = source.target(architecture: device.architecture)
     else {
       throw ComputeError.unavailable(
         what: "\(file) on sm_\(device.architecture)", remedy: "use a GPU that it is made for")
     }
-    let prefix = source.cachePrefix(target: target, driver: device.driverVersion)
+    let prefix = source.cachePrefix(
+      target: target, driver: device.driverVersion, options: name.options)
     try device.activate()
     let opened = Result { try state.compiler ?? NVRTC() }
     if case .success(let compiler) = opened { state.compiler = compiler }
@@ -79,21 +97,23 @@ final class KernelLibrary: @unchecked Sendable {
       }
     for key in keys {
       if let code = cache.load(key), let module = try? load(code, file) {
-        state.modules[file] = module
+        state.modules[name] = module
         return module
       }
     }
     let compiler = try opened.get()
     state.compiled += 1
-    state.onCompilation?(
-      KernelCompilation(file: file, number: state.compiled, files: Self.files(on: device)))
-    let code = try compiler.compile(source, architecture: target)
+    let compilation = KernelCompilation(
+      file: file, number: state.compiled, files: Self.files(on: device))
+    state.onCompilation?(compilation)
+    KernelCompilation.observer.withLock(\.self)?(compilation)
+    let code = try compiler.compile(source, architecture: target, options: name.options)
     let module = try load(code, file)
     let notice = cache.store(code, as: prefix + "\(compiler.version)")
     if let notice, !state.notices.contains(notice) {
       state.notices.append(notice)
     }
-    state.modules[file] = module
+    state.modules[name] = module
     return module
   }
 
@@ -129,6 +149,15 @@ public struct KernelCompilation: Sendable, Hashable, CustomStringConvertible {
   /// Files that there are for the GPU. A model needs some of them, and what is in the cache is not
   /// compiled.
   public let files: Int
+
+  /// Told of compilations of all devices of this process.
+  static let observer = Mutex<(@Sendable (KernelCompilation) -> Void)?>(nil)
+
+  /// Calls `body` before any device of this process compiles a file, on the thread that needs it; it must
+  /// not use a backend. nil: nobody is told.
+  public static func onCompilation(_ body: (@Sendable (KernelCompilation) -> Void)?) {
+    observer.withLock { $0 = body }
+  }
 
   public var description: String { "compiling GPU kernels (\(number) of at most \(files))" }
 }

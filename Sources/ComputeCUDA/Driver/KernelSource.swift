@@ -20,6 +20,9 @@ package struct KernelSource: @unchecked Sendable {
   /// Files that are compiled, in the order of their names.
   package static let kernels: [KernelSource] = sources(mi_cuda_kernels, mi_cuda_kernel_count)
 
+  /// Files with functions for every format of blocks, which are compiled for one format at a time.
+  static let kernelsOfFormats = 2
+
   /// Files that those include.
   package static let headers: [KernelSource] = sources(mi_cuda_headers, mi_cuda_header_count)
 
@@ -40,8 +43,8 @@ package struct KernelSource: @unchecked Sendable {
 
   /// What the names of its entries in the cache begin with: everything that the code depends on but the
   /// version of NVRTC, which is what follows.
-  package func cachePrefix(target: String, driver: Int) -> String {
-    "\(name).\(target).\(String(fingerprint([target, "\(driver)"]), radix: 16)).nvrtc"
+  package func cachePrefix(target: String, driver: Int, options: [String] = []) -> String {
+    "\(name).\(target).\(String(fingerprint([target, "\(driver)"] + options), radix: 16)).nvrtc"
   }
 
   /// A number that changes with this file, with any header and with the options.

@@ -50,7 +50,9 @@ package struct NVRTC: @unchecked Sendable {
   /// Machine code of a kernel file for an architecture: "sm_80", "sm_90a".
   ///
   /// - Throws: ``CUDAError`` with the compiler's log.
-  package func compile(_ source: KernelSource, architecture: String) throws -> [UInt8] {
+  package func compile(
+    _ source: KernelSource, architecture: String, options more: [String] = []
+  ) throws -> [UInt8] {
     let headers = KernelSource.headers
     var program: OpaquePointer?
     let texts = headers.map { Optional($0.text) }
@@ -59,7 +61,7 @@ package struct NVRTC: @unchecked Sendable {
       &program, source.text, source.cName, Int32(headers.count), texts, names)
     guard created == 0 else { throw error("nvrtcCreateProgram", created, source, log: "") }
     defer { _ = destroy(&program) }
-    let options = KernelSource.options + ["--gpu-architecture=\(architecture)"]
+    let options = KernelSource.options + more + ["--gpu-architecture=\(architecture)"]
     let result = Self.withCStrings(options) { compileProgram(program, Int32(options.count), $0) }
     guard result == 0 else {
       var size = 0

@@ -43,6 +43,9 @@ extension CUDABackend {
     _ x: Tensor, blocks weight: Weight, _ format: BlockFormat, bias: Weight?, into y: Tensor,
     accumulate: Bool
   ) throws {
+    if x.rows == 1 {
+      return try rowLinear(x, weight, format, bias: bias, into: y, accumulate: accumulate)
+    }
     guard x.rows > Self.fewRows else {
       return try fewRowsLinear(
         x, weight, format, bias: bias, into: y, accumulate: accumulate)
@@ -79,7 +82,7 @@ extension CUDABackend {
     arguments.add(try blockAddress(table))
     arguments.add(try address(x, .bfloat16, "embed"))
     arguments.add(Int32(table.rowCount))
-    try kernel("embed_" + format.kernelName, in: Self.file).launch(
+    try kernel("embed_" + format.kernelName, in: Self.file, for: format).launch(
       grid: (x.rows, 1, 1), block: ElementwiseLaunch.threads, arguments)
   }
 
@@ -98,8 +101,31 @@ extension CUDABackend {
     arguments.add(Int32(accumulate ? 1 : 0))
     arguments.add(Int32(y.type == .float32 ? 1 : 0))
     let warps = ElementwiseLaunch.threads / 32
-    try kernel("linear_" + format.kernelName, in: Self.file).launch(
+    try kernel("linear_" + format.kernelName, in: Self.file, for: format).launch(
       grid: ((weight.rows + warps - 1) / warps, 1, 1), block: ElementwiseLaunch.threads, arguments)
+  }
+
+  /// The same for one row, which the kernel makes int8 first.
+  private func rowLinear(
+    _ x: Tensor, _ weight: Weight, _ format: BlockFormat, bias: Weight?, into y: Tensor,
+    accumulate: Bool
+  ) throws {
+    let width = weight.rowCount
+    var arguments = KernelArguments()
+    arguments.add(try address(x, .bfloat16, "linear"))
+    arguments.add(try blockAddress(weight))
+    arguments.add(try bias.map { try biasAddress($0, .float32) } ?? 0)
+    arguments.add(try address(y, "linear"))
+    arguments.add(Int32(width))
+    arguments.add(Int32(weight.rows))
+    arguments.add(Int32(accumulate ? 1 : 0))
+    arguments.add(Int32(y.type == .float32 ? 1 : 0))
+    let warps = ElementwiseLaunch.threads / 32
+    // As many blocks as run at once: each makes the row int8 for itself.
+    let blocks = min((weight.rows + warps - 1) / warps, 8 * device.multiprocessors)
+    try kernel("row_" + format.kernelName, in: "block_row.cu", for: format).launch(
+      grid: (blocks, 1, 1), block: ElementwiseLaunch.threads,
+      shared: width + width / 8 + width / 4, arguments)
   }
 
   /// Rows of a weight as bfloat16, into the start of a tensor.
@@ -112,7 +138,7 @@ extension CUDABackend {
     arguments.add(try blockAddress(weight) + UInt64(rows.lowerBound * rowBytes))
     arguments.add(try address(target, .bfloat16, "dequantise"))
     arguments.add(Int64(groups))
-    try kernel("dequantise_" + format.kernelName, in: Self.file).launch(
+    try kernel("dequantise_" + format.kernelName, in: Self.file, for: format).launch(
       grid: (ElementwiseLaunch.blocks(groups), 1, 1), block: ElementwiseLaunch.threads, arguments)
   }
 

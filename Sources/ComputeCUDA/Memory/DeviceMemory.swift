@@ -20,11 +20,11 @@ final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
     try device.activate()
     // Sixteen-byte loads may look past the end of a short last row.
     let size = max(byteCount, 1) + 256
-    var code = device.driver.allocate(&address, size, device.stream)
+    var code = device.driver.allocate(&address, size, device.computeStream)
     if code == CUDAError.outOfMemory {
       try device.synchronize()
       _ = device.driver.trimPool(device.pool, 0)
-      code = device.driver.allocate(&address, size, device.stream)
+      code = device.driver.allocate(&address, size, device.computeStream)
     }
     if code == CUDAError.outOfMemory {
       let free = try device.memory().free
@@ -33,11 +33,13 @@ final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
     }
     try device.driver.check("cuMemAllocAsync", code)
     self.address = address
+    // What a recorded step writes to has to be there whenever the step is repeated.
+    device.step?.keep(self)
   }
 
   deinit {
     try? device.activate()
-    _ = device.driver.free(address, device.stream)
+    _ = device.driver.free(address, device.computeStream)
   }
 }
 

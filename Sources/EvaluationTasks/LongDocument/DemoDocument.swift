@@ -22,13 +22,13 @@ public struct DemoDocument: Sendable {
     countTokens: (String) throws -> Int
   ) throws {
     var chronicle = try TownChronicle(seed: seed)
-    var room = tokens
-    for needle in needles { room -= try countTokens(" " + needle.fact) }
+    var remaining = tokens
+    for needle in needles { remaining -= try countTokens(" " + needle.fact) }
     var paragraphs: [String] = []
-    while room > 0 {
+    while remaining > 0 {
       let paragraph = chronicle.nextParagraph()
-      room -= try countTokens(paragraph + "\n\n")
-      if room >= 0 { paragraphs.append(paragraph) }
+      remaining -= try countTokens(paragraph + "\n\n")
+      if remaining >= 0 { paragraphs.append(paragraph) }
     }
     self.needles = needles
     var text = Needle.hide(needles, in: paragraphs.joined(separator: "\n\n"))

@@ -25,8 +25,8 @@ public struct DemoReading: Sendable {
     progress: @escaping @Sendable (PrefillProgress) -> Void
   ) async throws -> DemoReading {
     let prompts = try document.prompts(for: model)
-    let room = prompts.reduce(0) { $0 + $1.count + answerTokens }
-    let session = try model.makeSession(capacity: room, options: options)
+    let capacity = prompts.reduce(0) { $0 + $1.count + answerTokens }
+    let session = try model.makeSession(capacity: capacity, options: options)
     var reading = DemoReading(answers: [], metrics: GenerationMetrics())
     for (number, prompt) in prompts.enumerated() {
       try await session.prefill(prompt) { if number == 0 { progress($0) } }
@@ -55,8 +55,8 @@ extension DemoDocument {
     let frame = try empty.prompts(for: model)
     let others = frame.dropFirst().reduce(0) { $0 + $1.count }
     let answers = Self.needles.count * DemoReading.answerTokens
-    let room = min(tokens, model.contextLength - others - answers) - (frame.first?.count ?? 0)
-    try self.init(tokens: room, seed: seed) {
+    let limit = min(tokens, model.contextLength - others - answers) - (frame.first?.count ?? 0)
+    try self.init(tokens: limit, seed: seed) {
       model.tokenizer.encode($0, addTemplate: false).count
     }
     let count = try prompts(for: model).first?.count ?? 0

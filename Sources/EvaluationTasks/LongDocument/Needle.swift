@@ -43,25 +43,25 @@ public struct Needle: Sendable, Hashable {
 extension Needle {
   /// `text` with every needle's fact put after the end of a sentence, at its depth in bytes.
   ///
-  /// The place is the first end of a sentence (a full stop, question or exclamation mark, an
+  /// The insertion point is the first end of a sentence (a full stop, question or exclamation mark, an
   /// optional closing quote, then a blank or a line end) at or after the depth point, and the last
   /// one of the text if there is none after it. A text without sentences gets the facts at its end.
   public static func hide(_ needles: [Needle], in text: String) -> String {
     let bytes = Array(text.utf8)
     let ends = sentenceEnds(in: bytes)
-    let places = needles.map { needle in
+    let insertions = needles.map { needle in
       let wanted = Int(Double(bytes.count) * min(1, max(0, needle.depth)))
-      return (place: ends.first { $0 >= wanted } ?? ends.last ?? bytes.count, fact: needle.fact)
+      return (offset: ends.first { $0 >= wanted } ?? ends.last ?? bytes.count, fact: needle.fact)
     }
     var result: [UInt8] = []
     var copied = 0
     // Needles of one depth keep their order: sorting by offset breaks ties.
-    for (place, fact) in places.enumerated().sorted(by: {
-      ($0.element.place, $0.offset) < ($1.element.place, $1.offset)
+    for (offset, fact) in insertions.enumerated().sorted(by: {
+      ($0.element.offset, $0.offset) < ($1.element.offset, $1.offset)
     }).map(\.element) {
-      result += bytes[copied..<place]
+      result += bytes[copied..<offset]
       result += Array((result.isEmpty ? fact : " " + fact).utf8)
-      copied = place
+      copied = offset
     }
     result += bytes[copied...]
     return String(decoding: result, as: UTF8.self)

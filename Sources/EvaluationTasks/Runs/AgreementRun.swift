@@ -58,7 +58,7 @@ public struct AgreementRun: Sendable {
     }
   }
 
-  /// Reads what the results file does not hold yet, on a thread of its own.
+  /// Reads what the results file does not hold yet, on threads of its own.
   ///
   /// - Returns: Of every sample the reference and the methods, in their order.
   /// - Throws: ``RunError``, and what the model throws.
@@ -67,45 +67,42 @@ public struct AgreementRun: Sendable {
     run: [(name: String, value: String)] = [],
     progress: @escaping @Sendable (EvaluationRun.Progress) -> Void = { _ in }
   ) async throws -> [Record] {
-    try await WorkerThread.run {
-      try self.readAll(methods, on: model, results: results, run: run, progress: progress)
+    let all = [Method(name: Self.reference, planner: nil, chunk: methods.first?.chunk)] + methods
+    let byName = Dictionary(all.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    return try await EvaluationRun.run(
+      samples, methods: all.map(\.name),
+      results: EvaluationRun.Results(path: results, run: run), name: \.name, progress: progress,
+      prepare: { sample, reading in
+        (
+          sample: sample,
+          reference: try await Self.read(sample, by: all[0], on: model, progress: reading)
+        )
+      }
+    ) { (prepared, name, _: Record?, reading) in
+      guard let method = byName[name] else { throw RunError.unknownMethod(name: name) }
+      let (sample, reference) = prepared
+      let states =
+        name == Self.reference
+        ? reference : try await Self.read(sample, by: method, on: model, progress: reading)
+      let found = try await WorkerThread.run {
+        try model.transformer.agreement(of: states, with: reference, ids: sample.ids)
+      }
+      return Record(sample, method: name, found, report: states.report)
     }
   }
 
-  private func readAll(
-    _ methods: [Method], on model: LanguageModel, results: String?,
-    run: [(name: String, value: String)],
-    progress: @escaping @Sendable (EvaluationRun.Progress) -> Void
-  ) throws -> [Record] {
-    var log = try RunLog<Record>(path: results, run: run)
-    let all = [Method(name: Self.reference, planner: nil, chunk: methods.first?.chunk)] + methods
-    var done = 0
-    for sample in samples {
-      let missing = all.filter { log[sample.name, $0.name] == nil }
-      done += all.count - missing.count
-      guard !missing.isEmpty else { continue }
-      func read(_ method: Method) throws -> SampledStates {
-        let finished = done
-        return try model.transformer.sampledStates(
-          of: sample.ids, at: sample.positions,
-          options: PrefillOptions(
-            planner: method.planner, chunk: method.chunk,
-            progress: {
-              progress(
-                EvaluationRun.Progress(
-                  task: sample.name, method: method.name, done: finished,
-                  total: samples.count * all.count, fraction: $0.fraction, tokens: $0.tokens))
-            }))
-      }
-      let reference = try read(all[0])
-      for method in missing {
-        let states = method.name == Self.reference ? reference : try read(method)
-        let found = try model.transformer.agreement(of: states, with: reference, ids: sample.ids)
-        try log.append(Record(sample, method: method.name, found, report: states.report))
-        done += 1
-      }
+  /// The hidden states of a sample at its positions.
+  private static func read(
+    _ sample: AgreementSample, by method: Method, on model: LanguageModel,
+    progress: @escaping EvaluationRun.ReadingProgress
+  ) async throws -> SampledStates {
+    try await WorkerThread.run {
+      try model.transformer.sampledStates(
+        of: sample.ids, at: sample.positions,
+        options: PrefillOptions(
+          planner: method.planner, chunk: method.chunk,
+          progress: { progress($0.fraction, $0.tokens) }))
     }
-    return samples.flatMap { sample in all.compactMap { log[sample.name, $0.name] } }
   }
 }
 

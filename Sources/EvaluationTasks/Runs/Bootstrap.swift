@@ -51,7 +51,7 @@ public enum Bootstrap {
     var generator = SeededGenerator(seed: seed)
     var indices = [Int](repeating: 0, count: count)
     let drawn = (0..<resamples).map { _ in
-      for place in indices.indices { indices[place] = generator.next(below: count) }
+      for position in indices.indices { indices[position] = generator.next(below: count) }
       return statistic(indices)
     }.sorted()
     return Estimate(

@@ -36,13 +36,15 @@ public enum EvaluationRun {
   /// - Parameters:
   ///   - units: what is measured, in order.
   ///   - name: tells one unit from another, in the results too.
-  ///   - prepare: makes a unit ready, once for all methods that lack a result.
+  ///   - prepare: makes a unit ready, once for all methods that lack a result. What it reads counts as
+  ///     the first method's reading.
   ///   - measure: one result. `first` is the unit's result with the first method, once there is one.
   /// - Returns: the results, unit by unit, methods in their order.
   /// - Throws: ``RunError``, ``TaskError``, and what `prepare` and `measure` throw.
   package static func run<Unit, Prepared, Line: RunLine>(
     _ units: [Unit], methods: [String], results: Results, name: (Unit) -> String,
-    progress: @escaping @Sendable (Progress) -> Void, prepare: (Unit) throws -> Prepared,
+    progress: @escaping @Sendable (Progress) -> Void,
+    prepare: (_ unit: Unit, _ reading: @escaping ReadingProgress) async throws -> Prepared,
     measure: (
       _ prepared: Prepared, _ method: String, _ first: Line?, _ reading: @escaping ReadingProgress
     ) async throws -> Line
@@ -55,17 +57,19 @@ public enum EvaluationRun {
       let missing = methods.filter { log[task, $0] == nil }
       done += methods.count - missing.count
       guard !missing.isEmpty else { continue }
-      let prepared = try prepare(unit)
-      for method in missing {
+      func reading(_ method: String) -> ReadingProgress {
         let finished = done
-        let first = methods.first.flatMap { log[task, $0] }
-        let line = try await measure(prepared, method, first) { fraction, tokens in
+        return { fraction, tokens in
           progress(
             Progress(
               task: task, method: method, done: finished, total: total, fraction: fraction,
               tokens: tokens))
         }
-        try log.append(line)
+      }
+      let prepared = try await prepare(unit, reading(methods.first ?? ""))
+      for method in missing {
+        let first = methods.first.flatMap { log[task, $0] }
+        try log.append(await measure(prepared, method, first, reading(method)))
         done += 1
       }
     }
@@ -86,7 +90,7 @@ public enum EvaluationRun {
   ) async throws -> [RunRecord] {
     try await Self.run(
       plans, methods: runner.methods, results: Results(path: results, run: run), name: \.id,
-      progress: progress, prepare: { try $0.task { try runner.countTokens($0) } }
+      progress: progress, prepare: { plan, _ in try plan.task { try runner.countTokens($0) } }
     ) { (task, method, first: RunRecord?, reading) in
       let answer = try await runner.answer(task, method: method, progress: reading)
       return RunRecord(

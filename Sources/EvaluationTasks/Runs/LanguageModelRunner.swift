@@ -30,22 +30,22 @@ public struct LanguageModelRunner: Sendable {
   }
 
   public let model: LanguageModel
-  private let ways: [Method]
+  private let allMethods: [Method]
   public let form: Form
 
   public init(_ model: LanguageModel, methods: [Method], form: Form = Form()) {
     self.model = model
-    ways = methods
+    allMethods = methods
     self.form = form
   }
 
-  public var methods: [String] { ways.map(\.name) }
+  public var methods: [String] { allMethods.map(\.name) }
 
   private func options(of method: String) throws -> SessionOptions {
-    guard let way = ways.first(where: { $0.name == method }) else {
+    guard let known = allMethods.first(where: { $0.name == method }) else {
       throw RunError.unknownMethod(name: method)
     }
-    return way.options
+    return known.options
   }
 
   /// The ids of a text, without a chat form.
@@ -77,10 +77,10 @@ extension LanguageModelRunner: PromptRunner {
   ) async throws -> PromptAnswer {
     let ids = try prompt(task)
     let turns = try task.laterTurns.map { (turn: $0, ids: try tokens(of: $0)) }
-    let room = turns.reduce(ids.count + task.maximumAnswerTokens) {
+    let capacity = turns.reduce(ids.count + task.maximumAnswerTokens) {
       $0 + $1.ids.count + $1.turn.maximumAnswerTokens
     }
-    let session = try model.makeSession(capacity: room, options: try options(of: method))
+    let session = try model.makeSession(capacity: capacity, options: try options(of: method))
     let report = try await session.prefill(ids) { progress($0.fraction, $0.tokens) }
     var text = try await greedyAnswer(of: session, maximumTokens: task.maximumAnswerTokens)
     let timeToFirstToken = session.metrics.timeToFirstToken
@@ -121,10 +121,10 @@ extension LanguageModelRunner: PromptRunner {
   private func shortened(_ text: String, answerTokens: Int) throws -> String {
     guard let maximum = form.maximumTokens else { return text }
     let ids = try tokens(of: text)
-    let room = min(maximum, model.contextLength) - answerTokens - frame - 64
-    guard ids.count > room, room > 1 else { return text }
-    return model.tokenizer.decode(ids.prefix(room / 2), skipSpecialTokens: false)
-      + model.tokenizer.decode(ids.suffix(room / 2), skipSpecialTokens: false)
+    let limit = min(maximum, model.contextLength) - answerTokens - frame - 64
+    guard ids.count > limit, limit > 1 else { return text }
+    return model.tokenizer.decode(ids.prefix(limit / 2), skipSpecialTokens: false)
+      + model.tokenizer.decode(ids.suffix(limit / 2), skipSpecialTokens: false)
   }
 }
 

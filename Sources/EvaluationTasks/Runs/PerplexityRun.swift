@@ -17,11 +17,6 @@ public struct PerplexityRun: Sendable {
     self.init(TextWindows(lengths: lengths, windows: windows))
   }
 
-  /// Where the windows of a length begin in a text of so many tokens.
-  package func starts(length: Int, tokens: Int) -> [Int] {
-    text.starts(length: length, tokens: tokens)
-  }
-
   /// One window with one method. The unit of resampling is a block of neighbouring tokens, of which
   /// a window has up to 64: even a single window gives an interval.
   public struct Record: Sendable, Hashable {
@@ -51,7 +46,7 @@ public struct PerplexityRun: Sendable {
       self.text.all(tokens: ids.count), methods: scorer.methods,
       results: EvaluationRun.Results(path: results, run: run),
       name: { Record.task(length: $0.length, window: $0.number) }, progress: progress,
-      prepare: { $0 }
+      prepare: { window, _ in window }
     ) { (window, method, _: Record?, reading) in
       Record(
         length: window.length, window: window.number, method: method,

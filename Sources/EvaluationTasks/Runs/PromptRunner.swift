@@ -1,9 +1,12 @@
-/// Whatever can answer a task by several methods, side by side: a model, or a stand-in in tests.
-public protocol PromptRunner: Sendable {
+/// Whatever reads prompts by several methods, side by side: a model, or a stand-in in tests.
+public protocol MethodRunner: Sendable {
   /// The methods' names, in the order of the tables' columns. The first is what the others are
   /// compared with.
   var methods: [String] { get }
+}
 
+/// Whatever can answer a task.
+public protocol PromptRunner: MethodRunner {
   func countTokens(_ text: String) throws -> Int
 
   /// The greedy answer to a task, read with one of ``methods``.
@@ -41,14 +44,14 @@ public struct PromptAnswer: Sendable, Hashable {
   }
 }
 
-/// Whatever can say how likely it finds each token of a text.
-public protocol TextScorer: Sendable {
-  /// As ``PromptRunner/methods``.
-  var methods: [String] { get }
-
-  /// The ids of a text, without a chat form.
+/// Whatever reads texts, without a chat form.
+public protocol TextReader: MethodRunner {
+  /// The ids of a text.
   func tokens(of text: String) throws -> [Int32]
+}
 
+/// Whatever can say how likely it finds each token of a text.
+public protocol TextScorer: TextReader {
   /// Natural logarithms of the probabilities of each token after the first.
   func score(
     _ tokens: [Int32], method: String,
@@ -69,14 +72,8 @@ public struct ScoredTokens: Sendable {
   }
 }
 
-/// Whatever can compare the attention of every head with dense attention.
-public protocol RecallMeasurer: Sendable {
-  /// As ``PromptRunner/methods``; all of them sparse.
-  var methods: [String] { get }
-
-  /// The ids of a text, without a chat form.
-  func tokens(of text: String) throws -> [Int32]
-
+/// Whatever can compare the attention of every head with dense attention; all methods are sparse.
+public protocol RecallMeasurer: TextReader {
   func recall(
     _ tokens: [Int32], method: String,
     progress: @escaping @Sendable (_ fraction: Double, _ tokens: Int) -> Void

@@ -30,7 +30,7 @@ public struct RecallRun: Sendable {
       self.text.all(tokens: ids.count), methods: measurer.methods,
       results: EvaluationRun.Results(path: results, run: run),
       name: { Record.task(length: $0.length, window: $0.number) }, progress: progress,
-      prepare: { $0 }
+      prepare: { window, _ in window }
     ) { (window, method, _: Record?, reading) in
       Record(
         length: window.length, window: window.number, method: method,

@@ -108,8 +108,8 @@ package struct RunLog<Line: RunLine> {
   }
 
   private mutating func remember(_ line: Line) {
-    if let place = known[line.key] {
-      lines[place] = line
+    if let index = known[line.key] {
+      lines[index] = line
     } else {
       known[line.key] = lines.count
       lines.append(line)

@@ -45,13 +45,13 @@ enum ListMatch {
     var last = ""
     var current = ""
     let scalars = Array(answer.unicodeScalars)
-    func isDigit(_ place: Int) -> Bool {
-      scalars.indices.contains(place) && ("0"..."9").contains(scalars[place])
+    func isDigit(_ index: Int) -> Bool {
+      scalars.indices.contains(index) && ("0"..."9").contains(scalars[index])
     }
-    for place in scalars.indices {
-      if isDigit(place) {
-        current.unicodeScalars.append(scalars[place])
-      } else if scalars[place] != "," || !isDigit(place - 1) || !isDigit(place + 1) {
+    for index in scalars.indices {
+      if isDigit(index) {
+        current.unicodeScalars.append(scalars[index])
+      } else if scalars[index] != "," || !isDigit(index - 1) || !isDigit(index + 1) {
         if !current.isEmpty { last = current }
         current = ""
       }

@@ -63,11 +63,11 @@ enum Rouge {
           : max(lengths[i * width + j + 1], lengths[(i + 1) * width + j])
       }
     }
-    var places: [Int] = []
+    var indices: [Int] = []
     var (i, j) = (first.count, second.count)
     while i > 0, j > 0 {
       if first[i - 1] == second[j - 1] {
-        places.append(i - 1)
+        indices.append(i - 1)
         i -= 1
         j -= 1
       } else if lengths[i * width + j - 1] > lengths[(i - 1) * width + j] {
@@ -76,6 +76,6 @@ enum Rouge {
         i -= 1
       }
     }
-    return places
+    return indices
   }
 }

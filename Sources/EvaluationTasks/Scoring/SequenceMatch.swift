@@ -12,16 +12,16 @@ enum SequenceMatch {
 
   /// Characters in matching blocks: the longest common run, then the same to its left and right.
   private static func matches(_ a: [Unicode.Scalar], _ b: [Unicode.Scalar]) -> Int {
-    var places = Dictionary(grouping: b.indices) { b[$0] }
+    var positions = Dictionary(grouping: b.indices) { b[$0] }
     if b.count >= 200 {
       // Characters that are more than one in a hundred begin no match.
       let popular = b.count / 100 + 1
-      places = places.filter { $0.value.count <= popular }
+      positions = positions.filter { $0.value.count <= popular }
     }
     var total = 0
     var pending = [(a: 0..<a.count, b: 0..<b.count)]
     while let part = pending.popLast() {
-      let match = longestMatch(a, b, part.a, part.b, places)
+      let match = longestMatch(a, b, part.a, part.b, positions)
       guard match.size > 0 else { continue }
       total += match.size
       pending.append((part.a.lowerBound..<match.a, part.b.lowerBound..<match.b))
@@ -35,14 +35,14 @@ enum SequenceMatch {
   /// `b`; widened by equal neighbours at both ends.
   private static func longestMatch(
     _ a: [Unicode.Scalar], _ b: [Unicode.Scalar], _ inA: Range<Int>, _ inB: Range<Int>,
-    _ places: [Unicode.Scalar: [Int]]
+    _ positions: [Unicode.Scalar: [Int]]
   ) -> (a: Int, b: Int, size: Int) {
     var best = (a: inA.lowerBound, b: inB.lowerBound, size: 0)
-    // Lengths of the runs that end at the place before in `a`, by their end in `b`.
+    // Lengths of the runs that end one element before in `a`, by their end in `b`.
     var lengths: [Int: Int] = [:]
     for i in inA {
       var next: [Int: Int] = [:]
-      for j in places[a[i]] ?? [] where inB.contains(j) {
+      for j in positions[a[i]] ?? [] where inB.contains(j) {
         let length = (lengths[j - 1] ?? 0) + 1
         next[j] = length
         if length > best.size { best = (i - length + 1, j - length + 1, length) }

@@ -121,7 +121,7 @@ extension TaskPlan {
     }
     var fits: [Group: Bool] = [:]
     var leftOut: [TaskError] = []
-    let kept = try plans.filter { plan in
+    let fitting = try plans.filter { plan in
       let group = Group(kind: plan.kind, length: plan.length)
       if let known = fits[group] { return known }
       do {
@@ -135,7 +135,7 @@ extension TaskPlan {
         return false
       }
     }
-    return (kept, leftOut)
+    return (fitting, leftOut)
   }
 }
 

@@ -48,7 +48,7 @@ public enum Haystack: Sendable {
   /// Sentences with facts among them, each put after the last sentence that ends at or before its
   /// depth in bytes: the tests' rule, which goes back from the depth point to a full stop.
   ///
-  /// Facts at one place keep their order.
+  /// Facts at one offset keep their order.
   package static func hide(
     _ facts: [(text: String, depth: Double)], in sentences: ArraySlice<String>
   )
@@ -56,25 +56,25 @@ public enum Haystack: Sendable {
   {
     let total = sentences.reduce(0) { $0 + $1.utf8.count }
     let wanted = facts.enumerated().map { number, fact in
-      (place: Int(Double(total) * min(1, max(0, fact.depth))), number: number, text: fact.text)
-    }.sorted { ($0.place, $0.number) < ($1.place, $1.number) }
+      (offset: Int(Double(total) * min(1, max(0, fact.depth))), number: number, text: fact.text)
+    }.sorted { ($0.offset, $0.number) < ($1.offset, $1.number) }
     var text = ""
     text.reserveCapacity(total + facts.reduce(0) { $0 + $1.text.utf8.count + 2 })
     var next = 0
     var position = 0
-    func place(before end: Int) {
-      while next < wanted.count, wanted[next].place < end {
+    func insertFacts(before end: Int) {
+      while next < wanted.count, wanted[next].offset < end {
         if text.last.map({ !$0.isWhitespace }) ?? false { text += " " }
         text += wanted[next].text + " "
         next += 1
       }
     }
     for sentence in sentences {
-      place(before: position + sentence.utf8.count)
+      insertFacts(before: position + sentence.utf8.count)
       text += sentence
       position += sentence.utf8.count
     }
-    place(before: .max)
+    insertFacts(before: .max)
     while text.last?.isWhitespace == true { text.removeLast() }
     return text
   }

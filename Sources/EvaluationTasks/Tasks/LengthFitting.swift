@@ -1,10 +1,10 @@
-/// Finds how much haystack a prompt has room for.
+/// Finds how much haystack fits a prompt.
 package enum LengthFitting {
   /// The largest size in 0 ... `maximum` whose tokens are at most `limit`, if tokens grow with the
   /// size. They do but for a token here and there, so what is returned was counted, not computed.
   ///
   /// Interpolates between the largest size known to fit and the smallest known not to, and halves
-  /// (or quadruples) every third step: about six counts instead of the twenty of plain halving.
+  /// (or quadruples) every third step: about six counts instead of the twenty of bisection.
   ///
   /// - Parameter rate: tokens that one unit is expected to add.
   /// - Returns: nil if not even size 0 fits.
@@ -25,8 +25,8 @@ package enum LengthFitting {
         let end = failing?.size ?? min(maximum + 1, 7 * fitting.size + 2)
         size = fitting.size + (end - fitting.size) / 2
       } else {
-        let room = Double(limit - fitting.tokens) / slope
-        size = fitting.size + Int(min(room, Double(maximum - fitting.size)))
+        let gap = Double(limit - fitting.tokens) / slope
+        size = fitting.size + Int(min(gap, Double(maximum - fitting.size)))
       }
       size = min(max(size, fitting.size + 1), (failing?.size ?? (maximum + 1)) - 1)
       let count = try tokens(size)

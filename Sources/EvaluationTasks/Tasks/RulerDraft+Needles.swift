@@ -39,11 +39,11 @@ extension RulerDraft {
       (maximumSize, rate) = (sentences.count, 25)
     case .noise:
       // Where a fact lies must not depend on how often the size is tried.
-      let places = words
+      let mixer = words
       context = { size in
-        var places = places
+        var mixer = mixer
         let lines = [String](repeating: Haystack.noise, count: size)
-        return mixed(facts, into: lines, &places).joined(separator: "\n")
+        return mixed(facts, into: lines, &mixer).joined(separator: "\n")
       }
       (maximumSize, rate) = (length / 8 + 1, 26)
     case .needles:
@@ -52,10 +52,10 @@ extension RulerDraft {
       let others = words.distinct(count + keys.count) { make(kind.key, &$0) }
         .filter { !used.contains($0) }.prefix(count)
       let lines = others.map { fact($0, make(kind.value, &words)) }
-      let places = words
+      let mixer = words
       context = { size in
-        var places = places
-        return mixed(facts, into: Array(lines.prefix(size)), &places).joined(separator: "\n")
+        var mixer = mixer
+        return mixed(facts, into: Array(lines.prefix(size)), &mixer).joined(separator: "\n")
       }
       (maximumSize, rate) = (lines.count, 40)
     }
@@ -83,10 +83,10 @@ extension RulerDraft {
   /// The facts among the lines, at random places, in their order.
   static func mixed(_ facts: [String], into lines: [String], _ words: inout WordList) -> [String] {
     let total = lines.count + facts.count
-    let places = Set(words.sample(facts.count, below: total))
+    let factIndices = Set(words.sample(facts.count, below: total))
     var nextFact = facts.makeIterator()
     var nextLine = lines.makeIterator()
-    return (0..<total).compactMap { places.contains($0) ? nextFact.next() : nextLine.next() }
+    return (0..<total).compactMap { factIndices.contains($0) ? nextFact.next() : nextLine.next() }
   }
 
   /// "a", "a, and b", "a, b, and c".

@@ -25,14 +25,14 @@ extension RulerDraft {
       opening + exampleLines.joined(separator: "\n") + question(example.value)
       + answer(example.value) + " " + example.names.joined(separator: " ") + "\n\n"
     let hidden = chain(letters: 5)
-    let places = words
+    let mixer = words
     return RulerDraft(
       maximumSize: 1 << 20, tokensPerUnit: 26, answerPrefix: answer(hidden.value),
       references: { _ in hidden.names },
       prompt: { size in
-        var places = places
+        var mixer = mixer
         let lines = mixed(
-          hidden.lines, into: Array(repeating: Haystack.noise, count: size), &places)
+          hidden.lines, into: Array(repeating: Haystack.noise, count: size), &mixer)
         return shown + opening + lines.joined(separator: "\n") + question(hidden.value)
       })
   }
@@ -69,16 +69,16 @@ extension RulerDraft {
       exampleAnswer, times: isShort ? 3 : 10, Array(exampleWords[10...]), times: isShort ? 1 : 3,
       &words)
     let shown = ask(exampleList) + prefix + " " + numbered(exampleAnswer) + "\n"
-    let places = words
+    let mixer = words
     let (times, otherTimes) = isShort ? (6, 1) : (30, 3)
     return RulerDraft(
       maximumSize: uncommon.count, tokensPerUnit: Double(otherTimes * 6), answerPrefix: prefix,
       references: { _ in common },
       prompt: { size in
-        var places = places
+        var mixer = mixer
         return shown
           + ask(
-            list(common, times: times, Array(uncommon[..<size]), times: otherTimes, &places))
+            list(common, times: times, Array(uncommon[..<size]), times: otherTimes, &mixer))
       })
   }
 

@@ -32,10 +32,10 @@ struct WordList {
   mutating func uuid() -> String {
     let hexadecimal = Array("0123456789abcdef")
     var text = ""
-    for place in 0..<32 {
-      if [8, 12, 16, 20].contains(place) { text += "-" }
+    for digitIndex in 0..<32 {
+      if [8, 12, 16, 20].contains(digitIndex) { text += "-" }
       let digit = generator.next(below: 16)
-      text.append(hexadecimal[place == 12 ? 4 : place == 16 ? 8 | digit & 3 : digit])
+      text.append(hexadecimal[digitIndex == 12 ? 4 : digitIndex == 16 ? 8 | digit & 3 : digit])
     }
     return text
   }
@@ -62,7 +62,7 @@ struct WordList {
 
   /// `count` distinct numbers below `bound`, ascending; all of them if there are fewer.
   mutating func sample(_ count: Int, below bound: Int) -> [Int] {
-    // Floyd's way: one draw for each.
+    // Floyd's method: one draw for each.
     var chosen: Set<Int> = []
     for top in max(0, bound - count)..<max(0, bound) {
       let drawn = generator.next(below: top + 1)

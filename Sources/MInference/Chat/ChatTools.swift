@@ -1,5 +1,5 @@
 public import ChatTemplates
-import JSON
+package import JSON
 
 extension ChatTemplateValue {
   /// The tools of a JSON text: a list of objects.
@@ -26,7 +26,8 @@ extension ChatTemplateValue {
     }
   }
 
-  private init(_ value: JSONValue) {
+  /// The same value as a template sees it.
+  package init(_ value: JSONValue) {
     switch value {
     case .null: self = .null
     case .boolean(let value): self = .bool(value)

@@ -8,6 +8,8 @@ public struct AttentionOptions: Sendable, Hashable {
   public var budgets: AttentionBudgets
   /// The paper's selection to the letter: no crossover, no dense fallback.
   public var exact: Bool
+  /// Patterns of heads in place of the model's own, for the mode `minference`; nil: the model's.
+  public var patterns: PatternConfiguration?
   /// What static patterns compute; empty: what each prompt's first chunk asks for.
   public var calibratedSelections = SelectionMemory.Selections()
 
@@ -18,6 +20,14 @@ public struct AttentionOptions: Sendable, Hashable {
     self.mode = mode
     self.budgets = budgets
     self.exact = exact
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    // Options that differ in patterns alone are few.
+    hasher.combine(mode)
+    hasher.combine(budgets)
+    hasher.combine(exact)
+    hasher.combine(calibratedSelections)
   }
 }
 
@@ -30,12 +40,13 @@ extension LanguageModel {
     _ = try options.mode.pattern(options.budgets)
     if options.mode == .dense { return nil }
     let device = transformer.backend.name
+    let patterns = options.patterns ?? self.patterns
     // What the search of a pattern file measured on this kind of device is planned with.
     var costModel =
       options.mode == .minference
       ? patterns?.costModel(onDevice: device) ?? .unsearched(onDevice: device)
       : SparseCostModel()
-    if options.mode == .minference, case .configuration = patternSource,
+    if options.mode == .minference, options.patterns == nil, case .configuration = patternSource,
       let dualChunk = transformer.configuration.dualChunkAttention
     {
       // What gives the budgets says from which length on they are worth it.
@@ -50,6 +61,7 @@ extension LanguageModel {
   /// What the user should know about these options with this model, one line each.
   public func notices(for options: AttentionOptions) -> [String] {
     var notices: [String] = []
+    let patterns = options.patterns ?? self.patterns
     if options.mode == .minference, patterns == nil {
       notices.append(
         "\(directory): has no patterns.json, so every head gets the same adaptive selection; find "

@@ -42,15 +42,17 @@ public final class LanguageModel: Sendable {
   /// Loads a model. Blocks the calling thread while weights are checked; from a task
   /// use ``load(_:)``.
   ///
-  /// - Parameter progress: Told how far loading is.
+  /// - Parameter progress: Told the share of the weights that was read and checked, 0 to 1.
   /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
   ///   ``LanguageModelError``; every description is one line that names the file.
-  public init(_ options: LoadOptions, progress: LoadProgressHandler? = nil) throws {
+  public init(_ options: LoadOptions, progress: (@Sendable (Double) -> Void)? = nil) throws {
     chatTemplate = try options.chatTemplate.map(ChatTemplate.init(contentsOfFile:))
     directory = options.directory
     let checkpoint = try openWeightSource(at: directory)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
     transformer = try Self.load(checkpoint, options, progress)
+    // What a first prompt would wait for.
+    if !transformer.backend.capabilities.hasUnifiedMemory { try transformer.warmUp() }
     let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
     weightFingerprint = try checkpoint.fingerprint(of: checkpoint.neededTensorNames())
     fingerprint = Fingerprint.of(
@@ -67,21 +69,20 @@ public final class LanguageModel: Sendable {
 
   /// The model on one device, or its layers spread over several.
   private static func load(
-    _ checkpoint: any WeightSource, _ options: LoadOptions, _ progress: LoadProgressHandler?
+    _ checkpoint: any WeightSource, _ options: LoadOptions,
+    _ progress: (@Sendable (Double) -> Void)?
   ) throws -> Transformer {
-    var weightProgress: ((Double) -> Void)?
-    if let progress { weightProgress = { progress(.weights($0)) } }
     if let members = try options.makeMembers() {
       guard members.count > 1 else {
         return try Transformer(
-          checkpoint: checkpoint, backend: members[0].backend, progress: weightProgress)
+          checkpoint: checkpoint, backend: members[0].backend, progress: progress)
       }
       return try LayerPipeline(checkpoint: checkpoint, members: members).makeTransformer()
     }
-    let backend = try options.makeBackend(progress)
+    let backend = try options.makeBackend()
     do {
       return try Transformer(
-        checkpoint: checkpoint, backend: backend, progress: weightProgress)
+        checkpoint: checkpoint, backend: backend, progress: progress)
     } catch let error as ComputeError {
       // A GPU that nobody asked for by name, and that has no kernels for such a model.
       guard options.device == .auto, backend.name != "cpu", !options.isNarrow,
@@ -90,7 +91,7 @@ public final class LanguageModel: Sendable {
       return try Transformer(
         checkpoint: checkpoint,
         backend: Device.processor(threads: options.threads, insteadOf: error),
-        progress: weightProgress)
+        progress: progress)
     }
   }
 
@@ -100,7 +101,7 @@ public final class LanguageModel: Sendable {
 
   /// The same on a thread of its own.
   public static func load(
-    _ options: LoadOptions, progress: LoadProgressHandler? = nil
+    _ options: LoadOptions, progress: (@Sendable (Double) -> Void)? = nil
   ) async throws -> LanguageModel {
     try await WorkerThread.run { try LanguageModel(options, progress: progress) }
   }

@@ -39,12 +39,9 @@ public struct LoadOptions: Sendable, Hashable {
   }
 
   /// The backend that these options ask for.
-  func makeBackend(_ progress: LoadProgressHandler?) throws -> any Backend {
-    var onPreparation: (@Sendable (String) -> Void)?
-    if let progress { onPreparation = { progress(.preparation($0)) } }
-    return try device.makeBackend(
-      threads: threads, linear: linear, attentionPrecision: attentionPrecision,
-      onPreparation: onPreparation)
+  func makeBackend() throws -> any Backend {
+    try device.makeBackend(
+      threads: threads, linear: linear, attentionPrecision: attentionPrecision)
   }
 
   /// The backends that ``devices`` asks for, each with its name; nil for one device.

@@ -64,19 +64,15 @@ struct AttentionMethod: Hashable {
     return Size(argument: text).map { Double($0.value) }
   }
 
-  /// The planner of this way on a model; nil: dense.
-  func planner(for model: LanguageModel, exact: Bool) throws -> AttentionPlanner? {
+  /// The library's options. Throws ``PatternError`` where a pattern file cannot be read.
+  func options(exact: Bool) throws -> AttentionOptions {
     switch kind {
     case .mode(let mode, let budgets):
-      return try model.planner(
-        for: AttentionOptions(mode: mode, budgets: budgets, exact: exact))
+      return AttentionOptions(mode: mode, budgets: budgets, exact: exact)
     case .patterns(let file):
-      let configuration = try PatternConfiguration(contentsOfFile: file)
-      let transformer = model.transformer
-      return AttentionPlanner(
-        configuration: try configuration.validated(
-          layers: transformer.layerCount, heads: transformer.attentionShape(layer: 0).queryHeads),
-        exact: exact, costModel: configuration.costModel(onDevice: transformer.backend.name))
+      var options = AttentionOptions(exact: exact)
+      options.patterns = try PatternConfiguration(contentsOfFile: file)
+      return options
     }
   }
 }

@@ -6,12 +6,10 @@ import TextReports
 struct LengthArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Prompt lengths, separated by commas; 4K,8K,16K,32K, as far as the model's context goes, if not "
-        + "given.", valueName: "n,n"),
+      "Prompt lengths, separated by commas; up to 32K, as far as the model's context goes, if not given.",
+      valueName: "n,n"),
     transform: { try Lengths.parsed($0) })
   var lengths: [Size] = []
-
-  private static let standard = [4096, 8192, 16384, 32768]
 
   /// What is said of a length that the model's context has no room for.
   static func refusal(of length: Int, within context: Int, flag: String = "--lengths") -> String {
@@ -20,11 +18,15 @@ struct LengthArguments: ParsableArguments {
 
   /// The lengths that the model's context has room for. The others are told, each on a line.
   ///
+  /// - Parameter standard: The lengths where none is given.
+  ///
   /// Throws where none is left.
-  func usable(by model: LanguageModel) throws -> UsableLengths {
+  func usable(
+    by model: LanguageModel, standard: [Int] = [4096, 8192, 16384, 32768]
+  ) throws -> UsableLengths {
     let context = model.contextLength
     guard lengths.isEmpty else { return try UsableLengths(lengths.map(\.value), within: context) }
-    let standard = Self.standard.filter { $0 <= context }
+    let standard = standard.filter { $0 <= context }
     return try UsableLengths(standard.isEmpty ? [context] : standard, within: context)
   }
 }

@@ -5,7 +5,6 @@ import MInference
 /// Kinds of attention that are put side by side.
 struct MethodArguments: ParsableArguments {
   @Option(
-    name: [.customLong("attention"), .customLong("methods")],
     help: ArgumentHelp(
       "Kinds of attention, separated by commas: "
         + "\(AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")).",
@@ -30,6 +29,14 @@ struct MethodArguments: ParsableArguments {
   /// Whether --attention names other kinds than it does of itself.
   var isAttentionGiven: Bool { attention != MethodArguments.standardAttention }
 
+  @Option(
+    name: .customLong("method"),
+    help: ArgumentHelp(
+      "A kind of attention with budgets of its own, KIND,NAME=NUMBER,..., or patterns=FILE; beside "
+        + "dense, or beside --attention if that is given. May be repeated.", valueName: "method"),
+    transform: { try AttentionMethod.parsed($0) })
+  var given: [AttentionMethod] = []
+
   @OptionGroup var budgets: BudgetArguments
 
   @Option(
@@ -53,30 +60,55 @@ struct MethodArguments: ParsableArguments {
         + "not given.", valueName: "file"))
   var calibration: String?
 
-  func options(_ mode: AttentionMode) -> AttentionOptions {
+  /// The names of all methods, in the order of the tables' columns.
+  var names: [String] {
+    let given = given.map(\.name).filter { name in !kinds.contains { $0.rawValue == name } }
+    return kinds.map(\.rawValue) + given
+  }
+
+  func validate() throws {
+    var names = Set(kinds.map(\.rawValue).filter { $0 != AttentionMode.dense.rawValue })
+    for method in given where !names.insert(method.name).inserted {
+      throw ValidationError("--method: \(method.name) is named twice; name each way once")
+    }
+  }
+
+  /// The kinds that stand before the methods with budgets of their own.
+  private var kinds: [AttentionMode] { given.isEmpty || isAttentionGiven ? attention : [.dense] }
+
+  /// Every method's name and options. Throws ``PatternError`` where a pattern file cannot be read.
+  func options() throws -> [(name: String, options: AttentionOptions)] {
+    let given = given.filter { method in !kinds.contains { $0.rawValue == method.name } }
+    return kinds.map { ($0.rawValue, options($0)) }
+      + (try given.map { ($0.name, try $0.options(exact: exact)) })
+  }
+
+  private func options(_ mode: AttentionMode) -> AttentionOptions {
     let budgets = budgets.budgets
     // A budget given for one kind is no mistake for another.
     let unused = Set(mode.unusedBudgets(budgets, hasPatternFile: false))
     return AttentionOptions(mode: mode, budgets: budgets.without(unused), exact: exact)
   }
 
-  /// The kinds of attention as methods of a run.
+  /// The methods of a run.
   ///
   /// - Parameter length: The run's longest prompt. Static indices are those of a calibration prompt
   ///   of that length.
   func methods(
     for model: LanguageModel, length: Int, measuringRecall: Bool = false
   ) throws -> [LanguageModelRunner.Method] {
-    try attention.map { mode in
-      var options = options(mode)
-      if mode == .static {
+    try options().map { name, options in
+      var options = options
+      if options.mode == .static {
         options.calibratedSelections = try calibratedSelections(options, model, length: length)
       }
+      // Budgets and files that do not fit the model are found before hours of work.
+      _ = try model.planner(for: options)
       return LanguageModelRunner.Method(
-        name: mode.rawValue,
+        name: name,
         options: SessionOptions(
           attention: options, chunk: chunk?.value,
-          measuresRecall: measuringRecall && mode != .dense))
+          measuresRecall: measuringRecall && options.mode != .dense))
     }
   }
 

@@ -7,8 +7,8 @@ enum PreparationLine {
   private struct State {
     let start = ContinuousClock.now
     var lastShown: ContinuousClock.Instant?
-    /// Of lines in a log.
-    var told: Set<String> = []
+    /// Whether a log has a line of it.
+    var hasToldPreparation = false
   }
 
   private static let state = Mutex(State())
@@ -16,22 +16,22 @@ enum PreparationLine {
   /// The model that the options ask for, with its progress shown.
   static func load(_ options: LoadOptions) async throws -> LanguageModel {
     defer { TerminalLine.clear() }
-    return try await LanguageModel.load(options, progress: show)
+    return try await LanguageModel.load(options, progress: showWeights)
   }
 
-  /// For `LanguageModel`'s own initializer.
-  @Sendable static func show(_ progress: LoadProgress) {
-    switch progress {
-    case .weights(let share): showWeights(share)
-    case .preparation(let what):
-      if StandardError.isTerminal { return TerminalLine.show(what) }
-      // A log needs to know once why nothing happens.
-      let isNew = state.withLock { $0.told.insert("preparation").inserted }
-      if isNew { StandardError.note(what) }
+  /// Something is made ready that takes seconds and happens once for a machine: kernels of a GPU.
+  @Sendable static func showPreparation(_ what: String) {
+    if StandardError.isTerminal { return TerminalLine.show(what) }
+    // A log needs to know once why nothing happens.
+    let isNew = state.withLock { state in
+      defer { state.hasToldPreparation = true }
+      return !state.hasToldPreparation
     }
+    if isNew { StandardError.note(what + ", once for this machine") }
   }
 
-  private static func showWeights(_ share: Double) {
+  /// The share of the weights that was read.
+  @Sendable static func showWeights(_ share: Double) {
     let text = "reading weights  \(Int((share * 100).rounded(.down))) %"
     let isDue = state.withLock { state in
       let now = ContinuousClock.now

@@ -22,10 +22,10 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("A checkpoint's directory.", valueName: "dir"))
   var model: String?
 
-  @Option(
-    help: ArgumentHelp("Prompt lengths, separated by commas.", valueName: "n,n"),
-    transform: { try Lengths.parsed($0) })
-  var lengths: [Size] = [Size(value: 4096), Size(value: 32768)]
+  @OptionGroup var length: LengthArguments
+
+  /// What is measured where no length is given.
+  static let standardLengths = [4096, 32768]
 
   @Option(
     parsing: .unconditional, help: ArgumentHelp("Runs of each.", valueName: "n"),
@@ -73,7 +73,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     var dense = attention
     dense.attention = .dense
     let mode = attention.attention.rawValue
-    var usable = try UsableLengths(lengths.map(\.value), within: model.contextLength)
+    var usable = try length.usable(by: model, standard: Self.standardLengths)
     var rows: [PrefillMeasurement] = []
     for length in usable.values {
       do {

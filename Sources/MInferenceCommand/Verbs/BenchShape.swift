@@ -19,7 +19,8 @@ extension BenchPrefillCommand {
     try trace.begin(benchmark.pipeline)
     var rows: [ShapeBenchmark.Row] = []
     let modes = onlySparse ? ["minference"] : ["dense", "minference"]
-    for length in lengths.map(\.value) {
+    let lengths = length.lengths.map(\.value)
+    for length in lengths.isEmpty ? Self.standardLengths : lengths {
       for mode in modes {
         let progress = ProgressLine(label: "\(mode) \(Quantity.grouped(length))")
         rows.append(

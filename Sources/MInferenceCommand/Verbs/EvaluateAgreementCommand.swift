@@ -15,33 +15,20 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
       counted token by token. Dense attention is always the reference.
 
       --attention names kinds that share the budget flags; --method names one way with budgets of its \
-      own, and may be given several times: --method antidiagonal,share=0.6,floor=0.05 --method \
-      patterns=FILE.
+      own, and may be given several times.
 
-      Example: minference evaluate agreement --model DIR --lengths 8K --attention minference
+      Example: minference evaluate agreement --model DIR --text one.txt two.txt --lengths 8K,32K \
+      --method antidiagonal,share=0.6,floor=0.05 --method patterns=FILE
       """)
 
   @OptionGroup var shared: EvaluateArguments
-
-  @Option(
-    name: .customLong("method"),
-    help: ArgumentHelp(
-      "A kind of attention with budgets, KIND,NAME=NUMBER,..., or patterns=FILE; in place of "
-        + "--attention unless that is given too.", valueName: "method"),
-    transform: { try AttentionMethod.parsed($0) })
-  var given: [AttentionMethod] = []
 
   @Option(
     parsing: .upToNextOption,
     help: ArgumentHelp("UTF-8 files; the demo's chronicle if none is given.", valueName: "file"))
   var text: [String] = []
 
-  @Option(
-    help: ArgumentHelp(
-      "Lengths of texts and prompts, separated by commas; 8K and 32K, or the model's context.",
-      valueName: "n,n"),
-    transform: { try Lengths.parsed($0) })
-  var lengths: [Size] = []
+  @OptionGroup var length: LengthArguments
 
   @Option(
     parsing: .unconditional,
@@ -60,7 +47,7 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
     help: ArgumentHelp(
       "Compare positions in the last so many tokens of a window alone.", valueName: "n"),
     transform: { try Size.parsed($0) })
-  var last: Size?
+  var lastTokens: Size?
 
   @Option(
     parsing: .unconditional,
@@ -72,29 +59,20 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
   var seed: UInt64 = RetrievalPrompt.judgingSeed
 
   func validate() throws {
-    let kinds =
-      given.isEmpty || shared.isAttentionGiven ? shared.methods.attention.map(\.rawValue) : []
-    let names = (kinds + given.map(\.name)).filter { $0 != AgreementRun.reference }
-    guard !names.isEmpty else {
+    guard shared.methods.names.contains(where: { $0 != AgreementRun.reference }) else {
       throw ValidationError(
         "dense attention alone agrees with itself; name a sparse kind with --attention or --method")
-    }
-    if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
-      throw ValidationError("\(twice) is named twice; name each way once")
     }
   }
 
   mutating func run() async throws {
     let texts = try text.map { (name: $0, text: try InputText.read(path: $0)) }
     let model = try await shared.load()
-    try EvaluateArguments.check(lengths, for: model)
+    let lengths = try length.usable(by: model, standard: [8192, 32768])
     let methods = try methods(for: model)
-    let lengths =
-      lengths.isEmpty
-      ? Set([8192, 32768].map { min($0, model.contextLength) }).sorted() : lengths.map(\.value)
     var samples: [AgreementSample] = []
     var lengthOfSample: [String: Int] = [:]
-    for length in lengths {
+    for length in lengths.values {
       let found = try self.samples(length, texts, model)
       for sample in found { lengthOfSample[sample.name] = length }
       samples += found
@@ -108,25 +86,17 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
     let summary = AgreementSummary(
       records, methods: [AgreementRun.reference] + methods.map(\.name), lengths: lengthOfSample)
     try shared.output.write(json: summary.json, markdown: summary.markdown, of: model)
+    try lengths.finish()
   }
 
   /// The ways that are compared with dense attention.
   private func methods(for model: LanguageModel) throws -> [AgreementRun.Method] {
-    var methods: [AgreementRun.Method] = []
-    if given.isEmpty || shared.isAttentionGiven {
-      methods = try shared.methods(for: model, length: 0).map { method in
+    try shared.methods(for: model, length: 0)
+      .filter { $0.name != AgreementRun.reference }.map { method in
         AgreementRun.Method(
           name: method.name, planner: try model.planner(for: method.options.attention),
           chunk: method.options.chunk)
       }
-    }
-    methods += try given.map {
-      AgreementRun.Method(
-        name: $0.name, planner: try $0.planner(for: model, exact: shared.exact),
-        chunk: shared.chunk?.value)
-    }
-    methods.removeAll { $0.name == AgreementRun.reference }
-    return methods
   }
 
   /// The windows and prompts of a length.
@@ -143,7 +113,7 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
         (name, model.tokenizer.encode(text, specialTokens: .asText, addTemplate: false))
       }
     }
-    let windowed = PerplexityRun(lengths: [length], windows: windows.value)
+    let windowed = TextWindows(lengths: [length], windows: windows.value)
     var samples = try sources.flatMap { name, ids in
       guard ids.count >= length else {
         throw CommandFailure(
@@ -154,7 +124,8 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
       return windowed.starts(length: length, tokens: ids.count).enumerated().map { window, start in
         AgreementSample(
           name: "\(name), \(length) tokens, window \(window)",
-          text: Array(ids[start..<start + length]), positions: positions.value, last: last?.value)
+          text: Array(ids[start..<start + length]), positions: positions.value,
+          last: lastTokens?.value)
       }
     }
     samples += try (0..<prompts.value).map { number in
@@ -175,7 +146,7 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
         (name: "windows", value: "\(windows.value)"), (name: "seed", value: "\(seed)"),
         (
           name: "positions",
-          value: "\(positions.value)" + (last.map { " of the last \($0.value)" } ?? "")
+          value: "\(positions.value)" + (lastTokens.map { " of the last \($0.value)" } ?? "")
         ),
       ])
   }

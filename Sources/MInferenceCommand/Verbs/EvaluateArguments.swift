@@ -15,10 +15,6 @@ struct EvaluateArguments: ParsableArguments {
   @OptionGroup var output: ResultArguments
 
   var results: String? { output.results }
-  var json: Bool { output.json }
-  var chunk: Size? { methods.chunk }
-  var exact: Bool { methods.exact }
-  var isAttentionGiven: Bool { methods.isAttentionGiven }
 
   /// The model, with its notices told.
   func load() async throws -> LanguageModel {
@@ -27,7 +23,7 @@ struct EvaluateArguments: ParsableArguments {
       device.loadOptions(directory: directory, patterns: methods.patterns))
     var told: Set<String> = []
     let notices =
-      model.notices + methods.attention.flatMap { model.notices(for: methods.options($0)) }
+      model.notices + (try methods.options()).flatMap { model.notices(for: $0.options) }
     for notice in notices where told.insert(notice).inserted { StandardError.note(notice) }
     return model
   }
@@ -48,7 +44,7 @@ struct EvaluateArguments: ParsableArguments {
       device.attentionPrecision == .native
         ? "" : "attention \(device.attentionPrecision.rawValue)",
     ]
-    let chunk = chunk.map { ["chunk \($0.value)"] } ?? []
+    let chunk = methods.chunk.map { ["chunk \($0.value)"] } ?? []
     let budgets = ([methods.budgets.description] + narrow + chunk)
       .filter { !$0.isEmpty }.joined(separator: ", ")
     return try [
@@ -57,7 +53,7 @@ struct EvaluateArguments: ParsableArguments {
       (name: "budgets", value: budgets.isEmpty ? "defaults" : budgets),
       // Tiles and number formats of devices differ, and so do results.
       (name: "device", value: device.device.resolved.rawValue),
-      (name: "exact", value: "\(exact)"),
+      (name: "exact", value: "\(methods.exact)"),
       (name: "calibration", value: methods.calibration ?? "chronicle"),
     ] + more
   }

@@ -13,7 +13,7 @@ struct EvaluateCommand: ParsableCommand {
       """,
     subcommands: [
       EvaluateScenariosCommand.self, EvaluateTasksCommand.self, EvaluateAgreementCommand.self,
-      EvaluateNeedleCommand.self, EvaluateRulerCommand.self, EvaluatePerplexityCommand.self,
-      EvaluateRecallCommand.self, EvaluateInfiniteBenchCommand.self, EvaluateOverlapCommand.self,
+      EvaluatePerplexityCommand.self, EvaluateNeedleCommand.self, EvaluateRulerCommand.self,
+      EvaluateInfiniteBenchCommand.self, EvaluateRecallCommand.self, EvaluateOverlapCommand.self,
     ])
 }

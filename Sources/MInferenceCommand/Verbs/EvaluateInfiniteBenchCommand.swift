@@ -39,6 +39,11 @@ struct EvaluateInfiniteBenchCommand: AsyncParsableCommand {
       .map(TaskPlan.init)
     let model = try await shared.load()
     let length = min(maxLength?.value ?? model.contextLength, model.contextLength)
+    if let maxLength, maxLength.value > length {
+      StandardError.note(
+        LengthArguments.refusal(of: maxLength.value, within: length, flag: "--max-length")
+          + " (prompts have \(length))")
+    }
     let runner = LanguageModelRunner(
       model, methods: try shared.methods(for: model, length: length, measuringRecall: form.monitor),
       form: form.form(of: model, maximumTokens: length))

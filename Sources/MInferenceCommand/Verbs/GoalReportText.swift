@@ -30,12 +30,13 @@ enum GoalReportText {
 
   /// Every choice that was run end to end.
   private static func trials(_ result: GoalResult) -> String {
-    var table = TextTable(header: ["tried"] + columns + ["goal"])
+    guard !result.trials.isEmpty else { return "no choice was tried: no pass was left for it\n" }
+    var table = TextTable(header: ["tried"] + columns + ["errors of heads", "goal"])
     for trial in result.trials {
       for length in trial.figures {
         table.append(
           [trial.name + (trial.share < 1 ? ", beginnings of texts" : "")] + cells(length) + [
-            trial.isKept ? "kept" : "missed"
+            Quantity.fixed(trial.headErrors, 4), trial.isKept ? "kept" : "missed",
           ])
       }
     }
@@ -77,7 +78,7 @@ enum GoalReportText {
     let passes = result.passes
     lines.append(
       "measured in \(Quantity.fixed(passes.used, 2)) dense passes of the samples (at most "
-        + "\(Quantity.fixed(passes.limit, 2))): dense \(Quantity.seconds(passes.dense)), heads "
+        + "\(Quantity.fixed(passes.limit, 2)), and one more to validate a corrected choice): dense \(Quantity.seconds(passes.dense)), heads "
         + "\(Quantity.seconds(passes.probing)), choosing \(Quantity.seconds(passes.choosing)), "
         + "validating \(Quantity.seconds(passes.validating))"
         + (passes.warmingUp > 0

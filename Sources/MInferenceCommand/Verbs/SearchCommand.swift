@@ -146,7 +146,8 @@ struct SearchCommand: ParsableCommand {
   mutating func run() throws {
     try checkOutput()
     let model = try LanguageModel(
-      self.model.device.loadOptions(directory: self.model.model), progress: PreparationLine.show)
+      self.model.device.loadOptions(directory: self.model.model),
+      progress: PreparationLine.showWeights)
     TerminalLine.clear()
     if let goal = goal.goal { return try searchByLoss(goal, model) }
     let (choosing, validating) = try texts(of: model)

@@ -10,6 +10,9 @@ public struct GoalResult: Sendable {
     public let isKept: Bool
     /// The part of the texts' beginnings that was read; below 1 prompts were left out.
     public let share: Double
+    /// The sum of the errors of its heads on the probed sample: what a first guess of its divergence is
+    /// made from.
+    public let headErrors: Double
   }
 
   public let goal: SearchGoal

@@ -3,6 +3,14 @@ import Files
 import SparseAttention
 import Transformers
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// One search, from its first reading to its result.
 struct GoalSearchRun {
   private let model: Transformer
@@ -17,7 +25,7 @@ struct GoalSearchRun {
   private var trials: [Trial] = []
   private var rejected: [String] = []
   /// Seconds of sparse readings over those of the dense readings of the same texts, as measured so far.
-  private var sparseShare = 0.8
+  private var sparseShare = 0.7
 
   /// A choice, read end to end.
   private struct Trial {
@@ -191,14 +199,19 @@ extension GoalSearchRun {
     guard let share = affordableShare else { return nil }
     var readings: [SparseReading] = []
     var taken = 0.0
-    for (place, sample) in samples.choosing.enumerated()
-    where share == 1 || sample.kind == .text {
+    // Texts first: where they miss the goal, prompts need not be read.
+    let places = samples.choosing.indices.filter { samples.choosing[$0].kind == .text }
+    let prompts = samples.choosing.indices.filter { samples.choosing[$0].kind == .retrieval }
+    for place in places + (share == 1 ? prompts : []) {
+      if prompts.contains(place), !places.isEmpty, goal.limitsLoss, !goal.isKept(readings.figures) {
+        break
+      }
       let (reading, seconds) = try read(patterns, place, isValidating: false, share: share)
       readings.append(reading)
       taken += seconds
     }
     passes.choosing += taken
-    if share == 1 {
+    if share == 1, readings.count == samples.choosing.count {
       sparseShare = taken / max(dense.choosing.reduce(0) { $0 + $1.seconds }, 1e-9)
     }
     let trial = self.trial(name, patterns, readings, share: share, seconds: seconds)
@@ -216,7 +229,8 @@ extension GoalSearchRun {
     {
       return found
     }
-    let sample = isValidating ? samples.validating[place] : samples.choosing[place]
+    var sample = isValidating ? samples.validating[place] : samples.choosing[place]
+    sample.name = (isValidating ? "validating on " : "choosing on ") + sample.name
     let reference = isValidating ? dense.validating[place] : dense.choosing[place]
     let (reading, seconds) = try elapsed {
       try reader.read(
@@ -272,7 +286,7 @@ extension GoalSearchRun {
   /// errors the goal leaves; two corrections at most.
   private mutating func tryHeads(_ costs: HeadCosts) throws {
     let assignment = costs.assignment
-    for number in 1...3 {
+    for number in 1...4 {
       guard let best = best, best.share == 1 else { return }
       let choice: HeadAssignment.Choice?
       if case .attentionTime = goal {
@@ -303,16 +317,25 @@ extension GoalSearchRun {
       : choice.error < 0.9 * costs.error(best.patterns, candidates)
   }
 
-  /// The sum of errors that the goal leaves: that of the trial which used the most without missing, or the
-  /// least beyond, scaled to nine tenths of the goal.
+  /// The sum of errors that the goal leaves. Between a choice that keeps the goal and one that misses it
+  /// the use of what is allowed grows with a power of the error, which the two tell; without such a pair it
+  /// is proportional. Nine tenths of the goal are aimed at.
   private func allowedError(_ costs: HeadCosts) -> Double? {
     let byHead = trials.filter { $0.name.hasPrefix("by head") }
     // Once heads were tried, they say what heads lose.
-    let known = byHead.isEmpty ? trials : byHead
-    let nearest = known.filter { $0.share == 1 }.min {
-      abs($0.use - 1) < abs($1.use - 1)
+    let known = (byHead.isEmpty ? trials : byHead).filter { $0.share == 1 }.map {
+      (use: max($0.use, 0.05), error: costs.error($0.patterns, candidates))
     }
-    return nearest.map { 0.9 * costs.error($0.patterns, candidates) / max($0.use, 0.05) }
+    let aim = 0.9
+    if let low = known.filter({ $0.use <= 1 }).max(by: { $0.use < $1.use }),
+      let high = known.filter({ $0.use > 1 }).min(by: { $0.use < $1.use }),
+      low.error > 0, low.error < high.error
+    {
+      if low.use >= aim { return nil }
+      let part = log(aim / low.use) / log(high.use / low.use)
+      return low.error * pow(high.error / low.error, part)
+    }
+    return known.min { abs($0.use - 1) < abs($1.use - 1) }.map { aim * $0.error / $0.use }
   }
 
   /// The best choice that was tried and keeps the goal: the fastest, or the one that loses least where time
@@ -362,7 +385,8 @@ extension GoalSearchRun {
       rejected.append(choice.name)
       choice = careful
       readings = []
-      if passes.left < reserve { break }
+      // A choice that nobody has validated is worth little: one pass more may be taken for it.
+      if passes.left + passes.dense < reserve { break }
     }
     let isDense = choice.patterns == uniform(.dense)
     let latest = readings.last ?? choice.readings.last
@@ -373,7 +397,9 @@ extension GoalSearchRun {
         : latest?.densities ?? choice.patterns.map { $0.map { _ in .nan } },
       promised: choice.figures, validated: isDense ? [] : readings.figures, corrected: rejected,
       trials: trials.map {
-        GoalResult.Trial(name: $0.name, figures: $0.figures, isKept: $0.isKept, share: $0.share)
+        GoalResult.Trial(
+          name: $0.name, figures: $0.figures, isKept: $0.isKept, share: $0.share,
+          headErrors: costs.error($0.patterns, candidates))
       }, passes: passes, lengths: Set(samples.choosing.map(\.length)).sorted(),
       samples: samples.choosing.map(\.name), costs: planningCosts(choice, readings))
   }

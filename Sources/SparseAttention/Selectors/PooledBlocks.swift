@@ -44,6 +44,14 @@ public struct PooledBlocks: Selector {
   public func select(_ sketch: HeadSketch) throws -> HeadSelection { try chosen.select(sketch) }
   public func deviceRequest(keys: Int) -> DeviceRequest { chosen.deviceRequest(keys: keys) }
 
+  /// For heads whose blocks their means tell apart, at next to no time of scoring.
+  public static var searchCandidates: [PooledBlocks] {
+    [
+      PooledBlocks(rule: ShareRule(share: 0.6, floor: 0.05), columns: 512),
+      PooledBlocks(rule: ShareRule(share: 0.8, floor: 0.1), columns: 512),
+    ]
+  }
+
   private var chosen: ChosenBlocks {
     ChosenBlocks(rule: rule, source: .means(size: poolSize), columns: columns, last: last)
   }

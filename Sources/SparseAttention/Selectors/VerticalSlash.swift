@@ -88,9 +88,11 @@ public struct VerticalSlash: Selector {
         .bandsAndColumns(offsets: .count(counts.offsets), columns: .count(counts.columns))))
   }
 
-  /// The budgets that most heads of the published files have, and small ones for heads of few columns.
+  /// The budgets that most heads of the published files have, and some between.
   public static var searchCandidates: [VerticalSlash] {
-    [VerticalSlash(vertical: 256, slash: 1024), VerticalSlash(vertical: 1000, slash: 6096)]
+    [(30, 800), (256, 1024), (1000, 2048), (1000, 6096)].map {
+      VerticalSlash(vertical: $0.0, slash: $0.1)
+    }
   }
 
   public static func selection(

@@ -59,10 +59,14 @@ public struct TokenGenerator {
 
   /// The next token, or nil at the end; see ``finishReason``.
   ///
+  /// - Parameter examine: Gets the logits of the token on the host before it is chosen, and may
+  ///   exclude ids by negative infinity. nil: the logits stay where the backend computes.
   /// - Throws: ``TransformerError``, `ComputeError`; `CancellationError` and what the progress callback
   ///   throws while the sequence is read again. The cache then holds a beginning of ``history``, and
   ///   the next call goes on from there.
-  public mutating func next() throws -> Int32? {
+  public mutating func next(
+    examining examine: ((inout [Float]) throws -> Void)? = nil
+  ) throws -> Int32? {
     guard finishReason == nil else { return nil }
     guard count < maximumTokens else { return finish(.length) }
     if let id = pending {
@@ -72,7 +76,14 @@ public struct TokenGenerator {
       logits = try logits(behind: id)
       pending = nil
     }
-    let id = try sampler.sample(logits, seen: seen, on: model.backend)
+    let id: Int32
+    if let examine {
+      var values = try model.backend.read(logits)
+      try examine(&values)
+      id = try sampler.sample(logits: values, history: seen)
+    } else {
+      id = try sampler.sample(logits, seen: seen, on: model.backend)
+    }
     guard !stopIDs.contains(id) else { return finish(.stop(id: id)) }
     history.append(id)
     if sampler.looksBack { seen.insert(id) }

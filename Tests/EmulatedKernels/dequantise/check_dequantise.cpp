@@ -2,10 +2,7 @@
 // matrix and through rows of an embedding. Prints one line for each format; exits 1 on a miss.
 
 #include "dequantise.cu"
-
-#include <map>
-#include <string>
-#include <vector>
+#include "goldens.h"
 
 typedef void (*Dequantise)(const unsigned char*, bf16*, long long);
 typedef void (*Embed)(const int*, const unsigned char*, bf16*, int);
@@ -35,47 +32,6 @@ static const std::map<std::string, Kernels> kernels = {
 // These kernels have no shared memory; the emulation wants the section to be there.
 __shared__ __attribute__((used)) int unusedShared;
 
-struct Golden {
-  std::vector<unsigned char> bytes;
-  std::vector<float> values;
-};
-
-static std::vector<unsigned char> fromHex(const std::string& text) {
-  std::vector<unsigned char> bytes(text.size() / 2);
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = (unsigned char)strtol(text.substr(2 * i, 2).c_str(), nullptr, 16);
-  return bytes;
-}
-
-/// The text behind `key` in a line of blocks.json.
-static std::string field(const std::string& line, const char* key) {
-  const std::string start = std::string("\"") + key + "\": \"";
-  const size_t from = line.find(start) + start.size();
-  return line.substr(from, line.find('"', from) - from);
-}
-
-static std::map<std::string, std::vector<Golden>> read(const char* path) {
-  std::map<std::string, std::vector<Golden>> goldens;
-  FILE* file = fopen(path, "r");
-  if (!file) return goldens;
-  std::string line;
-  for (int c = fgetc(file); c != EOF; c = fgetc(file)) {
-    if (c != '\n') {
-      line += (char)c;
-      continue;
-    }
-    if (line.find("format") != std::string::npos) {
-      Golden golden{fromHex(field(line, "bytes")), {}};
-      const std::vector<unsigned char> raw = fromHex(field(line, "values"));
-      golden.values.resize(raw.size() / 4);
-      memcpy(golden.values.data(), raw.data(), raw.size());
-      goldens[field(line, "format")].push_back(golden);
-    }
-    line.clear();
-  }
-  fclose(file);
-  return goldens;
-}
-
 /// Whether `y` is `expected` rounded to bf16, give or take the order of fp32's operations.
 static bool isClose(bf16 y, float expected, float largest) {
   const float value = __uint_as_float((unsigned)y << 16);
@@ -83,7 +39,7 @@ static bool isClose(bf16 y, float expected, float largest) {
 }
 
 int main(int, char** arguments) {
-  const auto goldens = read(arguments[1]);
+  const auto goldens = readGoldens(arguments[1]);
   int failed = goldens.size() != kernels.size();
   for (const auto& [name, all] : goldens) {
     const int elements = (int)all[0].values.size(), count = (int)all.size();

@@ -38,13 +38,13 @@ private final class FakeScorer: TextScorer {
     async throws
   {
     let run = PerplexityRun(lengths: [100, 1000], windows: 3)
-    #expect(run.starts(length: 1000, tokens: 5000) == [0, 2000, 4000])
+    #expect(run.text.starts(length: 1000, tokens: 5000) == [0, 2000, 4000])
     let records = try await run.run(text, on: FakeScorer())
     #expect(records.count == 12)
     let summary = PerplexitySummary(records, methods: ["dense", "sparse"])
     for length in [100, 1000] {
       let bytes = Array(text.utf8)
-      let losses = run.starts(length: length, tokens: 5000).flatMap { start in
+      let losses = run.text.starts(length: length, tokens: 5000).flatMap { start in
         bytes[start + 1..<start + length].map { log(Double($0)) }
       }
       let expected = exp(losses.reduce(0, +) / Double(losses.count))

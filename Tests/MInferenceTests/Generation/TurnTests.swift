@@ -98,8 +98,8 @@ import Testing
     let shares = Mutex<[Double]>([])
     _ = try LanguageModel(
       LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1)
-    ) { progress in
-      if case .weights(let share) = progress { shares.withLock { $0.append(share) } }
+    ) { share in
+      shares.withLock { $0.append(share) }
     }
     let told = shares.withLock { $0 }
     #expect(told.last == 1 && told == told.sorted() && told.count > 10)

@@ -30,8 +30,8 @@ enum ConfusableFacts {
     let depth = Double(words.number(below: 1001)) / 1000
     let planted =
       [(text: fact(asked, codes[0]), depth: depth)]
-      + near.enumerated().map { place, key in
-        (text: fact(key, codes[1 + place]), depth: Double(words.number(below: 1001)) / 1000)
+      + near.enumerated().map { number, key in
+        (text: fact(key, codes[1 + number]), depth: Double(words.number(below: 1001)) / 1000)
       }
     let rest = zip(others, codes[(1 + near.count)...]).map { fact($0, $1) }
     return DocumentDraft(

@@ -79,13 +79,13 @@ enum GraphWalk {
     }
     let lines = others
     let facts = words.shuffled(planted.map(\.line))
-    let places = words
+    let mixer = words
     return DocumentDraft(
       maximumSize: lines.count, tokensPerUnit: 20, opening: opening,
       context: { size in
-        var places = places
+        var mixer = mixer
         return "Edges:\n"
-          + RulerDraft.mixed(facts, into: Array(lines[..<size]), &places).joined(separator: "\n")
+          + RulerDraft.mixed(facts, into: Array(lines[..<size]), &mixer).joined(separator: "\n")
       },
       question: "\(question)", answerPrefix: " Final Answer: [", references: { _ in answer },
       scoring: .setF1, answerTokens: 128)

@@ -19,14 +19,14 @@ enum LatentList {
       return change(&lists[other], names[other], &words)
     }
     let view = view(lists[0], name, &words)
-    let places = words
+    let mixer = words
     return DocumentDraft(
       maximumSize: noise.count, tokensPerUnit: 9,
       opening: "Python runs the lines below. They change several lists; keep track of all of them, "
         + "for a question about one follows.",
       context: { size in
-        var places = places
-        let lines = RulerDraft.mixed(facts, into: Array(noise[..<size]), &places)
+        var mixer = mixer
+        let lines = RulerDraft.mixed(facts, into: Array(noise[..<size]), &mixer)
         return (beginnings + lines).joined(separator: "\n")
       },
       question:
@@ -54,15 +54,15 @@ enum LatentList {
       list.append(value)
       return "\(name).append(\(value))"
     case (true, _):
-      let place = words.number(below: list.count + 1)
-      list.insert(value, at: place)
-      return "\(name).insert(\(place), \(value))"
+      let index = words.number(below: list.count + 1)
+      list.insert(value, at: index)
+      return "\(name).insert(\(index), \(value))"
     case (false, 0):
       list.removeLast()
       return "\(name).pop()"
     default:
       let removed = list[words.number(below: list.count)]
-      if let place = list.firstIndex(of: removed) { list.remove(at: place) }
+      if let index = list.firstIndex(of: removed) { list.remove(at: index) }
       return "\(name).remove(\(removed))"
     }
   }

@@ -42,14 +42,14 @@ enum RepeatedRequests {
     }
     let mark = words.letters(10, from: "a")
     let facts = answers.map { turn(form, topic, $0) }
-    let places = words
+    let mixer = words
     let name = "\(ordinals[wanted]) \(form) about \(topic)"
     return DocumentDraft(
       maximumSize: others.count, tokensPerUnit: 60,
       opening: "Below is a conversation between a user and an assistant.",
       context: { size in
-        var places = places
-        return RulerDraft.mixed(facts, into: Array(others[..<size]), &places)
+        var mixer = mixer
+        return RulerDraft.mixed(facts, into: Array(others[..<size]), &mixer)
           .joined(separator: "\n\n")
       },
       question:

@@ -63,15 +63,15 @@ enum WordProblem {
       return computed(new(&words), from: base, and: nil, &words).fact
     }
     let lines = facts
-    let places = words
+    let mixer = words
     return DocumentDraft(
       maximumSize: noise.count, tokensPerUnit: 20,
       opening:
         "The statements below say how many crates of which goods are in which halls. Most of "
         + "them are not needed for the question at the end.",
       context: { size in
-        var places = places
-        return RulerDraft.mixed(lines, into: Array(noise[..<size]), &places).joined(separator: " ")
+        var mixer = mixer
+        return RulerDraft.mixed(lines, into: Array(noise[..<size]), &mixer).joined(separator: " ")
       },
       question: "Question: How many \(name(asked.quantity)) are there? Work it out in short steps, "
         + "and give the number at the end, behind \"Answer:\".",

@@ -41,17 +41,20 @@ struct BookQuestion {
     try task(words, id: id, kind: kind, countTokens) { sentence, passage in
       let parts = sentence.split(whereSeparator: \.isWhitespace).map(String.init)
       guard parts.count >= 12, parts.count <= 60, !sentence.contains("_") else { return nil }
-      let place = parts.indices.dropFirst(2).first { place in
-        Self.isName(parts[place]) && parts[place - 1].first?.isLowercase == true
+      // A name of one word: "Port" of "Port Royal" is none.
+      let index = parts.indices.dropFirst(2).dropLast().first { index in
+        Self.isName(parts[index]) && parts[index - 1].first?.isLowercase == true
+          && parts[index + 1].first?.isUppercase != true
       }
-      guard let place else { return nil }
-      let name = String(parts[place].prefix { $0.isLetter })
-      // A sentence that names them twice would give the answer away, as would one that comes twice.
-      guard parts.count(where: { $0.contains(name) }) == 1,
-        isUnique(parts[..<place].joined(separator: " "), in: passage)
+      guard let index else { return nil }
+      let name = String(parts[index].prefix { $0.isLetter })
+      // A sentence that names them twice would give the answer away. A name that comes nowhere else
+      // cannot be one of several to choose from.
+      guard parts.count(where: { $0.contains(name) }) == 1, passage.count(of: name) == 2,
+        isUnique(parts[..<index].joined(separator: " "), in: passage)
       else { return nil }
       var blanked = parts
-      blanked[place] = "____" + parts[place].dropFirst(name.count)
+      blanked[index] = "____" + parts[index].dropFirst(name.count)
       return Question(
         text:
           "Question: In this sentence of the text a name was left out: \"\(blanked.joined(separator: " "))\" "
@@ -107,17 +110,17 @@ struct BookQuestion {
     // The question's own passage may be a little longer; what is unique must be so there as well.
     let seen = Text(passage[..<min(passage.count, size + 60)].joined())
     let wanted = Int(depth * Double(size))
-    let places = (0..<size).sorted { abs($0 - wanted) < abs($1 - wanted) }
-    for place in places {
-      guard let question = ask(passage[place], seen) else { continue }
-      draft.minimumSize = place + 1
+    let nearest = (0..<size).sorted { abs($0 - wanted) < abs($1 - wanted) }
+    for index in nearest {
+      guard let question = ask(passage[index], seen) else { continue }
+      draft.minimumSize = index + 1
       draft.maximumSize = min(passage.count, size + 60)
       draft.question = question.text
       draft.answerPrefix = question.answerPrefix
       draft.references = { _ in question.references }
       draft.scoring = question.scoring
       draft.answerTokens = question.answerTokens
-      draft.depth = Double(place) / Double(size)
+      draft.depth = Double(index) / Double(size)
       do {
         return try draft.task(id: id, kind: kind, length: length, countTokens)
       } catch TaskError.tooShort {

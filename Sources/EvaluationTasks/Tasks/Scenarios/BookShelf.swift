@@ -31,9 +31,9 @@ public struct BookShelf: Sendable {
     let sizes = books.map { $0.reduce(0) { $0 + $1.utf8.count } }
     var start = 0
     if sizes[first] > bytes {
-      var room = words.number(below: sizes[first] - bytes + 1)
-      while start < books[first].count, room >= books[first][start].utf8.count {
-        room -= books[first][start].utf8.count
+      var skipped = words.number(below: sizes[first] - bytes + 1)
+      while start < books[first].count, skipped >= books[first][start].utf8.count {
+        skipped -= books[first][start].utf8.count
         start += 1
       }
     }

@@ -103,12 +103,12 @@ struct FunctionRecall {
 
   /// The functions of a file whose first line is complete and whose body has four lines or more.
   static func functions(of file: CodeBase.File) -> [Function] {
-    file.lines.indices.compactMap { place in
-      guard let name = name(file.lines[place], file.keyword) else { return nil }
-      let indentation = file.lines[place].prefix { $0 == " " || $0 == "\t" }.count
+    file.lines.indices.compactMap { start in
+      guard let name = name(file.lines[start], file.keyword) else { return nil }
+      let indentation = file.lines[start].prefix { $0 == " " || $0 == "\t" }.count
       var body: [String] = []
       var bytes = 0
-      var end = place + 1
+      var end = start + 1
       while end < file.lines.count, body.count < 10, bytes < 400 {
         let line = file.lines[end]
         let text = line.drop { $0 == " " || $0 == "\t" }
@@ -121,8 +121,8 @@ struct FunctionRecall {
       }
       guard body.count >= 4 else { return nil }
       return Function(
-        name: name, beginning: file.keyword + name + "(", signature: file.lines[place], body: body,
-        lines: place..<end)
+        name: name, beginning: file.keyword + name + "(", signature: file.lines[start], body: body,
+        lines: start..<end)
     }
   }
 

@@ -81,7 +81,8 @@ import Testing
   @Test func `a function's body follows its first line in the files`() throws {
     for task in try tasks(task([.code])) {
       let signature = try #require(task.answerPrefix.split(separator: "\n").last.map(String.init))
-      let files = try #require(task.prompt.components(between: "follows.", and: "Question:").first)
+      let files = try #require(
+        task.prompt.components(between: "follows.", and: "\n\nQuestion: Give back").first)
       let place = try #require(files.range(ofText: signature + "\n"))
       let behind = String(
         decoding: Array(files.utf8)[(place + signature.utf8.count)...], as: UTF8.self)

@@ -1,0 +1,180 @@
+"""Many clients on a server of this machine, a third of which vanish: python3 serve_soak.py [options]
+
+Starts `minference serve` on a free port with the built-in model, asks each of a set of prompts once for its greedy answer,
+then lets clients ask them at random. Clients that vanish close their connection while the prompt is read or the
+answer comes. Every whole answer is compared with the first one. Prints requests, failures, differences, resident memory over time, and
+the longest stall; the exit status is 1 where an answer differs, a request fails for another reason than a full queue, or the
+server ends. Bounded: by --seconds, and by 60 more for what is under way. With --kill, the server is killed (SIGKILL) and started anew in
+the middle, on the same --cache-dir.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+WORDS = "map chest cart lantern river stone ship door bridge garden letter clock".split()
+
+
+class Server:
+    def __init__(self, options, directory):
+        self.options, self.directory = options, directory
+
+    def start(self):
+        command = [self.options.binary, "serve", "--port", "0", "--log-level", "warning", "--max-requests", "2000",
+                   "--kv-memory", self.options.memory, "--chunk", "2048", "--cache-dir", self.directory]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                self.port = int(found.group(1))
+                break
+        else:
+            sys.exit("the server did not start")
+
+    def resident(self):
+        with open(f"/proc/{self.process.pid}/status") as file:
+            return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) // 1024
+
+
+def prompts(count, seed):
+    random.seed(seed)
+    documents = []
+    for _ in range(max(1, count // 4)):
+        length = random.choice([40, 200, 800, 3000])
+        documents.append(" ".join(random.choice(WORDS) for _ in range(length)))
+    return [f"{documents[i % len(documents)]}. The key of {WORDS[i % 12]} is {1000 + i}. What is the key?" for i in range(count)]
+
+
+async def ask(port, prompt, stream, tokens=16, leave_after=None):
+    """The answer's text; None where the client left, or the queue was full."""
+    body = json.dumps({"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "temperature": 0,
+                       "stream": stream, "ignore_eos": True}).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n"
+                     b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        if leave_after is not None:
+            await asyncio.sleep(leave_after)
+            return None
+        data = await asyncio.wait_for(reader.read(-1), 300)
+    finally:
+        writer.close()
+    head, _, rest = data.partition(b"\r\n\r\n")
+    status = int(head.split()[1])
+    if status in (429, 503):
+        return None
+    if status != 200:
+        raise RuntimeError(f"status {status}: {rest[:200]!r}")
+    if b"chunked" in head.lower():
+        parts, rest_ = [], rest
+        while rest_:
+            size, _, rest_ = rest_.partition(b"\r\n")
+            if int(size, 16) == 0:
+                break
+            parts.append(rest_[:int(size, 16)])
+            rest_ = rest_[int(size, 16) + 2:]
+        rest = b"".join(parts)
+    if not stream:
+        return json.loads(rest)["choices"][0]["message"]["content"]
+    text = ""
+    if b"data: [DONE]" not in rest:
+        raise RuntimeError("the stream ended early")
+    for line in rest.decode().split("\n"):
+        if line.startswith("data: ") and line != "data: [DONE]":
+            event = json.loads(line[6:])
+            if "error" in event:
+                raise RuntimeError(event["error"]["message"])
+            for choice in event["choices"]:
+                text += choice["delta"].get("content") or ""
+    return text
+
+
+async def run(options, server):
+    texts = prompts(options.prompts, options.seed)
+    expected = [await ask(server.port, text, stream=False) for text in texts]
+    counts = {"whole": 0, "left": 0, "refused": 0, "failed": 0, "different": 0}
+    end = time.monotonic() + options.seconds
+    state = {"down": False}
+
+    async def client(number):
+        source = random.Random(options.seed * 1000 + number)
+        while time.monotonic() < end:
+            index = source.randrange(len(texts))
+            leaves = source.random() < 1 / 3
+            generation = server.process.pid
+            try:
+                text = await ask(server.port, texts[index], stream=source.random() < 0.7,
+                                 leave_after=source.random() * 2 if leaves else None)
+            except (OSError, RuntimeError, ValueError, IndexError, asyncio.TimeoutError) as error:
+                if not state["down"] and generation == server.process.pid:
+                    counts["failed"] += 1
+                    print(f"failed: {error!r}", flush=True)
+                await asyncio.sleep(0.5)
+                continue
+            if leaves:
+                counts["left"] += 1
+            elif text is None:
+                counts["refused"] += 1
+                await asyncio.sleep(0.5)
+            else:
+                counts["whole"] += 1
+                if text != expected[index]:
+                    counts["different"] += 1
+                    print(f"different: prompt {index}: {text!r}, not {expected[index]!r}", flush=True)
+
+    async def watch():
+        while time.monotonic() < end:
+            if not state["down"]:
+                print(f"{options.seconds - (end - time.monotonic()):6.0f} s  {server.resident():6d} MiB  {counts}", flush=True)
+            await asyncio.sleep(options.seconds / 10)
+
+    async def kill():
+        await asyncio.sleep(options.seconds / 2)
+        state["down"] = True
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        await asyncio.to_thread(server.start)
+        state["down"] = False
+        print("killed and started anew", flush=True)
+
+    tasks = [client(number) for number in range(options.clients)] + [watch()]
+    if options.kill:
+        tasks.append(kill())
+    await asyncio.wait_for(asyncio.gather(*tasks), options.seconds + 60)
+    print(counts)
+    return counts["failed"] + counts["different"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", default=".build/release/minference")
+    parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--prompts", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--memory", default="512M")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kill", action="store_true")
+    options = parser.parse_args()
+    if not 1 <= options.clients <= 500 or not 1 <= options.seconds <= 3600:
+        parser.error("--clients goes from 1 to 500, --seconds from 1 to 3600")
+    with tempfile.TemporaryDirectory() as directory:
+        server = Server(options, directory)
+        server.start()
+        try:
+            wrong = asyncio.run(run(options, server))
+            alive = server.process.poll() is None
+        finally:
+            server.process.send_signal(signal.SIGTERM)
+            status = server.process.wait(60)
+        print(f"the server ended with status {status}")
+        sys.exit(1 if wrong or not alive or status else 0)
+
+
+main()

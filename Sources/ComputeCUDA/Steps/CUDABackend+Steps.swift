@@ -1,0 +1,33 @@
+public import Compute
+
+/// Decoding steps as graphs of the driver: one call repeats the hundreds of launches of a step.
+extension CUDABackend: StepRecording {
+  public func recordStep(keyLimit: Int, work: () throws -> Void) throws -> any RecordedStep {
+    try device.activate()
+    let stream = try device.recordingStream()
+    let step = try CUDAStep(keyLimit: keyLimit, recordingStream: stream, on: device)
+    var graph: OpaquePointer?
+    // CU_STREAM_CAPTURE_MODE_RELAXED: kernels may be loaded meanwhile, by any thread.
+    try device.withStep(step) {
+      try device.driver.check("cuStreamBeginCapture", device.driver.beginCapture(stream, 2))
+      let result = Result { try work() }
+      // Ends the recording whatever happened, so that the stream can be used again.
+      let code = device.driver.endCapture(stream, &graph)
+      try result.get()
+      try device.driver.check("cuStreamEndCapture", code)
+    }
+    defer { _ = device.driver.destroyGraph(graph) }
+    var executable: OpaquePointer?
+    try device.driver.check(
+      "cuGraphInstantiate", device.driver.instantiateGraph(&executable, graph, 0))
+    return CUDARecordedStep(step, graph: executable, device: device)
+  }
+
+  public func performStep(
+    id: Int32, position: Int, keyLimit: Int, work: () throws -> Void
+  ) throws {
+    let step = try CUDAStep(keyLimit: keyLimit, recordingStream: nil, on: device)
+    try step.setInputs(id: id, position: position)
+    try device.withStep(step, work)
+  }
+}

@@ -1,0 +1,79 @@
+public import Transformers
+
+/// What becomes of a request, in order.
+public enum AnswerEvent: Sendable {
+  /// How far the prompt has been read; the first comes when its reading begins, the last when it ends.
+  case progress(PromptProgress)
+  /// One token of the answer.
+  case token(AnswerToken)
+  /// Nothing follows.
+  case finished(AnswerSummary)
+}
+
+/// How far a prompt has been read.
+public struct PromptProgress: Sendable, Equatable {
+  /// Tokens of the prompt.
+  public var total: Int
+  /// Of these, tokens whose keys and values were there already.
+  public var cached: Int
+  /// Tokens done, the cached ones among them.
+  public var processed: Int
+  /// Seconds since the reading began.
+  public var seconds: Double
+}
+
+/// A token of an answer.
+public struct AnswerToken: Sendable {
+  public var id: Int32
+  /// Text that is certain now. It may belong to earlier tokens, and is empty where a character or what
+  /// may become a stop string is not complete.
+  public var text: String
+  /// nil unless asked for.
+  public var logProbability: TokenLogProbability?
+}
+
+/// How likely a token was, before temperature and penalties.
+public struct TokenLogProbability: Sendable {
+  /// Natural logarithm.
+  public var value: Float
+  /// The likeliest tokens, in order.
+  public var likeliest: [(id: Int32, value: Float)]
+}
+
+/// What an answer came to.
+public struct AnswerSummary: Sendable {
+  public var finish: GenerationMetrics.Finish
+  /// Text that was held back to the end.
+  public var text: String
+  public var promptTokens: Int
+  /// Tokens of the prompt whose keys and values were there already.
+  public var cachedTokens: Int
+  public var completionTokens: Int
+  /// Seconds between the request and the beginning of its reading.
+  public var queueSeconds: Double
+  /// Seconds from the beginning of the reading to its end, other sequences' turns included.
+  public var prefillSeconds: Double
+  /// Seconds from the request to its first token; nil without one.
+  public var timeToFirstToken: Double?
+  /// Seconds from the first token to the last, other sequences' turns included.
+  public var decodeSeconds: Double
+  /// What the reading computed; of the tokens alone that were not cached.
+  public var prefill: PrefillReport
+  /// What the user should know about how the answer was made, one line each.
+  public var notices: [String]
+}
+
+/// The events of one request. Cancelling the task that reads them, or dropping the iterator, ends the
+/// computation within one block.
+public struct AnswerStream: AsyncSequence, Sendable {
+  public typealias Element = AnswerEvent
+  public typealias Failure = any Error
+
+  /// Different for every request of an engine.
+  public let id: Int
+  let events: AsyncThrowingStream<AnswerEvent, any Error>
+
+  public func makeAsyncIterator() -> AsyncThrowingStream<AnswerEvent, any Error>.Iterator {
+    events.makeAsyncIterator()
+  }
+}

@@ -1,0 +1,207 @@
+import Transformers
+import Compute
+import Synchronization
+
+/// Answers many prompts on one model, side by side.
+///
+///     let engine = try Engine(model: model)
+///     let stream = try engine.submit(AnswerRequest(prompt: model.encode(.user("..."))))
+///     for try await event in stream { ... }
+///     await engine.stop()
+///
+/// The engine runs on the one thread of its device (``ComputeThread``). By turns it gives every
+/// running answer one token, and reads blocks of prompts for at most ``EngineOptions/stallSeconds``.
+/// Tokens are decoded one sequence after the other; a round over n sequences takes n times as long as
+/// one.
+///
+/// Keys and values stay in memory when an answer ends, so that a prompt that begins alike reads only
+/// what follows: in place of the earlier sequence or behind a copy of the common beginning
+/// (``AnswerSummary/cachedTokens``). A prompt that was given up keeps the chunks that were finished.
+///
+/// An engine lives until ``stop(within:)``.
+public actor Engine {
+  public nonisolated let model: LanguageModel
+  public nonisolated let options: EngineOptions
+  /// Bytes that keys and values of all sequences may take.
+  public nonisolated let memoryBudget: Int
+  nonisolated let thread: ComputeThread
+  nonisolated let inbox = EngineInbox()
+  private nonisolated let snapshot = Mutex(EngineMetrics())
+
+  var waiting: [Submission] = []
+  /// In the order in which they came.
+  var running: [RunningSequence] = []
+  var held = HeldSequences()
+  var order = ReadingOrder()
+  var metrics = EngineMetrics()
+  let directory: PrefixDirectory?
+  private var isStopped = false
+  private var stopWaiters: [CheckedContinuation<Void, Never>] = []
+
+  public nonisolated var unownedExecutor: UnownedSerialExecutor {
+    thread.asUnownedSerialExecutor()
+  }
+
+  /// - Parameter thread: That of the model's device, where another engine is on it; nil: a new one.
+  /// - Throws: What is wrong with the options; ``LanguageModelError/noThread(reason:)``; a directory
+  ///   for prefixes that cannot be used.
+  public init(
+    model: LanguageModel, options: EngineOptions = EngineOptions(), thread: ComputeThread? = nil
+  ) throws {
+    _ = try model.planner(for: options.session.attention)
+    self.model = model
+    self.options = options
+    self.thread = try thread ?? ComputeThread()
+    memoryBudget =
+      try options.memoryBytes ?? model.transformer.backend.availableMemory()
+      .map { $0.device / 10 * 7 } ?? Self.hostMemoryBudget
+    directory = try options.disk.map {
+      try PrefixDirectory($0, model: model)
+    }
+    metrics.keyValueBudget = memoryBudget
+    snapshot.withLock { $0.keyValueBudget = memoryBudget }
+    Task { await self.run() }
+  }
+
+  /// What the engine has done and does.
+  public nonisolated var currentMetrics: EngineMetrics {
+    var metrics = snapshot.withLock { $0 }
+    metrics.waiting = inbox.waiting
+    return metrics
+  }
+
+  /// Takes a request, which is begun when it is its turn.
+  ///
+  /// - Throws: ``EngineError``; ``LanguageModelError`` for a prompt that is empty or too long;
+  ///   `TransformerError` and `PatternError` for options that make no sense.
+  public nonisolated func submit(_ request: AnswerRequest) throws -> AnswerStream {
+    guard !request.prompt.isEmpty else { throw LanguageModelError.emptyPrompt }
+    guard request.prompt.count < model.contextLength else {
+      throw LanguageModelError.promptTooLong(
+        tokens: request.prompt.count, contextLength: model.contextLength)
+    }
+    let vocabulary = Int32(clamping: model.transformer.vocabularySize)
+    if let index = request.prompt.firstIndex(where: { $0 < 0 || $0 >= vocabulary }) {
+      throw TransformerError.idOutOfRange(
+        index: index, id: request.prompt[index], vocabularySize: Int(vocabulary))
+    }
+    try request.sampling?.validate()
+    if let attention = request.attention { _ = try model.planner(for: attention) }
+    return try inbox.add(request, limit: options.queueLength)
+  }
+
+  /// Takes no more requests, and returns when everything has ended.
+  ///
+  /// - Parameter seconds: What is not finished by then ends with ``EngineError/stopping``.
+  public func stop(within seconds: Double = 0) async {
+    inbox.stop(by: .now + .seconds(seconds))
+    if isStopped { return }
+    await withCheckedContinuation { stopWaiters.append($0) }
+  }
+
+  /// The loop. Between two turns others' calls on the engine are served.
+  private func run() async {
+    while true {
+      waiting += inbox.take(waiting: waiting.count)
+      endWhatWasCancelled()
+      admit()
+      publish()
+      if !running.isEmpty {
+        takeTurn()
+      } else if waiting.isEmpty {
+        if inbox.hasNews {
+          continue
+        } else if inbox.stopDeadline != nil {
+          break
+        } else if !storeOne() {
+          await inbox.sleep()
+        }
+      }
+      await Task.yield()
+    }
+    while storeOne() {}
+    held = HeldSequences()
+    publish()
+    isStopped = true
+    stopWaiters.forEach { $0.resume() }
+    stopWaiters = []
+  }
+
+  private func publish() {
+    inbox.setWaiting(waiting.count)
+    metrics.running = running.count
+    metrics.keptSequences = held.count
+    metrics.keyValueBytes = usedBytes
+    metrics.diskBytes = directory?.byteCount ?? 0
+    let current = metrics
+    snapshot.withLock { $0 = current }
+  }
+
+  /// Bytes of keys and values, running and kept.
+  var usedBytes: Int {
+    running.reduce(held.byteCount) { $0 + $1.sequence.cache.byteCount }
+  }
+
+  /// Ends requests whose reader has gone, that waited too long, or for which no time is left.
+  private func endWhatWasCancelled() {
+    let now = ContinuousClock.now
+    let isOver = inbox.stopDeadline.map { $0 <= now } ?? false
+    waiting.removeAll { submission in
+      if submission.cancellation.isSet {
+        finish(submission, with: CancellationError(), reason: "cancelled")
+        return true
+      }
+      if isOver {
+        finish(submission, with: EngineError.stopping, reason: "stopped")
+        return true
+      }
+      if (now - submission.time).inSeconds > options.queueSeconds {
+        finish(
+          submission, with: EngineError.queueTimeout(seconds: options.queueSeconds),
+          reason: "timeout")
+        return true
+      }
+      return false
+    }
+    for sequence in running where sequence.submission.cancellation.isSet || isOver {
+      let error: any Error = isOver ? EngineError.stopping : CancellationError()
+      end(sequence, with: error, reason: isOver ? "stopped" : "cancelled")
+    }
+  }
+
+  /// Ends a sequence without an answer; what it has in its cache is kept.
+  func end(_ sequence: RunningSequence, with error: any Error, reason: String) {
+    keep(sequence)
+    finish(sequence.submission, with: error, reason: reason)
+  }
+
+  func finish(_ submission: Submission, with error: (any Error)?, reason: String) {
+    metrics.finished[reason, default: 0] += 1
+    metrics.requestSeconds.add((ContinuousClock.now - submission.time).inSeconds)
+    submission.events.finish(throwing: error)
+  }
+
+  /// Takes a sequence out of those that run and keeps it for later prompts.
+  func keep(_ sequence: RunningSequence) {
+    running.removeAll { $0 === sequence }
+    let left = sequence.leave()
+    metrics.longestSequence = max(metrics.longestSequence, left.tokens.count)
+    if !left.tokens.isEmpty { held.add(left) }
+  }
+
+  /// Puts one sequence that is kept on disk, if there is one to put there.
+  private func storeOne() -> Bool {
+    guard let directory, let sequence = held.unstored(atLeast: directory.leastTokens) else {
+      return false
+    }
+    sequence.isStored = true
+    directory.store(sequence)
+    publish()
+    return true
+  }
+
+  private static var hostMemoryBudget: Int {
+    let available = AvailableMemory.bytes
+    return available == 0 ? 4 << 30 : available / 10 * 7
+  }
+}

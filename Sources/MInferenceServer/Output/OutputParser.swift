@@ -1,0 +1,141 @@
+import MInference
+
+/// Tells reasoning and tool calls from the text of an answer, as it comes.
+///
+/// Reasoning stands within `<think>` and `</think>`, calls within `<tool_call>` and `</tool_call>`: so
+/// write Qwen's models, DeepSeek's, and those that were trained on the same form.
+struct OutputParser: Sendable {
+  private enum Section: Sendable {
+    case answer
+    case reasoning
+    case call
+  }
+
+  private let readsToolCalls: Bool
+  private let readsReasoning: Bool
+  private var section: Section
+  private var scanner = TagScanner()
+  private var call: ToolCallReader?
+  private var calls = 0
+  /// Whether anything but blank space has come in the answer.
+  private var hasText = false
+  private var reasoningTokens = 0
+  private let makeID: @Sendable () -> String
+
+  /// - Parameters:
+  ///   - beginsInReasoning: Whether the prompt ends with `<think>`.
+  ///   - readsToolCalls: Whether calls are looked for.
+  ///   - readsReasoning: Whether reasoning is looked for.
+  init(
+    beginsInReasoning: Bool, readsToolCalls: Bool, readsReasoning: Bool = true,
+    makeID: @escaping @Sendable () -> String = { Identifier.make("call") }
+  ) {
+    section = beginsInReasoning ? .reasoning : .answer
+    self.readsToolCalls = readsToolCalls
+    self.readsReasoning = readsReasoning
+    self.makeID = makeID
+  }
+
+  /// The pieces that an event of the engine gives.
+  mutating func take(_ event: AnswerEvent) -> [OutputPiece] {
+    switch event {
+    case .progress(let progress): return [.progress(progress)]
+    case .token(let token):
+      if section == .reasoning { reasoningTokens += 1 }
+      let pieces = push(token.text)
+      guard token.logProbability != nil, section == .answer else { return pieces }
+      return Self.attach(token, to: pieces)
+    case .finished(let summary):
+      var pieces = push(summary.text)
+      pieces += piece(of: scanner.finish())
+      let reason: OutputEnd.Reason
+      switch summary.finish {
+      case .endOfText, .stopString: reason = calls > 0 ? .toolCalls : .stop
+      case .length, .contextFull: reason = .length
+      }
+      pieces.append(
+        .end(
+          OutputEnd(reason: reason, summary: summary, reasoningTokens: reasoningTokens)))
+      return pieces
+    }
+  }
+
+  private static func attach(_ token: AnswerToken, to pieces: [OutputPiece]) -> [OutputPiece] {
+    var pieces = pieces
+    for index in pieces.indices {
+      if case .text(let text, _) = pieces[index] {
+        pieces[index] = .text(text, [token])
+        return pieces
+      }
+    }
+    return pieces + [.text("", [token])]
+  }
+
+  private var tags: [String] {
+    switch section {
+    case .answer:
+      (hasText || !readsReasoning ? [] : ["<think>"]) + (readsToolCalls ? ["<tool_call>"] : [])
+    case .reasoning: ["</think>"]
+    case .call: ["</tool_call>"]
+    }
+  }
+
+  private mutating func push(_ text: String) -> [OutputPiece] {
+    var pieces: [OutputPiece] = []
+    var text = text
+    while true {
+      switch scanner.push(text, tags: tags) {
+      case .text(let certain):
+        return pieces + piece(of: certain)
+      case .tag(let before, let tag, let rest):
+        pieces += piece(of: before)
+        switch tag {
+        case "<think>": section = .reasoning
+        case "<tool_call>":
+          section = .call
+          call = ToolCallReader()
+        default:
+          section = .answer
+          call = nil
+        }
+        text = rest
+      }
+    }
+  }
+
+  /// What a stretch of text is in the section that it stands in.
+  private mutating func piece(of text: String) -> [OutputPiece] {
+    guard !text.isEmpty else { return [] }
+    switch section {
+    case .reasoning: return [.reasoning(text)]
+    case .answer:
+      let isBlank = text.utf8.allSatisfy { $0 == 0x20 || (9...13).contains($0) }
+      // Blank lines around reasoning and calls are no answer.
+      if isBlank, readsToolCalls, !hasText || calls > 0 { return [] }
+      if !isBlank { hasText = true }
+      return [.text(text, [])]
+    case .call:
+      guard var reader = call else { return [] }
+      let found = reader.push(text)
+      call = reader
+      var pieces: [OutputPiece] = []
+      if let name = found.name {
+        pieces.append(.toolCall(index: calls, id: makeID(), name: name))
+        calls += 1
+      }
+      if !found.arguments.isEmpty {
+        pieces.append(.toolArguments(index: calls - 1, found.arguments))
+      }
+      return pieces
+    }
+  }
+}
+
+/// Identifiers of answers and calls.
+enum Identifier {
+  /// "chatcmpl-5f0c..." : 24 random digits.
+  static func make(_ prefix: String) -> String {
+    let digits = Array("0123456789abcdefghijklmnopqrstuvwxyz")
+    return prefix + "-" + String((0..<24).compactMap { _ in digits.randomElement() })
+  }
+}

@@ -1,0 +1,64 @@
+import MInference
+
+/// What an answer consists of, in order, in no endpoint's words.
+enum OutputPiece: Sendable {
+  case progress(PromptProgress)
+  /// Text of the answer, with the tokens that led to it where their log-probabilities are wanted.
+  case text(String, [AnswerToken])
+  /// Text that the model thinks before its answer.
+  case reasoning(String)
+  /// A call begins.
+  case toolCall(index: Int, id: String, name: String)
+  /// More of the JSON text of a call's arguments.
+  case toolArguments(index: Int, String)
+  case end(OutputEnd)
+}
+
+/// How an answer ended.
+struct OutputEnd: Sendable {
+  var reason: Reason
+  var summary: AnswerSummary
+  /// Tokens of the answer that were reasoning.
+  var reasoningTokens: Int
+
+  enum Reason: String, Sendable {
+    case stop
+    case length
+    case toolCalls = "tool_calls"
+  }
+
+  /// The stop string that was met; nil where there was none.
+  var stopString: String? {
+    if case .stopString(let text) = summary.finish { text } else { nil }
+  }
+}
+
+/// A whole answer.
+struct CollectedOutput: Sendable {
+  var text = ""
+  var tokens: [AnswerToken] = []
+  var reasoning = ""
+  var toolCalls: [ToolCall] = []
+  var end: OutputEnd?
+
+  struct ToolCall: Sendable, Equatable {
+    var id: String
+    var name: String
+    var arguments: String
+  }
+
+  mutating func add(_ piece: OutputPiece) {
+    switch piece {
+    case .progress: break
+    case .text(let more, let tokens):
+      text += more
+      self.tokens += tokens
+    case .reasoning(let more): reasoning += more
+    case .toolCall(_, let id, let name):
+      toolCalls.append(ToolCall(id: id, name: name, arguments: ""))
+    case .toolArguments(let index, let more):
+      if toolCalls.indices.contains(index) { toolCalls[index].arguments += more }
+    case .end(let end): self.end = end
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import JSON
+import MInference
+
+/// A conversation to be answered, in no endpoint's words.
+struct ChatCall: Sendable {
+  var messages: [ChatMessage] = []
+  var tools = Tools()
+  /// Variables of the template, such as `enable_thinking`.
+  var variables: [String: ChatTemplateValue] = [:]
+  var sampling: SamplingOptions?
+  var maximumTokens: Int?
+  var stopStrings: [String] = []
+  var logProbabilities: Int?
+  var attention: AttentionOptions?
+  var monitor: RecallMonitor?
+  var format = ResponseFormat.text
+  var ignoresEndOfText = false
+
+  /// The fields that chat completions and their relatives share.
+  init(
+    common fields: RequestFields, model: ServedModel
+  ) throws(APIError) {
+    sampling = try fields.sampling(of: model.model)
+    attention = try fields.attention(model.engine.options.session.attention)
+    if let monitor = fields["monitor"] {
+      guard case .boolean(let isOn) = monitor else {
+        throw fields.wrong("monitor", monitor, "true or false")
+      }
+      if isOn { self.monitor = RecallMonitor() }
+    }
+    ignoresEndOfText = try fields.bool("ignore_eos") ?? false
+    if let given = try fields.object("chat_template_kwargs"),
+      case .object(let members) = given.value
+    {
+      for member in members { variables[member.key] = ChatTemplateValue(member.value) }
+    }
+    if let effort = try fields.text("reasoning_effort") {
+      variables["reasoning_effort"] = .string(effort)
+      if effort == "none" || effort == "minimal" { variables["enable_thinking"] = .bool(false) }
+    }
+    if let count = try fields.int("n", in: 1...Int.max), count != 1 {
+      throw .invalid("n is \(count): one answer a request is made; send n requests", parameter: "n")
+    }
+  }
+
+  /// The prompt and how it is answered.
+  func request(for model: ServedModel, limit: Int?) throws -> (AnswerRequest, OutputParser) {
+    let ids = try encode(for: model, limit: limit)
+    var request = AnswerRequest(
+      prompt: ids, attention: attention, monitor: monitor, sampling: sampling,
+      maximumTokens: maximumTokens, stopStrings: stopStrings,
+      logProbabilities: logProbabilities)
+    request.ignoresEndOfText = ignoresEndOfText
+    request.constraint = try format.constraint(
+      for: model, tools: tools,
+      maximumTokens: min(
+        maximumTokens ?? model.engine.options.answerTokens,
+        model.model.contextLength - ids.count))
+    // Some templates begin the answer's reasoning themselves.
+    let end = model.model.tokenizer.decode(ids.suffix(8), skipSpecialTokens: false)
+    let trimmed = end.utf8.reversed().drop { $0 == 0x20 || (9...13).contains($0) }
+    let isThinking = trimmed.starts(with: "<think>".utf8.reversed())
+    return (
+      request,
+      OutputParser(
+        beginsInReasoning: isThinking && request.constraint == nil,
+        readsToolCalls: tools.areOffered)
+    )
+  }
+
+  /// The ids of the conversation in the model's chat form.
+  func encode(for model: ServedModel, limit: Int?) throws -> [Int32] {
+    guard model.model.hasChatTemplate else {
+      throw APIError.invalid(
+        "the model \(model.name) has no chat template; use /v1/completions", parameter: "model")
+    }
+    var messages = messages
+    var options = ChatOptions(variables: variables)
+    if tools.areOffered {
+      if model.templateKnowsTools {
+        options.tools = tools.templateValues
+      } else if let first = messages.first, first.role == "system" {
+        messages[0].content = first.content + "\n\n" + tools.instructions
+      } else {
+        messages.insert(ChatMessage(role: "system", content: tools.instructions), at: 0)
+      }
+    }
+    let ids = try model.model.encode(.chat(messages), chat: options)
+    try Self.check(ids, limit: limit)
+    return ids
+  }
+
+  static func check(_ ids: [Int32], limit: Int?) throws(APIError) {
+    guard let limit, ids.count > limit else { return }
+    throw .invalid(
+      "the prompt has \(ids.count) tokens and this server takes \(limit); shorten it",
+      parameter: "messages", code: "context_length_exceeded")
+  }
+}
