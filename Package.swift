@@ -43,25 +43,31 @@ let package = Package(
   targets: [
     .target(name: "CSystemCalls"),
     .target(name: "CKernels"),
+    // How this build was made; only the command imports it, which alone is compiled again when it changes.
+    .target(name: "CBuild"),
     // Kernels are embedded as text and compiled when they are first used.
     .target(name: "CUDASources", exclude: ["Kernels"]),
     module("JSON"),
     module("StoredNumbers"),
-    module("Files", imports: ["CSystemCalls"]),
+    module("Files", imports: ["CSystemCalls", "TextReports"]),
     module("Checkpoints", imports: ["Files", "JSON", "StoredNumbers"]),
     module("Tokenizers", imports: ["Files", "JSON"]),
     module("ChatTemplates"),
     module("Grammars", imports: ["JSON"]),
-    module("Compute", imports: ["StoredNumbers"]),
+    module("Compute", imports: ["StoredNumbers", "TextReports"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
-    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystemCalls", "StoredNumbers"]),
+    module(
+      "ComputeCPU", imports: ["Compute", "CKernels", "CSystemCalls", "Files", "StoredNumbers"]),
     module(
       "ComputeCUDA", imports: ["Compute", "CUDASources", "CSystemCalls", "Files", "StoredNumbers"]),
     module("SparseAttention", imports: ["Compute", "Files", "JSON"]),
     module(
       "Transformers",
-      imports: ["Checkpoints", "Compute", "Files", "SparseAttention", "StoredNumbers"]),
+      imports: [
+        "Checkpoints", "Compute", "Files", "JSON", "SparseAttention", "StoredNumbers",
+        "TextReports",
+      ]),
     module(
       "Pipeline",
       imports: ["Checkpoints", "Compute", "CSystemCalls", "SparseAttention", "Transformers"]),
@@ -74,7 +80,7 @@ let package = Package(
       "MInference",
       imports: [
         "ChatTemplates", "Checkpoints", "Tokenizers", "Compute", "ComputeCPU", "ComputeCUDA",
-        "CSystemCalls", "Files", "Grammars", "JSON", "Pipeline", "SparseAttention",
+        "CSystemCalls", "Files", "Grammars", "JSON", "Pipeline", "SparseAttention", "TextReports",
         "Transformers",
       ]),
     module("TextReports"),
@@ -107,8 +113,9 @@ let package = Package(
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "Benchmarks", "CSystemCalls", "EvaluationTasks", "Files", "JSON", "KernelVerification",
-        "MInference", "MInferenceServer", "PatternSearch", "Plots", "TextReports",
+        "Benchmarks", "CBuild", "CSystemCalls", "EvaluationTasks", "Files", "JSON",
+        "KernelVerification", "MInference", "MInferenceServer", "PatternSearch", "Plots",
+        "TextReports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -127,8 +134,9 @@ let package = Package(
     tests(of: "SparseAttention", imports: ["Compute"]),
     tests(
       of: "Transformers",
-      imports: ["BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "SparseAttention"],
-      goldens: true),
+      imports: [
+        "BackendTesting", "Checkpoints", "Compute", "ComputeCPU", "JSON", "SparseAttention",
+      ], goldens: true),
     tests(
       of: "Pipeline",
       imports: [
@@ -161,5 +169,12 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
       ]),
+    // Mutated files of every kind; bounded here, as long as one likes by hand.
+    .testTarget(
+      name: "FuzzingTests",
+      dependencies: [
+        "ChatTemplates", "Checkpoints", "EvaluationTasks", "JSON", "MInference", "SparseAttention",
+        "TemporaryCheckpoints", "Tokenizers", "Transformers",
+      ], path: "Tests/Fuzzing", exclude: ["README.md"], swiftSettings: swiftSettings),
   ]
 )

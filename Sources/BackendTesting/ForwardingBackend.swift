@@ -15,6 +15,7 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
   open var name: String { base.name }
   open var notices: [String] { base.notices }
   open var capabilities: DeviceCapabilities { base.capabilities }
+  open var properties: [DeviceProperty] { base.properties }
   open var hostOperations: [HostFallback.Operation] { base.hostOperations }
 
   open func requireSupport(of shape: AttentionShape, widths: [Int]) throws {

@@ -64,6 +64,11 @@ static size_t append(char *line, size_t used, size_t capacity, const char *text)
 }
 
 static void handle_sigbus(int number, siginfo_t *info, void *context) {
+  // Sent by another process: no access of this one failed.
+  if (info->si_code <= 0) {
+    csystem_remove_drafts();
+    _exit(128 + number);
+  }
   uintptr_t address = (uintptr_t)info->si_addr;
   for (int i = 0; i < MAPPING_CAPACITY; i++) {
     struct mapping *mapping = &mappings[i];

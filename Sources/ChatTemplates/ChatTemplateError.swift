@@ -13,6 +13,8 @@ public struct ChatTemplateError: Error, Equatable, Sendable, CustomStringConvert
     case evaluation
     /// The template takes more work, memory or nesting than one rendering may.
     case exhausted
+    /// The system gives no thread to render on.
+    case noThread
     /// The template itself refused the conversation, by `raise_exception`.
     case raised
   }

@@ -3,18 +3,16 @@ import JSON
 
 /// A Hugging Face checkpoint directory: its configuration and its weights, mapped.
 ///
-/// Every `*.safetensors` of the directory is opened, those that `model.safetensors.index.json`
-/// leaves out too. The index decides which file counts where two hold a tensor of one name. All
-/// headers are checked here; the data are read when they are used.
+/// Which files hold the weights is what transformers makes of the directory (``WeightFiles``). Headers
+/// are checked when a file is opened; a tensor's type and data are looked at when it is asked for, so
+/// that tensors and files which the model has no use for do not matter.
 public final class Checkpoint: WeightSource {
   /// As given to `init`.
   public let directory: String
   public let configuration: ModelConfiguration
   /// Of `generation_config.json`; of `config.json` alone when there is none.
   public let generation: GenerationConfiguration
-  /// In the order of their names.
-  public let files: [SafetensorsFile]
-  private let fileIndices: [ByteString: Int]
+  private let weights: WeightFiles
   private let quantization: WeightQuantization
 
   /// Opens the directory.
@@ -27,16 +25,12 @@ public final class Checkpoint: WeightSource {
     let listing = try CheckpointDirectory(path: directory, configuration: configuration)
     self.directory = directory
     self.configuration = try ModelConfiguration(file: listing.configurationPath)
-    quantization = try WeightQuantization(
-      FieldReader(
-        file: listing.configurationPath, object: readJSON(at: listing.configurationPath)))
+    let fields = try FieldReader(
+      file: listing.configurationPath, object: readJSON(at: listing.configurationPath))
+    quantization = try WeightQuantization(fields)
     generation = try GenerationConfiguration(
       file: listing.generationConfigurationPath, defaults: self.configuration)
-    var files: [SafetensorsFile] = []
-    for path in listing.weightPaths { files.append(try SafetensorsFile(path: path)) }
-    self.files = files
-    fileIndices = try Self.assignTensors(
-      of: files, index: try ShardIndex(directory: listing))
+    weights = try WeightFiles(listing, named: fields.string("transformers_weights"))
   }
 
   /// A checkpoint without weights: the shape of a model, for those who bring their own.
@@ -49,29 +43,30 @@ public final class Checkpoint: WeightSource {
     directory = name
     self.configuration = configuration
     generation = try GenerationConfiguration(file: nil, defaults: configuration)
-    files = []
-    fileIndices = [:]
+    weights = WeightFiles()
     quantization = .none
   }
 
   public var path: String { directory }
 
-  /// Names of all tensors, in ascending order.
-  public var tensorNames: [String] { fileIndices.keys.sorted().map(\.text) }
+  /// The weight files that count, in the order of their names.
+  public var files: [SafetensorsFile] { weights.files }
 
-  /// Bytes of all weight files.
+  /// Names of all tensors of ``files``, in ascending order.
+  public var tensorNames: [String] { weights.tensorNames }
+
+  /// Bytes of ``files``.
   public var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
 
-  /// Whether the checkpoint holds a tensor of this name.
-  public func contains(_ name: String) -> Bool { fileIndices[ByteString(name)] != nil }
+  /// Whether a file of the directory holds a tensor of this name.
+  public func contains(_ name: String) -> Bool { weights.contains(name) }
 
   /// The tensor of this name in whatever shape it has.
   ///
-  /// - Throws: `.missingTensor`, `.unsupportedElementType`.
+  /// - Throws: `.missingTensor`, `.missingShard`, `.duplicateTensor`, `.unsupportedElementType`; what is
+  ///   wrong with the file that should hold it.
   public func tensor(named name: String) throws(CheckpointError) -> TensorView {
-    guard let index = fileIndices[ByteString(name)],
-      let tensor = try files[index].tensor(named: name)
-    else {
+    guard let tensor = try weights.tensor(named: name) else {
       throw .missingTensor(
         name: name, directory: directory, similar: similarNames(to: name, in: tensorNames))
     }
@@ -89,39 +84,21 @@ public final class Checkpoint: WeightSource {
     return scaled
   }
 
-  /// What a user should know of how weights are kept, one line each.
+  /// What a user should know of the configuration and of how weights are kept, one line each.
   public var notices: [String] {
-    quantization == .none
+    let widening =
+      quantization == .none
       ? [] : ["weights of 8 bits are kept as bfloat16, which takes twice the memory of the file"]
+    return configuration.notices + weights.notices + widening
   }
 
   /// The directory itself.
   public func tokenizerSource() -> TokenizerSource { .directory(directory) }
 
-  /// Throws `.changedWhileMapped` when a weight file was written to in place since it was opened.
-  /// Worth a call after loading: the lost end of a page reads as zeros without a signal.
+  /// Throws `.changedWhileMapped` when a weight file that tensors were taken from was written to in
+  /// place since it was opened. Worth a call after loading: the lost end of a page reads as zeros
+  /// without a signal.
   public func verifyUnchanged() throws(CheckpointError) {
-    try Checkpoints.verifyUnchanged(files.map(\.mapping))
-  }
-
-  /// For each tensor name the index of the file that counts.
-  private static func assignTensors(
-    of files: [SafetensorsFile], index: ShardIndex?
-  ) throws(CheckpointError) -> [ByteString: Int] {
-    var fileIndices: [ByteString: Int] = [:]
-    for (fileIndex, file) in files.enumerated() {
-      for name in file.tensorNames {
-        guard let other = fileIndices.updateValue(fileIndex, forKey: ByteString(name)) else {
-          continue
-        }
-        switch index?.file(of: name) {
-        case pathComponent(file.path): break
-        case pathComponent(files[other].path): fileIndices[ByteString(name)] = other
-        default:
-          throw .duplicateTensor(name: name, files: [files[other].path, file.path])
-        }
-      }
-    }
-    return fileIndices
+    try Checkpoints.verifyUnchanged(weights.filesInUse.map(\.mapping))
   }
 }

@@ -55,18 +55,34 @@ package struct CheckpointDirectory {
 }
 
 /// `model.safetensors.index.json`: which file holds which tensor.
-package struct ShardIndex {
+package struct ShardIndex: Sendable {
   /// File name for each tensor name.
   private let files: [ByteString: String]
+  private let named: Set<ByteString>
+  private let absent: Set<ByteString>
 
   /// The name of the file that holds the tensor; nil when the index leaves it out.
   package func file(of tensor: String) -> String? { files[ByteString(tensor)] }
 
+  /// Whether a tensor is said to be in the file of this name.
+  package func names(_ file: String) -> Bool { named.contains(ByteString(file)) }
+
+  /// Whether the directory has no file of this name.
+  package func lacks(_ file: String) -> Bool { absent.contains(ByteString(file)) }
+
+  /// The first file that the index names and the directory lacks.
+  package var absentFile: String? { absent.min()?.text }
+
   /// Nil when the directory has no index.
   ///
-  /// - Throws: when it cannot be read, or names a file that the directory lacks.
+  /// - Throws: when it cannot be read or is no index.
   package init?(directory: CheckpointDirectory) throws(CheckpointError) {
     guard let path = directory.indexPath else { return nil }
+    try self.init(path: path, weightPaths: directory.weightPaths)
+  }
+
+  /// - Parameter weightPaths: Files that are there.
+  init(path: String, weightPaths: [String]) throws(CheckpointError) {
     let value = try readJSON(at: path)
     guard case .object(let members)? = value["weight_map"] else {
       throw .invalidField(
@@ -74,7 +90,6 @@ package struct ShardIndex {
         problem: "is \(value["weight_map"]?.kind ?? "missing"): it should name a file for each "
           + "tensor: download the file again")
     }
-    let present = Set(directory.weightPaths.map { ByteString(pathComponent($0)) })
     var files: [ByteString: String] = [:]
     files.reserveCapacity(members.count)
     for member in members {
@@ -84,12 +99,12 @@ package struct ShardIndex {
           problem: "gives \(member.value.kind) for tensor \(quoted(member.key)), not a file name: "
             + "download the file again")
       }
-      guard present.contains(ByteString(file)) else {
-        throw .missingShard(index: path, shard: file)
-      }
       files[ByteString(member.key)] = file
     }
     self.files = files
+    // Names with a directory in them are among the absent: nothing outside is ever opened.
+    named = Set(files.values.map(ByteString.init))
+    absent = named.subtracting(weightPaths.map { ByteString(pathComponent($0)) })
   }
 }
 

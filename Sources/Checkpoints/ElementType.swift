@@ -25,7 +25,4 @@ package enum StoredType {
 
   /// Bits of one element, nil for a spelling that safetensors does not have.
   package static func bitCount(of name: String) -> Int? { bitCounts[name] }
-
-  /// The spelling for a message.
-  static var names: String { bitCounts.keys.sorted().joined(separator: ", ") }
 }

@@ -26,9 +26,27 @@ struct FieldReader {
     .invalidField(file: file, field: prefix + field, problem: problem)
   }
 
+  /// A line for the user about a field that is read all the same.
+  func notice(_ field: String, _ text: String) -> String {
+    "\(printable(file)): \(prefix)\(printable(field, limit: 60)) \(text)"
+  }
+
+  var isEmpty: Bool {
+    if case .object(let members) = object { members.isEmpty } else { true }
+  }
+
   func value(_ field: String) -> JSONValue? {
     guard let value = object[field], value != .null else { return nil }
     return value
+  }
+
+  /// Whether the object has no member of this name, not even null.
+  func isAbsent(_ field: String) -> Bool { object[field] == nil }
+
+  /// The names of members that say something, in the order of the file.
+  var names: [String] {
+    guard case .object(let members) = object else { return [] }
+    return members.filter { ConfigurationClass.saysSomething($0.value) }.map(\.key)
   }
 
   func required<Value>(_ field: String, _ value: Value?) throws(CheckpointError) -> Value {
@@ -82,13 +100,29 @@ struct FieldReader {
     switch value {
     case .integer(let whole): number = Double(whole)
     case .number(let real): number = real
-    default: throw failure(field, "is \(value.kind): it should be a number")
+    default:
+      guard let special = specialFloat(value) else {
+        throw failure(field, "is \(value.kind): it should be a number")
+      }
+      number = special
     }
     guard number.isFinite, range.contains(number) else {
       throw failure(
         field, "is \(number): it should be from \(range.lowerBound) to \(range.upperBound)")
     }
     return number
+  }
+
+  /// How transformers 5 writes what JSON has no number for: `{"__float__": "Infinity"}`.
+  /// Source: transformers, `configuration_utils.py`, `_encode_special_floats`.
+  private func specialFloat(_ value: JSONValue) -> Double? {
+    guard case .object(let members) = value, members.count == 1 else { return nil }
+    return switch value["__float__"]?.text {
+    case "Infinity": .infinity
+    case "-Infinity": -.infinity
+    case "NaN": .nan
+    default: nil
+    }
   }
 
   func boolean(_ field: String) throws(CheckpointError) -> Bool? {

@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -25,7 +27,7 @@ public struct HuggingFaceCache: Sendable {
 
   /// The value of a variable of this process.
   public static func variable(_ name: String) -> String? {
-    getenv(name).map { String(cString: $0) }
+    getenv(name).map { SystemPath.text(of: $0) }
   }
 
   /// Where the files of a model are.

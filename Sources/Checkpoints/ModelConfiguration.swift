@@ -1,8 +1,8 @@
 package import JSON
 
 /// The shape of a decoder model: the `config.json` of a Hugging Face checkpoint, decoded, with the
-/// defaults that transformers gives to absent fields. Which model types exist, and what a type makes
-/// of a field, is not decided here; fields that nothing here knows are ignored.
+/// defaults that transformers gives to absent fields of the model type. Which model types exist, and
+/// what a type makes of a field, is not decided here; ``notices`` names fields that nothing here knows.
 public struct ModelConfiguration: Equatable, Sendable {
   /// `llama`, `qwen2`, ...
   public var modelType: String
@@ -54,6 +54,10 @@ public struct ModelConfiguration: Equatable, Sendable {
   public var storedType: String?
   public var beginOfTextTokenIDs: [Int]
   public var endOfTextTokenIDs: [Int]
+
+  /// What a user should know of the file, one line each: fields that contradict one another and which
+  /// counts, and fields that are not understood.
+  public var notices: [String] = []
 
   /// The nonlinearity of the MLP.
   public enum Activation: String, Sendable, CaseIterable {
@@ -131,12 +135,14 @@ extension ModelConfiguration {
 
   /// Decodes and checks `json`, which came from the file at `path`.
   package init(json: JSONValue, file path: String) throws(CheckpointError) {
-    let fields = try FieldReader(file: path, object: ChatGLMFields.renamed(json, file: path))
+    let object = try ChatGLMFields.renamed(json, file: path)
+    let fields = try FieldReader(file: path, object: object)
     func size(_ field: String, atMost limit: Int) throws(CheckpointError) -> Int {
       try fields.required(field, try fields.integer(field, in: 1...limit))
     }
     // The limits are some 16 times beyond any model, so that products of sizes fit an Int.
     modelType = try fields.required("model_type", try fields.string("model_type"))
+    let defaults = ConfigurationClass.of(modelType)
     architectures = try fields.strings("architectures") ?? []
     hiddenSize = try size("hidden_size", atMost: 1 << 18)
     intermediateSize = try size("intermediate_size", atMost: 1 << 22)
@@ -144,17 +150,22 @@ extension ModelConfiguration {
     numAttentionHeads = try size("num_attention_heads", atMost: 1 << 12)
     vocabularySize = try size("vocab_size", atMost: 1 << 24)
     maxPositionEmbeddings = try size("max_position_embeddings", atMost: Self.maximumLength)
-    numKeyValueHeads =
-      try fields.integer("num_key_value_heads", in: 1...1 << 12) ?? numAttentionHeads
+    // Null asks for what follows from the sizes, whatever the class gives to an absent field.
+    let givenHeads = try fields.integer("num_key_value_heads", in: 1...1 << 12)
+    let absentHeads = fields.isAbsent("num_key_value_heads") ? defaults.numKeyValueHeads : nil
+    numKeyValueHeads = givenHeads ?? absentHeads ?? numAttentionHeads
     headDimension = try Self.headDimension(
-      fields, hiddenSize: hiddenSize, numAttentionHeads: numAttentionHeads)
+      fields, hiddenSize: hiddenSize, numAttentionHeads: numAttentionHeads,
+      whenAbsent: defaults.headDimension)
     guard numAttentionHeads % numKeyValueHeads == 0 else {
       throw fields.failure(
         "num_key_value_heads",
         "is \(numKeyValueHeads): it should divide num_attention_heads, \(numAttentionHeads)")
     }
 
-    let rope = try RopeFields(fields, maxPositionEmbeddings: maxPositionEmbeddings)
+    let rope = try RopeFields(
+      fields, maxPositionEmbeddings: maxPositionEmbeddings,
+      absentOriginalLength: defaults.originalMaxPositionEmbeddings)
     ropeTheta = rope.theta
     ropeScaling = rope.scaling
     partialRotaryFactor = rope.partialRotaryFactor
@@ -172,13 +183,14 @@ extension ModelConfiguration {
       dualChunkAttention?.sparseAttention = budgets
     }
 
-    rmsNormEpsilon = try fields.number("rms_norm_eps", in: 0...1) ?? 1e-6
+    rmsNormEpsilon = try fields.number("rms_norm_eps", in: 0...1) ?? defaults.rmsNormEpsilon
     activation = try Self.activation(fields)
     tieWordEmbeddings = try fields.boolean("tie_word_embeddings") ?? false
     attentionBias = try fields.boolean("attention_bias")
     attentionOutputBias = try fields.boolean("attention_out_bias")
     mlpBias = try fields.boolean("mlp_bias")
-    slidingWindow = try fields.integer("sliding_window", in: 1...Self.maximumLength)
+    let givenWindow = try fields.integer("sliding_window", in: 1...Self.maximumLength)
+    slidingWindow = fields.isAbsent("sliding_window") ? defaults.slidingWindow : givenWindow
     useSlidingWindow = try fields.boolean("use_sliding_window")
     maxWindowLayers = try fields.integer("max_window_layers", in: 0...1 << 20)
     layerTypes = try fields.strings("layer_types")
@@ -187,16 +199,29 @@ extension ModelConfiguration {
         "layer_types",
         "names \(layerTypes.count) layers: it should name num_hidden_layers, \(numHiddenLayers)")
     }
-    let newStoredType = try fields.string("dtype")
-    storedType = try fields.string("torch_dtype") ?? newStoredType
+    let olderStoredType = try fields.string("torch_dtype")
+    storedType = try fields.string("dtype") ?? olderStoredType
     beginOfTextTokenIDs = try fields.tokenIDs("bos_token_id") ?? []
     endOfTextTokenIDs = try fields.tokenIDs("eos_token_id") ?? []
+    notices = rope.notices + Self.notices(ofUnknown: defaults.unknownFields(of: object), path)
+  }
+
+  /// One line that names the fields, where there are any.
+  private static func notices(ofUnknown fields: [String], _ path: String) -> [String] {
+    guard !fields.isEmpty else { return [] }
+    let shown = fields.prefix(6).map { printable($0, limit: 60) }.joined(separator: ", ")
+    let more = fields.count > 6 ? " and \(fields.count - 6) more" : ""
+    return [
+      "\(printable(path)): \(fields.count == 1 ? "a field is" : "fields are") not understood and left "
+        + "out of account: \(shown)\(more)"
+    ]
   }
 
   private static func headDimension(
-    _ fields: FieldReader, hiddenSize: Int, numAttentionHeads: Int
+    _ fields: FieldReader, hiddenSize: Int, numAttentionHeads: Int, whenAbsent: Int?
   ) throws(CheckpointError) -> Int {
-    let given = try fields.integer("head_dim", in: 1...1 << 12)
+    let named = try fields.integer("head_dim", in: 1...1 << 12)
+    let given = fields.isAbsent("head_dim") ? whenAbsent : named
     guard given != nil || hiddenSize % numAttentionHeads == 0 else {
       throw fields.failure(
         "hidden_size",

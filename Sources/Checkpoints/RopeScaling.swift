@@ -101,37 +101,98 @@ public enum RopeScaling: Equatable, Sendable {
 }
 
 /// What `rope_scaling`, `rope_parameters` and the fields beside them say.
+///
+/// `rope_parameters` is where transformers 5 keeps everything; before that `rope_scaling` held the kind, and
+/// `rope_theta` stood beside it. Transformers 5 reads every mixture of the two: a `rope_scaling` that
+/// is not empty wins over `rope_parameters`, and what stands in the one that won over what stands beside it.
+/// Source: transformers 5.24, `modeling_rope_utils.py`, `convert_rope_params_to_dict`.
 struct RopeFields {
   var theta: Double
   var scaling: RopeScaling
   /// nil: not given.
   var partialRotaryFactor: Double?
+  /// Contradictions and which side counts, and names that the kind has no use for.
+  var notices: [String] = []
 
-  /// `rope_parameters` is where transformers 5 keeps everything; before that `rope_scaling` held the
-  /// kind, and `rope_theta` stood beside it.
-  init(_ fields: FieldReader, maxPositionEmbeddings: Int) throws(CheckpointError) {
+  /// - Parameter absentOriginalLength: What a class with `original_max_position_embeddings` beside the
+  ///   object gives to that field when it is absent; nil: the class has no such field.
+  init(
+    _ fields: FieldReader, maxPositionEmbeddings: Int, absentOriginalLength: Int?
+  ) throws(CheckpointError) {
     let parameters = try fields.object("rope_parameters")
     let olderScaling = try fields.object("rope_scaling")
+    let nested = olderScaling?.isEmpty == false ? olderScaling : parameters
     let thetaRange = 1.0...1e15
     let outerTheta = try fields.number("rope_theta", in: thetaRange)
-    let innerTheta = try parameters?.number("rope_theta", in: thetaRange)
+    let innerTheta = try nested?.number("rope_theta", in: thetaRange)
     theta = innerTheta ?? outerTheta ?? 10_000
     let partialRange = 1e-3...1.0
     let outerPartial = try fields.number("partial_rotary_factor", in: partialRange)
-    let innerPartial = try parameters?.number("partial_rotary_factor", in: partialRange)
+    let innerPartial = try nested?.number("partial_rotary_factor", in: partialRange)
     partialRotaryFactor = innerPartial ?? outerPartial
     scaling = .none
-    guard let nested = parameters ?? olderScaling else { return }
+    guard let nested else { return }
     for kind in ["full_attention", "sliding_attention"] where nested.value(kind) != nil {
       throw nested.failure(kind, "gives each kind of layer its own rotary embedding: not supported")
     }
-    // Phi-3 keeps the original length outside, and transformers lets that one win.
     let lengths = 1...ModelConfiguration.maximumLength
-    let outerLength = try fields.integer("original_max_position_embeddings", in: lengths)
     let innerLength = try nested.integer("original_max_position_embeddings", in: lengths)
+    var givenLength = innerLength
+    if let absentOriginalLength {
+      // Phi-3 keeps the original length outside, and that one wins.
+      let outerLength = try fields.integer("original_max_position_embeddings", in: lengths)
+      givenLength = outerLength ?? absentOriginalLength
+      if let innerLength, let outerLength, innerLength != outerLength {
+        notices.append(
+          nested.notice(
+            "original_max_position_embeddings",
+            "is \(innerLength), and \(outerLength) beside it, which counts"))
+      }
+    }
     scaling = try Self.scaling(
-      nested, givenLength: outerLength ?? innerLength,
-      maxPositionEmbeddings: maxPositionEmbeddings)
+      nested, givenLength: givenLength, maxPositionEmbeddings: maxPositionEmbeddings)
+    if let parameters, olderScaling?.isEmpty == false, !parameters.isEmpty {
+      notices.append(
+        fields.notice(
+          "rope_scaling", "stands beside rope_parameters and counts, as in transformers"))
+    }
+    if let innerTheta, let outerTheta, innerTheta != outerTheta {
+      notices.append(
+        nested.notice("rope_theta", "is \(innerTheta) and counts, not \(outerTheta) beside it"))
+    }
+    if let innerPartial, let outerPartial, innerPartial != outerPartial {
+      notices.append(
+        nested.notice(
+          "partial_rotary_factor", "is \(innerPartial) and counts, not \(outerPartial) beside it"))
+    }
+    notices += Self.noticesOfUnused(nested, scaling)
+  }
+
+  /// Names that the kind has no use for.
+  private static func noticesOfUnused(_ fields: FieldReader, _ scaling: RopeScaling) -> [String] {
+    var used = ["rope_type", "type", "rope_theta", "partial_rotary_factor"]
+    switch scaling {
+    case .none, .divisors: break
+    case .linear, .dynamic: used += ["factor"]
+    case .llama3:
+      used += [
+        "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings",
+      ]
+    case .yarn:
+      used += [
+        "factor", "original_max_position_embeddings", "beta_fast", "beta_slow", "mscale",
+        "mscale_all_dim", "attention_factor", "truncate",
+      ]
+    case .longRope:
+      used += [
+        "factor", "original_max_position_embeddings", "short_factor", "long_factor",
+        "attention_factor",
+      ]
+    }
+    let known = Set(used.map(ByteString.init))
+    return fields.names.filter { !known.contains(ByteString($0)) }.prefix(6).map {
+      fields.notice($0, "is not used by this kind of scaling and left out of account")
+    }
   }
 
   private static func scaling(
@@ -165,12 +226,12 @@ struct RopeFields {
       return .llama3(scaling)
     case "longrope", "su":
       return try longRope(
-        fields, factor: factor, givenLength: givenLength,
+        fields, factor: factor, original: originalLength,
         maxPositionEmbeddings: maxPositionEmbeddings)
     case "yarn" where fields.value("long_factor") != nil:
       // What the first Phi-3 files call LongRoPE.
       return try longRope(
-        fields, factor: factor, givenLength: givenLength,
+        fields, factor: factor, original: originalLength,
         maxPositionEmbeddings: maxPositionEmbeddings)
     case "yarn":
       return .yarn(
@@ -191,10 +252,9 @@ struct RopeFields {
   }
 
   private static func longRope(
-    _ fields: FieldReader, factor: Double?, givenLength: Int?, maxPositionEmbeddings: Int
+    _ fields: FieldReader, factor: Double?, original: Int, maxPositionEmbeddings: Int
   ) throws(CheckpointError) -> RopeScaling {
     let factors = 1e-6...1e9
-    let original = try fields.required("original_max_position_embeddings", givenLength)
     let short = try fields.numbers("short_factor", in: factors)
     let long = try fields.numbers("long_factor", in: factors)
     let scaling = RopeScaling.LongRope(

@@ -41,16 +41,29 @@ public final class SafetensorsFile: Sendable {
   public func tensor(named name: String) throws(CheckpointError) -> TensorView? {
     guard let index = entryIndices[ByteString(name)] else { return nil }
     let entry = header.entries[index]
-    if entry.storedType == "F8_E4M3" {
-      return TensorView(
-        name: name, format: .float8, shape: entry.shape, file: path, storage: mapping,
+    func view(_ format: TensorView.Format) -> TensorView {
+      TensorView(
+        name: name, format: format, shape: entry.shape, file: path, storage: mapping,
         range: entry.range)
     }
+    if entry.storedType == "F8_E4M3" { return view(.float8) }
     guard let elementType = ElementType(rawValue: entry.storedType) else {
       throw .unsupportedElementType(file: path, name: name, found: entry.storedType)
     }
-    return TensorView(
-      name: name, format: .dense(elementType), shape: entry.shape, file: path, storage: mapping,
-      range: entry.range)
+    // A mapping begins at a page, so the offset in the file says how the address is aligned.
+    let isAligned = entry.range.lowerBound % elementType.byteCount == 0
+    return isAligned ? view(.dense(elementType)) : view(.dense(elementType)).aligned()
+  }
+
+  /// Whether both files hold the tensor in the same type, shape and bytes.
+  func hasSameTensor(_ name: String, as other: SafetensorsFile) -> Bool {
+    guard let index = entryIndices[ByteString(name)],
+      let otherIndex = other.entryIndices[ByteString(name)]
+    else { return false }
+    let (entry, otherEntry) = (header.entries[index], other.header.entries[otherIndex])
+    guard entry.storedType == otherEntry.storedType, entry.shape == otherEntry.shape,
+      entry.range.count == otherEntry.range.count
+    else { return false }
+    return mapping.bytes[entry.range].elementsEqual(other.mapping.bytes[otherEntry.range])
   }
 }

@@ -7,8 +7,9 @@ import JSON
 /// in which the tensors follow one another without gap or overlap.
 /// Source: https://github.com/huggingface/safetensors, "Format".
 ///
-/// A value of this type has been checked: every tensor lies inside the file, has the bytes that its
-/// shape asks for, and, when it is of a type that is read here, is aligned to its elements.
+/// A value of this type has been checked: every tensor lies inside the file and, when its type is one
+/// that safetensors has, takes the bytes that its shape asks for. Data may begin, and tensors may lie, at
+/// any byte: writers need not pad the header.
 package struct SafetensorsHeader: Sendable {
   /// One tensor's entry.
   package struct Entry: Sendable, Equatable {
@@ -31,7 +32,7 @@ package struct SafetensorsHeader: Sendable {
     let text = try Self.headerBytes(of: bytes, path: path)
     let value: JSONValue
     do {
-      value = try JSONValue(parsing: text, policy: .uniqueKeys)
+      value = try JSONValue(parsing: text, policy: .python)
     } catch {
       throw .malformedJSON(file: path, offset: 8 + error.offset, problem: error.problem)
     }
@@ -126,9 +127,7 @@ private struct EntryReader {
     guard case .string(let type)? = value["dtype"] else {
       throw failure("dtype is \(value["dtype"]?.kind ?? "missing")")
     }
-    guard type.utf8.count <= 16, let bits = StoredType.bitCount(of: type) else {
-      throw failure("dtype \(quoted(type)) is none of \(StoredType.names)")
-    }
+    guard type.utf8.count <= 16 else { throw failure("dtype is \(quoted(type)), which is no type") }
     let shape = try wholeNumbers("shape")
     let offsets = try wholeNumbers("data_offsets")
     guard offsets.count == 2 else {
@@ -142,19 +141,18 @@ private struct EntryReader {
         "ends at data byte \(offsets[1]), but the file holds \(fileSize - dataStart): "
           + "the file is cut off")
     }
-    let count = try byteCount(shape: shape, bits: bits)
-    guard offsets[1] - offsets[0] == count else {
-      throw failure(
-        "shape \(shape) of \(type) takes \(count) bytes, data_offsets \(offsets) "
-          + "hold \(offsets[1] - offsets[0])")
+    // A type of a later version of the format can be stepped over: the model may not need it.
+    if let bits = StoredType.bitCount(of: type) {
+      let count = try byteCount(shape: shape, bits: bits)
+      guard offsets[1] - offsets[0] == count else {
+        throw failure(
+          "shape \(shape) of \(type) takes \(count) bytes, data_offsets \(offsets) "
+            + "hold \(offsets[1] - offsets[0])")
+      }
     }
-    let begin = dataStart + offsets[0]
-    if let element = ElementType(rawValue: type), begin % element.byteCount != 0 {
-      throw failure(
-        "is misaligned: begins at byte \(begin) of the file, which is no multiple of the "
-          + "\(element.byteCount) bytes of \(type)")
-    }
-    return .init(name: name, storedType: type, shape: shape, range: begin..<dataStart + offsets[1])
+    return .init(
+      name: name, storedType: type, shape: shape,
+      range: dataStart + offsets[0]..<dataStart + offsets[1])
   }
 
   private func wholeNumbers(_ key: String) throws(CheckpointError) -> [Int] {

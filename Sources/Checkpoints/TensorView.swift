@@ -63,6 +63,18 @@ public struct TensorView: Sendable {
   /// Bytes of all elements.
   public var byteCount: Int { range.count }
 
+  /// The elements as the file has them, at whatever address: nothing is copied.
+  var storedBytes: UnsafeRawBufferPointer {
+    (storage as? AlignedCopy)?.stored ?? bytes
+  }
+
+  /// The tensor at an address that fits its elements. It is copied when ``bytes`` is first used.
+  func aligned() -> TensorView {
+    TensorView(
+      name: name, format: format, shape: shape, file: file,
+      storage: AlignedCopy(of: storage, range), range: 0..<range.count)
+  }
+
   /// The tensor with rows in another order; row r is this tensor's row `order(r)`. Rows are moved as they
   /// are stored, so blocks stay as they are. They are copied when ``bytes`` is first used.
   func gatheringRows(_ order: @escaping @Sendable (Int) -> Int) -> TensorView {
@@ -79,6 +91,41 @@ protocol ByteStorage: AnyObject, Sendable {
 }
 
 extension MappedFile: ByteStorage {}
+
+/// Bytes of a file that lie at an address which does not fit their elements, copied when they are first
+/// asked for. Kernels and devices read words, and a word has to be aligned.
+private final class AlignedCopy: ByteStorage {
+  private let source: any ByteStorage
+  private let range: Range<Int>
+  /// Bit pattern of the copy's address, nil before there is one; an address alone is Sendable.
+  private let address = Mutex<UInt?>(nil)
+
+  init(of source: any ByteStorage, _ range: Range<Int>) {
+    self.source = source
+    self.range = range
+  }
+
+  deinit {
+    if let address = address.withLock({ $0 }) {
+      UnsafeMutableRawPointer(bitPattern: address)?.deallocate()
+    }
+  }
+
+  var stored: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: source.bytes[range]) }
+
+  var bytes: UnsafeRawBufferPointer {
+    let copy = address.withLock { address -> UInt in
+      if let address { return address }
+      let made = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: max(range.count, 1), alignment: 64)
+      made.copyMemory(from: stored)
+      let bits = UInt(bitPattern: made.baseAddress)
+      address = bits
+      return bits
+    }
+    return UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: copy), count: range.count)
+  }
+}
 
 /// The rows of a tensor in another order, copied when they are first asked for.
 private final class GatheredRows: ByteStorage {

@@ -1,16 +1,17 @@
 import Files
+import JSON
 import StoredNumbers
 
 extension WeightSource {
-  /// A fingerprint of the weights: names, shapes, and of each tensor up to 16 KiB spread over it.
-  /// Reads little, and tells checkpoints apart that differ by training.
-  public func fingerprint() throws -> String {
+  /// A fingerprint of the weights of these names, in ascending order: names, shapes, and of each tensor
+  /// up to 16 KiB spread over it. Reads little, and tells checkpoints apart that differ by training.
+  public func fingerprint(of names: [String]) throws -> String {
     var fingerprint = Fingerprint()
-    for name in tensorNames {
+    for name in names.sorted(by: { ByteString($0) < ByteString($1) }) {
       let tensor = try tensor(named: name)
       fingerprint.add(name)
       fingerprint.add("\(tensor.shape) \(tensor.format.text)")
-      let bytes = tensor.bytes
+      let bytes = tensor.storedBytes
       let step = max(64, bytes.count / 256 / 64 * 64)
       for start in stride(from: 0, to: bytes.count, by: step) {
         fingerprint.add(

@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The fixed sizes of one model's attention.
 public struct AttentionShape: Sendable, Hashable {
   /// Query heads; a multiple of ``keyValueHeads``.
@@ -44,6 +46,10 @@ public struct KeyValueLayer: Sendable {
   /// What stored numbers are multiplied with, for float8: [2, keyValueHeads] float32, the keys'
   /// factors, then the values'. nil for other types.
   public let scales: Tensor?
+  /// A number that no other layer of this process has had: copies of this value share it. What a device
+  /// keeps that was made from a layer's numbers belongs to one generation, whatever lies at the same
+  /// address later.
+  package let generation = KeyValueGenerations.next()
 
   public init(keys: Tensor, values: Tensor, count: Int, scales: Tensor? = nil) {
     self.keys = keys
@@ -56,6 +62,13 @@ public struct KeyValueLayer: Sendable {
 
   /// Positions for which there is room.
   public var capacity: Int { keys.shape[1] }
+}
+
+/// Counts the layers that were made.
+private enum KeyValueGenerations {
+  private static let count = Atomic<UInt64>(0)
+
+  static func next() -> UInt64 { count.wrappingAdd(1, ordering: .relaxed).newValue }
 }
 
 /// How positions turn queries and keys (rotary position embedding).

@@ -1,3 +1,5 @@
+import TextReports
+
 /// What a backend can fail with; each description is one line that says what to do.
 public enum ComputeError: RemediedError, Sendable, Equatable {
   /// An operation was given tensors or arguments that do not fit together.
@@ -12,7 +14,7 @@ public enum ComputeError: RemediedError, Sendable, Equatable {
     case .shapeMismatch(let operation, let detail):
       "\(operation): \(detail)"
     case .outOfMemory(let wantedBytes, let purpose):
-      "not enough memory for \(purpose): \(wantedBytes) bytes wanted; "
+      "not enough memory for \(purpose): \(Quantity.bytes(wantedBytes)) wanted; "
         + Remedy(use: .shorterPrompt, .smallerChunk, .bfloat16KeyValues).text(naming: name)
     case .unavailable(let what, let remedy):
       "\(what) is not available: \(remedy.text(naming: name))"

@@ -5,7 +5,7 @@ public import Compute
 ///
 /// Float32 arithmetic; dense weights stay in their stored type and are widened as they are used, those
 /// in blocks are multiplied with int8 activations. Keys and values are float32 or bfloat16.
-public final class CPUBackend: Backend {
+public final class CPUBackend: Backend, HostSampling {
   public let name = "cpu"
   public let instructionSet: InstructionSet
   /// What the user should know about this machine, one line each (for example: no BLAS was found).
@@ -24,7 +24,7 @@ public final class CPUBackend: Backend {
   /// Quantised rows of the product that is being computed.
   let activations = SharedMemory()
   let rotationTables = RotationTables()
-  let fallback = HostFallback()
+  public let fallback = HostFallback()
 
   public var hostOperations: [HostFallback.Operation] { fallback.operations }
 
@@ -70,12 +70,16 @@ public final class CPUBackend: Backend {
     scratch = ScratchMemory(threads: pool.threads)
     var notices = notices
     do {
-      blas = useBLAS ? try OpenBLAS.load(avx512: set == .avx512) : nil
+      blas = useBLAS ? try OpenBLAS.load(avx512: set == .avx512, threads: pool.threads) : nil
+    } catch let error as ComputeError {
+      if case .outOfMemory = error { throw error }
+      blas = nil
+      notices.append("\(error)")
     } catch {
       blas = nil
       notices.append("\(error)")
     }
-    self.notices = notices
+    self.notices = notices + (blas?.notices ?? [])
   }
 
   // Every operation is done when it returns, in the host's memory.

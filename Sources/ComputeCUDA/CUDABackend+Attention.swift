@@ -93,7 +93,8 @@ extension CUDABackend {
     // Parts of an index may lack their diagonal tiles, which only the portable kernel allows for.
     if try usesFloat8Attention(shape: shape, mostColumns: columns), !index.isPart {
       try launchFloat8Attention(
-        parameters, keyValueHeads: shape.keyValueHeads, keys: index.keys, mostColumns: columns)
+        parameters, keyValueHeads: shape.keyValueHeads, keys: index.keys, mostColumns: columns,
+        generation: layer.generation)
     } else if usesHopperKernel(headDim: headDim), !index.isPart {
       try launchHopperAttention(
         parameters, headDim: headDim, keyValueHeads: shape.keyValueHeads, mostColumns: columns)

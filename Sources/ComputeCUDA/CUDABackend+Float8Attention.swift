@@ -23,12 +23,15 @@ extension CUDABackend {
   /// - Parameters:
   ///   - keys: Positions of the layer that hold numbers; all of them are rounded, once for all rows.
   ///   - mostColumns: At least the columns of every plan.
+  ///   - generation: Of the layer.
   func launchFloat8Attention(
-    _ parameters: mi_attention_parameters, keyValueHeads: Int, keys: Int, mostColumns: Int
+    _ parameters: mi_attention_parameters, keyValueHeads: Int, keys: Int, mostColumns: Int,
+    generation: UInt64
   ) throws {
     let counter = try address(counter(), "attention")
     let blocks = try float8Blocks(
-      parameters, keyValueHeads: keyValueHeads, keys: keys, mostColumns: mostColumns)
+      parameters, keyValueHeads: keyValueHeads, keys: keys, mostColumns: mostColumns,
+      generation: generation)
     // Memory goes back to the pool behind the launch that uses it, not before.
     defer { withExtendedLifetime(blocks) {} }
     var arguments = KernelArguments()
@@ -50,10 +53,11 @@ extension CUDABackend {
   /// Keys and values as blocks of e4m3: those of the last call if nothing has changed since, because
   /// a layer's rows come in several calls.
   private func float8Blocks(
-    _ parameters: mi_attention_parameters, keyValueHeads: Int, keys: Int, mostColumns: Int
+    _ parameters: mi_attention_parameters, keyValueHeads: Int, keys: Int, mostColumns: Int,
+    generation: UInt64
   ) throws -> Float8Blocks {
     let source = Float8Blocks.Source(
-      k: parameters.k, v: parameters.v, heads: parameters.heads,
+      generation: generation, k: parameters.k, v: parameters.v, heads: parameters.heads,
       headStride: parameters.kv_head_stride, keys: keys, mostColumns: mostColumns)
     if let last = lastFloat8Blocks, last.source == source { return last }
     // Memory of the last ones first: there may be no room for both.
@@ -126,8 +130,10 @@ extension CUDABackend {
 
 /// What `fp8_blocks_hopper.cu` makes of a layer and of the columns of an index.
 struct Float8Blocks {
-  /// What it was made of; whoever changes what lies there calls `forgetFloat8Blocks`.
+  /// What it was made of. Whoever changes what lies there within a generation calls
+  /// `forgetFloat8Blocks`.
   struct Source: Equatable {
+    var generation: UInt64
     var k: UInt64
     var v: UInt64
     var heads: UInt64

@@ -1,3 +1,5 @@
+import TextReports
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -48,8 +50,9 @@ package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     switch problem {
     case .notFound: "no such file"
     case .notRegular(let kind): "it is \(kind), not a regular file"
-    case .tooLarge(let bytes?, let limit): "\(bytes) bytes, more than the \(limit) allowed"
-    case .tooLarge(nil, let limit): "more than the \(limit) bytes allowed"
+    case .tooLarge(let bytes?, let limit):
+      "\(Quantity.bytes(bytes)), more than the \(Quantity.bytes(limit)) allowed"
+    case .tooLarge(nil, let limit): "more than the \(Quantity.bytes(limit)) allowed"
     case .changed(let expected, let found) where expected == found: "it changed while it was read"
     case .changed(let expected, let found):
       "it became \(found) bytes long while it was read, \(expected) before"
@@ -69,5 +72,5 @@ package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     }
   }
 
-  package var description: String { "\(path): \(reason)" }
+  package var description: String { "\(SystemPath.readable(path)): \(reason)" }
 }

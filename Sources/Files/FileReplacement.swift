@@ -65,7 +65,7 @@ package final class FileReplacement {
     // A name that is taken already is next to impossible by chance.
     for _ in 0..<8 where made == nil {
       let name = Self.draftName(beside: target)
-      let slot = csystem_guard_draft(name)
+      let slot = SystemPath.with(name) { csystem_guard_draft($0) }
       do {
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW
         made = (try OpenedFile(path: name, flags: flags, mode: 0o600), name, slot)
@@ -106,7 +106,10 @@ package final class FileReplacement {
     } catch {
       throw FileError(path, error.problem)
     }
-    guard rename(draft, target) == 0 else { throw FileError.last(path) }
+    let renamed = SystemPath.with(draft) { draft in
+      SystemPath.with(target) { rename(draft, $0) }
+    }
+    guard renamed == 0 else { throw FileError.last(path) }
     isOpen = false
     csystem_unguard_draft(draftSlot)
     if isDurable { synchronizeDirectory() }
@@ -116,7 +119,7 @@ package final class FileReplacement {
   private func discard() {
     guard isOpen, let draft else { return }
     isOpen = false
-    unlink(draft)
+    WholeFile.remove(draft)
     csystem_unguard_draft(draftSlot)
   }
 
@@ -155,11 +158,12 @@ extension FileReplacement {
     }
     if let status, status.isDirectory { throw FileError(path, .notRegular(status.kind)) }
     if let status, isStream || !status.isRegular {
-      guard access(target, W_OK) == 0 else { throw FileError.last(path) }
+      guard SystemPath.with(target, { access($0, W_OK) }) == 0 else { throw FileError.last(path) }
       return
     }
     let directory = split(target).directory
-    guard access(directory.isEmpty ? "." : directory, W_OK | X_OK) == 0 else {
+    let allowed = SystemPath.with(directory.isEmpty ? "." : directory) { access($0, W_OK | X_OK) }
+    guard allowed == 0 else {
       throw FileError(path, .directory(errno))
     }
   }
@@ -196,11 +200,13 @@ extension FileReplacement {
       var buffer = [UInt8](repeating: 0, count: 4096)
       let count = buffer.withUnsafeMutableBytes { bytes in
         bytes.withMemoryRebound(to: CChar.self) { buffer in
-          buffer.baseAddress.map { readlink(current, $0, buffer.count) } ?? -1
+          buffer.baseAddress.map { start in
+            SystemPath.with(current) { readlink($0, start, buffer.count) }
+          } ?? -1
         }
       }
       guard count >= 0 else { return (current, false) }
-      let link = String(decoding: buffer[..<count], as: UTF8.self)
+      let link = SystemPath.text(of: buffer[..<count])
       current = link.hasPrefix("/") ? link : split(current).directory + link
     }
     throw FileError(path, .system(ELOOP))

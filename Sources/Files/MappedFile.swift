@@ -47,7 +47,7 @@ package final class MappedFile: Sendable {
       throw FileError.last(path)
     }
     address = UInt(bitPattern: start)
-    _ = csystem_guard_mapping(start, count, path)
+    _ = SystemPath.with(path) { csystem_guard_mapping(start, count, $0) }
   }
 
   deinit {

@@ -22,7 +22,7 @@ final class OpenedFile: Sendable {
   convenience init(path: String, flags: Int32, mode: mode_t = 0) throws(FileError) {
     var descriptor: Int32
     repeat {
-      descriptor = open(path, flags | O_CLOEXEC, mode)
+      descriptor = SystemPath.with(path) { open($0, flags | O_CLOEXEC, mode) }
     } while descriptor < 0 && errno == EINTR
     guard descriptor >= 0 else { throw FileError.last(path) }
     self.init(path: path, descriptor: descriptor)
@@ -111,7 +111,8 @@ struct FileStatus {
   /// Of what the path leads to, links followed; nil where there is nothing.
   init?(path: String) throws(FileError) {
     var status = stat()
-    guard stat(path, &status) == 0 else {
+    let result = SystemPath.with(path) { stat($0, &status) }
+    guard result == 0 else {
       if errno == ENOENT { return nil }
       throw FileError.last(path)
     }

@@ -46,12 +46,20 @@ package enum WholeFile {
   }
 
   /// Whether there is anything at the path, links followed.
-  package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+  package static func exists(_ path: String) -> Bool {
+    SystemPath.with(path) { access($0, F_OK) } == 0
+  }
+
+  /// Whether what the path leads to can be read.
+  package static func isReadable(_ path: String) -> Bool {
+    SystemPath.with(path) { access($0, R_OK) } == 0
+  }
 
   /// Whether the path leads to a directory.
   package static func isDirectory(_ path: String) -> Bool {
     var status = stat()
-    return stat(path, &status) == 0 && FileStatus(status).isDirectory
+    let result = SystemPath.with(path) { stat($0, &status) }
+    return result == 0 && FileStatus(status).isDirectory
   }
 
   /// Whether the path leads to a directory; nil where there is nothing.
@@ -70,19 +78,19 @@ package enum WholeFile {
   ///
   /// - Throws: ``FileError``.
   package static func names(inDirectory path: String) throws(FileError) -> [String] {
-    guard let directory = opendir(path) else { throw FileError.last(path) }
+    guard let directory = SystemPath.with(path, { opendir($0) }) else { throw FileError.last(path) }
     defer { closedir(directory) }
     guard let nameOffset = MemoryLayout<dirent>.offset(of: \.d_name) else { return [] }
     var names: [String] = []
     while let entry = readdir(directory) {
       // By its offset: an entry is shorter than `dirent`, so it must not be copied whole.
       let start = UnsafeRawPointer(entry) + nameOffset
-      let name = String(cString: start.assumingMemoryBound(to: CChar.self))
+      let name = SystemPath.text(of: start.assumingMemoryBound(to: CChar.self))
       if name != "." && name != ".." { names.append(name) }
     }
     return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 
   /// Removes a file if it is there.
-  package static func remove(_ path: String) { _ = unlink(path) }
+  package static func remove(_ path: String) { _ = SystemPath.with(path) { unlink($0) } }
 }

@@ -1,3 +1,6 @@
+import JSON
+import TextReports
+
 /// What using a ``LanguageModel`` can fail with, beside the errors of the modules beneath; each
 /// description is one line that says what to do.
 public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equatable {
@@ -25,15 +28,18 @@ public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equata
   public var description: String {
     switch self {
     case .promptTooLong(let tokens, let contextLength):
-      "the prompt has \(tokens) tokens and the model's context is \(contextLength), the answer "
+      "the prompt has \(Quantity.grouped(tokens)) tokens and the model's context is "
+        + "\(Quantity.grouped(contextLength)), the answer "
         + "included; shorten the prompt"
     case .emptyPrompt:
       "the prompt is empty; give it some text"
     case .noChatTemplate(let file):
       "\(file): has no chat template beside it; give the prompt as plain text"
     case .unknownChatTemplate(let name, let known, let file):
-      "\(file): has no chat template \(name.map { "called \"\($0)\"" } ?? "by default"); "
-        + "name one of \(known.joined(separator: ", "))"
+      "\(file): has no chat template \(name.map { "called \(quoted($0))" } ?? "by default"); "
+        + (known.isEmpty
+          ? "it has one without a name alone"
+          : "name one of \(known.map { printable($0, limit: 60) }.joined(separator: ", "))")
     case .malformedTools(let name, let problem):
       "\(name): \(problem); give a JSON list of objects, one for each tool"
     case .noFollowUp(let template):
@@ -41,7 +47,8 @@ public enum LanguageModelError: Error, CustomStringConvertible, Sendable, Equata
     case .nothingPrefilled:
       "there is nothing to continue; prefill a prompt first"
     case .sessionFull(let tokens, let capacity):
-      "\(tokens) tokens do not fit a session made for \(capacity); make it with a larger capacity"
+      "\(Quantity.grouped(tokens)) tokens do not fit a session made for "
+        + "\(Quantity.grouped(capacity)); make it with a larger capacity"
     case .sizeMismatch(let operation, let detail):
       "\(operation): \(detail)"
     case .noThread(let reason):

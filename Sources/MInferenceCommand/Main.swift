@@ -6,20 +6,24 @@ struct Minference: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "minference",
     abstract: "Answers questions about very long prompts, with dynamic sparse attention.",
-    version: "0.1.0",
+    version: BuildDescription.version,
     subcommands: [
       DemoCommand.self, GenerateCommand.self, ScoreCommand.self, TokenizeCommand.self,
       SearchCommand.self, EvaluateCommand.self, InspectCommand.self, VerifyCommand.self,
-      BenchCommand.self, ServeCommand.self,
+      BenchCommand.self, ServeCommand.self, VersionCommand.self, ManualCommand.self,
     ])
+
+  mutating func run() async throws {
+    try StandardOutput.write(WelcomeText.make())
+  }
 }
 
 @main enum Main {
   static func main() async {
     do {
       try ProcessSetup.perform()
-      Device.onKernelCompilation { StandardError.note($0 + ", once for this machine") }
-      var command = try Minference.parseAsRoot()
+      Device.onKernelCompilation { PreparationLine.showPreparation($0) }
+      var command = try Minference.parseAsRoot(Array(ProcessArguments.all.dropFirst()))
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
       } else {

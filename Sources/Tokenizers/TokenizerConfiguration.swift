@@ -70,6 +70,9 @@ public struct TokenizerConfiguration: Sendable {
     }
   }
 
+  /// Bytes of a template's name at most.
+  private static let longestName = 1024
+
   private mutating func read(_ node: JSONNode) throws(TokenizerError) {
     try readNames(node)
     if node["added_tokens_decoder"].isPresent {
@@ -92,7 +95,12 @@ public struct TokenizerConfiguration: Sendable {
     case .string(let text): namedChatTemplates["default"] = text
     default:
       for element in try template.elements() {
-        namedChatTemplates[try element["name"].string()] = try element["template"].string()
+        let name = try element["name"].string()
+        // Hashing a long text of combining marks takes quadratic time, and no name is long.
+        guard name.utf8.count <= Self.longestName else {
+          throw element["name"].malformed("is a name of \(name.utf8.count) bytes")
+        }
+        namedChatTemplates[name] = try element["template"].string()
       }
     }
     for name in namedChatTemplates.keys { namedChatTemplateFiles[name] = node.file }

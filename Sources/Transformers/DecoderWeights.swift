@@ -78,10 +78,40 @@ struct DecoderWeights: Sendable {
   /// Throws on a tensor that is missing, misshapen, or not finite.
   init(
     _ checkpoint: any WeightSource, table: WeightTable, configuration: DecoderConfiguration,
-    backend: any Backend, part: DecoderPart
+    backend: any Backend, part: DecoderPart, progress: ((Double) -> Void)? = nil
+  ) throws {
+    let total = try Self.tensorNames(
+      checkpoint, table: table, configuration: configuration, part: part
+    ).count
+    var taken = 0
+    try self.init(
+      table: table, configuration: configuration, part: part,
+      reader: WeightReader(checkpoint: checkpoint, backend: backend) { _ in
+        taken += 1
+        progress?(Double(taken) / Double(total))
+      })
+    try checkpoint.verifyUnchanged()
+  }
+
+  /// The names of the tensors that `init` takes out of a checkpoint, in its order. None is looked at.
+  static func tensorNames(
+    _ checkpoint: any WeightSource, table: WeightTable, configuration: DecoderConfiguration,
+    part: DecoderPart
+  ) throws -> [String] {
+    var names: [String] = []
+    _ = try DecoderWeights(
+      table: table, configuration: configuration, part: part,
+      reader: WeightReader(
+        checkpoint: checkpoint, backend: ReferenceBackend(), isNaming: true
+      ) { names.append($0) })
+    return names
+  }
+
+  private init(
+    table: WeightTable, configuration: DecoderConfiguration, part: DecoderPart,
+    reader: WeightReader
   ) throws {
     self.part = part
-    let reader = WeightReader(checkpoint: checkpoint, backend: backend)
     let hidden = configuration.hiddenSize
     let biases = configuration.biases
     let isOutputTied = configuration.isOutputTied
@@ -111,7 +141,8 @@ struct DecoderWeights: Sendable {
         },
         postAttentionNorm: try reader.norm(prefix + table.postAttentionNorm, hidden),
         feedForward: try reader.feedForward(
-          table, prefix, checkpoint.configuration.intermediateSize, configuration, layer: layer),
+          table, prefix, reader.checkpoint.configuration.intermediateSize, configuration,
+          layer: layer),
         feedForwardOutputNorm: try table.feedForwardOutputNorm.map {
           try reader.norm(prefix + $0, hidden)
         })
@@ -124,31 +155,58 @@ struct DecoderWeights: Sendable {
           weight: try (isOutputTied ? vocabulary : nil)
             ?? reader.vocabulary(table.output, configuration.vocabularySize, hidden), bias: nil))
       : nil
-    try checkpoint.verifyUnchanged()
   }
 }
 
-/// Takes tensors out of a checkpoint and sees that each is finite.
+/// What stands for a weight that is only named.
+private final class NoStorage: DeviceBuffer {
+  let byteCount = 0
+}
+
+/// Takes tensors out of a checkpoint and sees that each is finite, or only names them.
 struct WeightReader {
   let checkpoint: any WeightSource
   let backend: any Backend
+  /// Whether tensors are only named: weights are then without numbers.
+  var isNaming = false
+  /// Told the name of each tensor once it was taken.
+  let onTensor: (String) -> Void
+
+  /// The weight of a tensor in the role that it is for.
+  func weight(_ name: String, _ shape: [Int], _ role: WeightRole) throws -> Weight {
+    defer { onTensor(name) }
+    return try isNaming ? unread(shape) : backend.prepare(finite(name, shape), as: role)
+  }
+
+  /// The matrices of all experts, [outputs, inputs] each, as `prepare` makes them of these tensors.
+  func experts(
+    _ count: Int, shape: [Int], of tensors: [String], _ prepare: () throws -> ExpertWeights
+  ) rethrows -> ExpertWeights {
+    defer { tensors.forEach(onTensor) }
+    return try isNaming ? ExpertWeights((0..<count).map { _ in unread(shape) }) : prepare()
+  }
+
+  /// A weight that is only named.
+  private func unread(_ shape: [Int]) -> Weight {
+    Weight(storage: NoStorage(), format: .dense(.float32), shape: shape)
+  }
 
   /// An embedding or an output layer.
   func vocabulary(_ name: String, _ rows: Int, _ columns: Int) throws -> Weight {
-    try backend.prepare(finite(name, [rows, columns]), as: .vocabulary)
+    try weight(name, [rows, columns], .vocabulary)
   }
 
   /// The factors of a norm.
   func norm(_ name: String, _ count: Int) throws -> Weight {
-    try backend.prepare(finite(name, [count]), as: .norm)
+    try weight(name, [count], .norm)
   }
 
   func projection(
     _ name: String, _ outputs: Int, _ inputs: Int, biased: Bool
   ) throws -> Projection {
     Projection(
-      weight: try backend.prepare(finite(name + ".weight", [outputs, inputs]), as: .matrix),
-      bias: biased ? try backend.prepare(finite(name + ".bias", [outputs]), as: .bias) : nil)
+      weight: try weight(name + ".weight", [outputs, inputs], .matrix),
+      bias: biased ? try weight(name + ".bias", [outputs], .bias) : nil)
   }
 
   /// Projections of one input. Stacked ones share the weight that holds them.
@@ -172,6 +230,7 @@ struct WeightReader {
     }
   }
 
+  /// The tensor, every element of it finite.
   func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
     var view = try checkpoint.tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {

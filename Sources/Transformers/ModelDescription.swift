@@ -5,11 +5,11 @@ import StoredNumbers
 /// What a checkpoint is and what it takes, from its headers alone: no weight is read.
 public struct ModelDescription: Sendable {
   public let configuration: ModelConfiguration
-  /// Elements of all tensors.
+  /// Elements of all tensors that the model needs.
   public let parameters: Int
   /// Those that one token passes: of a mixture of experts, the experts that it goes to.
   public let activeParameters: Int
-  /// Bytes of all weight files.
+  /// Bytes of the needed tensors in their files.
   public let weightBytes: Int
   /// How tensors are stored, and how much of the model is stored so, the largest share first.
   public let formats: [FormatShare]
@@ -21,6 +21,8 @@ public struct ModelDescription: Sendable {
   public let slidingLayers: Int
   /// Layers with experts.
   public let expertLayers: Int
+  /// What a user should know of the checkpoint, one line each.
+  public let notices: [String]
   private let decoder: DecoderConfiguration
 
   /// The tensors of one format.
@@ -44,16 +46,22 @@ public struct ModelDescription: Sendable {
     decoder = try DecoderFamily.of(checkpoint).configure(checkpoint)
     contextLength = decoder.rotary.contextLength
     turnedDimensions = decoder.rotary.dimensions
-    slidingLayers = decoder.attention.count { $0.slidingWindow != nil }
+    slidingLayers = decoder.slidingWindows.count { $0 != nil }
     expertLayers = decoder.experts?.hasExperts.count { $0 } ?? 0
-    weightBytes = checkpoint.byteCount
     formats = try FormatShare.shares(of: checkpoint)
+    weightBytes = formats.reduce(0) { $0 + $1.bytes }
+    notices = checkpoint.notices
     parameters = formats.reduce(0) { $0 + $1.parameters }
     let idle = try decoder.experts.map { experts in
       let all = try checkpoint.parametersOfExperts()
       return all - all / experts.rule.experts * experts.rule.perRow
     }
     activeParameters = parameters - (idle ?? 0)
+  }
+
+  /// The sliding window of each layer as the family understands the configuration; nil: none.
+  package static func slidingWindows(of checkpoint: any WeightSource) throws -> [Int?] {
+    try DecoderFamily.of(checkpoint).configure(checkpoint).slidingWindows
   }
 
   /// Bytes of the keys and values of one position in all layers.
@@ -74,7 +82,7 @@ public struct ModelDescription: Sendable {
 extension ModelDescription.FormatShare {
   fileprivate static func shares(of source: any WeightSource) throws -> [Self] {
     var shares: [String: Self] = [:]
-    for name in source.tensorNames {
+    for name in try source.neededTensorNames() {
       let tensor = try source.tensor(named: name)
       let format =
         switch tensor.format {
@@ -92,10 +100,14 @@ extension ModelDescription.FormatShare {
   }
 }
 
+extension DecoderConfiguration {
+  fileprivate var slidingWindows: [Int?] { attention.map(\.slidingWindow) }
+}
+
 extension WeightSource {
   /// Elements of the matrices of which a token passes those of its experts alone.
   fileprivate func parametersOfExperts() throws -> Int {
-    try tensorNames.filter { $0.contains(".mlp.experts.") }.reduce(0) {
+    try neededTensorNames().filter { $0.contains(".mlp.experts.") }.reduce(0) {
       try $0 + tensor(named: $1).count
     }
   }

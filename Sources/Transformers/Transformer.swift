@@ -20,10 +20,13 @@ public final class Transformer: Sendable {
   /// Loads a checkpoint: looks up its family, finds and checks every tensor (missing, misshapen, NaN
   /// or infinite), and hands them to the backend, which reads them where they are mapped.
   ///
-  /// - Parameter part: What of the model is loaded; nil: all.
+  /// - Parameters:
+  ///   - part: What of the model is loaded; nil: all.
+  ///   - progress: Told the share of these weights that were taken, 0 to 1.
   /// - Throws: ``TransformerError``, `CheckpointError` or `ComputeError`.
   public init(
-    checkpoint: any WeightSource, backend: any Backend, part: DecoderPart? = nil
+    checkpoint: any WeightSource, backend: any Backend, part: DecoderPart? = nil,
+    progress: ((Double) -> Void)? = nil
   ) throws {
     let family = try DecoderFamily.of(checkpoint)
     configuration = checkpoint.configuration
@@ -42,7 +45,7 @@ public final class Transformer: Sendable {
     }
     weights = try DecoderWeights(
       checkpoint, table: family.weights, configuration: decoder, backend: backend,
-      part: part ?? DecoderPart(allOf: decoder.layers))
+      part: part ?? DecoderPart(allOf: decoder.layers), progress: progress)
     distribution = nil
   }
 

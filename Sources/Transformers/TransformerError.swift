@@ -1,4 +1,6 @@
 public import Compute
+import JSON
+import TextReports
 
 /// What loading or running a model can fail with, beside ``Checkpoints`` and ``Compute`` errors; each
 /// description is one line that says what to do.
@@ -37,20 +39,22 @@ extension TransformerError: RemediedError {
   public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
     case .unknownArchitecture(let directory, let found, let known):
-      "\(configurationFile(of: directory)): model_type is \"\(found)\": known are "
+      "\(configurationFile(of: directory)): model_type is \(quoted(found)): known are "
         + known.joined(separator: ", ")
     case .unsupported(let directory, let field, let problem):
-      "\(configurationFile(of: directory)): \(field) \(problem)"
+      "\(configurationFile(of: directory)): \(printable(field)) \(printable(problem))"
     case .nonFiniteWeight(let file, let tensor, let index, let value):
-      "\(file): tensor \"\(tensor)\" holds \(value) at element \(index): the weights are damaged, "
+      "\(printable(file)): tensor \(quoted(tensor)) holds \(value) at element \(index): the weights are damaged, "
         + "download or convert them again"
     case .emptyPrompt:
       "the prompt has no tokens: give it some text"
     case .contextExceeded(let tokens, let contextLength):
-      "\(tokens) tokens are more than the model's context of \(contextLength): shorten the prompt "
+      "\(Quantity.grouped(tokens)) tokens are more than the model's context of "
+        + "\(Quantity.grouped(contextLength)): shorten the prompt "
         + "or ask for fewer new tokens"
     case .cacheFull(let tokens, let capacity):
-      "\(tokens) tokens do not fit the key-value cache of \(capacity): make it larger"
+      "\(Quantity.grouped(tokens)) tokens do not fit the key-value cache of "
+        + "\(Quantity.grouped(capacity)): make it larger"
     case .foreignCache(let detail):
       "the key-value cache belongs to another model: \(detail)"
     case .cacheInUse:
@@ -60,11 +64,13 @@ extension TransformerError: RemediedError {
     case .missingPart(let what):
       "this part of the model does not have \(what): ask the whole model"
     case .idOutOfRange(let index, let id, let vocabularySize):
-      "token \(index) is id \(id), outside 0 ..< \(vocabularySize): use this model's tokenizer"
+      "token \(Quantity.grouped(index)) is id \(id), outside 0 ..< \(vocabularySize): use this model's "
+        + "tokenizer"
     case .invalidLogits(let problem):
       "the logits \(problem): the weights or the prompt overflow this number format"
     case .doesNotFit(let tokens, let longest, let detail):
-      "\(tokens) tokens do not fit: \(detail); the longest that fits is \(longest) tokens: "
+      "\(Quantity.grouped(tokens)) tokens do not fit: \(detail); the longest that fits is "
+        + "\(Quantity.grouped(longest)) tokens: "
         + Remedy(use: .shorterPrompt, .smallerChunk, .float8KeyValues, .keyValuesOnHost)
         .text(naming: setting)
     case .invalidOption(let name, let value, let allowed):
@@ -75,5 +81,5 @@ extension TransformerError: RemediedError {
 
 /// A GGUF file states its model's shape itself.
 private func configurationFile(of model: String) -> String {
-  model.lowercased().hasSuffix(".gguf") ? model : model + "/config.json"
+  printable(model.lowercased().hasSuffix(".gguf") ? model : model + "/config.json")
 }

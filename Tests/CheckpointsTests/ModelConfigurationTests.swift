@@ -72,6 +72,13 @@ import Testing
     #expect(try given == configuration())
   }
 
+  @Test func `Of a key that stands twice the last counts, as in Python`() throws {
+    let directory = try TemporaryDirectory()
+    let text = configurationText().dropLast() + ", \"rope_theta\": 7, \"rope_theta\": 9}"
+    try directory.write(String(text), to: "config.json")
+    #expect(try ModelConfiguration(file: directory.path(of: "config.json")).ropeTheta == 9)
+  }
+
   @Test(arguments: [
     "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "vocab_size", "max_position_embeddings",

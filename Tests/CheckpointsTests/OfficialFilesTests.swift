@@ -66,7 +66,9 @@ import Testing
     let whole = try Checkpoint(directory: Self.folder + "/llama-sharded")
     let short = try Checkpoint(directory: Self.folder + "/llama-shard-outside-index")
     #expect(whole.files.count > 2)
-    #expect(whole.tensorNames == short.tensorNames)
+    for name in whole.tensorNames {
+      #expect(try whole.tensor(named: name).floats() == short.tensor(named: name).floats())
+    }
   }
 
   @Test func `The newer and the older layout of rotary settings are both read`() throws {

@@ -84,21 +84,41 @@ import Testing
     #expect(configuration.ropeScaling == .linear(factor: 2))
   }
 
-  @Test func `The original length outside wins, as Phi-3 writes it`() throws {
-    let configuration = try configuration([
-      "rope_scaling": #"{"type": "yarn", "factor": 2}"#, "original_max_position_embeddings": "128",
-    ])
-    guard case .yarn(let yarn) = configuration.ropeScaling else {
-      Issue.record("not YaRN")
-      return
+  @Test func `The original length outside wins for Phi-3, and is none for others`() throws {
+    let lists = #""short_factor": [1, 1.5], "long_factor": [2, 30.25]"#
+    func length(_ modelType: String, _ outside: String?) throws -> Int? {
+      let configuration = try configuration([
+        "model_type": modelType, "original_max_position_embeddings": outside,
+        "rope_scaling":
+          "{\"type\": \"longrope\", \"original_max_position_embeddings\": 64, \(lists)}",
+      ])
+      guard case .longRope(let longRope) = configuration.ropeScaling else { return nil }
+      return longRope.originalMaxPositionEmbeddings
     }
-    #expect(yarn.originalMaxPositionEmbeddings == 128)
+    #expect(try length("\"phi3\"", "128") == 128)
+    #expect(try length("\"phi3\"", nil) == 4096)
+    #expect(try length("\"llama\"", "128") == 64)
+  }
+
+  @Test func `A rope scaling that is not empty wins over rope parameters, theta included`() throws {
+    let parameters = #"{"rope_type": "linear", "factor": 2, "rope_theta": 70000}"#
+    func read(_ scaling: String) throws -> ModelConfiguration {
+      try configuration([
+        "rope_scaling": scaling, "rope_parameters": parameters, "rope_theta": "9000",
+      ])
+    }
+    #expect(try read("{}").ropeTheta == 70_000)
+    #expect(try read("null").ropeScaling == .linear(factor: 2))
+    let given = try read(#"{"rope_type": "dynamic", "factor": 4, "rope_theta": 5000000.0}"#)
+    #expect(given.ropeTheta == 5_000_000 && given.ropeScaling == .dynamic(factor: 4))
+    #expect(try read(#"{"type": "dynamic", "factor": 4}"#).ropeTheta == 9000)
+    #expect(try read(#"{"rope_theta": 5000000.0}"#).ropeTheta == 5_000_000)
   }
 
   static let refused: [(text: String, names: [String])] = [
     (#"{"rope_type": "spiral"}"#, ["rope_type", "\"spiral\"", "llama3", "yarn"]),
     (#"{"type": "mrope"}"#, ["rope_scaling.type", "\"mrope\"", "dynamic"]),
-    (#"{"rope_type": "longrope"}"#, ["original_max_position_embeddings", "missing"]),
+    (#"{"rope_type": "longrope"}"#, ["short_factor", "missing"]),
     (
       #"{"type": "su", "original_max_position_embeddings": 8, "short_factor": [1]}"#,
       ["long_factor", "missing"]

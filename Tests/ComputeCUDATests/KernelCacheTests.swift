@@ -26,6 +26,28 @@ import Testing
     #expect(cache.load("b") == nil)
   }
 
+  @Test func `keys are found by what they begin with, whatever compiler they end with`() {
+    let cache = KernelCache(directory: temporaryDirectory())
+    for key in ["add.cu.sm_90.abc.nvrtc12080", "add.cu.sm_90.abc.nvrtc13000", "add.cu.sm_90.abd"] {
+      #expect(cache.store([1], as: key) == nil)
+    }
+    #expect(
+      cache.keys(withPrefix: "add.cu.sm_90.abc.nvrtc")
+        == ["add.cu.sm_90.abc.nvrtc12080", "add.cu.sm_90.abc.nvrtc13000"])
+    #expect(KernelCache(directory: "/no/such/directory").keys(withPrefix: "") == [])
+  }
+
+  @Test func `what an entry begins with tells source, target and driver apart`() throws {
+    let source = try #require(KernelSource.kernels.first)
+    let prefixes = [
+      source.cachePrefix(target: "sm_80", driver: 13000),
+      source.cachePrefix(target: "sm_90", driver: 13000),
+      source.cachePrefix(target: "sm_80", driver: 12080),
+      KernelSource.kernels[1].cachePrefix(target: "sm_80", driver: 13000),
+    ]
+    #expect(Set(prefixes).count == 4 && prefixes.allSatisfy { $0.hasSuffix(".nvrtc") })
+  }
+
   @Test func `a truncated or changed entry is not loaded`() throws {
     let directory = temporaryDirectory()
     let cache = KernelCache(directory: directory)

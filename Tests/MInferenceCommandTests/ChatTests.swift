@@ -170,7 +170,7 @@ struct ChatTests {
     let missing = try chat("", flags: "--prompt-file $D/none")
     #expect(missing.status == 66 && missing.complains(of: "none"))
     let large = try chat("", flags: "--context 1M")
-    #expect(large.status == 64 && large.complains(of: "--context", "2048"))
+    #expect(large.status == 64 && large.complains(of: "--context", "2,048"))
     let alone = try CommandRun(
       "$M generate --model $D/model --prompt x --context 100", in: directory)
     #expect(alone.status == 64 && alone.complains(of: "--context", "--chat"))

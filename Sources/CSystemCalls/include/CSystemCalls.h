@@ -45,6 +45,33 @@ uintptr_t csystem_thread_identity(void);
 /// there are processors, the caller's among them. Returns when all have ended.
 void csystem_for_each(int64_t count, void (*body)(void *context, int64_t index), void *context);
 
+/// Starts so many threads (64 at most) that live at the same time, and ends them. Returns 0, or the
+/// number of the error that kept one from starting: some libraries wait for threads without end.
+int csystem_try_threads(int count);
+
+// Limits of this process (getrlimit).
+
+/// Files that may be open at a time.
+uint64_t csystem_open_file_limit(void);
+
+/// Whether its address space or its data are limited.
+bool csystem_memory_is_limited(void);
+
+/// Whether so many further bytes can be mapped. They are given back at once.
+bool csystem_can_map(size_t bytes);
+
+// Interrupts (SIGINT) that stop one thing and not the process.
+
+/// From now on the first interrupt is for the caller, who looks at `csystem_was_interrupted`; or none is.
+void csystem_catch_interrupts(bool catches);
+
+/// For the handler of SIGINT: whether the interrupt is for somebody, as the first since he asked.
+/// Async-signal-safe.
+bool csystem_take_interrupt(void);
+
+/// Whether an interrupt was taken since `csystem_catch_interrupts`.
+bool csystem_was_interrupted(void);
+
 // Mapped files. A mapping reads as SIGBUS where its file has become shorter.
 
 /// Remembers that `length` bytes at `address` are a mapping of the file at `path`, so that the

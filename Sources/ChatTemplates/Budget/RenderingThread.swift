@@ -44,7 +44,10 @@ enum RenderingThread {
       return job.value
     }
     guard let result else {
-      throw ChatTemplateError(.exhausted, line: 1, "the system gives no thread to render with")
+      throw ChatTemplateError(
+        .noThread, line: 1,
+        "the system gives no thread to render with: raise its limits on processes (ulimit -u) and "
+          + "on memory (ulimit -v, ulimit -d)")
     }
     return try result.get()
   }

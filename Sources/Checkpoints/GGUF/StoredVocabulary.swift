@@ -72,7 +72,9 @@ public struct StoredVocabulary: Sendable {
     addsSpacePrefix = try metadata.boolean(prefix + "add_space_prefix")
     chatTemplate = try metadata.string("tokenizer.chat_template")
     namedChatTemplates = [:]
-    for name in try metadata.strings("tokenizer.chat_templates") ?? [] {
+    // Hashing a long text of combining marks takes quadratic time, and no name is long.
+    for name in try metadata.strings("tokenizer.chat_templates") ?? []
+    where name.count <= FieldReader.longestName {
       let name = String(decoding: name, as: UTF8.self)
       if let template = try metadata.string("tokenizer.chat_template." + name) {
         namedChatTemplates[name] = template

@@ -8,6 +8,9 @@ public protocol DeviceOperations: AnyObject, Sendable {
 
   var capabilities: DeviceCapabilities { get }
 
+  /// What figures of this device depend on, for reports that others should be able to repeat.
+  var properties: [DeviceProperty] { get }
+
   /// Operations that the host has served so far because the device has no kernel for them, sorted by
   /// name; see ``HostFallback``.
   var hostOperations: [HostFallback.Operation] { get }
@@ -34,6 +37,7 @@ public protocol DeviceOperations: AnyObject, Sendable {
 
 /// Shorthands for single capabilities.
 extension DeviceOperations {
+  public var properties: [DeviceProperty] { [] }
   public var activationType: DataType { capabilities.activationType }
   public var rowBlock: Int { capabilities.rowBlock }
   public var attentionPrecision: AttentionPrecision { capabilities.attentionPrecision }

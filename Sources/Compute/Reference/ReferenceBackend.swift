@@ -8,11 +8,11 @@
 /// - round on the way: all arithmetic is in Double, and a result is rounded once, to the type of the
 ///   tensor that it is stored in;
 /// - keep anything between two calls, or write into a tensor before the whole result is known.
-public final class ReferenceBackend: Backend {
+public final class ReferenceBackend: HostSampling, Backend {
   public let name = "reference"
   public let notices: [String] = []
   public let capabilities: DeviceCapabilities
-  let fallback = HostFallback()
+  public let fallback = HostFallback()
 
   /// - Parameters:
   ///   - tile: the tile that it asks for; any shape gives the same dense results.

@@ -6,12 +6,14 @@
   internal import Darwin
 #endif
 
+internal import Files
+
 /// What this backend asks of the C library: the environment, libraries and folders.
 enum HostSystem {
   /// The value of an environment variable; nil where it is not set, or empty.
   static func environment(_ name: String) -> String? {
     guard let value = getenv(name), value.pointee != 0 else { return nil }
-    return String(cString: value)
+    return SystemPath.text(of: value)
   }
 
   /// Loads a library that another one looks for, for good.
@@ -19,10 +21,10 @@ enum HostSystem {
 
   /// Makes a folder and those above it that are missing.
   static func makeDirectory(_ path: String) {
-    guard access(path, F_OK) != 0 else { return }
+    guard !WholeFile.exists(path) else { return }
     if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
       makeDirectory(String(path[..<slash]))
     }
-    mkdir(path, 0o755)
+    _ = SystemPath.with(path) { mkdir($0, 0o755) }
   }
 }

@@ -34,6 +34,12 @@ package struct KernelCache: Sendable {
     return code
   }
 
+  /// The keys that begin so, in ascending order.
+  package func keys(withPrefix prefix: String) -> [String] {
+    let names = directory.flatMap { try? WholeFile.names(inDirectory: $0) } ?? []
+    return names.filter { $0.utf8.starts(with: prefix.utf8) }
+  }
+
   /// Keeps code under a key. Returns what the user should know if that fails.
   package func store(_ code: [UInt8], as key: String) -> String? {
     guard let directory else { return "kernels are compiled at every start: HOME is not set" }

@@ -84,15 +84,24 @@ final class KernelLibrary: @unchecked Sendable {
       throw ComputeError.unavailable(
         what: "\(file) on sm_\(device.architecture)", remedy: "use a GPU that it is made for")
     }
-    let salt = [target, "\(device.driverVersion)"] + name.options
-    let key = source.name + "." + target + "." + String(source.fingerprint(salt), radix: 16)
+    let prefix = source.cachePrefix(
+      target: target, driver: device.driverVersion, options: name.options)
     try device.activate()
-    if let code = cache.load(key), let module = try? load(code, file) {
-      state.modules[name] = module
-      return module
+    let opened = Result { try state.compiler ?? NVRTC() }
+    if case .success(let compiler) = opened { state.compiler = compiler }
+    // Without NVRTC what any version compiled will do.
+    let keys =
+      switch opened {
+      case .success(let compiler): [prefix + "\(compiler.version)"]
+      case .failure: cache.keys(withPrefix: prefix)
+      }
+    for key in keys {
+      if let code = cache.load(key), let module = try? load(code, file) {
+        state.modules[name] = module
+        return module
+      }
     }
-    let compiler = try state.compiler ?? NVRTC()
-    state.compiler = compiler
+    let compiler = try opened.get()
     state.compiled += 1
     let compilation = KernelCompilation(
       file: file, number: state.compiled, files: Self.files(on: device))
@@ -100,11 +109,23 @@ final class KernelLibrary: @unchecked Sendable {
     KernelCompilation.observer.withLock(\.self)?(compilation)
     let code = try compiler.compile(source, architecture: target, options: name.options)
     let module = try load(code, file)
-    if let notice = cache.store(code, as: key), !state.notices.contains(notice) {
+    let notice = cache.store(code, as: prefix + "\(compiler.version)")
+    if let notice, !state.notices.contains(notice) {
       state.notices.append(notice)
     }
     state.modules[name] = module
     return module
+  }
+
+  /// The version of NVRTC, which is opened for it where that has not happened.
+  ///
+  /// - Throws: `ComputeError.unavailable` without it.
+  func compilerVersion() throws -> Int {
+    try state.withLock { state in
+      let compiler = try state.compiler ?? NVRTC()
+      state.compiler = compiler
+      return compiler.version
+    }
   }
 
   private func load(_ code: [UInt8], _ file: String) throws -> OpaquePointer {

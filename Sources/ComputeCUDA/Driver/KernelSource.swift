@@ -41,6 +41,12 @@ package struct KernelSource: @unchecked Sendable {
     return "sm_\(architecture)"
   }
 
+  /// What the names of its entries in the cache begin with: everything that the code depends on but the
+  /// version of NVRTC, which is what follows.
+  package func cachePrefix(target: String, driver: Int, options: [String] = []) -> String {
+    "\(name).\(target).\(String(fingerprint([target, "\(driver)"] + options), radix: 16)).nvrtc"
+  }
+
   /// A number that changes with this file, with any header and with the options.
   func fingerprint(_ salt: [String]) -> UInt64 {
     var fingerprint = Fingerprint()

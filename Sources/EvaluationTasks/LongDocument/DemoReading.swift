@@ -1,4 +1,5 @@
 public import MInference
+import TextReports
 
 /// One reading of the demo's document: its answers, and what they took.
 public struct DemoReading: Sendable {
@@ -81,13 +82,15 @@ public enum DemoError: RemediedError, Sendable, Equatable {
   public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
     case .tooShort(let tokens, let minimum):
-      "\(tokens) tokens are too few; the facts and the question take \(minimum); "
+      "\(Quantity.grouped(tokens)) tokens are too few; the facts and the question take "
+        + "\(Quantity.grouped(minimum)); "
         + Remedy(use: .largerLength).text(naming: setting)
     case .tooLong(let tokens, let contextLength):
-      "\(tokens) tokens are more than the model's context of \(contextLength); "
+      "\(Quantity.grouped(tokens)) tokens are more than the model's context of "
+        + "\(Quantity.grouped(contextLength)); "
         + Remedy(use: .smallerLength).text(naming: setting)
     case .textTooShort(let tokens, let wanted):
-      "the text has \(tokens) tokens and \(wanted) are wanted; "
+      "the text has \(Quantity.grouped(tokens)) tokens and \(Quantity.grouped(wanted)) are wanted; "
         + Remedy(use: .longerDocument).text(naming: setting)
     }
   }

@@ -1,5 +1,6 @@
 import Files
 public import MInference
+import TextReports
 
 /// Whole text files, read and replaced.
 package enum TextFile {
@@ -57,7 +58,7 @@ public enum RunError: RemediedError, Sendable, Equatable {
     case .otherRun(let file, let field, let found, let wanted):
       "\(file): holds results with \(field) \(found) and this run has \(wanted); name another file"
     case .textTooShort(let tokens, let wanted):
-      "the text has \(tokens) tokens and \(wanted) are wanted; "
+      "the text has \(Quantity.grouped(tokens)) tokens and \(Quantity.grouped(wanted)) are wanted; "
         + Remedy(use: .longerEvaluationText, .smallerPromptLengths).text(naming: setting)
     case .unknownMethod(let name):
       "\"\(name)\" is no method of this run; "

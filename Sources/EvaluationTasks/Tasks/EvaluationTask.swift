@@ -1,4 +1,5 @@
 public import MInference
+import TextReports
 
 /// One question, put to every method in the same words: the prompt, what the answer has to hold, and
 /// how that is scored. A pure value.
@@ -155,7 +156,7 @@ public enum TaskError: RemediedError, Sendable, Equatable {
   public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
     case .tooShort(let kind, let length, let needed):
-      "\(kind) takes at least \(needed) tokens and does not fit \(length); "
+      "\(kind) takes at least \(Quantity.grouped(needed)) tokens and does not fit \(Quantity.grouped(length)); "
         + Remedy(use: .largerPromptLengths).text(naming: setting)
     case .unknownKind(let name, let known):
       "\"\(name)\" is no kind of task; give some of \(known.joined(separator: ", "))"

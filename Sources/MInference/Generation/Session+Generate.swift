@@ -2,38 +2,70 @@ import Compute
 import Synchronization
 import Transformers
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 extension Session {
   /// Continues what was prefilled, and yields the answer's text piece by piece.
   ///
   /// Special tokens are left out, incomplete characters and what may become a stop string are held
-  /// back. When the consumer stops listening, computing stops within one token. Figures are in
-  /// ``metrics`` once the stream has ended. The answer stays in the session: the next prefill
-  /// continues behind it.
+  /// back. When the consumer stops listening, computing stops within one token. Computing waits for a
+  /// consumer that is ``mostPieces`` behind. Figures are in ``metrics`` once the stream has ended. The
+  /// answer stays in the session: the next prefill continues behind it.
   public func generate(
     _ options: GenerationOptions = GenerationOptions()
   ) -> AsyncThrowingStream<String, any Error> {
-    AsyncThrowingStream { continuation in
+    AsyncThrowingStream(bufferingPolicy: .bufferingOldest(Self.mostPieces)) { continuation in
       let cancellation = CancellationFlag()
-      continuation.onTermination = { reason in
-        if case .cancelled = reason { cancellation.set() }
-      }
-      do {
-        try WorkerThread.start {
-          do {
-            try self.withState { state in
-              try self.generate(options, state: &state, cancellation: cancellation) {
-                continuation.yield($0)
+      let turn = turns.reserve()
+      let waiting = Task {
+        do {
+          try await turns.wait(for: turn)
+        } catch {
+          return continuation.finish(throwing: error)
+        }
+        do {
+          try WorkerThread.start {
+            let outcome = Result {
+              try self.withState { state in
+                try self.generate(options, state: &state, cancellation: cancellation) {
+                  Self.push($0, to: continuation, cancellation)
+                }
               }
             }
-            continuation.finish()
-          } catch {
-            continuation.finish(throwing: error)
+            self.turns.release(turn)
+            switch outcome {
+            case .success: continuation.finish()
+            case .failure(let error): continuation.finish(throwing: error)
+            }
           }
+        } catch {
+          turns.release(turn)
+          continuation.finish(throwing: error)
         }
-      } catch {
-        continuation.finish(throwing: error)
+      }
+      continuation.onTermination = { reason in
+        guard case .cancelled = reason else { return }
+        cancellation.set()
+        waiting.cancel()
       }
     }
+  }
+
+  /// Pieces of an answer that may wait for their consumer.
+  static let mostPieces = 1024
+
+  /// Waits while as many pieces as may wait do.
+  private static func push(
+    _ piece: String, to continuation: AsyncThrowingStream<String, any Error>.Continuation,
+    _ cancellation: CancellationFlag
+  ) {
+    while case .dropped = continuation.yield(piece), !cancellation.isSet { usleep(1000) }
   }
 
   private func generate(
@@ -73,6 +105,8 @@ extension Session {
       emit(filter.push(text.finish()))
       emit(filter.finish())
     }
+
+    try model.verifyWeights()
 
     // The last token is in the cache only if the one after it was asked for.
     let answered = generator.count

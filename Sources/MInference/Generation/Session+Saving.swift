@@ -10,7 +10,7 @@ extension Session {
   ///
   /// - Throws: `CacheFileError`, `ComputeError`.
   public func save(to file: String) async throws {
-    try await WorkerThread.run {
+    try await inTurn {
       try self.withState { state in
         guard let cache = state.cache else { throw CacheFileError.nothingToSave }
         try self.model.transformer.save(
@@ -27,7 +27,7 @@ extension Session {
   ///
   /// - Throws: `CacheFileError`, `TransformerError`, `ComputeError`.
   public func restore(from file: String) async throws {
-    try await WorkerThread.run {
+    try await inTurn {
       try self.withState { state in
         let cache = try state.cache ?? self.makeCache()
         state.cache = cache

@@ -4,7 +4,7 @@ import Synchronization
 
 /// One sequence of a model: a prompt, its answer, and what follows.
 ///
-/// A session works on one thing at a time; calls made meanwhile wait. Its properties never wait: they
+/// A session works on one thing at a time; calls made meanwhile wait in their order. Its properties never wait: they
 /// show what the last call that ended left. Sessions of one model do not disturb each other. All
 /// computing is done on threads of its own.
 public final class Session: Sendable {
@@ -12,7 +12,9 @@ public final class Session: Sendable {
   let options: SessionOptions
   /// Tokens that the session has room for, prompt and answer together.
   public let capacity: Int
-  /// Held while a prompt is read or an answer is made.
+  /// Who reads a prompt or makes an answer, and who waits to.
+  let turns = TurnQueue()
+  /// Held by whoever has its turn.
   private let state: Mutex<State>
   /// Held for a moment.
   private let snapshot = Mutex(Snapshot())
@@ -68,6 +70,23 @@ public final class Session: Sendable {
 
   /// Every token that the session holds, answers included.
   public var tokens: [Int32] { snapshot.withLock(\.tokens) }
+
+  /// ``tokens`` once nobody works on the session any more. Waits for that.
+  public func settledTokens() async throws -> [Int32] {
+    try await inTurn { self.withState { $0.history } }
+  }
+
+  /// Runs `body` on a thread of its own once it is its turn.
+  ///
+  /// - Throws: `CancellationError` if the task is cancelled while it waits.
+  func inTurn<Value: Sendable>(
+    _ body: @escaping @Sendable () throws -> Value
+  ) async throws -> Value {
+    let turn = turns.reserve()
+    try await turns.wait(for: turn)
+    defer { turns.release(turn) }
+    return try await WorkerThread.run(body)
+  }
 
   /// Logits of the token after the ones held; nil before a prefill, and once an answer has begun.
   package var nextLogits: [Float]? { snapshot.withLock(\.nextLogits) }
@@ -126,7 +145,7 @@ public final class Session: Sendable {
   ) async throws -> PrefillReport {
     let cancellation = CancellationFlag()
     return try await withTaskCancellationHandler {
-      try await WorkerThread.run {
+      try await inTurn {
         try self.withState { state in
           let (tokens, kept) = plan(state)
           return try self.read(
@@ -178,6 +197,7 @@ public final class Session: Sendable {
     let result: PrefillResult
     do {
       result = try model.transformer.prefill(ids, cache: cache, options: options)
+      try model.verifyWeights()
     } catch {
       // Chunks that were finished are of no use to a history that does not have them.
       cache.truncate(to: min(kept, cache.count))

@@ -72,6 +72,7 @@ extension LanguageModel {
       mostLikely.append(likeliest)
       if let logProbability { logProbabilities.append(logProbability) }
     }
+    try verifyWeights()
     return TextScore(
       logProbabilities: logProbabilities, mostLikely: mostLikely, report: report)
   }

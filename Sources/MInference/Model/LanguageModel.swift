@@ -30,6 +30,10 @@ public final class LanguageModel: Sendable {
   /// Sixteen hexadecimal digits that tell apart models whose keys and values differ: by weights, by
   /// configuration, or by what linear layers multiply.
   public let fingerprint: String
+  /// Of the weights alone.
+  package let weightFingerprint: String
+  /// Whose files the device reads weights in, as they lie there; nil where it has copies.
+  private let mappedWeights: (any WeightSource)?
   /// A chat template that was given in place of the checkpoint's.
   private let chatTemplate: ChatTemplate?
   /// What the user should know about the device, one line each: a missing BLAS, for example.
@@ -38,21 +42,25 @@ public final class LanguageModel: Sendable {
   /// Loads a model. Blocks the calling thread while weights are checked; from a task
   /// use ``load(_:)``.
   ///
+  /// - Parameter progress: Told the share of the weights that was read and checked, 0 to 1.
   /// - Throws: `CheckpointError`, `TokenizerError`, `TransformerError`, `ComputeError`,
   ///   ``LanguageModelError``; every description is one line that names the file.
-  public init(_ options: LoadOptions) throws {
+  public init(_ options: LoadOptions, progress: (@Sendable (Double) -> Void)? = nil) throws {
     chatTemplate = try options.chatTemplate.map(ChatTemplate.init(contentsOfFile:))
     directory = options.directory
     let checkpoint = try openWeightSource(
       at: directory, configuration: options.configuration)
     tokenizer = try Tokenizer(checkpoint.tokenizerSource())
-    transformer = try Self.load(checkpoint, options)
+    transformer = try Self.load(checkpoint, options, progress)
     // What a first prompt would wait for.
     if !transformer.backend.capabilities.hasUnifiedMemory { try transformer.warmUp() }
     let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
+    weightFingerprint = try checkpoint.fingerprint(of: checkpoint.neededTensorNames())
     fingerprint = Fingerprint.of(
-      "\(try checkpoint.fingerprint()) \(checkpoint.configuration.fingerprint)\(precision)")
+      "\(weightFingerprint) \(checkpoint.configuration.fingerprint)\(precision)")
     try checkpoint.verifyUnchanged()
+    mappedWeights =
+      transformer.backend.capabilities.hasUnifiedMemory ? checkpoint : nil
     generation = checkpoint.generation
     (patternSource, self.patterns) = try PatternSource.find(
       given: options.patterns, directory: checkpoint.path, configuration: checkpoint.configuration)
@@ -62,17 +70,20 @@ public final class LanguageModel: Sendable {
 
   /// The model on one device, or its layers spread over several.
   private static func load(
-    _ checkpoint: any WeightSource, _ options: LoadOptions
+    _ checkpoint: any WeightSource, _ options: LoadOptions,
+    _ progress: (@Sendable (Double) -> Void)?
   ) throws -> Transformer {
     if let members = try options.makeMembers() {
       guard members.count > 1 else {
-        return try Transformer(checkpoint: checkpoint, backend: members[0].backend)
+        return try Transformer(
+          checkpoint: checkpoint, backend: members[0].backend, progress: progress)
       }
       return try LayerPipeline(checkpoint: checkpoint, members: members).makeTransformer()
     }
     let backend = try options.makeBackend()
     do {
-      return try Transformer(checkpoint: checkpoint, backend: backend)
+      return try Transformer(
+        checkpoint: checkpoint, backend: backend, progress: progress)
     } catch let error as ComputeError {
       // A GPU that nobody asked for by name, and that has no kernels for such a model.
       guard options.device == .auto, backend.name != "cpu", !options.isNarrow,
@@ -80,13 +91,20 @@ public final class LanguageModel: Sendable {
       else { throw error }
       return try Transformer(
         checkpoint: checkpoint,
-        backend: Device.processor(threads: options.threads, insteadOf: error))
+        backend: Device.processor(threads: options.threads, insteadOf: error),
+        progress: progress)
     }
   }
 
+  /// Throws `CheckpointError` where a file that weights are read in was written to since it was opened:
+  /// what was computed meanwhile means nothing.
+  func verifyWeights() throws { try mappedWeights?.verifyUnchanged() }
+
   /// The same on a thread of its own.
-  public static func load(_ options: LoadOptions) async throws -> LanguageModel {
-    try await WorkerThread.run { try LanguageModel(options) }
+  public static func load(
+    _ options: LoadOptions, progress: (@Sendable (Double) -> Void)? = nil
+  ) async throws -> LanguageModel {
+    try await WorkerThread.run { try LanguageModel(options, progress: progress) }
   }
 
   /// A checkpoint directory on the fastest device of this machine.

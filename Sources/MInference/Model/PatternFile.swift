@@ -1,13 +1,6 @@
 import Checkpoints
+import Files
 package import SparseAttention
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
 
 /// Where the patterns of a model's heads come from.
 package enum PatternSource: Sendable, Equatable {
@@ -108,11 +101,11 @@ extension PatternSource {
     besideFile file: String, read: (String) throws -> (PatternSource, PatternConfiguration?)
   ) throws -> (source: PatternSource, patterns: PatternConfiguration?) {
     let own = file.dropLast(".gguf".count) + ".patterns.json"
-    if access(String(own), F_OK) == 0 { return try read(String(own)) }
+    if WholeFile.exists(String(own)) { return try read(String(own)) }
     let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
     let named = PublishedPatterns.files(forModelInFile: file)
     for name in ["patterns.json"] + named + PublishedPatterns.files.map(\.file)
-    where access(folder + name, F_OK) == 0 {
+    where WholeFile.exists(folder + name) {
       if let found = try? read(folder + name) { return found }
     }
     return (.none(published: named.first), nil)
@@ -138,15 +131,15 @@ extension PatternSource {
     let named = PublishedPatterns.files(forModelIn: directory)
     for name in ["patterns.json"] + named {
       let path = directory + "/" + name
-      if access(path, F_OK) == 0 { return try read(path) }
+      if WholeFile.exists(path) { return try read(path) }
     }
     for file in PublishedPatterns.files.map(\.file) {
       let path = directory + "/" + file
       // Of several that lie here the one of this shape is meant.
-      if access(path, F_OK) == 0, let found = try? read(path) { return found }
+      if WholeFile.exists(path), let found = try? read(path) { return found }
     }
     let beside = directory + "/sparse_attention_config.json"
-    if access(beside, F_OK) == 0 { return try read(beside) }
+    if WholeFile.exists(beside) { return try read(beside) }
     if let budgets = configuration.dualChunkAttention?.sparseAttention {
       let patterns = PatternConfiguration(
         patterns: budgets.map { layer in

@@ -1,5 +1,6 @@
 import ArgumentParser
 import MInference
+import TextReports
 
 /// Whether `generate` holds a conversation, and how long it may get.
 struct ChatArguments: ParsableArguments {
@@ -30,7 +31,8 @@ struct ChatArguments: ParsableArguments {
     if let context, context.value > model.contextLength {
       throw CommandFailure(
         .usage,
-        "--context: \(context.value) is more than the model's context, \(model.contextLength); "
+        "--context: \(Quantity.grouped(context.value)) is more than the model's context, "
+          + "\(Quantity.grouped(model.contextLength)); "
           + "give that or less")
     }
     return context?.value ?? min(model.contextLength, tokens + Self.room)

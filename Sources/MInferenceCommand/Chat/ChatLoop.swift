@@ -67,25 +67,54 @@ struct ChatLoop {
   }
 
   private mutating func answer(_ question: String) async throws {
-    let progress = ProgressLine(label: "prefill")
-    defer { progress.finish() }
-    try await session.read(try conversation.ids(asking: question)) {
-      progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
+    let ids = try conversation.ids(asking: question)
+    let outcome = try await Interrupts.cancelling { [session, generation] in
+      try await Self.answer(ids, in: session, generation)
     }
-    progress.finish()
-    var endsLine = false
-    for try await piece in session.generate(generation) {
-      try StandardOutput.write(piece)
-      endsLine = piece.hasSuffix("\n")
+    guard outcome != .notRead else {
+      return StandardError.note("stopped before the question was read; it counts as not asked")
     }
-    if !endsLine { try StandardOutput.write("\n") }
-    conversation.advance(to: session.tokens)
+    conversation.advance(to: try await session.settledTokens())
+    guard outcome == .whole else {
+      return StandardError.note("the answer was stopped; what it has so far stays")
+    }
     hasAnswered = true
     if session.metrics.finish == .contextFull {
       StandardError.note(
-        "the answer was cut: the conversation fills its \(session.capacity) tokens; begin anew "
+        "the answer was cut: the conversation fills its \(Quantity.grouped(session.capacity)) tokens; "
+          + "begin anew "
           + "with /new, or start with a larger --context")
     }
+  }
+
+  /// How far a turn came.
+  private enum Outcome: Sendable {
+    case notRead, stopped, whole
+  }
+
+  /// Reads and answers until the task is cancelled.
+  private static func answer(
+    _ ids: [Int32], in session: Session, _ generation: GenerationOptions
+  ) async throws -> Outcome {
+    let progress = ProgressLine(label: "prefill")
+    defer { progress.finish() }
+    do {
+      try await session.read(ids) {
+        progress.update(fraction: $0.fraction, totalTokens: $0.tokens)
+      }
+    } catch is CancellationError {
+      return .notRead
+    }
+    progress.finish()
+    var endsLine = false
+    do {
+      for try await piece in session.generate(generation) {
+        try StandardOutput.write(piece)
+        endsLine = piece.hasSuffix("\n")
+      }
+    } catch is CancellationError {}
+    if !endsLine { try StandardOutput.write("\n") }
+    return Task.isCancelled ? .stopped : .whole
   }
 
   private func save(to path: String) async throws {
@@ -114,7 +143,8 @@ struct ChatLoop {
     var text = FailureReport.line(for: error)
     if case .sessionFull(let tokens, let capacity)? = error as? LanguageModelError {
       text =
-        "the conversation would have \(tokens) tokens and has room for \(capacity); begin anew "
+        "the conversation would have \(Quantity.grouped(tokens)) tokens and has room for "
+        + "\(Quantity.grouped(capacity)); begin anew "
         + "with /new, or start with a larger --context"
     }
     if !(error is CommandFailure), !(error is CacheFileError), conversation.dropDocuments() {

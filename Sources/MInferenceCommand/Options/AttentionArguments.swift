@@ -80,7 +80,7 @@ struct AttentionArguments: ParsableArguments {
     var options = device.loadOptions(
       directory: directory, patterns: patterns, chatTemplate: chatTemplate)
     options.configuration = configuration
-    return try await LanguageModel.load(options)
+    return try await PreparationLine.load(options)
   }
 
   /// What the user should know about the model and these flags, one line each.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import MInference
+import TextReports
 
 /// Which device computes, with how many threads, and how exactly.
 struct DeviceArguments: ParsableArguments {
@@ -84,7 +85,8 @@ struct DeviceArguments: ParsableArguments {
     }
     if let threads, threads.value > Device.mostThreads {
       throw ValidationError(
-        "--threads: \(threads.value) is too many; give \(Device.mostThreads) or fewer")
+        "--threads: \(Quantity.grouped(threads.value)) is too many; give "
+          + "\(Quantity.grouped(Device.mostThreads)) or fewer")
     }
   }
 }

@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -9,13 +11,18 @@
 /// Where the model that came with the package lies.
 enum ModelDirectory {
   /// The directory that `MINFERENCE_MODEL` names, else the only checkpoint in `Models` of the working
-  /// directory, of one above it, or of one above the executable.
+  /// directory, of one above it, or of one above the executable; or in `share/minference/Models` of one
+  /// above the executable, where `make install` puts it.
   static func builtIn() throws -> String {
-    if let given = getenv("MINFERENCE_MODEL"), given.pointee != 0 { return String(cString: given) }
-    let places = ancestors(of: workingDirectory()) + ancestors(of: executable())
-    for place in places {
-      let models = place + "/Models"
-      let found = entries(of: models).filter { access("\(models)/\($0)/config.json", R_OK) == 0 }
+    if let given = getenv("MINFERENCE_MODEL"), given.pointee != 0 {
+      return SystemPath.text(of: given)
+    }
+    let above = ancestors(of: executable())
+    let places = (ancestors(of: workingDirectory()) + above).map { $0 + "/Models" }
+    for models in places + above.map({ $0 + "/share/minference/Models" }) {
+      let found = entries(of: models).filter {
+        WholeFile.isReadable("\(models)/\($0)/config.json")
+      }
       if found.count == 1 { return "\(models)/\(found[0])" }
       if found.count > 1 {
         throw CommandFailure(
@@ -33,14 +40,15 @@ enum ModelDirectory {
   private static func workingDirectory() -> String {
     guard let path = getcwd(nil, 0) else { return "." }
     defer { free(path) }
-    return String(cString: path)
+    return SystemPath.text(of: path)
   }
 
   private static func executable() -> String {
-    let name = CommandLine.arguments.first ?? ""
-    guard let path = realpath("/proc/self/exe", nil) ?? realpath(name, nil) else { return name }
+    let name = ProcessArguments.all.first ?? ""
+    let path = realpath("/proc/self/exe", nil) ?? SystemPath.with(name) { realpath($0, nil) }
+    guard let path else { return name }
     defer { free(path) }
-    return String(cString: path)
+    return SystemPath.text(of: path)
   }
 
   /// The directories above a path, the nearest first; the path itself is the first of them.
@@ -55,15 +63,7 @@ enum ModelDirectory {
   }
 
   private static func entries(of directory: String) -> [String] {
-    guard let stream = opendir(directory) else { return [] }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if !name.hasPrefix(".") { names.append(name) }
-    }
-    return names.sorted()
+    let names = (try? WholeFile.names(inDirectory: directory)) ?? []
+    return names.filter { !$0.hasPrefix(".") }
   }
 }

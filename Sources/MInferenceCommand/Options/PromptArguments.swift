@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import MInference
 
 /// Where the prompt comes from.
@@ -57,6 +58,11 @@ struct PromptArguments: ParsableArguments {
         "\"\(source)\" is not expected; name a file with --prompt-file, or give - for standard input"
       )
     }
+    for (flag, text) in [("--prompt", prompt), ("--question", question)] {
+      guard !SystemPath.isRaw(text ?? "") else {
+        throw ValidationError("\(flag): the text is not UTF-8; give it as UTF-8")
+      }
+    }
     let given = [promptFile != nil, prompt != nil, source != nil].count { $0 }
     guard given <= 1 else {
       throw ValidationError("--prompt-file, --prompt and - exclude one another; give one")
@@ -111,7 +117,9 @@ struct PromptArguments: ParsableArguments {
     _ text: String, for model: LanguageModel, chat: ChatOptions = ChatOptions()
   ) throws -> [Int32] {
     do {
-      return try model.encode(raw || !model.hasChatTemplate ? .raw(text) : .user(text), chat: chat)
+      return try PreparationLine.tokenizing(text.utf8.count) {
+        try model.encode(raw || !model.hasChatTemplate ? .raw(text) : .user(text), chat: chat)
+      }
     } catch let error as LanguageModelError {
       // The file or flag is known here alone.
       throw CommandFailure(

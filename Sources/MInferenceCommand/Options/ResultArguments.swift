@@ -1,5 +1,6 @@
 import ArgumentParser
 import JSON
+import MInference
 
 /// Where the results of a run go.
 struct ResultArguments: ParsableArguments {
@@ -12,7 +13,11 @@ struct ResultArguments: ParsableArguments {
   var json = false
 
   /// Prints the summary of a run in the form that was asked for.
-  func write(json value: @autoclosure () -> JSONValue, markdown: @autoclosure () -> String) throws {
-    try StandardOutput.write(json ? value().serialized() + "\n" : markdown())
+  func write(
+    json value: @autoclosure () -> JSONValue, markdown: @autoclosure () -> String,
+    of model: LanguageModel
+  ) throws {
+    try StandardOutput.write(
+      json ? value().describingBuild(of: model).serialized() + "\n" : markdown())
   }
 }

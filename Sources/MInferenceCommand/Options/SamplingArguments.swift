@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import MInference
 
 /// How the next token is chosen. What is not given comes from the model's generation_config.json.
@@ -42,6 +43,9 @@ struct SamplingArguments: ParsableArguments {
   var stop: [String] = []
 
   func validate() throws {
+    guard !stop.contains(where: SystemPath.isRaw) else {
+      throw ValidationError("--stop: the text is not UTF-8; give it as UTF-8")
+    }
     guard !stop.contains("") else {
       throw ValidationError("--stop: the text is empty; give at least one character")
     }

@@ -11,7 +11,8 @@ struct Size: ExpressibleByArgument, Sendable {
       throw ValidationError("\"\(text)\" is not a size; give a number such as 4096, 32K or 1M")
     }
     guard value >= minimum else {
-      throw ValidationError("\(value) is too small; give \(minimum) or more")
+      throw ValidationError(
+        "\(Quantity.grouped(value)) is too small; give \(Quantity.grouped(minimum)) or more")
     }
     return Size(value: value)
   }
@@ -25,7 +26,7 @@ struct Size: ExpressibleByArgument, Sendable {
     self = size
   }
 
-  var defaultValueDescription: String { "\(value)" }
+  var defaultValueDescription: String { Quantity.grouped(value) }
 }
 
 /// Numbers with a range, for `transform:` of options.

@@ -14,7 +14,11 @@ extension ExitStatus {
     case let error as PatternError: self = Self.status(error)
     case let error as LanguageModelError: self = Self.status(error)
     case let error as ChatTemplateError:
-      self = error.kind == .raised ? .inputData : .configuration
+      switch error.kind {
+      case .raised: self = .inputData
+      case .noThread: self = .system
+      case .syntax, .unsupported, .evaluation, .exhausted: self = .configuration
+      }
     case let error as CacheFileError: self = Self.status(error)
     case let error as SearchError: self = Self.status(error)
     case is DemoError: self = .usage

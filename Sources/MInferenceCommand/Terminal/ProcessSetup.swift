@@ -17,13 +17,37 @@ enum ProcessSetup {
     for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { endAtOnce(on: number) }
     _ = csystem_install_sigbus_handler()
     try checkStreams()
+    try checkLimits()
   }
+
+  /// Where there are fewer threads or files than Swift's own machinery needs, it waits for them without
+  /// end, or stops inside of a library.
+  private static func checkLimits() throws {
+    let files = csystem_open_file_limit()
+    guard files >= leastFiles else {
+      throw CommandFailure(
+        .system,
+        "the system allows \(files) open files: allow \(leastFiles) or more with ulimit -n")
+    }
+    let error = csystem_try_threads(leastThreads)
+    guard error == 0 else {
+      throw CommandFailure(
+        .system,
+        "the system allows no \(leastThreads) threads (\(systemMessage(error))): raise the limit on "
+          + "processes (ulimit -u, or the container's), or end other programs")
+    }
+  }
+
+  private static let leastFiles = 8
+  /// Two of Swift's pool, one that computes, one that renders templates.
+  private static let leastThreads: Int32 = 4
 
   /// Ends the process from inside the handler: no thread has to notice, however deep it computes.
   /// The terminal's modes are never changed, so all it needs is a fresh line for the prompt.
   private static func endAtOnce(on number: Int32) {
     let earlier = signal(number) { number in
       // Only calls that are safe in a signal handler.
+      if number == SIGINT, csystem_take_interrupt() { return }
       csystem_remove_drafts()
       if isatty(STDERR_FILENO) == 1 {
         let lineEnd: StaticString = "\n"

@@ -8,7 +8,6 @@ final class ProgressLine: Sendable {
   private struct State {
     var start: ContinuousClock.Instant
     var lastShown: ContinuousClock.Instant?
-    var isShowing = false
     var notices: [String]
   }
 
@@ -38,8 +37,7 @@ final class ProgressLine: Sendable {
         label: label, fraction: fraction, totalTokens: totalTokens,
         elapsed: (now - state.start).inSeconds)
       if isTerminal {
-        state.isShowing = true
-        StandardError.write("\r\(text.line(columns: StandardError.columns - 1))\u{1B}[K")
+        TerminalLine.show(text.line(columns: StandardError.columns - 1))
       } else {
         StandardError.write(text.line(columns: 100) + "\n")
       }
@@ -47,10 +45,5 @@ final class ProgressLine: Sendable {
   }
 
   /// Removes the line from the terminal. Safe to call more than once.
-  func finish() {
-    state.withLock { state in
-      if state.isShowing { StandardError.write("\r\u{1B}[K") }
-      state.isShowing = false
-    }
-  }
+  func finish() { TerminalLine.clear() }
 }

@@ -6,6 +6,9 @@
   import Darwin
 #endif
 
+import Files
+import JSON
+
 /// Standard output, with every failed write found: results must not be lost in silence.
 enum StandardOutput {
   /// The reader went away (`minference ... | head`). The command ends without a word.
@@ -48,10 +51,15 @@ enum StandardError {
     text.withUTF8 { bytes in _ = systemWrite(STDERR_FILENO, bytes.baseAddress, bytes.count) }
   }
 
-  /// One line that begins with the command's name.
+  /// One line that begins with the command's name: what it says of files is made printable and short,
+  /// whoever wrote it.
   static func note(_ message: String) {
-    write("minference: \(message)\n")
+    let line = printable(message, limit: longestNote)
+    write("minference: \(SystemPath.readable(line))\n")
   }
+
+  /// Characters of a line at most.
+  private static let longestNote = 1200
 
   static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 

@@ -128,7 +128,9 @@ struct BenchAttentionCommand: ParsableCommand {
       }
     }
     if json {
-      try StandardOutput.write(JSONValue.object([("lengths", .array(parts))]).serialized() + "\n")
+      try StandardOutput.write(
+        JSONValue.object([("lengths", .array(parts))]).describingBuild(on: [backend]).serialized()
+          + "\n")
     }
   }
 

@@ -11,6 +11,8 @@ struct BenchPipelineCommand: ParsableCommand {
     discussion: """
       Nothing is run: times come from what a layer was measured to cost on one device, and from the rules \
       by which chunks pass through stages.
+
+      Example: minference bench pipeline --shape llama-3-8b --stages 2,4,8 --lengths 128K,1M
       """)
 
   @Option(
@@ -83,6 +85,8 @@ struct BenchPipelineCommand: ParsableCommand {
       }
     }
     try StandardOutput.write(
-      json ? PipelineBenchmark.json(rows).serialized() + "\n" : PipelineBenchmark.table(rows))
+      json
+        ? PipelineBenchmark.json(rows).describingBuild(on: []).serialized() + "\n"
+        : PipelineBenchmark.table(rows))
   }
 }

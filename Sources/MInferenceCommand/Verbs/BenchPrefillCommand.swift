@@ -97,7 +97,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
         ? PrefillMeasurement.json(
           rows, peakMemory: Int(csystem_peak_memory_bytes()),
           hostOperations: model.hostOperations
-        ).serialized() + "\n"
+        ).describingBuild(of: model).serialized() + "\n"
         : PrefillMeasurement.table(rows))
     if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
     try usable.finish()

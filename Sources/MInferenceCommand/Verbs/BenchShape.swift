@@ -35,7 +35,8 @@ extension BenchPrefillCommand {
     try trace.write(benchmark.pipeline)
     try StandardOutput.write(
       json
-        ? ShapeBenchmark.json(rows, setting: setting).serialized() + "\n"
+        ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: members.map(\.backend))
+          .serialized() + "\n"
         : ShapeBenchmark.table(rows, setting: setting))
   }
 }

@@ -11,6 +11,8 @@ struct DemoCommand: AsyncParsableCommand {
     discussion: """
       Writes a document with facts hidden at several depths and asks for them. The model is the one \
       that came with the package, unless --model or MINFERENCE_MODEL names another.
+
+      Example: minference demo --length 128K
       """)
 
   @Option(help: ArgumentHelp("A checkpoint's directory.", valueName: "dir"))

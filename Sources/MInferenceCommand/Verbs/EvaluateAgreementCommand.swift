@@ -85,7 +85,7 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
     progress.finish()
     let summary = AgreementSummary(
       records, methods: [AgreementRun.reference] + methods.map(\.name), lengths: lengthOfSample)
-    try shared.output.write(json: summary.json, markdown: summary.markdown)
+    try shared.output.write(json: summary.json, markdown: summary.markdown, of: model)
     try lengths.finish()
   }
 

@@ -19,7 +19,7 @@ struct EvaluateArguments: ParsableArguments {
   /// The model, with its notices told.
   func load() async throws -> LanguageModel {
     let directory = try model ?? ModelDirectory.builtIn()
-    let model = try await LanguageModel.load(
+    let model = try await PreparationLine.load(
       device.loadOptions(directory: directory, patterns: methods.patterns))
     var told: Set<String> = []
     let notices =
@@ -86,7 +86,7 @@ struct EvaluateArguments: ParsableArguments {
   ) async throws -> [RunRecord] {
     let records = try await records(plans, on: runner, run: run)
     let summary = RunSummary(records, methods: runner.methods)
-    try output.write(json: summary.json, markdown: summary.markdown)
+    try output.write(json: summary.json, markdown: summary.markdown, of: runner.model)
     return records
   }
 

@@ -56,7 +56,7 @@ struct EvaluatePerplexityCommand: AsyncParsableCommand {
       ) { progress.update($0) }
     progress.finish()
     let summary = PerplexitySummary(records, methods: runner.methods)
-    try shared.output.write(json: summary.json, markdown: summary.markdown)
+    try shared.output.write(json: summary.json, markdown: summary.markdown, of: model)
     try lengths.finish()
   }
 }
@@ -92,7 +92,8 @@ struct EvaluateRecallCommand: AsyncParsableCommand {
     ) { progress.update($0) }
     progress.finish()
     try shared.output.write(
-      json: RecallRun.json(records), markdown: RecallRun.markdown(records, methods: runner.methods))
+      json: RecallRun.json(records), markdown: RecallRun.markdown(records, methods: runner.methods),
+      of: model)
     try lengths.finish()
   }
 }

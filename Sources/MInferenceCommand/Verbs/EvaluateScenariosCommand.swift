@@ -82,7 +82,7 @@ struct EvaluateScenariosCommand: AsyncParsableCommand {
           (name: "compared with", value: runner.methods.first ?? ""),
         ]))
     let summary = ScenarioSummary(records, methods: runner.methods)
-    try shared.output.write(json: summary.json, markdown: summary.markdown)
+    try shared.output.write(json: summary.json, markdown: summary.markdown, of: model)
     try lengths.finish()
   }
 }

@@ -6,7 +6,12 @@ import MInference
 /// `minference generate`: a prompt's answer.
 struct GenerateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "generate", abstract: "Reads a prompt and writes the model's answer.")
+    commandName: "generate", abstract: "Reads a prompt and writes the model's answer.",
+    discussion: """
+      Example: minference generate --model DIR --prompt-file report.txt --question "What changed?"
+
+      Example: minference generate --model ORG/NAME --chat --prompt-file report.txt
+      """)
 
   @OptionGroup var model: ModelArguments
   @OptionGroup var prompt: PromptArguments
@@ -61,7 +66,8 @@ struct GenerateCommand: AsyncParsableCommand {
     session.metrics.notices.forEach(StandardError.note)
     let figures = GenerationFigures(session.metrics, attention: attention)
     if json {
-      try StandardOutput.write(figures.json(text: answer).serialized() + "\n")
+      try StandardOutput.write(
+        figures.json(text: answer).describingBuild(of: model).serialized() + "\n")
     } else {
       try StandardOutput.write("\n")
       StandardError.write(figures.line + "\n")

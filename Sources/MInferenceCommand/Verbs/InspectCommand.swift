@@ -81,7 +81,8 @@ struct InspectCommand: AsyncParsableCommand {
     guard let output else {
       let description = try ModelDescriptionText(
         directory: model.model, patterns: attention.patterns)
-      return try StandardOutput.write(description.text)
+      try StandardOutput.write(description.text)
+      return description.notices.forEach(StandardError.note)
     }
     let text = try prompt.text()
     let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)

@@ -1,3 +1,5 @@
+import Files
+import JSON
 import TextReports
 import MInference
 import Checkpoints
@@ -18,6 +20,9 @@ package struct ModelDescriptionText {
       given: patterns, directory: directory, configuration: checkpoint.configuration)
   }
 
+  /// What a user should know of the checkpoint, one line each.
+  package var notices: [String] { description.notices }
+
   /// Lines that end in "\n".
   package var text: String {
     let lines = fields.map { name, value in Quantity.padRight(name, to: 12) + value + "\n" }
@@ -28,16 +33,17 @@ package struct ModelDescriptionText {
     let configuration = description.configuration
     let group = configuration.numAttentionHeads / configuration.numKeyValueHeads
     return [
-      ("directory", directory),
+      ("directory", SystemPath.readable(printable(directory))),
       (
         "family",
-        ([configuration.modelType] + configuration.architectures.prefix(1)).joined(separator: ", ")
+        ([configuration.modelType] + configuration.architectures.prefix(1))
+          .map { printable($0, limit: 80) }.joined(separator: ", ")
       ),
       (
         "parameters",
         Quantity.grouped(description.parameters) + active + " in "
           + Quantity.bytes(description.weightBytes)
-          + (configuration.storedType.map { " (\($0))" } ?? "")
+          + (configuration.storedType.map { " (\(printable($0, limit: 80)))" } ?? "")
       ),
       ("stored as", formats),
       ("context", Quantity.grouped(description.contextLength) + " tokens"),
@@ -60,7 +66,7 @@ package struct ModelDescriptionText {
           "\(Quantity.grouped(description.keyValueBytes(elementBytes: bytes))) bytes a token as \(name)"
         }.joined(separator: ", ")
       ),
-      ("patterns", patterns.text),
+      ("patterns", SystemPath.readable(printable(patterns.text))),
     ].filter { !$0.1.isEmpty }
   }
 

@@ -8,7 +8,11 @@ struct ScoreCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "score",
     abstract: "Log-probability and most likely id of every next token.",
-    discussion: "Reads ids separated by blanks, as tokenize prints them.")
+    discussion: """
+      Reads ids separated by blanks, as tokenize prints them.
+
+      Example: minference score --model DIR --tokens ids.txt --json
+      """)
 
   @OptionGroup var model: ModelArguments
   @OptionGroup var attention: AttentionArguments
@@ -35,7 +39,8 @@ struct ScoreCommand: AsyncParsableCommand {
     }
     progress.finish()
     try trace.write(model)
-    try StandardOutput.write(json ? Self.json(score).serialized() + "\n" : Self.summary(score))
+    try StandardOutput.write(
+      json ? Self.json(score).describingBuild(of: model).serialized() + "\n" : Self.summary(score))
     if attention.watching.monitor != nil {
       StandardError.write(MonitorText.lines(score.report))
     }
@@ -48,7 +53,7 @@ struct ScoreCommand: AsyncParsableCommand {
       guard let id = Int32(String(Substring(word))), id >= 0 else {
         throw CommandFailure(
           .inputData,
-          "\(file): word \(number + 1), \"\(String(Substring(word)).prefix(20))\", is no token id; "
+          "\(file): word \(number + 1), \(quoted(String(Substring(word)), limit: 20)), is no token id; "
             + "give ids separated by blanks, as tokenize prints them")
       }
       return id
@@ -71,7 +76,8 @@ struct ScoreCommand: AsyncParsableCommand {
     guard ids.count <= model.contextLength else {
       throw CommandFailure(
         .inputData,
-        "\(file): holds \(ids.count) tokens and the model's context is \(model.contextLength); "
+        "\(file): holds \(Quantity.grouped(ids.count)) tokens and the model's context is "
+          + "\(Quantity.grouped(model.contextLength)); "
           + "give fewer")
     }
   }

@@ -30,6 +30,8 @@ struct SearchCommand: ParsableCommand {
       --recall, --mean-recall, --seconds, --output-error and --residual-error choose by what each head \
       keeps of its attention instead, measured on the host; they need --samples. Recall says little of \
       what a model loses, and on a GPU they take hundreds of passes.
+
+      Example: minference search --model DIR --samples a.txt b.txt c.txt --output patterns.json
       """)
 
   @OptionGroup var model: ModelArguments
@@ -143,13 +145,16 @@ struct SearchCommand: ParsableCommand {
 
   mutating func run() throws {
     try checkOutput()
-    let model = try LanguageModel(self.model.device.loadOptions(directory: self.model.model))
+    let model = try LanguageModel(
+      self.model.device.loadOptions(directory: self.model.model),
+      progress: PreparationLine.showWeights)
+    TerminalLine.clear()
     if let goal = goal.goal { return try searchByLoss(goal, model) }
     let (choosing, validating) = try texts(of: model)
     let progress = ProgressLine(label: "search", notices: model.notices)
     let search = PatternSearch(
       model: model.transformer,
-      fingerprint: try openWeightSource(at: self.model.model).fingerprint(),
+      fingerprint: model.weightFingerprint,
       options: SearchOptions(
         space: candidates, objective: goal.objective, chunk: chunk?.value, workFile: resume,
         progress: { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) }))
@@ -193,7 +198,7 @@ struct SearchCommand: ParsableCommand {
     }
     let search = GoalSearch(
       model: model.transformer,
-      fingerprint: try openWeightSource(at: self.model.model).fingerprint(),
+      fingerprint: model.weightFingerprint,
       options: GoalSearchOptions(
         goal: goal, candidates: candidates, passes: passes, chunk: chunk?.value, workFile: resume,
         progress: { progress.update($0, fraction: $1, tokens: $2) }))

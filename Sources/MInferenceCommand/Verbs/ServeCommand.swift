@@ -19,6 +19,8 @@ struct ServeCommand: AsyncParsableCommand {
     discussion: """
       Without --model the model that came with the package is served. It stops on SIGINT and SIGTERM, \
       once the answers that run have ended.
+
+      Example: minference serve --model DIR --port 8080
       """)
 
   @Option(

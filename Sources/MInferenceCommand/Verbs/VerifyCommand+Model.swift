@@ -28,7 +28,10 @@ extension VerifyCommand {
     } report: { check in
       if !json { try? StandardOutput.write(Self.line(check)) }
     }
-    if json { try StandardOutput.write(Self.json(result).serialized() + "\n") }
+    if json {
+      try StandardOutput.write(
+        Self.json(result).describingBuild(on: [backend]).serialized() + "\n")
+    }
     let misses = result.checks.count { !$0.passed }
     guard result.passed else {
       StandardError.note(

@@ -15,6 +15,8 @@ struct VerifyCommand: ParsableCommand {
       position: the prompt as a whole and in chunks, token by token from keys and values of every \
       format, saved and restored, sparse, and the continuation. Ends with code 1 if a kernel or a \
       way to logits misses its tolerance.
+
+      Example: minference verify --device cpu
       """)
 
   @Option(help: ArgumentHelp("Verify this checkpoint instead of the kernels.", valueName: "dir"))
@@ -91,7 +93,8 @@ struct VerifyCommand: ParsableCommand {
     if let model { return try verify(model: model) }
     if perf { return try printSpeed() }
     var results: [(variant: String, checks: [KernelCheck])] = []
-    for variant in try variants() {
+    let variants = try variants()
+    for variant in variants {
       for notice in variant.backend.notices { StandardError.note(notice) }
       if !json { StandardError.note("verifying \(variant.name)") }
       let checks = KernelVerifier.verify(variant.backend, prefix: only, cases: cases?.value)
@@ -101,7 +104,11 @@ struct VerifyCommand: ParsableCommand {
       throw ValidationError(
         "--only: no kernel here has a name that begins with \"\(only ?? "")\"; give a part of one")
     }
-    try StandardOutput.write(json ? Self.json(results).serialized() + "\n" : Self.table(results))
+    try StandardOutput.write(
+      json
+        ? Self.json(results).describingBuild(on: variants.first.map { [$0.backend] } ?? [])
+          .serialized() + "\n"
+        : Self.table(results))
     let misses = results.flatMap { $0.checks.filter { !$0.passed } }.count
     guard misses == 0 else {
       StandardError.note("\(misses) kernels miss their tolerance; do not trust this build here")

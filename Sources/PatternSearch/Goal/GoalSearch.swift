@@ -55,7 +55,7 @@ public struct GoalSearchOptions: Sendable {
 /// Readings end where the passes that may be taken do; one pass for the validating samples is kept back.
 public struct GoalSearch: Sendable {
   public let model: Transformer
-  /// Of the weights; see `Checkpoint.fingerprint()`.
+  /// Of the weights; see `WeightSource.fingerprint(of:)`.
   public let fingerprint: String
   public var options: GoalSearchOptions
 

@@ -11,7 +11,7 @@ public import Transformers
 /// and values, the hidden states, and sampled rows x keys of one head.
 public struct PatternSearch: Sendable {
   public let model: Transformer
-  /// Of the weights; see `Checkpoint.fingerprint()`.
+  /// Of the weights; see `WeightSource.fingerprint(of:)`.
   public let fingerprint: String
   public var options: SearchOptions
 

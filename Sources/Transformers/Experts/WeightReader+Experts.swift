@@ -29,8 +29,8 @@ extension WeightReader {
     return .experts(
       ExpertMLP(
         router: Projection(
-          weight: try backend.prepare(
-            finite(prefix + names.router + ".weight", [count, hidden]), as: .vocabulary), bias: nil),
+          weight: try weight(prefix + names.router + ".weight", [count, hidden], .vocabulary),
+          bias: nil),
         choiceBias: try names.choiceBias.map { try norm(prefix + $0, count) },
         gate: gate, up: up,
         down: try matrices(
@@ -59,13 +59,15 @@ extension WeightReader {
         try matrices(names.up, stem, count: count, outputs: outputs, inputs: inputs)
       )
     }
-    let whole = try finite(fused, [count, 2 * outputs, inputs])
-    func half(_ first: Int) throws -> ExpertWeights {
-      try backend.prepareExperts(count) { expert in
-        try whole.matrix(expert, rows: first..<first + outputs)
+    func half(_ first: Int, of tensors: [String]) throws -> ExpertWeights {
+      try experts(count, shape: [outputs, inputs], of: tensors) {
+        let whole = try finite(fused, [count, 2 * outputs, inputs])
+        return try backend.prepareExperts(count) { expert in
+          try whole.matrix(expert, rows: first..<first + outputs)
+        }
       }
     }
-    return (try half(0), try half(outputs))
+    return (try half(0, of: []), try half(outputs, of: [fused]))
   }
 
   /// One projection of all experts, from whichever layout is there.
@@ -74,11 +76,14 @@ extension WeightReader {
   ) throws -> ExpertWeights {
     for stacked in ["\(stem).\(name).weight", "\(stem).\(name)"] where checkpoint.contains(stacked)
     {
-      let whole = try finite(stacked, [count, outputs, inputs])
-      return try backend.prepareExperts(count) { try whole.matrix($0, rows: 0..<outputs) }
+      return try experts(count, shape: [outputs, inputs], of: [stacked]) {
+        let whole = try finite(stacked, [count, outputs, inputs])
+        return try backend.prepareExperts(count) { try whole.matrix($0, rows: 0..<outputs) }
+      }
     }
-    return try backend.prepareExperts(count) { expert in
-      try finite("\(stem).\(expert).\(name).weight", [outputs, inputs])
+    let single = (0..<count).map { "\(stem).\($0).\(name).weight" }
+    return try experts(count, shape: [outputs, inputs], of: single) {
+      try backend.prepareExperts(count) { try finite(single[$0], [outputs, inputs]) }
     }
   }
 }

@@ -41,7 +41,8 @@ extension DecoderFamily {
     _ checkpoint: any WeightSource, biasedByDefault: Bool
   ) throws -> DecoderConfiguration {
     let configuration = checkpoint.configuration
-    let isBiased = configuration.mlpBias ?? false
+    // The classes of transformers have no such field and no such biases.
+    let isBiased = biasedByDefault ? false : configuration.mlpBias ?? false
     return try DecoderConfiguration(
       checkpoint,
       biases: ProjectionBiases(

@@ -1,7 +1,7 @@
 import Checkpoints
 
 /// Mistral 7B and what is published under `model_type` "mistral": no biases, and the sliding window
-/// of config.json in every layer. A null or absent window means full attention.
+/// of config.json in every layer: 4096 where the field is absent, none where it is null.
 ///
 /// Source: transformers, `models/mistral`.
 extension DecoderFamily {

@@ -15,12 +15,13 @@ extension DecoderFamily {
     weights: WeightTable())
 
   /// The sliding window counts only where `use_sliding_window` is true, and then in the layers that
-  /// `layer_types` names or, without that list, from layer `max_window_layers` on.
+  /// `layer_types` names or, without that list, from layer `max_window_layers` on. A window that is null is
+  /// none.
   static func qwenSlidingWindow(_ configuration: ModelConfiguration, layer: Int) -> Int? {
     guard configuration.useSlidingWindow ?? false else { return nil }
     let isSliding =
       configuration.layerTypes.map { $0[layer] == "sliding_attention" }
       ?? (layer >= configuration.maxWindowLayers ?? 28)
-    return isSliding ? configuration.slidingWindow ?? 4096 : nil
+    return isSliding ? configuration.slidingWindow : nil
   }
 }

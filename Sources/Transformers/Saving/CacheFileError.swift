@@ -1,4 +1,5 @@
 public import Compute
+import TextReports
 
 /// Why a cache was not saved or restored; each description is one line that says what to do.
 public enum CacheFileError: RemediedError, Sendable, Equatable {
@@ -35,11 +36,11 @@ public enum CacheFileError: RemediedError, Sendable, Equatable {
       "\(file): was saved as \(found) and this cache holds \(wanted); "
         + Remedy(use: .savedKeyValues).text(naming: name)
     case .size(let file, let bytes, let wanted):
-      "\(file): has \(bytes) bytes instead of \(wanted) and was cut or changed; read the text again"
+      "\(file): has \(Quantity.grouped(bytes)) bytes instead of \(Quantity.grouped(wanted)) and was cut or changed; read the text again"
     case .checksum(let file):
       "\(file): does not match its checksum and was changed; read the text again"
     case .tooLong(let file, let tokens, let capacity):
-      "\(file): holds \(tokens) tokens and there is room for \(capacity); make room for more"
+      "\(file): holds \(Quantity.grouped(tokens)) tokens and there is room for \(Quantity.grouped(capacity)); make room for more"
     case .unsupported(let type):
       "a cache of \(type) cannot be saved; "
         + Remedy(use: .bfloat16KeyValues, .float8KeyValues).text(naming: name)

@@ -1,5 +1,12 @@
-/// Choices of tokens are defined by ``HostFallback`` and ``TokenDraw``.
-extension ReferenceBackend {
+/// A backend whose logits lie where the host reads them: the host scores, chooses and penalizes.
+///
+/// No operation of a backend has a default: a backend says that it has no sampling of its own by
+/// conforming to this. ``HostFallback`` and ``TokenDraw`` define the results.
+public protocol HostSampling: SamplingOperations, MemoryOperations {
+  var fallback: HostFallback { get }
+}
+
+extension HostSampling {
   public func scoreTokens(
     logits: Tensor, next: [Int32]
   ) throws -> (likeliest: [Int32], logProbabilities: [Float]) {

@@ -1,0 +1,107 @@
+import MInference
+import Synchronization
+import TemporaryCheckpoints
+import Testing
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// Callers of one session, and files that change under it.
+@Suite struct TurnTests {
+  let directory: TemporaryDirectory
+  let model: LanguageModel
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    try TinyCheckpoint.write(
+      to: directory, configuration: ["max_position_embeddings": "65536", "eos_token_id": "null"])
+    model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
+  }
+
+  @Test func `a caller that is cancelled while it waits ends before its turn comes`() async throws {
+    let session = try model.makeSession(capacity: 60_000)
+    try await session.prefill(Array(40..<60))
+    let stream = session.generate(GenerationOptions(maximumTokens: 50_000))
+    let waiting = Task { try await session.prefill([1, 2, 3]) }
+    try await Task.sleep(for: .milliseconds(50))
+    waiting.cancel()
+    // The answer goes on while the other one ends.
+    let outcome = await waiting.result
+    #expect(throws: CancellationError.self) { try outcome.get() }
+    var pieces = 0
+    for try await _ in stream {
+      pieces += 1
+      if pieces > 3 { break }
+    }
+    let settled = try await session.settledTokens()
+    #expect(settled.count > 20 && settled.count < 50_000)
+    #expect(settled == session.tokens)
+  }
+
+  @Test func `callers come in the order in which they asked`() async throws {
+    let session = try model.makeSession(capacity: 100)
+    try await session.prefill([40, 41])
+    let stream = session.generate(GenerationOptions(maximumTokens: 8))
+    // Asked for after the answer, so read behind it.
+    try await session.prefill([50])
+    #expect(session.tokens.count == 2 + 8 + 1 && session.tokens.last == 50)
+    var text = ""
+    for try await piece in stream { text += piece }
+    #expect(!text.isEmpty)
+  }
+
+  @Test func `computing waits for a consumer that is far behind`() async throws {
+    let session = try model.makeSession(capacity: 10_000)
+    try await session.prefill([40, 41])
+    let stream = session.generate(GenerationOptions(maximumTokens: 4000))
+    var iterator = stream.makeAsyncIterator()
+    var text = try await iterator.next() ?? ""
+    // Long enough for all of it, if nobody waited.
+    try await Task.sleep(for: .milliseconds(1500))
+    while let piece = try await iterator.next() { text += piece }
+    #expect(session.metrics.completionTokens == 4000)
+    let prompt = try model.makeSession(capacity: 10_000)
+    try await prompt.prefill([40, 41])
+    var whole = ""
+    for try await piece in prompt.generate(GenerationOptions(maximumTokens: 4000)) {
+      whole += piece
+    }
+    // None is lost, and none comes twice.
+    #expect(text == whole && !whole.isEmpty)
+  }
+
+  @Test func `weights that are overwritten while they are mapped are an error`() async throws {
+    let session = try model.makeSession(capacity: 200)
+    try await session.prefill(Array(40..<60))
+    let path = directory.path("model/model.safetensors")
+    let file = try #require(fopen(path, "r+b"))
+    fseek(file, -64, SEEK_END)
+    fwrite([UInt8](repeating: 0, count: 64), 1, 64, file)
+    fclose(file)
+    do {
+      try await session.prefill(Array(60..<80))
+      Issue.record("the change was not seen")
+    } catch let error as CheckpointError {
+      #expect("\(error)".contains("model.safetensors"))
+    }
+    let other = try model.makeSession(capacity: 200)
+    await #expect(throws: CheckpointError.self) { try await other.prefill([1, 2]) }
+  }
+
+  @Test func `loading tells the share of the weights that was read`() throws {
+    let shares = Mutex<[Double]>([])
+    _ = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1)
+    ) { share in
+      shares.withLock { $0.append(share) }
+    }
+    let told = shares.withLock { $0 }
+    #expect(told.last == 1 && told == told.sorted() && told.count > 10)
+  }
+}
