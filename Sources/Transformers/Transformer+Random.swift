@@ -59,6 +59,19 @@ extension DecoderWeights {
           backend.activationType, [count, outputs, inputs], deviation: 0.02, seed: number,
           purpose: "random weights"))
     }
+    // Rows of unequal size: some experts are asked far more often than others, as in trained models; rows
+    // alike would make all groups about equal. The largest of 128 groups is more than twice the mean so.
+    func router(_ count: Int) throws -> Weight {
+      let rows = try backend.makeRandom(
+        backend.activationType, [count, hidden], deviation: 0.02, seed: number &+ 1,
+        purpose: "random weights")
+      number &+= 1
+      var random = SplitMix64(seed: number)
+      let sizes = (0..<count).map { _ in Float.random(in: 0.5..<1.5, using: &random) }
+      let values = try backend.read(rows).enumerated().map { $1 * sizes[$0 / hidden] }
+      try backend.write(values, to: rows)
+      return try backend.prepare(rows, as: .vocabulary)
+    }
     func feedForward(_ layer: Int, _ expertLayers: ExpertLayers?) throws -> FeedForward {
       guard let experts = expertLayers, experts.hasExperts[layer] else {
         return .gated(try gated(configuration.intermediateSize))
@@ -66,10 +79,7 @@ extension DecoderWeights {
       let (count, width) = (experts.rule.experts, experts.width)
       return .experts(
         ExpertMLP(
-          router: Projection(
-            weight: try matrix(count, hidden, .vocabulary),
-            bias: try backend.prepare(
-              popularity(of: count, seed: number, backend: backend), as: .bias)),
+          router: Projection(weight: try router(count), bias: nil),
           choiceBias: names.experts.choiceBias == nil ? nil : try vector(count, 0),
           gate: try stack(count, width, hidden), up: try stack(count, width, hidden),
           down: try stack(count, hidden, width),
@@ -106,22 +116,3 @@ extension DecoderWeights {
               ?? matrix(configuration.vocabularySize, hidden, .vocabulary), bias: nil)) : nil)
   }
 }
-
-/// Added to the logits of a made-up router: some experts are asked far more often than others, as in
-/// trained models; a router of random numbers alone would make all groups about equal. With this
-/// deviation the largest of 128 groups is several times the mean.
-private func popularity(
-  of experts: Int, seed: UInt64, backend: any SyntheticBackend
-) throws -> Tensor {
-  var random = SplitMix64(seed: seed)
-  let values = (0..<experts).map { _ in
-    // The sum of twelve uniform numbers less six is about normal.
-    routerSpread
-      * ((0..<12).reduce(Float(-6)) { sum, _ in sum + Float.random(in: 0..<1, using: &random) })
-  }
-  let tensor = try backend.makeTensor(.float32, [experts], purpose: "random weights")
-  try backend.write(values, to: tensor)
-  return tensor
-}
-
-private let routerSpread: Float = 0.4
