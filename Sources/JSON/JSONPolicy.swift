@@ -29,7 +29,7 @@ package struct JSONPolicy: Sendable, Equatable {
   /// As Python's `json` reads: for configurations, tokenizers and data sets.
   package static let python = JSONPolicy()
 
-  /// As safetensors reads its headers: a name stands there once.
+  /// For texts in which a key that stands twice is a mistake.
   package static let uniqueKeys = JSONPolicy(duplicateKeys: .refused)
 
   /// JSON5 as well: for files that people edit by hand. Source: https://spec.json5.org.

@@ -20,7 +20,7 @@ struct DemoCommand: AsyncParsableCommand {
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Tokens of the prompt: 32K, 128K.", valueName: "n"),
+    help: ArgumentHelp("Tokens of the prompt, such as 128K; 32,768 if not given.", valueName: "n"),
     transform: { try Size.parsed($0) })
   var length: Size = Size(value: 32768)
 

@@ -22,7 +22,7 @@ struct GenerateCommand: AsyncParsableCommand {
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Tokens of the answer at most.", valueName: "n"),
+    help: ArgumentHelp("Tokens of the answer at most; 512 if not given.", valueName: "n"),
     transform: { try Size.parsed($0) })
   var maxTokens: Size = Size(value: 512)
 

@@ -20,6 +20,8 @@ import Testing
     directory = try TemporaryDirectory()
     try TinyCheckpoint.write(
       to: directory, configuration: ["max_position_embeddings": "65536", "eos_token_id": "null"])
+    // Nothing ends a text.
+    try directory.write("{}", to: "model/tokenizer_config.json")
     model = try LanguageModel(
       LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
   }
