@@ -34,7 +34,7 @@ struct AttentionMethod: Hashable {
     for part in parts.dropFirst() {
       let sides = part.split(separator: "=", omittingEmptySubsequences: false).map(String.init)
       guard sides.count == 2, !sides[0].isEmpty, let number = number(sides[1]),
-        given.updateValue(number, forKey: sides[0]) == nil
+        given.updateValue(number, forKey: flag(sides[0])) == nil
       else {
         throw ValidationError("\"\(part)\" is no budget; give NAME=NUMBER, each name once")
       }
@@ -56,6 +56,12 @@ struct AttentionMethod: Hashable {
   /// VALUE of "NAME=VALUE".
   private static func value(of name: String, in text: String) -> String? {
     text.hasPrefix(name + "=") ? String(text.dropFirst(name.count + 1)) : nil
+  }
+
+  /// The flag of a budget, which pattern files and tables write with underscores.
+  private static func flag(_ budget: String) -> String {
+    budget == "top_k"
+      ? "top-k-blocks" : budget.split(separator: "_").joined(separator: "-")
   }
 
   /// A finite number: digits, or a size such as 4K.

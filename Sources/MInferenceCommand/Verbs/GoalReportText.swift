@@ -47,15 +47,16 @@ enum GoalReportText {
   private static func heads(_ result: GoalResult) -> String {
     var table = TextTable(header: ["pattern", "heads"])
     for (pattern, count) in result.counts {
-      let budgets = pattern.budgets.map { "\($0.name) \($0.text)" }.joined(separator: ", ")
-      table.append([
-        budgets.isEmpty ? pattern.name : "\(pattern.name) (\(budgets))", "\(count)",
-      ])
+      let budgets = pattern.budgets.map { "\($0.name)=\($0.text)" }
+      table.append([([pattern.name] + budgets).joined(separator: ","), "\(count)"])
     }
     return table.text
   }
 
   private static func figures(_ result: GoalResult) -> String {
+    guard !(result.promised + result.validated + result.validatedBeyond).isEmpty else {
+      return "chosen: \(result.name), which no reading has measured\n"
+    }
     var table = TextTable(header: ["chosen: \(result.name)"] + columns)
     for (name, lengths) in [
       ("promised", result.promised), ("validated", result.validated),

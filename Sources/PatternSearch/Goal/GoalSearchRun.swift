@@ -254,12 +254,13 @@ extension GoalSearchRun {
     seconds: Double
   ) -> Trial {
     let figures = readings.figures
-    let isKept = goal.isKept(figures)
     let use = goal.use(figures)
+    // What only just keeps the goal where it was chosen misses it elsewhere.
+    let isKept = goal.isKept(figures) && (!goal.limitsLoss || use <= 0.95)
     return Trial(
       name: name, patterns: patterns, readings: readings, share: share, isKept: isKept,
       // Answers that were lost are a miss, too, whatever the divergence.
-      use: isKept ? use : max(use, 1.25), seconds: seconds)
+      use: goal.isKept(figures) ? use : max(use, 1.25), seconds: seconds)
   }
 
   /// Rules that all heads share, until the best one is known or there is no time left.
@@ -285,9 +286,11 @@ extension GoalSearchRun {
   /// Heads with candidates of their own. What a rule of known divergence loses says how much of the heads'
   /// errors the goal leaves; two corrections at most.
   private mutating func tryHeads(_ costs: HeadCosts) throws {
-    let assignment = costs.assignment
+    let assignment = costs.assignment(
+      candidates, selectsByLayer: model.backend.capabilities.buildsIndices)
     for number in 1...4 {
-      guard let best = best, best.share == 1 else { return }
+      // The beginnings of texts say too little of heads that are told apart.
+      guard let best = best, best.share == 1, affordableShare == 1 else { return }
       let choice: HeadAssignment.Choice?
       if case .attentionTime = goal {
         // The best rule's time says how far its prediction was off.
@@ -318,24 +321,26 @@ extension GoalSearchRun {
   }
 
   /// The sum of errors that the goal leaves. Between a choice that keeps the goal and one that misses it
-  /// the use of what is allowed grows with a power of the error, which the two tell; without such a pair it
-  /// is proportional. Nine tenths of the goal are aimed at.
+  /// the use of what is allowed grows with a power of the error, which the two tell. A little less than the goal is aimed at.
   private func allowedError(_ costs: HeadCosts) -> Double? {
     let byHead = trials.filter { $0.name.hasPrefix("by head") }
     // Once heads were tried, they say what heads lose.
     let known = (byHead.isEmpty ? trials : byHead).filter { $0.share == 1 }.map {
       (use: max($0.use, 0.05), error: costs.error($0.patterns, candidates))
     }
-    let aim = 0.9
-    if let low = known.filter({ $0.use <= 1 }).max(by: { $0.use < $1.use }),
-      let high = known.filter({ $0.use > 1 }).min(by: { $0.use < $1.use }),
+    let aim = 0.88
+    if let low = known.filter({ $0.use <= aim }).max(by: { $0.use < $1.use }),
+      let high = known.filter({ $0.use > aim }).min(by: { $0.use < $1.use }),
       low.error > 0, low.error < high.error
     {
-      if low.use >= aim { return nil }
+      // Near enough: what is left to gain is less than the figures vary between texts.
+      if low.use >= 0.75 { return nil }
       let part = log(aim / low.use) / log(high.use / low.use)
       return low.error * pow(high.error / low.error, part)
     }
-    return known.min { abs($0.use - 1) < abs($1.use - 1) }.map { aim * $0.error / $0.use }
+    return known.min { abs($0.use - 1) < abs($1.use - 1) }.map {
+      $0.error * pow(aim / $0.use, 1 / UniformFrontier.power)
+    }
   }
 
   /// The best choice that was tried and keeps the goal: the fastest, or the one that loses least where time
@@ -357,9 +362,9 @@ extension GoalSearchRun {
 
   private func name(of candidate: Int) -> String { Self.name(candidates[candidate]) }
 
+  /// As the command takes it: "antidiagonal,share=0.6,floor=0.05".
   static func name(_ pattern: HeadPattern) -> String {
-    let budgets = pattern.budgets.map { "\($0.name) \($0.text)" }.joined(separator: ", ")
-    return budgets.isEmpty ? pattern.name : "\(pattern.name) (\(budgets))"
+    ([pattern.name] + pattern.budgets.map { "\($0.name)=\($0.text)" }).joined(separator: ",")
   }
 }
 
@@ -398,7 +403,7 @@ extension GoalSearchRun {
       promised: choice.figures, validated: isDense ? [] : readings.figures, corrected: rejected,
       trials: trials.map {
         GoalResult.Trial(
-          name: $0.name, figures: $0.figures, isKept: $0.isKept, share: $0.share,
+          name: $0.name, figures: $0.figures, isKept: goal.isKept($0.figures), share: $0.share,
           headErrors: costs.error($0.patterns, candidates))
       }, passes: passes, lengths: Set(samples.choosing.map(\.length)).sorted(),
       samples: samples.choosing.map(\.name), costs: planningCosts(choice, readings))
@@ -421,21 +426,34 @@ extension GoalSearchRun {
     return untried(trials.isEmpty ? entries[(entries.count - 1) / 2] : entries[entries.count - 1])
   }
 
-  /// A choice that is predicted to lose enough less than one that used so much of the goal.
+  /// A choice that is expected to keep the goal where another one used so much of it, more than there is:
+  /// the fastest that lost enough less where it was tried, or else the cheapest rule whose errors are
+  /// smaller by as much than those of the rule that was nearest to the goal.
   private func moreCareful(
     _ choice: Trial, _ use: Double, _ frontier: UniformFrontier, _ costs: HeadCosts
   ) -> Trial? {
     guard choice.patterns != uniform(.dense) else { return nil }
-    let most = 0.9 * costs.error(choice.patterns, candidates) / max(use, 1.25)
-    let tried = trials.filter { trial in
-      trial.isKept && !rejected.contains(trial.name) && trial.name != choice.name
-        && costs.error(trial.patterns, candidates) <= most
+    // Lost answers are a miss, too, whatever the divergence.
+    let part = 0.95 / max(use, 1.25)
+    let most = part * (choice.readings.isEmpty ? 1 : min(choice.use, 1))
+    let known = trials.filter { trial in
+      trial.isKept && trial.share == 1 && trial.use <= most && !rejected.contains(trial.name)
     }
-    if let known = tried.min(by: { $0.seconds < $1.seconds }) { return known }
-    guard let entry = frontier.entries.first(where: { $0.error <= most }) else { return nil }
+    if let best = known.min(by: { cost($0) < cost($1) }) { return best }
+    let rules = trials.filter { !$0.name.hasPrefix("by head") }
+    let nearest = rules.min { abs($0.use - 1) < abs($1.use - 1) }
+    let (error, used) =
+      nearest.map { (costs.error($0.patterns, candidates), max($0.use, 0.05)) }
+      ?? (costs.error(choice.patterns, candidates), 1)
+    let allowed = error * pow(most / used, 1 / UniformFrontier.power)
+    guard
+      let entry = frontier.entries.first(where: {
+        $0.error <= allowed && !rejected.contains(name(of: $0.candidate))
+      })
+    else { return nil }
     return Trial(
       name: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
-      readings: [], share: 0, isKept: false, use: .nan, seconds: entry.seconds)
+      readings: [], share: 0, isKept: false, use: .infinity, seconds: entry.seconds)
   }
 
   /// The device's costs for the file: sparse from the device's usual crossover on, or from the shortest

@@ -10,13 +10,32 @@
 /// seconds + weight * error is least, for the weight that meets the bound (Everett's method of Lagrange
 /// multipliers).
 package struct HeadAssignment {
+  /// Candidates that the heads of one layer may have beside each other, and what choosing by them takes in a
+  /// layer, however many of its heads do.
+  package struct Family: Sendable, Hashable {
+    package var candidates: [Int]
+    package var secondsOfLayer: Double
+
+    package init(candidates: [Int], secondsOfLayer: Double = 0) {
+      self.candidates = candidates
+      self.secondsOfLayer = secondsOfLayer
+    }
+  }
+
   /// [head over all layers][candidate]
   package let seconds: [[Double]]
   package let errors: [[Double]]
+  /// Heads of a layer, and the families that a layer chooses among.
+  package let headsOfLayer: Int
+  package let families: [Family]
 
-  package init(seconds: [[Double]], errors: [[Double]]) {
+  package init(
+    seconds: [[Double]], errors: [[Double]], headsOfLayer: Int, families: [Family]
+  ) {
     self.seconds = seconds
     self.errors = errors
+    self.headsOfLayer = headsOfLayer
+    self.families = families
   }
 
   package struct Choice: Hashable {
@@ -60,14 +79,33 @@ package struct HeadAssignment {
 
   private func choice(weight: Double) -> Choice {
     var choice = Choice(candidates: [], seconds: 0, error: 0)
-    for (seconds, errors) in zip(seconds, errors) {
+    for first in stride(from: 0, to: seconds.count, by: max(headsOfLayer, 1)) {
+      let heads = first..<min(first + headsOfLayer, seconds.count)
+      let layers = families.map { layer(heads, $0, weight: weight) }
+      guard
+        let best = layers.min(by: {
+          $0.seconds + weight * $0.error < $1.seconds + weight * $1.error
+        })
+      else { continue }
+      choice.candidates += best.candidates
+      choice.seconds += best.seconds
+      choice.error += best.error
+    }
+    return choice
+  }
+
+  /// The best of a family for each head of a layer.
+  private func layer(_ heads: Range<Int>, _ family: Family, weight: Double) -> Choice {
+    var choice = Choice(candidates: [], seconds: family.secondsOfLayer, error: 0)
+    for head in heads {
       let best =
-        seconds.indices.min {
-          seconds[$0] + weight * errors[$0] < seconds[$1] + weight * errors[$1]
+        family.candidates.min {
+          seconds[head][$0] + weight * errors[head][$0]
+            < seconds[head][$1] + weight * errors[head][$1]
         } ?? 0
       choice.candidates.append(best)
-      choice.seconds += seconds[best]
-      choice.error += errors[best]
+      choice.seconds += seconds[head][best]
+      choice.error += errors[head][best]
     }
     return choice
   }

@@ -5,10 +5,11 @@ import Transformers
 /// What each candidate would lose and cost in each head of a text, measured beside a dense pass on the
 /// device: the device's own selection, index and kernel, on the dense run's queries and keys.
 package struct HeadProbes: Sendable, Hashable, Codable {
-  /// [layer][head][candidate]: the square of what the head's lost output changes in the hidden states
-  /// behind attention, over the square of these, as the norm that follows reads them; the mean over
-  /// rows along the text, plus that over the last rows. A layer's loss is measured under each candidate
-  /// for all heads at once, and divided among them by the squares of what their outputs lose.
+  /// [layer][head][candidate]: the norm of what the head's lost output changes in the hidden states behind
+  /// attention, over the norm of these, as the norm layer that follows reads them; the mean over rows along
+  /// the text, plus that over the last rows. A layer's change is measured under each candidate for all heads
+  /// at once, and its square divided among them by the squares of what their outputs lose. Norms and not their
+  /// squares are averaged: a few rows would decide these.
   package var errors: [[[Double]]] = []
   /// [layer][head][candidate]
   package var densities: [[[Double]]] = []
@@ -164,8 +165,11 @@ struct LayerProbe {
           }
           let all = heads.reduce(0, +)
           guard all > 0, lengths[row] > 0 else { continue }
-          let loss = changes[row] / lengths[row] / Double(range.count)
-          for head in heads.indices { errors[head][candidate] += loss * heads[head] / all }
+          let loss = changes[row] / lengths[row]
+          for head in heads.indices {
+            errors[head][candidate] +=
+              (loss * heads[head] / all).squareRoot() / Double(range.count)
+          }
         }
       }
     }

@@ -73,8 +73,12 @@ package struct UniformFrontier {
     return best < 0 ? 0 : nil
   }
 
+  /// How divergence grows with errors, as long as nothing was measured.
+  static let power = 1.5
+
   /// How much of what may be lost an entry is expected to use: divergence grows with a power of the error,
-  /// which two entries that were tried tell, and is 1 until then.
+  /// which two entries that were tried tell, and is one and a half until then: between the error itself and its
+  /// square.
   func predictedLoss(_ entry: Int, _ tried: Tried) -> Double {
     let near = tried.keys.sorted { (abs($0 - entry), $0) < (abs($1 - entry), $1) }
     guard let first = near.first, entries[first].error > 0, entries[entry].error > 0 else {
@@ -82,11 +86,11 @@ package struct UniformFrontier {
     }
     // A ratio of perplexities may lie below one; it still says that little was lost.
     func use(_ entry: Int) -> Double { max(tried[entry]?.use ?? 1, 0.05) }
-    var power = 1.0
+    var power = Self.power
     if near.count > 1, entries[near[1]].error > 0, entries[near[1]].error != entries[first].error {
       power =
         log(use(near[1]) / use(first)) / log(entries[near[1]].error / entries[first].error)
-      power = power.isNaN ? 1 : min(max(power, 0.2), 2)
+      power = power.isNaN ? Self.power : min(max(power, 0.3), 4)
     }
     return use(first) * pow(entries[entry].error / entries[first].error, power)
   }

@@ -50,12 +50,12 @@ public struct Antidiagonal: Selector {
   public func select(_ sketch: HeadSketch) throws -> HeadSelection { try chosen.select(sketch) }
   public func deviceRequest(keys: Int) -> DeviceRequest { chosen.deviceRequest(keys: keys) }
 
-  /// Shares from half to nine tenths with the floors that measurements on a model of 1.5 billion
+  /// Shares from six to nine tenths with the floors that measurements on a model of 1.5 billion
   /// parameters left on the frontier of divergence and density; columns for what questions ask. Every second
   /// group of queries: scoring takes half the time and loses next to nothing.
   public static var searchCandidates: [Antidiagonal] {
     let rules: [(share: Float, floor: Float)] = [
-      (0.5, 0.02), (0.5, 0.05), (0.6, 0.05), (0.7, 0.05), (0.8, 0.1), (0.9, 0.1),
+      (0.6, 0.05), (0.8, 0.1), (0.9, 0.1),
     ]
     return rules.map {
       Antidiagonal(

@@ -90,7 +90,7 @@ public struct VerticalSlash: Selector {
 
   /// The budgets that most heads of the published files have, and some between.
   public static var searchCandidates: [VerticalSlash] {
-    [(30, 800), (256, 1024), (1000, 2048), (1000, 6096)].map {
+    [(256, 1024), (1000, 2048), (1000, 6096)].map {
       VerticalSlash(vertical: $0.0, slash: $0.1)
     }
   }

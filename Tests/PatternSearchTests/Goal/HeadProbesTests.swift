@@ -61,10 +61,10 @@ import PatternSearch
     for layer in 0..<3 {
       for head in 0..<4 {
         let error = found.probes.errors[layer][head]
-        #expect(abs(error[0] - expected[layer][head]) < 1e-3 * expected[layer][head] + 1e-9)
-        #expect(expected[layer][head] > 1e-6)
+        #expect(abs(error[0] - expected[layer][head]) < 1e-3 * expected[layer][head] + 1e-6)
+        #expect(expected[layer][head] > 1e-3)
         // Nothing is left out: only rounding is lost.
-        #expect(error[1] < 1e-9)
+        #expect(error[1] < 1e-5)
         #expect(found.probes.densities[layer][head][1] == 1)
         #expect(found.probes.densities[layer][head][0] < 1)
       }
@@ -147,7 +147,8 @@ import PatternSearch
         let group =
           place < rows.countOfRuns ? rows.countOfRuns : rows.count - rows.countOfRuns
         for head in errors.indices {
-          errors[head] += change / square(behind[...]) * squares[head] / all / Double(group)
+          errors[head] +=
+            (change / square(behind[...]) * squares[head] / all).squareRoot() / Double(group)
         }
       }
       return errors

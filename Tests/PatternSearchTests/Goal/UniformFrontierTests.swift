@@ -18,9 +18,10 @@ import PatternSearch
 
   @Test(arguments: 0...10)
   func `the cheapest entry that keeps the goal is found in a few readings`(limit: Int) {
-    // Losses that do not follow the predicted errors: they fall more slowly.
-    let use = (0..<11).map {
-      $0 >= limit ? 0.9 - 0.1 * Double($0 - limit) : 1.1 + Double(limit - $0)
+    // Losses that fall more slowly than the predicted errors do.
+    let use = (0..<11).map { entry in
+      entry >= limit
+        ? (limit..<entry).reduce(0.9) { use, _ in use * 0.7 } : 1.1 + Double(limit - entry)
     }
     var tried: UniformFrontier.Tried = [:]
     while let next = frontier.nextForLoss(tried) {
@@ -58,7 +59,9 @@ import PatternSearch
       func numbers(_ range: ClosedRange<Double>) -> [[Double]] {
         (0..<4).map { _ in (0..<4).map { _ in Double.random(in: range, using: &random) } }
       }
-      let assignment = HeadAssignment(seconds: numbers(0.5...2), errors: numbers(0.01...1))
+      let assignment = HeadAssignment(
+        seconds: numbers(0.5...2), errors: numbers(0.01...1), headsOfLayer: 2,
+        families: [HeadAssignment.Family(candidates: [0, 1, 2, 3])])
       let all = (0..<256).map { number -> (seconds: Double, error: Double) in
         let choice = [number % 4, number / 4 % 4, number / 16 % 4, number / 64]
         return (0..<4).reduce(into: (0, 0)) { sum, head in
@@ -81,5 +84,35 @@ import PatternSearch
       #expect(within.seconds <= cheap.seconds && within.error <= cheap.error + 1e-9)
       #expect(assignment.cheapest(losing: least / 2) == nil)
     }
+  }
+
+  @Test func `a layer has candidates of one family, whose choosing it pays for once`() throws {
+    // Two layers of two heads. Candidates 0 and 1 lose least in the first head, 2 in the second.
+    let seconds = Array(repeating: [1.0, 2, 1, 4], count: 4)
+    let errors = [[1.0, 0.5, 9, 0], [9, 8, 0.1, 0], [1, 0.5, 9, 0], [1, 0.5, 9, 0]]
+    func assignment(_ seconds2: Double) -> HeadAssignment {
+      HeadAssignment(
+        seconds: seconds, errors: errors, headsOfLayer: 2,
+        families: [
+          HeadAssignment.Family(candidates: [0, 1, 3], secondsOfLayer: 0.25),
+          HeadAssignment.Family(candidates: [2, 3], secondsOfLayer: seconds2),
+        ])
+    }
+    for most in [0.7, 1.2, 3, 6, 12, 25] {
+      let choice = try #require(assignment(0.5).cheapest(losing: most))
+      #expect(choice.error <= most)
+      for layer in 0..<2 {
+        let chosen = Set(choice.candidates[2 * layer..<2 * layer + 2])
+        #expect(chosen.isSubset(of: [0, 1, 3]) || chosen.isSubset(of: [2, 3]))
+      }
+      let fixed = (0..<2).reduce(0.0) { sum, layer in
+        sum + (choice.candidates[2 * layer..<2 * layer + 2].contains(2) ? 0.5 : 0.25)
+      }
+      let heads = zip(choice.candidates, seconds).reduce(0) { $0 + $1.1[$1.0] }
+      #expect(choice.seconds <= heads + fixed + 1e-9 && choice.seconds >= heads - 1e-9)
+    }
+    // A family that is dear to choose by is avoided.
+    let dear = try #require(assignment(100).cheapest(losing: 25))
+    #expect(!dear.candidates.contains(2))
   }
 }
