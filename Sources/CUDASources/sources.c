@@ -58,12 +58,20 @@ static const char common_cuh[] = {
 #embed "Kernels/common.cuh"
     , 0};
 
+static const char covering_cuh[] = {
+#embed "Kernels/covering.cuh"
+    , 0};
+
 static const char dequantise_cu[] = {
 #embed "Kernels/dequantise.cu"
     , 0};
 
 static const char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
+    , 0};
+
+static const char estimation_scores_cuh[] = {
+#embed "Kernels/estimation_scores.cuh"
     , 0};
 
 static const char estimation_cu[] = {
@@ -215,6 +223,8 @@ static const mi_cuda_source headers[] = {
     {"attention_step.cuh", attention_step_cuh},
     {"blocks.cuh", blocks_cuh},
     {"common.cuh", common_cuh},
+    {"covering.cuh", covering_cuh},
+    {"estimation_scores.cuh", estimation_scores_cuh},
     {"fp8.cuh", fp8_cuh},
     {"fp8_blocks.cuh", fp8_blocks_cuh},
     {"hopper.cuh", hopper_cuh},

@@ -29,6 +29,8 @@ public struct AttentionMode: Sendable, Hashable, RawRepresentable {
   public static let strided = AttentionMode(Strided.name)
   public static let antidiagonal = AttentionMode(Antidiagonal.name)
   public static let pooledBlocks = AttentionMode(PooledBlocks.name)
+  public static let verticalSlashShare = AttentionMode(VerticalSlashShare.name)
+  public static let flexPrefill = AttentionMode(FlexPrefill.name)
 
   private static let names =
     [minference.rawValue] + Selectors.all.map { $0.name } + [vertical.rawValue, slash.rawValue]
