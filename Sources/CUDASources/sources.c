@@ -166,6 +166,10 @@ static const char antidiagonal_cu[] = {
 #embed "Kernels/antidiagonal.cu"
     , 0};
 
+static const char share_choice_cuh[] = {
+#embed "Kernels/share_choice.cuh"
+    , 0};
+
 static const char shares_cu[] = {
 #embed "Kernels/shares.cu"
     , 0};
@@ -242,6 +246,7 @@ static const mi_cuda_source headers[] = {
     {"numbers.cuh", numbers_cuh},
     {"pairs.cuh", pairs_cuh},
     {"plans.cuh", plans_cuh},
+    {"share_choice.cuh", share_choice_cuh},
     {"shares.cuh", shares_cuh},
     {"reductions.cuh", reductions_cuh},
     {"row_attention_merge.cuh", row_attention_merge_cuh},

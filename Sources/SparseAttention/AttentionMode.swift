@@ -76,7 +76,7 @@ extension AttentionMode {
   private var selector: any Selector.Type {
     switch self {
     case .vertical, .slash: VerticalSlash.self
-    default: Selectors.named(rawValue) ?? Antidiagonal.self
+    default: Selectors.named(rawValue) ?? PooledBlocks.self
     }
   }
 

@@ -75,7 +75,15 @@ import Testing
 
   @Test func `geometry of blocks chosen by their shares`() throws {
     let shares = try text(of: ShareLaunch.file)
-    #expect(shares.contains("static constexpr int threads = \(ShareLaunch.threads);"))
+    for most in ShareLaunch.choices {
+      #expect(shares.contains(" select_shares_\(most)("))
+      #expect(shares.contains("chooseByWarps<\(most / 32)>(p)"))
+    }
+    #expect(ShareLaunch.choice(keyBlocks: 256) == ("select_shares_256", 8))
+    #expect(ShareLaunch.choice(keyBlocks: 257) == ("select_shares_1024", 8))
+    #expect(ShareLaunch.choice(keyBlocks: 2049) == ("select_shares", 1))
+    let choice = try text(of: "share_choice.cuh")
+    #expect(choice.contains("static constexpr int threads = \(ShareLaunch.threads);"))
     #expect(shares.contains("Grid: slots. Block: \(ShareLaunch.countThreads)."))
     #expect(shares.contains("Grid: (chunkBlocks, slots). Block: \(ShareLaunch.listThreads)."))
     let scores = try text(of: ShareLaunch.scores)
