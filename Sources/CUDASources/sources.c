@@ -68,12 +68,20 @@ static const char common_cuh[] = {
 #embed "Kernels/common.cuh"
     , 0};
 
+static const char covering_cuh[] = {
+#embed "Kernels/covering.cuh"
+    , 0};
+
 static const char dequantise_cu[] = {
 #embed "Kernels/dequantise.cu"
     , 0};
 
 static const char elementwise_cu[] = {
 #embed "Kernels/elementwise.cu"
+    , 0};
+
+static const char estimation_scores_cuh[] = {
+#embed "Kernels/estimation_scores.cuh"
     , 0};
 
 static const char estimation_cu[] = {
@@ -192,6 +200,10 @@ static const char antidiagonal_cu[] = {
 #embed "Kernels/antidiagonal.cu"
     , 0};
 
+static const char share_choice_cuh[] = {
+#embed "Kernels/share_choice.cuh"
+    , 0};
+
 static const char shares_cu[] = {
 #embed "Kernels/shares.cu"
     , 0};
@@ -250,6 +262,8 @@ static const mi_cuda_source headers[] = {
     {"block_dots.cuh", block_dots_cuh},
     {"blocks.cuh", blocks_cuh},
     {"common.cuh", common_cuh},
+    {"covering.cuh", covering_cuh},
+    {"estimation_scores.cuh", estimation_scores_cuh},
     {"expert_tiles.cuh", expert_tiles_cuh},
     {"few_expert_rows.cuh", few_expert_rows_cuh},
     {"fp8.cuh", fp8_cuh},
@@ -269,6 +283,7 @@ static const mi_cuda_source headers[] = {
     {"numbers.cuh", numbers_cuh},
     {"pairs.cuh", pairs_cuh},
     {"plans.cuh", plans_cuh},
+    {"share_choice.cuh", share_choice_cuh},
     {"shares.cuh", shares_cuh},
     {"reductions.cuh", reductions_cuh},
     {"row_attention_merge.cuh", row_attention_merge_cuh},

@@ -135,7 +135,8 @@ public final class CUDABackend: Backend {
       // grain of 64 costs loads, and no products.
       tile: TileShape(rows: Self.tile, columns: Self.tile), rowBlock: rowBlock,
       hasUnifiedMemory: false, attentionPrecision: attentionPrecision,
-      attentionBytesPerKeyElement: attentionPrecision == .fp8 ? 2 : 0, buildsIndices: true)
+      attentionBytesPerKeyElement: attentionPrecision == .fp8 ? 2 : 0
+    ).building(bandTimes: SelectionLaunch.bandTimes, blockScoreBytes: BlockLaunch.scoreBytes)
     device = try CUDADevice(ordinal: ordinal)
     guard attentionPrecision == .native || Self.hasHopperKernel(device) else {
       throw ComputeError.unavailable(

@@ -40,7 +40,12 @@ extension KernelVerifier {
     let q = numbers(min(64, rows) * shape.queryHeads * shape.headDim, magnitude: 2)
     let k = numbers(keys * shape.keyValueHeads * shape.headDim)
     let wanted = (0..<shape.queryHeads).map { head -> IndexRequest.Head in
-      switch head % 5 {
+      switch head % 6 {
+      case 4:
+        .scored(
+          .lastRows,
+          .bandsAndColumns(
+            offsets: .share(0.5, least: min(keys, 50)), columns: .share(0.5, least: min(keys, 30))))
       case 0:
         .lastRows(
           columns: min(keys, 30 + 7 * head + keys / 40),
@@ -150,18 +155,22 @@ extension KernelVerifier {
         bands = BandSelection(
           offsets: offsets, columns: columns.filter { Int($0) < request.keys },
           denseFrom: denseFrom)
-      case .scored(_, .bandsAndColumns(.count(let offsets), .count(let columns))):
+      case .scored(_, .bandsAndColumns(let offsets, let columns)):
+        let rows = request.lastRows.rows
         bands = BandSelection(
-          slashOffsets: LargestScores.indices(
-            of: sums[head]?.slash ?? [], count: offsets, forced: request.forcedOffsets),
-          columns: LargestScores.indices(
-            of: sums[head]?.vertical ?? [], count: columns, forced: request.forcedColumns))
+          slashOffsets: offsets.indices(
+            of: sums[head]?.slash ?? [], rows: rows, forced: request.forcedOffsets),
+          columns: columns.indices(
+            of: sums[head]?.vertical ?? [], rows: rows, forced: request.forcedColumns))
       }
       if isFree {
+        let times = backend.capabilities.bandTimes
         let starts =
-          backend.attentionPrecision == .fp8
-          ? BandCover.aligned(bands.offsets, keys: request.keys)
-          : BandCover.chosen(bands.offsets, keys: request.keys)
+          if backend.attentionPrecision == .native, let times {
+            BandCover.chosen(bands.offsets, keys: request.keys, times: times)
+          } else {
+            BandCover.aligned(bands.offsets, keys: request.keys)
+          }
         return BandCover.rowSet(
           starts: starts, columns: bands.columns, denseFrom: bands.denseFrom, on: grid)
       }

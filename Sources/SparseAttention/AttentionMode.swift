@@ -29,6 +29,8 @@ public struct AttentionMode: Sendable, Hashable, RawRepresentable {
   public static let strided = AttentionMode(Strided.name)
   public static let antidiagonal = AttentionMode(Antidiagonal.name)
   public static let pooledBlocks = AttentionMode(PooledBlocks.name)
+  public static let verticalSlashShare = AttentionMode(VerticalSlashShare.name)
+  public static let flexPrefill = AttentionMode(FlexPrefill.name)
 
   private static let names =
     [minference.rawValue] + Selectors.all.map { $0.name } + [vertical.rawValue, slash.rawValue]
@@ -74,7 +76,7 @@ extension AttentionMode {
   private var selector: any Selector.Type {
     switch self {
     case .vertical, .slash: VerticalSlash.self
-    default: Selectors.named(rawValue) ?? Antidiagonal.self
+    default: Selectors.named(rawValue) ?? PooledBlocks.self
     }
   }
 

@@ -43,6 +43,31 @@ public enum LargestScores {
     return chosen
   }
 
+  /// How many of the largest scores hold a share of all mass; the first `forced` count before any other.
+  ///
+  /// Scores are masses: they are rounded to whole numbers of 2^-30 of `total`, so that sums are exact; what is not
+  /// above 0 is 0. The share is of what the scores add up to.
+  ///
+  /// O(n log n) of the scores above 0.
+  public static func count(
+    of scores: [Float], holding share: Float, of total: Float, forced: Int = 0
+  ) -> Int {
+    let unit = 1_073_741_824 / total
+    let masses = scores.map { $0 > 0 ? UInt64(min($0 * unit, 1_073_741_824) + 0.5) : 0 }
+    let first = min(forced, scores.count)
+    let all = masses.reduce(0, +)
+    let enough = min(all, UInt64((share * Float(all)).rounded(.up)))
+    var held = masses[..<first].reduce(0, +)
+    guard held < enough else { return first }
+    var count = first
+    for mass in masses[first...].lazy.filter({ $0 > 0 }).sorted(by: >) {
+      held += mass
+      count += 1
+      if held >= enough { break }
+    }
+    return count
+  }
+
   private static func number(_ score: Float) -> Float { score.isNaN ? -.infinity : score }
 
   /// Unsigned integers in the order of the floats.

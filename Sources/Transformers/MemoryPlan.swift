@@ -89,6 +89,8 @@ public struct MemoryPlan: Sendable, Equatable {
     /// Block-sparse heads of the layer with most of them, and the most blocks that any takes.
     public var blockSparseHeads: Int
     public var blockSparseTopK: Int
+    /// Bytes of their scores that are made at a time.
+    public var blockScoreBytes = 0
     /// Heads that choose blocks by their shares, in the layer with most of them, and what any head scores.
     public var chosenBlockHeads = 0
     public var shareSources: Set<ShareSource> = []
@@ -173,7 +175,7 @@ public struct MemoryPlan: Sendable, Equatable {
     if sizes.blockSparseHeads > 0 {
       parts.blockSelection = BlockIndexSizes(
         heads: sizes.blockSparseHeads, topK: sizes.blockSparseTopK, firstPosition: tokens - rows,
-        rows: rows
+        rows: rows, scoreBytes: sizes.blockScoreBytes
       ).bytes(shape: sizes.attention)
     }
     parts.blockChoices =
@@ -292,6 +294,7 @@ extension Transformer {
       blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
     sizes.routing = decoder.experts?.rule
     sizes.expertSize = decoder.experts?.width ?? 0
+    sizes.blockScoreBytes = backend.capabilities.blockScoreBytes
     if let chosen = planner?.configuration.chosenBlocks {
       sizes.chosenBlockHeads = chosen.heads
       sizes.shareSources = chosen.sources

@@ -71,6 +71,7 @@ import Transformers
     var sizes = Self.sizes
     sizes.blockSparseHeads = 8
     sizes.blockSparseTopK = 100
+    sizes.blockScoreBytes = 128 << 20
     let available = MemoryPlan.Available(deviceBytes: 60 << 30, hostBytes: 0)
     func bytes(_ chunk: Int?) throws -> Int {
       try MemoryPlan(

@@ -34,7 +34,8 @@
 #define MI_LAYOUT_HeadBudget(FIELD, type) \
   FIELD(type, vertical, vertical, 0) \
   FIELD(type, slash, slash, 4) \
-  FIELD(type, wanted, wanted, 8)
+  FIELD(type, wanted, wanted, 8) \
+  FIELD(type, share, share, 12)
 
 #define MI_SIZE_FixedBands 32
 #define MI_LAYOUT_FixedBands(FIELD, type) \
@@ -98,7 +99,8 @@
   FIELD(type, maximumColumns, maximum_columns, 60) \
   FIELD(type, maximumOffsets, maximum_offsets, 64) \
   FIELD(type, forcedColumns, forced_columns, 68) \
-  FIELD(type, forcedOffsets, forced_offsets, 72)
+  FIELD(type, forcedOffsets, forced_offsets, 72) \
+  FIELD(type, massUnit, mass_unit, 76)
 
 #define MI_SIZE_PlanParameters 128
 #define MI_LAYOUT_PlanParameters(FIELD, type) \

@@ -92,7 +92,8 @@ struct HeadBudget {
   int vertical, slash;
   /// 0: leave this head alone.
   int wanted;
-  int pad;
+  /// More than that where it takes more to hold this share of the mass; 0: no more.
+  float share;
 };
 MI_CHECK_LAYOUT(HeadBudget);
 

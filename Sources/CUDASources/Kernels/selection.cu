@@ -1,9 +1,11 @@
 // The columns and offsets of vertical-slash: the largest sums after the forced ones.
 //
 // Follows LargestScores.swift and VerticalSlash.swift to the letter: indices 0 ..< forced come first
-// and count; then the largest, ties (within 1e-5) to the lower index.
+// and count; then the largest, ties (within 1e-5) to the lower index. A budget with a share takes as many as hold that share
+// of the mass, and no fewer than the budget.
 
 #include "common.cuh"
+#include "covering.cuh"
 #include "largest.cuh"
 #include "plans.cuh"
 
@@ -60,14 +62,16 @@ struct SelectionParameters {
   const float* slash;
   /// [heads]; not negative; budgets above the keys count as the keys.
   const HeadBudget* budgets;
-  /// [heads][maximumColumns]: ascending; vertical budgets are at most maximumColumns.
+  /// [heads][maximumColumns]: ascending; vertical budgets are at most maximumColumns, which with a share is the keys.
   int* columns;
-  /// [heads][maximumOffsets]: ascending; slash budgets are at most maximumOffsets.
+  /// [heads][maximumOffsets]: ascending; slash budgets likewise.
   int* offsets;
   /// [heads][2]: columns taken, offsets taken.
   int* counts;
   long long sumStride;
   int keys, maximumColumns, maximumOffsets, forcedColumns, forcedOffsets;
+  /// 2^30 / all mass: the rows that were summed. Read where a budget has a share.
+  float massUnit;
 };
 MI_CHECK_LAYOUT(SelectionParameters);
 
@@ -80,14 +84,31 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
   __shared__ DigitCounts<Selection::copies> digits;
   __shared__ int clearBefore[32];
   __shared__ int tiesBefore[32];
+  __shared__ long long totals[32];
 
   const int head = blockIdx.x;
   const bool isSlash = blockIdx.y == 1;
   const HeadBudget budget = p.budgets[head];
   if (budget.wanted == 0) return;
-  const int count = min(isSlash ? budget.slash : budget.vertical, p.keys);
-  const int first = min(isSlash ? p.forcedOffsets : p.forcedColumns, count);
   const float* scores = (isSlash ? p.slash : p.vertical) + head * p.sumStride;
+  int count = min(isSlash ? budget.slash : budget.vertical, p.keys);
+  if (budget.share > 0) {
+    // Forced ones are taken before any other, whatever they hold.
+    const int before = min(isSlash ? p.forcedOffsets : p.forcedColumns, p.keys);
+    const FreeScores free = {scores, before, p.keys};
+    unsigned forcedMass = 0, freeMass = 0;
+    for (int i = threadIdx.x; i < before; i += Selection::threads) forcedMass += wholeMass(scores[i], p.massUnit);
+    free([&](float score) { freeMass += wholeMass(score, p.massUnit); });
+    const long long held = blockSum((long long)forcedMass, totals);
+    const long long total = held + blockSum((long long)freeMass, totals);
+    const long long enough = min(total, (long long)ceilf(budget.share * (float)total));
+    count = max(count, before);
+    if (enough > held) {
+      count = max(count, before + coveringCount((unsigned)(enough - held), p.massUnit, digits, free));
+    }
+    __syncthreads();
+  }
+  const int first = min(isSlash ? p.forcedOffsets : p.forcedColumns, count);
   int* taken = isSlash ? p.offsets + (long long)head * p.maximumOffsets
                        : p.columns + (long long)head * p.maximumColumns;
   const int thread = threadIdx.x;

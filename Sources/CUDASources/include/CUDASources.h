@@ -51,7 +51,7 @@ typedef struct {
   int32_t vertical;
   int32_t slash;
   int32_t wanted;
-  int32_t padding;
+  float share;
 } mi_head_budget;
 
 // FixedBands of Kernels/plans.cuh.
@@ -101,6 +101,7 @@ typedef struct {
   int32_t maximum_offsets;
   int32_t forced_columns;
   int32_t forced_offsets;
+  float mass_unit;
 } mi_selection_parameters;
 
 // PlanParameters of Kernels/plan.cu.

@@ -27,6 +27,11 @@ public struct DeviceCapabilities: Sendable, Hashable {
   /// Whether ``EstimationOperations/makeIndex(_:)`` estimates, selects and builds indices on the
   /// device. Without it the host selects from what the estimation operations give.
   public var buildsIndices: Bool
+  /// Bytes of scores that are made at a time where block-sparse heads are selected on the device: enough to
+  /// keep it busy (``BlockIndexSizes``).
+  public var blockScoreBytes = 0
+  /// What the device chooses bands by; nil: it makes none that begin anywhere.
+  package var bandTimes: BandCover.Times?
 
   public init(
     activationType: DataType, linearInputType: DataType? = nil,
@@ -63,6 +68,17 @@ public struct DeviceCapabilities: Sendable, Hashable {
 
   /// Last rows of a chunk that estimation looks at. Source: MInference, section 3.2.
   public static let standardEstimationRows = 64
+
+  /// The same for a device that builds indices, with what it builds them by.
+  package func building(
+    bandTimes: BandCover.Times, blockScoreBytes: Int
+  ) -> DeviceCapabilities {
+    var capabilities = self
+    capabilities.buildsIndices = true
+    capabilities.bandTimes = bandTimes
+    capabilities.blockScoreBytes = blockScoreBytes
+    return capabilities
+  }
 
   /// The tile for heads of `headDim` elements.
   public func tile(headDim: Int) -> TileShape { tile }

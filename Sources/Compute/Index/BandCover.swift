@@ -7,9 +7,18 @@
 package enum BandCover {
   package static let extent = 64
 
-  /// Time of a half of a pair of tile rows against 64 keys, and of loading these; as `plan.cu` has them.
-  private static let bandTime = 43
-  private static let loadTime = 61
+  /// What decides between covers: times of the device's attention, in one unit.
+  package struct Times: Sendable, Hashable {
+    /// Of a half of a pair of tile rows against 64 keys.
+    package var product: Int
+    /// Of loading 64 keys and values.
+    package var load: Int
+
+    package init(product: Int, load: Int) {
+      self.product = product
+      self.load = load
+    }
+  }
 
   /// The fewest bands, each beginning as late as the next offset that has none allows.
   ///
@@ -41,14 +50,14 @@ package enum BandCover {
   }
 
   /// The cover that attention computes faster.
-  package static func chosen(_ offsets: [Range<Int>], keys: Int) -> [Int] {
+  package static func chosen(_ offsets: [Range<Int>], keys: Int, times: Times) -> [Int] {
     let covers = (free: free(offsets), aligned: aligned(offsets, keys: keys))
-    return time(of: covers.free, keys: keys) < time(of: covers.aligned, keys: keys)
+    return time(of: covers.free, keys: keys, times) < time(of: covers.aligned, keys: keys, times)
       ? covers.free : covers.aligned
   }
 
   /// Halves of a pair share a load where one band follows the other without a gap.
-  private static func time(of starts: [Int], keys: Int) -> Int {
+  private static func time(of starts: [Int], keys: Int, _ times: Times) -> Int {
     var products = 0
     var loads = 0
     for (place, start) in starts.enumerated() {
@@ -57,7 +66,7 @@ package enum BandCover {
       products += rows
       loads += isFollowed ? rows : 2 * rows
     }
-    return max(2 * products * bandTime, loads * loadTime)
+    return max(2 * products * times.product, loads * times.load)
   }
 
   /// What these bands, the columns besides, and dense rows compute, on tiles of 64 rows and single keys.

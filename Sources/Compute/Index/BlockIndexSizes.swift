@@ -6,9 +6,6 @@
 public struct BlockIndexSizes: Sendable, Equatable {
   /// Rows, and keys, of a block and of a tile.
   public static let blockSize = 64
-  /// Bytes of scores that are enough to keep a GPU busy; more are used where 32 pairs need more.
-  public static let scoreBytes = 128 << 20
-
   /// Block-sparse heads.
   public let heads: Int
   /// Key blocks that a query block takes, at most: no more than there are.
@@ -18,12 +15,16 @@ public struct BlockIndexSizes: Sendable, Equatable {
   public let keyBlocks: Int
   /// Pairs of tile rows that the chunk touches.
   public let pairs: Int
+  /// Bytes of scores that are made at a time; more are where 32 pairs need more.
+  public let scoreBytes: Int
 
   /// - Parameters:
   ///   - heads: Block-sparse heads of the layer.
   ///   - topK: The most blocks that any of them takes, first and own not counted.
   ///   - rows: At least 1.
-  public init(heads: Int, topK: Int, firstPosition: Int, rows: Int) {
+  ///   - scoreBytes: ``DeviceCapabilities/blockScoreBytes``.
+  public init(heads: Int, topK: Int, firstPosition: Int, rows: Int, scoreBytes: Int) {
+    self.scoreBytes = scoreBytes
     let last = firstPosition + rows - 1
     self.heads = heads
     keyBlocks = last / Self.blockSize + 1
@@ -39,7 +40,7 @@ public struct BlockIndexSizes: Sendable, Equatable {
   public var slabPairs: Int {
     let bytesOfPair = max(1, heads * 2 * keyBlocks * 4)
     // 64 rows of scores are what one thread block makes.
-    return min(pairs, max(32, Self.scoreBytes / bytesOfPair / 32 * 32))
+    return min(pairs, max(32, scoreBytes / bytesOfPair / 32 * 32))
   }
 
   /// Bytes of all that is on the device at once, means of the queries of all heads among them.

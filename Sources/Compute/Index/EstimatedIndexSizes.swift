@@ -23,9 +23,12 @@ public struct EstimatedIndexSizes: Sendable, Equatable {
   /// Bytes of the list of offsets, Int32.
   public var offsetBytes: Int { 4 * keys }
 
-  /// Bytes that are allowed for the rest: bands, their starts and steps (17/64 of a byte a key), partial
-  /// softmaxes (512 bytes for each part that the keys are split in) and the list of columns.
-  public var restBytes: Int { 2 * keys }
+  /// Bytes of the list of columns, Int32.
+  public var columnBytes: Int { 4 * keys }
 
-  public var bytes: Int { sumBytes + offsetBytes + restBytes }
+  /// Bytes that are allowed for the rest: bands, their starts and steps (17/64 of a byte a key) and partial
+  /// softmaxes (512 bytes for each part that the keys are split in).
+  public var restBytes: Int { keys }
+
+  public var bytes: Int { sumBytes + offsetBytes + columnBytes + restBytes }
 }

@@ -59,6 +59,8 @@ public struct IndexRequest: Sendable {
   public enum Rule: Sendable, Hashable {
     /// So many of the highest.
     case count(Int)
+    /// As many of the highest as hold this share of the mass, and no fewer than `least`.
+    case share(Float, least: Int)
   }
 
   /// One for each query head.

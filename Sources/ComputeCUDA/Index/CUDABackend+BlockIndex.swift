@@ -54,7 +54,7 @@ extension CUDABackend.Building {
     let shape = request.shape
     let sizes = BlockIndexSizes(
       heads: wanted.count, topK: Int(most), firstPosition: request.firstPosition,
-      rows: request.rows)
+      rows: request.rows, scoreBytes: BlockLaunch.scoreBytes)
     let expected = [shape.queryHeads, sizes.queryBlocks, shape.headDim]
     guard let queries = request.pooledQueries, queries.shape == expected,
       CUDABackend.headDims.contains(shape.headDim), sizes.keyBlocks <= BlockLaunch.mostKeyBlocks
@@ -158,6 +158,8 @@ package enum BlockLaunch {
   package static let threads = 256
   package static let countThreads = 1024
   package static let gatherThreads = 64
+  /// Bytes of scores that are enough to keep a GPU busy.
+  package static let scoreBytes = 128 << 20
   /// Query blocks and key blocks of a thread block of block_scores.
   package static let queries = 64
   package static let keys = 128

@@ -79,7 +79,7 @@ extension CUDABackend {
     try require(
       heads.allSatisfy { (0..<shape.queryHeads).contains($0) }, "lastRowSums", "heads \(heads)")
     let budgets = (0..<shape.queryHeads).map { head in
-      mi_head_budget(vertical: 0, slash: 0, wanted: heads.contains(head) ? 1 : 0, padding: 0)
+      mi_head_budget(vertical: 0, slash: 0, wanted: heads.contains(head) ? 1 : 0, share: 0)
     }
     let sums = try sums(
       q: q, firstPosition: firstPosition, layer: layer, shape: shape,

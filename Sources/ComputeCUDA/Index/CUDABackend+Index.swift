@@ -12,10 +12,10 @@ extension CUDABackend {
       "\(request.heads.count) heads of \(heads), \(request.keys) of \(request.layer.count) keys")
     for head in request.heads {
       switch head {
-      case .dense, .bands, .scored(.lastRows, .bandsAndColumns), .scored(.pooledMeans, .blocks),
-        .chosenBlocks:
-        continue
-      case .scored(.lastRows, .blocks), .scored(.pooledMeans, .bandsAndColumns):
+      case .scored(.lastRows, .bandsAndColumns(let offsets, let columns))
+      where offsets.share == columns.share: continue
+      case .dense, .bands, .scored(.pooledMeans, .blocks(.count)), .chosenBlocks: continue
+      case .scored:
         throw ComputeError.unavailable(
           what: "an index of \(head) on the device \(name)", remedy: "select it on the host")
       }
@@ -107,18 +107,17 @@ extension CUDABackend {
     func planEstimated() throws {
       let budgets = request.heads.enumerated().map { index, head -> mi_head_budget in
         switch head {
-        case .scored(
-          .lastRows, .bandsAndColumns(offsets: .count(let offsets), columns: .count(let columns))):
+        case .scored(.lastRows, .bandsAndColumns(let offsets, let columns)):
           return mi_head_budget(
-            vertical: Int32(min(columns, request.keys)), slash: Int32(min(offsets, request.keys)),
-            wanted: 1, padding: 0)
+            vertical: Int32(min(columns.least, request.keys)),
+            slash: Int32(min(offsets.least, request.keys)), wanted: 1, share: columns.share)
         case .dense, .bands, .scored, .chosenBlocks:
           guard let chosen = request.chosenHead(index), chosen.columns > 0 else {
             return mi_head_budget()
           }
           // Beside heads with offsets its bands are made in vain: the plan of its blocks takes their place.
           return mi_head_budget(
-            vertical: Int32(min(chosen.columns, request.keys)), slash: 1, wanted: 1, padding: 0)
+            vertical: Int32(min(chosen.columns, request.keys)), slash: 1, wanted: 1, share: 0)
         }
       }
       let hasOffsets = request.heads.contains {
@@ -129,11 +128,13 @@ extension CUDABackend {
       let sums = try backend.sums(
         q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
         layer: request.layer, shape: request.shape, budgets: wanted)
-      let most = budgets.reduce(1) { max($0, Int($1.vertical)) }
+      // How many hold a share shows on the device alone: there is room for all.
+      let all = budgets.contains { $0.share > 0 } ? request.keys : 1
+      let most = budgets.reduce(all) { max($0, Int($1.vertical)) }
       mostColumns = max(mostColumns, most)
       let columns = try backend.makeTensor(
         .int32, [budgets.count, most], purpose: purpose)
-      let mostOffsets = budgets.reduce(1) { max($0, Int($1.slash)) }
+      let mostOffsets = budgets.reduce(all) { max($0, Int($1.slash)) }
       let offsets = try backend.makeTensor(
         .int32, [budgets.count, mostOffsets], purpose: purpose)
       let counts = try backend.makeTensor(.int32, [budgets.count, 2], purpose: purpose)
@@ -150,6 +151,8 @@ extension CUDABackend {
       selection.maximum_offsets = Int32(mostOffsets)
       selection.forced_columns = Int32(request.forcedColumns)
       selection.forced_offsets = Int32(request.forcedOffsets)
+      // Every row's mass is 1.
+      selection.mass_unit = 1_073_741_824 / Float(request.lastRows.rows)
       var arguments = KernelArguments()
       arguments.add(selection)
       try backend.kernel("select_columns_and_offsets", in: "selection.cu").launch(
@@ -205,7 +208,21 @@ extension CUDABackend {
   }
 }
 
+extension IndexRequest.Rule {
+  /// So many at least, and the share that more of them have to hold; 0: none.
+  fileprivate var least: Int {
+    switch self {
+    case .count(let count): count
+    case .share(_, let least): least
+    }
+  }
+
+  fileprivate var share: Float { if case .share(let share, _) = self { share } else { 0 } }
+}
+
 /// Geometry of `selection.cu` and `plan.cu`.
-enum SelectionLaunch {
+package enum SelectionLaunch {
   static let threads = 1024
+  /// As `plan.cu` has them.
+  package static let bandTimes = BandCover.Times(product: 43, load: 61)
 }

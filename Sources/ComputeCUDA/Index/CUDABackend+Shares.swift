@@ -69,6 +69,16 @@ package enum ShareLaunch {
   package static let scores = "antidiagonal.cu"
   package static let pooled = "pooled_shares.cu"
   package static let file = "shares.cu"
+  /// The kernel that chooses where no query block of a part sees more key blocks, and the query blocks that a
+  /// thread block of it chooses for.
+  package static func choice(keyBlocks: Int) -> (kernel: String, queryBlocks: Int) {
+    guard let most = choices.first(where: { keyBlocks <= $0 }) else { return ("select_shares", 1) }
+    return ("select_shares_\(most)", threads / 32)
+  }
+
+  /// The most key blocks of the kernels whose warps choose for a query block each.
+  package static let choices = [256, 1024, 2048]
+
   /// Of antidiagonal_scores, pooled_scores and select_shares.
   package static let threads = 256
   /// Query blocks of a thread block of pooled_scores.

@@ -115,8 +115,11 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
         try scoreBlockMeans(of: rows, blocks: blocks, layer, parameters)
       case .means: try scoreGroupMeans(of: rows, blocks: blocks, layer, parameters)
       }
+      // A warp chooses for a query block that sees few key blocks, a whole thread block for another.
+      let choice = ShareLaunch.choice(keyBlocks: blocks.upperBound)
       try launch(
-        "select_shares", in: ShareLaunch.file, parameters, grid: (blocks.count, slots, 1))
+        choice.kernel, in: ShareLaunch.file, parameters,
+        grid: ((blocks.count + choice.queryBlocks - 1) / choice.queryBlocks, slots, 1))
       try visit(
         Part(blocks: blocks, end: next, groups: groups, sums: sums, maxima: maxima))
       // Memory goes back to the pool behind the launches that use it, not before.

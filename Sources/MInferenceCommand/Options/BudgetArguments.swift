@@ -47,6 +47,18 @@ struct BudgetArguments: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
+    help: ArgumentHelp(
+      "Distance of two estimates up to which flexprefill trusts means, 0 to 1.", valueName: "x"))
+  var tau: Double?
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Keys that every row of flexprefill computes at least.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var leastKeys: Size?
+
+  @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("Positions of an antidiagonal, 8 or 16.", valueName: "n"))
   var stride: Int?
 
@@ -80,8 +92,9 @@ struct BudgetArguments: ParsableArguments {
       ("slash", slash?.value), ("top-k-blocks", topKBlocks?.value), ("stride", stride),
       ("query-stride", queryStride), ("pool-size", poolSize), ("columns", columns?.value),
       ("last", last?.value),
+      ("least-keys", leastKeys?.value),
     ].compactMap { name, value in value.map { (name, Double($0), "\($0)") } }
-    let shares = [("share", share), ("floor", floor), ("cap", cap)]
+    let shares = [("share", share), ("floor", floor), ("cap", cap), ("tau", tau)]
       .compactMap { name, value in value.map { (name, $0, "\($0)") } }
     return counts + shares
   }

@@ -10,6 +10,7 @@ extension AttentionPlanner {
   ) throws -> PlannedIndex? {
     let backend = inputs.backend
     guard backend.capabilities.buildsIndices, !inputs.needsHostIndex,
+      !isMadeOnHost(layer: layer, keys: inputs.keys),
       wholeChunkReason(keys: inputs.keys, rows: inputs.rows) == nil
     else { return nil }
     try check(layer: layer, inputs)
@@ -67,6 +68,9 @@ extension AttentionPlanner {
       case .dense(let reason): return HeadRequest(request: .dense, denseReason: reason)
       case .estimated(let request): return HeadRequest(request: request)
       case .chosenBlocks: return HeadRequest(request: .chosenBlocks)
+      case .madeOnHost:
+        throw ComputeError.shapeMismatch(
+          operation: "AttentionPlanner", detail: "head \(head) is made on the host")
       case .selectedOnHost:
         var sketch = sketch(layer: layer, head: head, inputs)
         sketch.lastRowSums = sums[head]

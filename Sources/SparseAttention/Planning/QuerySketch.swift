@@ -40,7 +40,9 @@ public struct QuerySketch {
       $0.selector.needs(keys: keys, isKept: false)
     }
     pools = needs.contains(where: \.pooledMeans)
-    let isResident = !needsHostIndex && backend.capabilities.buildsIndices
+    let isResident =
+      !needsHostIndex && backend.capabilities.buildsIndices
+      && !planner.isMadeOnHost(layer: layer, keys: keys)
     if pools, isResident {
       let first = firstPosition / BlockSparse.blockSize
       let blocks = (keys - 1) / BlockSparse.blockSize - first + 1

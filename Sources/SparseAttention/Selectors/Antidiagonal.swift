@@ -30,7 +30,7 @@ public struct Antidiagonal: Selector {
   public static let name = "antidiagonal"
   public static let budgets =
     ChosenBlocks.ruleBudgets(share: 0.8, floor: 0.1)
-    + [.oneOf("stride", ShareSource.strides, standard: 16)] + ChosenBlocks.besides
+    + [.oneOf("stride", ShareSource.strides, standard: 16)] + ChosenBlocks.besides(columns: 256)
     + [.oneOf("query_stride", ShareSource.queryStrides, standard: 1)]
 
   public init(values: [Double]) {

@@ -24,10 +24,12 @@ struct ChosenBlocks: Sendable, Hashable {
   }
 
   /// The budgets of what is computed beside blocks: columns and last rows.
-  static let besides: [SelectorBudget] = [
-    .count("columns", least: 0, standard: 256, isRequired: false),
-    .count("last", least: 0, standard: 256, isRequired: false),
-  ]
+  static func besides(columns: Int) -> [SelectorBudget] {
+    [
+      .count("columns", least: 0, standard: columns, isRequired: false),
+      .count("last", least: 0, standard: 256, isRequired: false),
+    ]
+  }
 
   static func rule(_ values: ArraySlice<Double>) -> ShareRule {
     let values = values.map(Float.init)

@@ -8,6 +8,8 @@ public import Compute
 /// ``Compute/EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:source:)``; the choice:
 /// ``Compute/ShareRule``. Source: the query-aware pattern of FlexPrefill (arXiv 2502.20766), section 3.2, which has
 /// groups of a block, and one share for the whole head in place of one for each block of queries.
+///
+/// The standard budgets are those of a model that nobody searched.
 public struct PooledBlocks: Selector {
   public var rule: ShareRule
   /// Positions of a group whose mean is scored.
@@ -17,7 +19,7 @@ public struct PooledBlocks: Selector {
   /// Last rows of the chunk that see every key, rounded out to a block.
   public var last: Int
 
-  public init(rule: ShareRule, poolSize: Int = 128, columns: Int = 256, last: Int = 256) {
+  public init(rule: ShareRule, poolSize: Int = 128, columns: Int = 512, last: Int = 256) {
     self.rule = rule
     self.poolSize = poolSize
     self.columns = columns
@@ -26,8 +28,9 @@ public struct PooledBlocks: Selector {
 
   public static let name = "pooled-blocks"
   public static let budgets =
-    ChosenBlocks.ruleBudgets(share: 0.7, floor: 0.05)
-    + [.oneOf("pool_size", ShareSource.meanSizes, standard: 128)] + ChosenBlocks.besides
+    ChosenBlocks.ruleBudgets(share: 0.85, floor: 0.1)
+    + [.oneOf("pool_size", ShareSource.meanSizes, standard: 128)]
+    + ChosenBlocks.besides(columns: 512)
 
   public init(values: [Double]) {
     self.init(

@@ -142,6 +142,8 @@ public struct HeadSketch {
   public var firstPosition: Int
   public var rows: Int
   public var keys: Int { firstPosition + rows }
+  /// The rows that ``lastRowSums`` are sums of.
+  public var lastRows: Int { min(rows, VerticalSlashRule.lastRows) }
   public var headDim: Int
   /// Sums of the chunk's last rows.
   public var lastRowSums: LastRowSums?
@@ -195,6 +197,8 @@ public enum DeviceRequest: Sendable, Hashable {
   case chosenBlocks(ShareSource, ShareRule, columns: Int, denseFrom: Int?)
   /// Bands that the host knows, estimated there if need be.
   case selectedOnHost
+  /// Nothing: the host estimates, selects and makes the index of the whole layer, from what the device reads back.
+  case madeOnHost
 }
 
 /// The pairs one head asks for, or why it is dense.
@@ -214,6 +218,7 @@ public enum Selectors {
   public static let all: [any Selector.Type] = [
     Dense.self, AShape.self, TriShape.self, VerticalSlash.self, StaticVerticalSlash.self,
     BlockSparse.self, Dilated.self, Strided.self, Antidiagonal.self, PooledBlocks.self,
+    VerticalSlashShare.self, FlexPrefill.self,
   ]
 
   /// The budgets that searches try, of all selectors.

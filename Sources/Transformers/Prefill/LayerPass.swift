@@ -182,15 +182,14 @@ extension LayerPass {
     let computation = computation(of: rows)
     try computation.storeKeysAndValues(
       of: hidden(of: rows), in: keysAndValues, firstPosition: rows.lowerBound)
-    if sketch != nil {
-      func queries() throws -> Tensor {
-        try computation.queriesOfStoredRows(firstPosition: rows.lowerBound)
-      }
+    if queries != nil {
+      _ = try computation.queriesOfStoredRows(firstPosition: rows.lowerBound)
+    } else if sketch != nil {
       // Queries that only estimation needs are a part of its time.
-      let kept = self.queries == nil ? nil : try queries()
       try measurements.indexWatch.time {
         try sketch?.add(
-          kept ?? queries(), firstPosition: rows.lowerBound, layer: keysAndValues)
+          computation.queriesOfStoredRows(firstPosition: rows.lowerBound),
+          firstPosition: rows.lowerBound, layer: keysAndValues)
       }
     }
     try measurements.storedRows(rows.count)
@@ -205,7 +204,7 @@ extension LayerPass {
   }
 
   /// The index of the chunk and the pairs of all heads, which are a guess while a device counts them.
-  private func planIndex(
+  private mutating func planIndex(
     measuring measurements: inout PrefillMeasurements
   ) throws -> (SparseIndex, computedPairs: Int) {
     let backend = context.model.backend
@@ -223,6 +222,10 @@ extension LayerPass {
     }
     try checkCancellation()
     let planned = try measurements.indexWatch.time {
+      // Kept queries are looked at all at once: fewer and larger launches.
+      if let queries {
+        try sketch?.add(queries, firstPosition: chunk.lowerBound, layer: keysAndValues)
+      }
       var inputs = ChunkInputs(
         backend: backend, shape: shape, keyValueLayer: keysAndValues,
         firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: try lastQueries(),

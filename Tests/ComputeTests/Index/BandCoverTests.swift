@@ -51,6 +51,15 @@ import Testing
     let runs = [300..<364, 700..<764, 1500..<1564]
     #expect(BandCover.free(runs).count == 1 + 6)
     #expect(BandCover.aligned(runs, keys: 2000).count == 1 + 9)
-    #expect(BandCover.chosen(runs, keys: 2000) == BandCover.free(runs))
+    #expect(
+      BandCover.chosen(runs, keys: 2000, times: .init(product: 43, load: 61))
+        == BandCover.free(runs))
+    // A lone offset takes one free band or two aligned ones, which share loads with the diagonal's.
+    let lone = [100..<101]
+    #expect(
+      BandCover.chosen(lone, keys: 2000, times: .init(product: 1, load: 0)) == BandCover.free(lone))
+    #expect(
+      BandCover.chosen(lone, keys: 2000, times: .init(product: 0, load: 1))
+        == BandCover.aligned(lone, keys: 2000))
   }
 }

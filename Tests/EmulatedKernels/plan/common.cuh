@@ -8,9 +8,6 @@ struct int2 {
   int x, y;
 };
 inline int2 make_int2(int x, int y) { return {x, y}; }
-template <typename T> T __shfl_sync(unsigned, T value, int from) {
-  return emulated::exchange(value, from);
-}
 inline unsigned __ballot_sync(unsigned, bool vote) {
   unsigned votes = 0;
   for (int lane = 0; lane < 32; ++lane) votes |= (unsigned)emulated::exchange((int)vote, lane) << lane;

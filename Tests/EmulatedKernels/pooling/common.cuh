@@ -123,6 +123,7 @@ template <typename To, typename From> To bits(From from) {
 }
 }  // namespace emulated
 
+inline void __syncwarp() { emulated::meet(emulated::warps[threadIdx.x / 32]); }
 inline void __syncthreads() { emulated::meet(emulated::block); }
 inline int __syncthreads_count(int vote) {
   static int count;
@@ -140,6 +141,11 @@ template <typename T> T __shfl_up_sync(unsigned, T value, int step) {
   const int lane = threadIdx.x & 31;
   return emulated::exchange(value, lane < step ? lane : lane - step);
 }
+template <typename T> T __shfl_sync(unsigned, T value, int from) { return emulated::exchange(value, from); }
+inline bool __any_sync(unsigned, int vote) {
+  for (int mask = 1; mask < 32; mask <<= 1) vote |= __shfl_xor_sync(0xffffffffu, vote, mask);
+  return vote != 0;
+}
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __clz(unsigned x) { return x ? __builtin_clz(x) : 32; }
 inline float __int_as_float(int x) { return emulated::bits<float>(x); }
@@ -155,6 +161,7 @@ inline float __double2float_ru(double x) {
   return (double)y < x ? nextafterf(y, INFINITY) : y;
 }
 inline int atomicAdd(int* place, int x) { return std::exchange(*place, *place + x); }
+inline unsigned atomicAdd(unsigned* place, unsigned x) { return std::exchange(*place, *place + x); }
 inline unsigned atomicOr(unsigned* place, unsigned x) { return std::exchange(*place, *place | x); }
 template <typename A, typename B> std::common_type_t<A, B> min(A a, B b) {
   typedef std::common_type_t<A, B> T;

@@ -176,7 +176,12 @@ static const char* check(const Case& c, Random& random) {
         }
       }
     }
-    emulated::launch(blocks, slots, 1, 256, [&] { select_shares(p); });
+    // By warps, where a row of candidates is short enough, or by whole blocks.
+    const int candidates = (to - 1) / 128 + 1, variant = random.between(0, 3);
+    if (variant == 0 && candidates <= 256) emulated::launch((blocks + 7) / 8, slots, 1, 256, [&] { select_shares_256(p); });
+    else if (variant == 1 && candidates <= 1024) emulated::launch((blocks + 7) / 8, slots, 1, 256, [&] { select_shares_1024(p); });
+    else if (variant == 2 && candidates <= 2048) emulated::launch((blocks + 7) / 8, slots, 1, 256, [&] { select_shares_2048(p); });
+    else emulated::launch(blocks, slots, 1, 256, [&] { select_shares(p); });
     for (size_t s = 0; s < slots; ++s)
       for (int b = 0; b < blocks; ++b) {
         const int block = from / 128 + b, firstVisible = std::min((long long)block, std::max(0LL, (long long)std::max(from, block * 128) - c.window + 1) / 128);

@@ -20,9 +20,9 @@ template <typename T> const T* gather(const T& value) {
 inline void release() { meet(warps[threadIdx.x / 32]); }
 }  // namespace emulated
 
-inline unsigned __reduce_add_sync(unsigned, unsigned value) {
-  const unsigned* all = emulated::gather(value);
-  unsigned sum = 0;
+template <typename T> T __reduce_add_sync(unsigned, T value) {
+  const T* all = emulated::gather(value);
+  T sum = 0;
   for (int i = 0; i < 32; ++i) sum += all[i];
   emulated::release();
   return sum;

@@ -136,7 +136,8 @@ struct PatternSourceTests {
     let options = AttentionOptions()
     let planner = try #require(try model.planner(for: options))
     let standard = HeadPattern(
-      Antidiagonal(rule: ShareRule(share: 0.8, floor: 0.1), stride: 16, columns: 256, last: 256))
+      PooledBlocks(
+        rule: ShareRule(share: 0.85, floor: 0.1), poolSize: 128, columns: 512, last: 256))
     #expect(planner.configuration.patterns.joined().allSatisfy { $0 == standard })
     #expect(model.notices(for: options).contains { $0.contains("minference search") })
     for other in [AttentionOptions(mode: .dense), AttentionOptions(mode: .aShape)] {

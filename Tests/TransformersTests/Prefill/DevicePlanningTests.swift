@@ -151,6 +151,31 @@ import Transformers
     #expect((0..<4).map { last.chosenHead($0)?.columns } == [0, 8, 12, nil])
   }
 
+  @Test
+  func `a layer with a head that the host decides is made on the host, the others on the device`()
+    throws
+  {
+    let (backend, device, host) = try models()
+    let patterns: [[HeadPattern]] = [
+      [
+        HeadPattern(FlexPrefill(share: 0.5, tau: 0.5, leastKeys: 128)), .blockSparse(topK: 2),
+        HeadPattern(PooledBlocks(rule: ShareRule(share: 0.3), columns: 0, last: 0)), .dense,
+      ],
+      [
+        HeadPattern(VerticalSlashShare(share: 0.5)), .dense,
+        HeadPattern(PooledBlocks(rule: ShareRule(share: 0.3), columns: 0, last: 0)), .dense,
+      ],
+    ]
+    let options = PrefillOptions(planner: planner(patterns), rowBlock: 128)
+    let onDevice = try prefill(device, options)
+    let onHost = try prefill(host, options)
+    #expect(onDevice.report.computedPairs == onHost.report.computedPairs)
+    #expect(distance(onDevice.logits, from: onHost.logits, width: 40) < 2e-5)
+    #expect(backend.requests.count == 1)
+    #expect(backend.requests[0].heads[2] == .chosenBlocks)
+    #expect(onDevice.report.density < 0.95)
+  }
+
   @Test(arguments: [nil, 240])
   func `counts are asked for when nothing waits behind them`(chunk: Int?) throws {
     let (backend, device, _) = try models()

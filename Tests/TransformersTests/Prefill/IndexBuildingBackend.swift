@@ -71,17 +71,18 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
     case .dense: return .all
     case .bands(let offsets, let columns, let denseFrom):
       return .bands(BandSelection(offsets: offsets, columns: columns, denseFrom: denseFrom))
-    case .scored(_, .bandsAndColumns(.count(let offsets), .count(let columns))):
+    case .scored(_, .bandsAndColumns(let offsets, let columns)):
       let sums = try read(
         lastRowSums(
           q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
           layer: request.layer, shape: request.shape, heads: [head]), at: 0)
       return .bands(
         BandSelection(
-          slashOffsets: LargestScores.indices(
-            of: sums.slash, count: offsets, forced: request.forcedOffsets),
-          columns: LargestScores.indices(
-            of: sums.vertical, count: columns, forced: request.forcedColumns)))
+          slashOffsets: offsets.indices(
+            of: sums.slash, rows: request.lastRows.rows, forced: request.forcedOffsets),
+          columns: columns.indices(
+            of: sums.vertical, rows: request.lastRows.rows, forced: request.forcedColumns)))
+    case .scored(_, .blocks(.share)): return .all
     case .scored(_, .blocks(.count(let topK))):
       guard let means = request.pooledQueries else { return .all }
       let count = means.shape[1] * d
