@@ -14,10 +14,15 @@ static const unsigned char page_js[] = {
 #embed "Page/page.js"
 };
 
+static const unsigned char openapi_json[] = {
+#embed "Page/openapi.json"
+};
+
 static const web_page_file files[] = {
     {"index.html", index_html, sizeof(index_html)},
     {"page.css", page_css, sizeof(page_css)},
     {"page.js", page_js, sizeof(page_js)},
+    {"openapi.json", openapi_json, sizeof(openapi_json)},
 };
 
 web_page_file web_page_file_at(size_t index) {

@@ -8,6 +8,14 @@ import NIOSSL
 import ServiceLifecycle
 import UnixSignals
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// An HTTP server that answers on one or more models, in the words of OpenAI's API and of others.
 ///
 ///     let server = Server(models: [ServedModel(engine: engine, created: now)])
@@ -32,6 +40,7 @@ public struct Server: Sendable {
   /// - Parameters:
   ///   - stopsOnSignals: Whether SIGINT and SIGTERM stop it; the process's own handlers are replaced.
   ///   - listening: Told the port once connections are taken.
+  /// - Throws: ``ServerError`` where it cannot start.
   public func run(
     stopsOnSignals: Bool = true, listening: @escaping @Sendable (Int) -> Void = { _ in }
   ) async throws {
@@ -46,20 +55,54 @@ public struct Server: Sendable {
       logger: logger)
     application.addServices(
       EngineShutdown(engines: state.models.all.map(\.engine), seconds: options.stopSeconds))
-    try await application.runService(
-      gracefulShutdownSignals: stopsOnSignals ? [.sigterm, .sigint] : [])
+    do {
+      try await application.runService(
+        gracefulShutdownSignals: stopsOnSignals ? [.sigterm, .sigint] : [])
+    } catch let error as IOError {
+      throw ServerError.cannotListen(
+        host: options.host, port: options.port, reason: String(cString: strerror(error.errnoCode)))
+    }
   }
 
   private static func tls(_ files: ServerOptions.TLSFiles) throws -> TLSConfiguration {
-    try TLSConfiguration.makeServerConfiguration(
-      certificateChain: NIOSSLCertificate.fromPEMFile(files.certificates).map { .certificate($0) },
-      privateKey: .privateKey(NIOSSLPrivateKey(file: files.key, format: .pem)))
+    let chain: [NIOSSLCertificate]
+    do {
+      chain = try NIOSSLCertificate.fromPEMFile(files.certificates)
+    } catch {
+      throw ServerError.certificate(file: files.certificates, reason: "\(error)")
+    }
+    do {
+      return TLSConfiguration.makeServerConfiguration(
+        certificateChain: chain.map { .certificate($0) },
+        privateKey: .privateKey(try NIOSSLPrivateKey(file: files.key, format: .pem)))
+    } catch {
+      throw ServerError.key(file: files.key, reason: "\(error)")
+    }
   }
+
+  /// Paths that clients ask for, and how.
+  private static let methods: [String: HTTPRequest.Method] = {
+    var methods: [String: HTTPRequest.Method] = [:]
+    for path in [
+      "/", "/health", "/v1/health", "/v1/models", "/models", "/metrics", "/openapi.json",
+      "/api/version", "/api/tags",
+    ] {
+      methods[path] = .get
+    }
+    for path in [
+      "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages",
+      "/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-template", "/api/show",
+      "/api/chat",
+    ] {
+      methods[path] = .post
+    }
+    return methods
+  }()
 
   private func router() -> Router<ServerContext> {
     let router = Router(context: ServerContext.self)
     let options = state.options
-    router.add(middleware: ErrorsAndLog())
+    router.add(middleware: ErrorsAndLog(methods: Self.methods))
     router.add(middleware: CrossOrigin(origins: options.origins))
     router.add(middleware: Authentication(options.keys))
     router.add(middleware: ConcurrencyLimit(options.concurrentRequests))
@@ -91,7 +134,7 @@ extension Server {
     router.get("api/tags") { _, _ in ollama.tags() }
     router.post("api/show") { request, _ in try await ollama.show(request) }
     router.get("/") { _, _ in Page.file(named: "index.html") ?? Response(status: .notFound) }
-    for name in ["page.css", "page.js"] {
+    for name in ["page.css", "page.js", "openapi.json"] {
       router.get(RouterPath(name)) { _, _ in
         Page.file(named: name) ?? Response(status: .notFound)
       }

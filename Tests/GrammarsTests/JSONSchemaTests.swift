@@ -137,7 +137,8 @@ import Testing
       var bytes: [UInt8] = []
       var budget = 200
       while !state.isFinal {
-        let allowed = (0...255).map { UInt8($0) }.filter { state.nextBytes.contains($0) }
+        let set = state.nextBytes
+        let allowed = (0...255).map { UInt8($0) }.filter { set.contains($0) }
         var next: GrammarState?
         // From the budget's end on only bytes that lead to completion are taken.
         let start = random(allowed.count)

@@ -256,6 +256,9 @@ import Testing
     #expect(try await client.get("/v1/models/tiny").status == 200)
     #expect(try await client.get("/v1/models/other").status == 404)
     #expect(try await client.get("/nothing").status == 404)
+    let wrong = try await client.get("/v1/chat/completions")
+    #expect(wrong.status == 405 && wrong.headers["allow"] == "POST")
+    #expect(try await client.get("/openapi.json").json?["openapi"]?.text == "3.1.0")
     #expect(try await client.get("/api/version").json?["version"]?.text?.isEmpty == false)
     #expect(try await client.get("/api/tags").json?["models"]?.elements?.count == 1)
     let shown = try await client.post("/api/show", #"{"model": "tiny:latest"}"#).json

@@ -34,7 +34,8 @@ public actor Engine {
   var held = HeldSequences()
   var order = ReadingOrder()
   var metrics = EngineMetrics()
-  let directory: PrefixDirectory?
+  /// nil without one, and once the engine has stopped.
+  var directory: PrefixDirectory?
   private var isStopped = false
   private var stopWaiters: [CheckedContinuation<Void, Never>] = []
 
@@ -105,6 +106,7 @@ public actor Engine {
       waiting += inbox.take(waiting: waiting.count)
       endWhatWasCancelled()
       admit()
+      endWhatWaitedTooLong()
       publish()
       if !running.isEmpty {
         takeTurn()
@@ -122,6 +124,8 @@ public actor Engine {
     while storeOne() {}
     held = HeldSequences()
     publish()
+    // Another engine may have it from now on.
+    directory = nil
     isStopped = true
     stopWaiters.forEach { $0.resume() }
     stopWaiters = []
@@ -142,7 +146,19 @@ public actor Engine {
     running.reduce(held.byteCount) { $0 + $1.sequence.cache.byteCount }
   }
 
-  /// Ends requests whose reader has gone, that waited too long, or for which no time is left.
+  /// Ends requests that could not be begun in time.
+  private func endWhatWaitedTooLong() {
+    let now = ContinuousClock.now
+    waiting.removeAll { submission in
+      guard (now - submission.time).inSeconds > options.queueSeconds else { return false }
+      finish(
+        submission, with: EngineError.queueTimeout(seconds: options.queueSeconds),
+        reason: "timeout")
+      return true
+    }
+  }
+
+  /// Ends requests whose reader has gone, or for which no time is left.
   private func endWhatWasCancelled() {
     let now = ContinuousClock.now
     let isOver = inbox.stopDeadline.map { $0 <= now } ?? false
@@ -153,12 +169,6 @@ public actor Engine {
       }
       if isOver {
         finish(submission, with: EngineError.stopping, reason: "stopped")
-        return true
-      }
-      if (now - submission.time).inSeconds > options.queueSeconds {
-        finish(
-          submission, with: EngineError.queueTimeout(seconds: options.queueSeconds),
-          reason: "timeout")
         return true
       }
       return false

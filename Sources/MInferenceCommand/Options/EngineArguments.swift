@@ -20,6 +20,12 @@ struct EngineArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "Tokens of an answer whose request names no number.", valueName: "n"),
+    transform: { try Size.parsed($0) })
+  var maxTokens = Size(value: 4096)
+
+  @Option(
+    help: ArgumentHelp(
       "Milliseconds for which reading prompts may hold up running answers; 100 on a GPU, 500 on a "
         + "CPU if not given.", valueName: "ms"),
     transform: { try Number.parsed($0, in: 1...600_000, allowed: "1 to 600000 milliseconds") })
@@ -55,6 +61,7 @@ struct EngineArguments: ParsableArguments {
       runningSequences: parallel.value, queueLength: maxQueue.value,
       queueSeconds: queueTimeout,
       stallSeconds: maxStall.map { $0 / 1000 } ?? (isProcessor ? 0.5 : 0.1),
+      answerTokens: maxTokens.value,
       disk: cacheDir.map {
         PrefixDirectory.Options(
           // Models do not share a directory: each has its lock.

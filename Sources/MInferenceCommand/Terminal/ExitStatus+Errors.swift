@@ -1,5 +1,7 @@
 import EvaluationTasks
+import Files
 import MInference
+import MInferenceServer
 import PatternSearch
 
 extension ExitStatus {
@@ -22,6 +24,10 @@ extension ExitStatus {
     case let error as CacheFileError: self = Self.status(error)
     case let error as SearchError: self = Self.status(error)
     case is DemoError: self = .usage
+    // Of a directory for prefixes: others are wrapped where files are read.
+    case is FileError: self = .cannotCreate
+    case let error as ServerError:
+      if case .cannotListen = error { self = .unavailable } else { self = .configuration }
     case let error as TaskError: self = Self.status(error)
     case let error as RunError: self = Self.status(error)
     default: return nil

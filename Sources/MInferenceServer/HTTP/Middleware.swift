@@ -8,6 +8,9 @@ import Synchronization
 struct ErrorsAndLog: RouterMiddleware {
   typealias Context = ServerContext
 
+  /// The method that each path of a fixed name takes.
+  let methods: [String: HTTPRequest.Method]
+
   func handle(
     _ request: Request, context: ServerContext,
     next: (Request, ServerContext) async throws -> Response
@@ -20,13 +23,8 @@ struct ErrorsAndLog: RouterMiddleware {
     } catch let error as APIError {
       response = error.response(path: path)
     } catch let error as HTTPError {
-      let error =
-        error.status == .notFound
-        ? APIError(
-          .notFound, "invalid_request_error",
-          "there is no \(request.method.rawValue) \(path) here", code: "not_found")
-        : APIError(error.status, "invalid_request_error", error.body ?? error.status.reasonPhrase)
-      response = error.response(path: path)
+      response = refusal(of: request, error).response(path: path)
+      if let method = methods[path] { response.headers[.allow] = method.rawValue }
     } catch {
       response = APIError(error).response(path: path)
     }
@@ -40,6 +38,23 @@ struct ErrorsAndLog: RouterMiddleware {
           "\(elapsed.components.seconds * 1000 + elapsed.components.attoseconds / 1_000_000_000_000_000)",
       ])
     return response
+  }
+
+  /// What an error of the framework means to a client.
+  private func refusal(of request: Request, _ error: HTTPError) -> APIError {
+    let (path, method) = (request.uri.path, request.method.rawValue)
+    guard error.status == .notFound else {
+      return APIError(
+        error.status, "invalid_request_error", error.body ?? error.status.reasonPhrase)
+    }
+    if let known = methods[path] {
+      return APIError(
+        .methodNotAllowed, "invalid_request_error",
+        "\(path) takes \(known.rawValue), not \(method)", code: "method_not_allowed")
+    }
+    return APIError(
+      .notFound, "invalid_request_error", "there is no \(method) \(path) here",
+      code: "not_found")
   }
 }
 

@@ -1,11 +1,13 @@
 /// Looks for one of several tags in a text that comes in pieces.
 ///
 /// What may become a tag is held back until it is certain.
-struct TagScanner: Sendable {
+package struct TagScanner: Sendable {
   private var held = ""
 
+  package init() {}
+
   /// What `push` found.
-  enum Found: Equatable {
+  package enum Found: Equatable {
     /// Text without a tag.
     case text(String)
     /// Text, then the tag; the rest has to be pushed again.
@@ -13,7 +15,7 @@ struct TagScanner: Sendable {
   }
 
   /// Takes more text and looks for these tags, of which the first in the text counts.
-  mutating func push(_ text: String, tags: [String]) -> Found {
+  package mutating func push(_ text: String, tags: [String]) -> Found {
     let whole = held + text
     held = ""
     let bytes = Array(whole.utf8)
@@ -37,7 +39,7 @@ struct TagScanner: Sendable {
   }
 
   /// What is held back, at the end of the text.
-  mutating func finish() -> String {
+  package mutating func finish() -> String {
     defer { held = "" }
     return held
   }

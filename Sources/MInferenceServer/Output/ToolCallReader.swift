@@ -2,10 +2,10 @@ import JSON
 
 /// Reads the JSON of a call, `{"name": ..., "arguments": {...}}`, as it comes, and gives on the text of
 /// the arguments. `parameters` stands for `arguments` where a model says so.
-struct ToolCallReader: Sendable {
+package struct ToolCallReader: Sendable {
   private var bytes: [UInt8] = []
   private var position = 0
-  private(set) var name: String?
+  package private(set) var name: String?
   /// Whether the arguments have begun; their text up to `position` was given on.
   private var argumentsStart: Int?
   private var depth = 0
@@ -13,8 +13,10 @@ struct ToolCallReader: Sendable {
   private var isEscaped = false
   private var isDone = false
 
+  package init() {}
+
   /// Takes more text. Gives the name once it is known, and arguments once they follow it.
-  mutating func push(_ text: String) -> (name: String?, arguments: String) {
+  package mutating func push(_ text: String) -> (name: String?, arguments: String) {
     bytes += text.utf8
     var newName: String?
     if name == nil, let found = stringValue(of: "name") {
