@@ -55,7 +55,9 @@ let package = Package(
       imports: ["Checkpoints", "Compute", "Files", "SparseAttention", "StoredNumbers"]),
     module(
       "Pipeline",
-      imports: ["Checkpoints", "Compute", "CSystem", "SparseAttention", "Transformers"]),
+      imports: [
+        "Checkpoints", "Compute", "CSystem", "JSON", "SparseAttention", "Transformers",
+      ]),
     module(
       "PatternSearch",
       imports: ["Checkpoints", "Compute", "CSystem", "Files", "SparseAttention", "Transformers"]),

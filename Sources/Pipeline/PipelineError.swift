@@ -10,6 +10,18 @@ public enum PipelineError: RemediedError, Sendable {
   case doesNotFit(neededBytes: Int, availableBytes: Int)
   /// Stages cut the prompt in different places.
   case differentChunks
+  /// The environment does not say which process this is.
+  case environment(problem: String)
+  /// Another process cannot be reached.
+  case connection(to: String, reason: String)
+  /// A process of the run has ended, or cannot be reached any longer.
+  case lostRank(Int, of: Int, host: String, reason: String)
+  /// What a stage of another process failed with, in its words.
+  case remote(text: String)
+  /// Something that works within one process alone.
+  case oneProcess(what: String)
+  /// A message that makes no sense: processes of different versions.
+  case malformedMessage(detail: String)
   /// The system gives no thread.
   case noThread(reason: String)
 
@@ -31,6 +43,17 @@ public enum PipelineError: RemediedError, Sendable {
         + "more devices"
     case .differentChunks:
       "the devices cut a prompt in different places: name devices of one kind"
+    case .environment(let problem): problem
+    case .connection(let place, let reason):
+      "\(place) cannot be reached (\(reason)): see that all processes run and name the same "
+        + "MASTER_ADDR and MASTER_PORT"
+    case .lostRank(let rank, let size, let host, let reason):
+      "rank \(rank) of \(size) on \(host) was lost: \(reason)"
+    case .remote(let text): text
+    case .oneProcess(let what):
+      "\(what) works within one process alone: name its devices"
+    case .malformedMessage(let detail):
+      "a message between processes makes no sense: \(detail); start all of them from one version"
     case .noThread(let reason):
       "no thread could be started (\(reason)); end other programs or raise the limit on threads"
     }

@@ -187,7 +187,7 @@ struct LayerPipelineTests {
       }
       #expect(starts[0] < starts[1] && starts[1] < starts[2])
     }
-    let text = pipeline.trace.chromeTrace(names: pipeline.stages.map(\.name))
+    let text = pipeline.trace.chromeTrace(names: pipeline.stageNames)
     #expect(text.contains("\"traceEvents\""))
     #expect(text.contains("cpu:1, layers 1..<2"))
   }

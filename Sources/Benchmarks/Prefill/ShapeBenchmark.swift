@@ -62,7 +62,7 @@ package struct ShapeBenchmark {
         return try Transformer(shapeOf: checkpoint, backend: synthetic, seed: 1, part: part)
       }
       self.pipeline = pipeline
-      model = try pipeline.makeTransformer()
+      model = pipeline.makeTransformer()
     } else {
       pipeline = nil
       model = try Transformer(shapeOf: checkpoint, backend: backends[0], seed: 1)

@@ -120,6 +120,9 @@ final class CUDADevice: @unchecked Sendable {
   /// CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED
   private static let accessIsEnabled: Int32 = 704
 
+  /// A further stream, beside the device's own.
+  func makeStream() throws -> OpaquePointer? { try Self.makeStream(driver) }
+
   private static func makeStream(_ driver: CUDADriver) throws -> OpaquePointer? {
     var stream: OpaquePointer?
     // CU_STREAM_NON_BLOCKING

@@ -68,7 +68,9 @@ extension ExitStatus {
     case .stage: ExitStatus(for: error.root) ?? .software
     case .tooManyStages: .usage
     case .doesNotFit, .noThread: .system
-    case .differentChunks: .software
+    case .environment, .oneProcess: .usage
+    case .connection, .lostRank: .unavailable
+    case .differentChunks, .remote, .malformedMessage: .software
     }
   }
 

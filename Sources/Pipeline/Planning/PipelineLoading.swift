@@ -36,10 +36,8 @@ extension LayerPipeline {
   ) throws {
     let ranges = try stages ?? Self.plan(shape, members).stages
     try self.init(
-      stages: zip(ranges, members).map { layers, member in
-        Stage(
-          transformer: try load(DecoderPart(stage: layers, of: shape.layers), member),
-          device: member.name)
+      parts: zip(ranges, members).map { layers, member in
+        (try load(DecoderPart(stage: layers, of: shape.layers), member), member.name)
       })
   }
 

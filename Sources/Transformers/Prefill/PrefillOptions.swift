@@ -30,6 +30,8 @@ public struct PrefillOptions: Sendable {
   package var injection: (any QueryKeyInjection)?
   /// The same for each stage of a pipeline, on its device.
   package var stageInjections: [any QueryKeyInjection]?
+  /// How a stage of another process makes its own; nil: it computes the model's queries and keys.
+  package var injectionRecipe: String?
   /// Whether the report says what the linear layers took.
   package var measuresLinearLayers = false
 
