@@ -33,22 +33,22 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
   ],
   targets: [
-    .target(name: "CSystem"),
+    .target(name: "CSystemCalls"),
     .target(name: "CKernels"),
     // Kernels are embedded as text and compiled when they are first used.
     .target(name: "CUDASources", exclude: ["Kernels"]),
     module("JSON"),
     module("StoredNumbers"),
-    module("Files", imports: ["CSystem"]),
+    module("Files", imports: ["CSystemCalls"]),
     module("Checkpoints", imports: ["Files", "JSON", "StoredNumbers"]),
     module("Tokenizers", imports: ["Files", "JSON"]),
     module("ChatTemplates"),
     module("Compute", imports: ["StoredNumbers"]),
     // Backends that stand in for others: verification and tests build on them.
     module("BackendTesting", imports: ["Compute"]),
-    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystem", "StoredNumbers"]),
+    module("ComputeCPU", imports: ["Compute", "CKernels", "CSystemCalls", "StoredNumbers"]),
     module(
-      "ComputeCUDA", imports: ["Compute", "CUDASources", "CSystem", "Files", "StoredNumbers"]),
+      "ComputeCUDA", imports: ["Compute", "CUDASources", "CSystemCalls", "Files", "StoredNumbers"]),
     module("SparseAttention", imports: ["Compute", "Files", "JSON"]),
     module(
       "Transformers",
@@ -56,11 +56,13 @@ let package = Package(
     module(
       "Pipeline",
       imports: [
-        "Checkpoints", "Compute", "CSystem", "JSON", "SparseAttention", "Transformers",
+        "Checkpoints", "Compute", "CSystemCalls", "JSON", "SparseAttention", "Transformers",
       ]),
     module(
       "PatternSearch",
-      imports: ["Checkpoints", "Compute", "CSystem", "Files", "SparseAttention", "Transformers"]),
+      imports: [
+        "Checkpoints", "Compute", "CSystemCalls", "Files", "SparseAttention", "Transformers",
+      ]),
     module(
       "MInference",
       imports: [
@@ -81,16 +83,16 @@ let package = Package(
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "Benchmarks", "CSystem", "EvaluationTasks", "Files", "JSON", "KernelVerification",
+        "Benchmarks", "CSystemCalls", "EvaluationTasks", "Files", "JSON", "KernelVerification",
         "MInference", "PatternSearch", "Plots", "TextReports",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: swiftSettings),
     tests(of: "JSON"),
     tests(of: "StoredNumbers", goldens: true),
-    tests(of: "Files", imports: ["CSystem"]),
+    tests(of: "Files", imports: ["CSystemCalls"]),
     tests(
-      of: "Checkpoints", imports: ["CSystem", "Files", "JSON", "StoredNumbers"], goldens: true),
+      of: "Checkpoints", imports: ["CSystemCalls", "Files", "JSON", "StoredNumbers"], goldens: true),
     tests(of: "Tokenizers", goldens: true),
     tests(of: "ChatTemplates", goldens: true),
     tests(of: "Compute", imports: ["StoredNumbers"]),

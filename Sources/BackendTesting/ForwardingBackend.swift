@@ -140,10 +140,10 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
 
   open func blockShares(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
-    stride: Int
+    source: ShareSource
   ) throws -> Tensor {
     try base.blockShares(
-      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads, stride: stride)
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads, source: source)
   }
 
   open func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {
@@ -166,6 +166,10 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
     logits: Tensor, next: [Int32]
   ) throws -> (likeliest: [Int32], logProbabilities: [Float]) {
     try base.scoreTokens(logits: logits, next: next)
+  }
+
+  open func divergences(of logits: Tensor, from reference: Tensor) throws -> [Float] {
+    try base.divergences(of: logits, from: reference)
   }
 
   open func mostLikely(_ logits: Tensor) throws -> [Int32?] { try base.mostLikely(logits) }

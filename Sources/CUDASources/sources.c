@@ -19,6 +19,9 @@ MI_CHECK_LAYOUT(SelectionParameters, mi_selection_parameters);
 MI_CHECK_LAYOUT(PlanParameters, mi_plan_parameters);
 MI_CHECK_LAYOUT(BlockHead, mi_block_head);
 MI_CHECK_LAYOUT(BlockParameters, mi_block_parameters);
+MI_CHECK_LAYOUT(ShareHead, mi_share_head);
+MI_CHECK_LAYOUT(ShareParameters, mi_share_parameters);
+MI_CHECK_LAYOUT(PooledScoreParameters, mi_pooled_score_parameters);
 MI_CHECK_LAYOUT(HopperParameters, mi_hopper_parameters);
 MI_CHECK_LAYOUT(Fp8Parameters, mi_fp8_parameters);
 MI_CHECK_LAYOUT(RowAttentionParameters, mi_row_attention_parameters);
@@ -167,6 +170,10 @@ static const char plans_cuh[] = {
 #embed "Kernels/plans.cuh"
     , 0};
 
+static const char pooled_shares_cu[] = {
+#embed "Kernels/pooled_shares.cu"
+    , 0};
+
 static const char pooling_cu[] = {
 #embed "Kernels/pooling.cu"
     , 0};
@@ -247,6 +254,7 @@ static const mi_cuda_source kernels[] = {
     {"plan.cu", plan_cu},
     {"pooling.cu", pooling_cu},
     {"antidiagonal.cu", antidiagonal_cu},
+    {"pooled_shares.cu", pooled_shares_cu},
     {"shares.cu", shares_cu},
     {"row_attention.cu", row_attention_cu},
     {"sampling.cu", sampling_cu},

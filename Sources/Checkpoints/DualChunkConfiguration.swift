@@ -17,7 +17,7 @@ public struct DualChunkConfiguration: Equatable, Sendable {
   /// Tokens up to which a prompt is read densely all the same.
   public var sparseAttentionThreshold: Int
 
-  /// What one head computes: so many columns and so many offsets.
+  /// The number of columns and offsets that one head computes.
   public struct Budget: Equatable, Sendable {
     public var vertical: Int
     public var slash: Int

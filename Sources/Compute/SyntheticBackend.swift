@@ -18,7 +18,7 @@ package protocol SyntheticBackend: Backend {
   /// Token ids on the device.
   func makeIDs(_ ids: [Int32]) throws -> Tensor
 
-  /// x[r] = table[ids[r]] for ids of ``makeIDs(_:)``: embedding without the way of the ids to the device.
+  /// x[r] = table[ids[r]] for ids of ``makeIDs(_:)``: embedding without uploading the ids.
   func embed(uploaded ids: Tensor, table: Tensor, into x: Tensor) throws
 
   /// Ways of the device's library to compute y = x * transpose(weight), in bfloat16 and without an

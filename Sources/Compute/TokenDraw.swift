@@ -7,9 +7,9 @@
 public struct TokenDraw: Sendable, Equatable {
   /// log2(e) / temperature: powers of two in weight for a logit less.
   package let steepness: Double
-  /// How many of the likeliest are kept; 0 for all.
+  /// The number of most likely tokens that are kept; 0 keeps all.
   package let topK: Int
-  /// 2^64ths of the weight that the likeliest must have together; 0 keeps all.
+  /// The cumulative weight of the kept tokens, in 2^64ths of the total; 0 keeps all.
   package let topP: UInt64
   /// The least weight that is kept, up to ``unit``.
   package let leastWeight: UInt64
@@ -20,7 +20,7 @@ public struct TokenDraw: Sendable, Equatable {
   /// - Parameters:
   ///   - temperature: Divides the logits; what is not above 0 counts as the least number that is, which
   ///     leaves the likeliest.
-  ///   - topK: Keeps the so many likeliest; 0 keeps all.
+  ///   - topK: Keeps the `topK` most likely tokens; 0 keeps all.
   ///   - topP: Of these, keeps the fewest of the likeliest that have this share of their weight; 1 keeps
   ///     all.
   ///   - minP: Of these, drops those below this share of the likeliest one's weight, 0 ... 1.

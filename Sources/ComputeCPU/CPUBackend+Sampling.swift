@@ -8,6 +8,10 @@ extension CPUBackend {
     try fallback.scoreTokens(logits: logits, next: next, memory: self)
   }
 
+  public func divergences(of logits: Tensor, from reference: Tensor) throws -> [Float] {
+    try fallback.divergences(of: logits, from: reference, memory: self)
+  }
+
   public func mostLikely(_ logits: Tensor) throws -> [Int32?] {
     try fallback.mostLikely(logits, memory: self)
   }

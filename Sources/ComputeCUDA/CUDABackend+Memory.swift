@@ -121,7 +121,7 @@ extension CUDABackend {
 enum ElementwiseLaunch {
   static let threads = 256
 
-  /// Thread blocks for so many items of a flat grid.
+  /// The number of thread blocks of a flat grid of `items` items.
   static func blocks(_ items: Int) -> Int { (items + threads - 1) / threads }
 }
 

@@ -19,6 +19,22 @@ extension CUDABackend {
       grid: (next.count, 1, 1), block: ScoringLaunch.threads, arguments)
     return (try values(of: best), try values(of: scores))
   }
+
+  public func divergences(of logits: Tensor, from reference: Tensor) throws -> [Float] {
+    try require(
+      logits.shape == reference.shape && logits.rowCount > 0, "divergences",
+      "logits \(logits.shape), reference \(reference.shape)")
+    let found = try makeTensor(.float32, [logits.rows], purpose: "divergences")
+    var arguments = KernelArguments()
+    for tensor in [logits, reference] {
+      arguments.add(try address(tensor, .float32, "divergences"))
+    }
+    arguments.add(try address(found, "divergences"))
+    arguments.add(Int32(logits.rowCount))
+    try kernel("diverge_rows", in: ScoringLaunch.file).launch(
+      grid: (logits.rows, 1, 1), block: ScoringLaunch.threads, arguments)
+    return try values(of: found)
+  }
 }
 
 /// Geometry of `scoring.cu`.

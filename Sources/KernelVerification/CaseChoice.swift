@@ -5,7 +5,7 @@
 struct CaseChoice {
   /// Only kernels whose names begin so; nil for all.
   private let prefix: String?
-  /// At most so many cases of each kernel; nil for all.
+  /// The largest number of cases of each kernel; nil for all.
   private let limit: Int?
   /// Cases that came so far, by kernel.
   private var seen: [String: Int] = [:]

@@ -33,6 +33,7 @@ struct KernelPrecision {
     if kernel.hasPrefix("store") || kernel == "gatherRows" { return 1e-9 }
     if ["mostLikely", "draw", "penalize"].contains(kernel) { return 1e-9 }
     if kernel.hasPrefix("scoreTokens") { return 3e-6 }
+    if kernel.hasPrefix("divergences") { return 1e-3 }
     return kernel.contains("ttention") || kernel.hasPrefix("linear") ? 1.2e-2 : 6e-3
   }
 }

@@ -46,24 +46,49 @@ extension KernelVerifier {
   /// Shares of key blocks: more groups than one tile of scores, one row, a later part, a window.
   private mutating func checkBlockShares() {
     for type in precision.keyValueTypes where type != .float8 {
-      for (headDim, heads, first, rows, stride, window) in [
-        (64, (4, 2), 0, 300, 8, nil), (96, (2, 1), 37, 130, 16, nil), (128, (2, 2), 0, 1, 16, nil),
-        (128, (3, 1), 1024, 200, 8, nil), (64, (2, 1), 256, 300, 16, 200),
-        (128, (1, 1), 2048, 130, 16, nil),
-      ] as [(Int, (Int, Int), Int, Int, Int, Int?)] {
+      for (headDim, heads, first, rows, stride, queryStride, window) in [
+        (64, (4, 2), 0, 300, 8, 1, nil), (96, (2, 1), 37, 130, 16, 1, nil),
+        (128, (2, 2), 0, 1, 16, 1, nil), (128, (3, 1), 1024, 200, 8, 1, nil),
+        (64, (2, 1), 256, 300, 16, 1, 200), (128, (1, 1), 2048, 130, 16, 1, nil),
+        (128, (3, 1), 0, 2700, 16, 2, nil), (64, (2, 2), 37, 1200, 8, 2, 300),
+        (96, (2, 1), 128, 500, 16, 4, nil),
+      ] as [(Int, (Int, Int), Int, Int, Int, Int, Int?)] {
         let shape = AttentionShape(
           queryHeads: heads.0, keyValueHeads: heads.1, headDim: headDim, slidingWindow: window)
         let q = numbers(rows * heads.0 * headDim, magnitude: 3)
         let k = numbers((first + rows) * heads.1 * headDim)
         let name =
           "\(rows) rows from \(first), \(heads.0)/\(heads.1) x \(headDim), stride \(stride)"
+          + (queryStride > 1 ? ", every \(queryStride)th group" : "")
         check("blockShares \(type)", name, tolerance: 1e-4) { side in
           [
             try side.backend.read(
               side.backend.blockShares(
                 q: side.tensor(q, [rows, heads.0, headDim]), firstPosition: first,
                 layer: side.layer(k: k, v: k, shape: shape, type: type), shape: shape,
-                heads: Array(0..<heads.0), stride: stride))
+                heads: Array(0..<heads.0),
+                source: .antidiagonals(stride: stride, queryStride: queryStride)))
+          ]
+        }
+      }
+      for (headDim, heads, first, rows, window) in [
+        (64, (4, 2), 0, 300, nil), (96, (2, 1), 37, 130, nil), (128, (2, 2), 0, 1, nil),
+        (128, (3, 1), 1024, 9000, nil), (64, (2, 1), 256, 700, 200),
+        (128, (1, 1), 20_000, 130, nil),
+      ] as [(Int, (Int, Int), Int, Int, Int?)] {
+        let shape = AttentionShape(
+          queryHeads: heads.0, keyValueHeads: heads.1, headDim: headDim, slidingWindow: window)
+        // Means of many numbers are small, and so are their products: large ones tell blocks apart.
+        let q = numbers(rows * heads.0 * headDim, magnitude: 20)
+        let k = numbers((first + rows) * heads.1 * headDim, magnitude: 4)
+        let name = "\(rows) rows from \(first), \(heads.0)/\(heads.1) x \(headDim), means"
+        check("blockShares \(type)", name, tolerance: 1e-4) { side in
+          [
+            try side.backend.read(
+              side.backend.blockShares(
+                q: side.tensor(q, [rows, heads.0, headDim]), firstPosition: first,
+                layer: side.layer(k: k, v: k, shape: shape, type: type), shape: shape,
+                heads: Array(0..<heads.0), source: .pooledMeans))
           ]
         }
       }

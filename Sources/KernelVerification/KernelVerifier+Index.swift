@@ -24,6 +24,7 @@ extension KernelVerifier {
       }
     }
     checkBlockIndices(builder, isThorough: true)
+    checkChosenBlocks(builder)
     checkBands(builder)
   }
 
@@ -108,7 +109,7 @@ extension KernelVerifier {
     let estimated = request.heads.indices.filter {
       switch request.heads[$0] {
       case .scored(.lastRows, _): true
-      case .chosenBlocks(let columns): columns > 0
+      case .chosenBlocks: (request.chosenHead($0)?.columns ?? 0) > 0
       case .dense, .bands, .scored: false
       }
     }
@@ -131,7 +132,8 @@ extension KernelVerifier {
             operation: "hostIndex", detail: "head \(head) is block-sparse and has no blocks")
         }
         return PairSelection.blocks(BlockSelection(chosen)).rowSet(on: grid)
-      case .chosenBlocks(let count):
+      case .chosenBlocks:
+        let count = request.chosenHead(head)?.columns ?? 0
         guard let chosen = blocks[head] else {
           throw ComputeError.shapeMismatch(
             operation: "hostIndex", detail: "head \(head) chooses blocks and has none")

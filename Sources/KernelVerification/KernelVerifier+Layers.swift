@@ -136,6 +136,19 @@ extension KernelVerifier {
         // Ids as numbers: another one is a miss.
         return [scores.likeliest.map(Float.init), scores.logProbabilities]
       }
+      // Near distributions, as those of two readings of a text are: their divergence is small beside
+      // the terms that it is the sum of.
+      for distance: Float in [0.03, 1] {
+        let moved = zip(logits, numbers(rows * vocabulary, magnitude: distance)).map { $0 + $1 }
+        check("divergences", "\(rows) of \(vocabulary), \(distance) apart", tolerance: 1e-3) {
+          side in
+          [
+            try side.backend.divergences(
+              of: side.tensor(moved, [rows, vocabulary], .float32),
+              from: side.tensor(logits, [rows, vocabulary], .float32))
+          ]
+        }
+      }
     }
   }
 

@@ -28,6 +28,7 @@ public struct AttentionMode: Sendable, Hashable, RawRepresentable {
   public static let dilated = AttentionMode(Dilated.name)
   public static let strided = AttentionMode(Strided.name)
   public static let antidiagonal = AttentionMode(Antidiagonal.name)
+  public static let pooledBlocks = AttentionMode(PooledBlocks.name)
 
   private static let names =
     [minference.rawValue] + Selectors.all.map { $0.name } + [vertical.rawValue, slash.rawValue]
@@ -82,11 +83,11 @@ extension AttentionMode {
     switch budget.name {
     case "top_k": "top-k-blocks"
     case "window" where self == .dilated: "local"
-    default: budget.name
+    default: String(budget.name.map { $0 == "_" ? "-" : $0 })
     }
   }
 
-  /// Budgets of the ablations that are no one's to choose.
+  /// Fixed budgets of the ablations.
   private func fixed(_ budget: SelectorBudget) -> Double? {
     (self == .vertical && budget.name == "slash") || (self == .slash && budget.name == "vertical")
       ? 1 : nil

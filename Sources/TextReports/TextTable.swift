@@ -12,18 +12,10 @@ package struct TextTable {
 
   /// Lines that end in "\n", a rule under the header; columns are two blanks apart.
   package var text: String {
-    let columns = rows.map(\.count).max() ?? 0
-    let widths = (0..<columns).map { column in
-      rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
-    }
-    var lines = rows.map { row in
-      row.enumerated().map { column, cell in
-        column == 0
-          ? Quantity.padRight(cell, to: widths[column])
-          : Quantity.padLeft(cell, to: widths[column])
-      }.joined(separator: "  ")
-    }
-    lines.insert(widths.map { String(repeating: "-", count: $0) }.joined(separator: "  "), at: 1)
+    let columns = AlignedColumns(rows)
+    var lines = columns.rows.map { $0.joined(separator: "  ") }
+    lines.insert(
+      columns.widths.map { String(repeating: "-", count: $0) }.joined(separator: "  "), at: 1)
     return lines.map { Self.withoutTrailingBlanks($0) + "\n" }.joined()
   }
 

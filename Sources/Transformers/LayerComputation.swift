@@ -28,15 +28,27 @@ struct LayerComputation {
 
   /// [rows, queryHeads, headDim]: the projection of norm(hidden), rotated. Valid until the workspace is used again.
   func queries(of hidden: Tensor, firstPosition: Int) throws -> Tensor {
-    let q = try unturnedQueries(of: hidden)
+    try rotatedQueries(unturnedQueries(of: hidden), firstPosition: firstPosition)
+  }
+
+  /// The same of the rows whose keys and values were stored last: their norm is still there.
+  func queriesOfStoredRows(firstPosition: Int) throws -> Tensor {
+    try rotatedQueries(unturnedQueriesOfNormedRows(), firstPosition: firstPosition)
+  }
+
+  private func rotatedQueries(_ q: Tensor, firstPosition: Int) throws -> Tensor {
     try backend.rotate(q, rotary, firstPosition: firstPosition)
     try injection?.replaceQueries(q, firstPosition: firstPosition)
     return q
   }
 
-  /// The same before they are rotated.
+  /// Queries before they are rotated.
   func unturnedQueries(of hidden: Tensor) throws -> Tensor {
     try normalize(hidden, layer.inputNorm)
+    return try unturnedQueriesOfNormedRows()
+  }
+
+  private func unturnedQueriesOfNormedRows() throws -> Tensor {
     try project(workspace.normed, layer.q, into: workspace.q)
     try normalizeHeads(workspace.q, layer.headNorms?.q)
     return workspace.q

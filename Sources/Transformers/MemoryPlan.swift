@@ -16,6 +16,8 @@ public struct MemoryPlan: Sendable, Equatable {
   public let hostBytes: Int
   /// Bytes of keys and values, wherever they lie.
   public let keyValueBytes: Int
+  /// Whether queries that estimation makes are kept for attention; otherwise they are made twice.
+  public let keepsQueries: Bool
 
   /// What the device's bytes are for.
   public let parts: Parts
@@ -31,6 +33,8 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var staging = 0
     /// Hidden states of a chunk.
     public internal(set) var hiddenStates = 0
+    /// Queries of a chunk, where estimation makes them and they are kept for attention.
+    public internal(set) var queries = 0
     /// The activations of a block of rows (`RowWorkspace`).
     public internal(set) var activations = 0
     /// What goes into linear layers in eight bits.
@@ -49,7 +53,7 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var reserve = 0
 
     public var sum: Int {
-      keyValues + staging + hiddenStates + activations + linearInputs + estimation
+      keyValues + staging + hiddenStates + queries + activations + linearInputs + estimation
         + blockSelection + blockChoices + attention + logits + reserve
     }
   }
@@ -83,9 +87,9 @@ public struct MemoryPlan: Sendable, Equatable {
     /// Block-sparse heads of the layer with most of them, and the most blocks that any takes.
     public var blockSparseHeads: Int
     public var blockSparseTopK: Int
-    /// Heads that choose blocks by their shares, in the layer with most of them, and the smallest stride.
+    /// Heads that choose blocks by their shares, in the layer with most of them, and what any head scores.
     public var chosenBlockHeads = 0
-    public var antidiagonalStride = 16
+    public var shareSources: Set<ShareSource> = []
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
@@ -118,22 +122,29 @@ public struct MemoryPlan: Sendable, Equatable {
     _ sizes: Sizes, tokens: Int, chunk: Int?, wanted: KeyValueOptions, available: Available
   ) throws {
     guard
-      let plan = Self.choices(wanted).lazy.map({
-        MemoryPlan(sizes, tokens: tokens, chunk: chunk, keyValues: $0)
+      let plan = Self.choices(wanted).lazy.flatMap({ keyValues in
+        // Rather queries made twice than keys and values of fewer bits or elsewhere.
+        [true, false].lazy.map {
+          MemoryPlan(
+            sizes, tokens: tokens, chunk: chunk, keyValues: keyValues, keepsQueries: $0)
+        }
       }).first(where: { $0.fits(available, wanted: wanted) })
     else {
+      let smallest = MemoryPlan(
+        sizes, tokens: tokens, chunk: chunk, keyValues: Self.smallest(wanted), keepsQueries: false)
       throw TransformerError.doesNotFit(
         tokens: tokens,
         longest: Self.longest(sizes, below: tokens, chunk: chunk, wanted: wanted, available),
         detail:
-          "\(MemoryPlan(sizes, tokens: tokens, chunk: chunk, keyValues: Self.smallest(wanted)))"
-          + ", of which \(available.deviceBytes >> 20) MiB and \(available.hostBytes >> 20) MiB are free"
+          "\(smallest), of which \(available.deviceBytes >> 20) MiB and \(available.hostBytes >> 20) MiB are free"
       )
     }
     self = plan
   }
 
-  private init(_ sizes: Sizes, tokens: Int, chunk: Int?, keyValues: KeyValueOptions) {
+  private init(
+    _ sizes: Sizes, tokens: Int, chunk: Int?, keyValues: KeyValueOptions, keepsQueries: Bool
+  ) {
     let widths = RowWidths(
       hidden: sizes.hiddenSize, intermediate: sizes.intermediateSize, attention: sizes.attention)
     let rows = min(chunk ?? tokens, tokens)
@@ -145,6 +156,9 @@ public struct MemoryPlan: Sendable, Equatable {
     parts.keyValues = (keyValues.place == .host ? 2 : sizes.layers) * layerBytes
     parts.staging = isQuantized ? layerElements * sizes.activationBytes : 0
     parts.hiddenStates = rows * sizes.hiddenSize * sizes.activationBytes
+    let estimatesFromQueries = sizes.blockSparseHeads > 0 || sizes.chosenBlockHeads > 0
+    self.keepsQueries = keepsQueries && estimatesFromQueries
+    parts.queries = self.keepsQueries ? rows * widths.query * sizes.activationBytes : 0
     parts.activations = block * widths.activations * sizes.activationBytes
     parts.linearInputs = sizes.hasNarrowInputs ? block * widths.narrowInputBytes : 0
     parts.estimation = sizes.attention.queryHeads * EstimatedIndexSizes(keys: tokens).bytes
@@ -154,13 +168,12 @@ public struct MemoryPlan: Sendable, Equatable {
         rows: rows
       ).bytes(shape: sizes.attention)
     }
-    if sizes.chosenBlockHeads > 0 {
-      parts.blockChoices =
+    parts.blockChoices =
+      sizes.shareSources.map {
         ShareIndexSizes(
-          heads: sizes.chosenBlockHeads, stride: sizes.antidiagonalStride,
-          firstPosition: tokens - rows, rows: rows
-        ).bytes
-    }
+          heads: sizes.chosenBlockHeads, source: $0, firstPosition: tokens - rows, rows: rows
+        ).bytes(shape: sizes.attention)
+      }.max() ?? 0
     parts.attention = sizes.attentionBytesPerKey * tokens
     parts.logits = sizes.vocabularySize * DataType.float32.byteCount
     parts.reserve = Self.reserve
@@ -219,8 +232,9 @@ public struct MemoryPlan: Sendable, Equatable {
     while high - low > 1 {
       let middle = (low + high) / 2
       let fits = choices(wanted).contains {
-        MemoryPlan(sizes, tokens: middle, chunk: chunk, keyValues: $0).fits(
-          available, wanted: wanted)
+        MemoryPlan(
+          sizes, tokens: middle, chunk: chunk, keyValues: $0, keepsQueries: false
+        ).fits(available, wanted: wanted)
       }
       if fits { low = middle } else { high = middle }
     }
@@ -269,7 +283,7 @@ extension Transformer {
       blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
     if let chosen = planner?.configuration.chosenBlocks {
       sizes.chosenBlockHeads = chosen.heads
-      sizes.antidiagonalStride = chosen.stride
+      sizes.shareSources = chosen.sources
     }
     return try MemoryPlan(
       sizes, tokens: tokens, chunk: chunk, wanted: wanted,

@@ -148,7 +148,7 @@ public struct RotaryScaling: Sendable, Equatable {
     }
   }
 
-  /// The pair that turns so many times within the original length.
+  /// The pair that completes `rotations` rotations within the original length.
   private func rampEnd(rotations: Double, _ yarn: RopeScaling.Yarn) -> Double {
     let length = Double(yarn.originalMaxPositionEmbeddings)
     return Double(dimensions) * log(length / (rotations * 2 * .pi)) / (2 * log(theta))

@@ -41,10 +41,10 @@ struct RowWorkspace {
     up = try tensor(widths.intermediate)
   }
 
-  private init(slicing whole: RowWorkspace, rows: Int) {
+  private init(slicing whole: RowWorkspace, rows: Int, q: Tensor? = nil) {
     self.rows = rows
     normed = whole.normed.slice(rows: 0..<rows)
-    q = whole.q.slice(rows: 0..<rows)
+    self.q = q ?? whole.q.slice(rows: 0..<rows)
     k = whole.k.slice(rows: 0..<rows)
     v = whole.v.slice(rows: 0..<rows)
     gate = whole.gate.slice(rows: 0..<rows)
@@ -55,4 +55,7 @@ struct RowWorkspace {
 
   /// The first `rows` rows of every tensor.
   func prefix(_ rows: Int) -> RowWorkspace { RowWorkspace(slicing: self, rows: rows) }
+
+  /// As many rows of every tensor as `q` has, with queries and attention output in `q`.
+  func prefix(queries q: Tensor) -> RowWorkspace { RowWorkspace(slicing: self, rows: q.rows, q: q) }
 }

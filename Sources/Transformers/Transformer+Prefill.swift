@@ -46,7 +46,7 @@ extension Transformer {
   /// Reads tokens and scores each of them, without moving logits: see
   /// `Backend.scoreTokens(logits:next:)`.
   ///
-  /// - Parameter visit: Gets each position in order, with the likeliest id after it and, but for the
+  /// - Parameter visit: Gets each position in order, with the most likely id after it and, but for the
   ///   last, the natural logarithm of the probability of the one that came.
   /// - Throws: as ``prefill(_:cache:options:)``, and what `visit` throws.
   @discardableResult

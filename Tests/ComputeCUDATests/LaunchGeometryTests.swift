@@ -1,4 +1,5 @@
 import CUDASources
+import Compute
 import ComputeCUDA
 import Testing
 
@@ -65,6 +66,22 @@ import Testing
     #expect(pooling.contains("by value; \(MemoryLayout<mi_block_parameters>.stride) bytes"))
   }
 
+  @Test func `geometry of blocks chosen by their shares`() throws {
+    let shares = try text(of: ShareLaunch.file)
+    #expect(shares.contains("static constexpr int threads = \(ShareLaunch.threads);"))
+    #expect(shares.contains("Grid: slots. Block: \(ShareLaunch.countThreads)."))
+    #expect(shares.contains("Grid: (chunkBlocks, slots). Block: \(ShareLaunch.listThreads)."))
+    let scores = try text(of: ShareLaunch.scores)
+    #expect(scores.contains("static constexpr int threads = \(ShareLaunch.threads);"))
+    let pooled = try text(of: ShareLaunch.pooled)
+    #expect(pooled.contains("Block: \(ShareLaunch.threads)."))
+    #expect(pooled.contains("static constexpr int queries = \(ShareLaunch.pooledQueries);"))
+    #expect(try text(of: "shares.cuh").contains("scoreTile = \(ShareIndexSizes.scoreTile);"))
+    #expect(MemoryLayout<mi_share_head>.stride == 24)
+    #expect(MemoryLayout<mi_share_parameters>.stride == 208)
+    #expect(MemoryLayout<mi_pooled_score_parameters>.stride == 80)
+  }
+
   /// Offsets are checked when both sides are compiled (`layouts.cuh`); this is what Swift sees of them.
   @Test func `parameter structs lie as the layouts of the kernels state`() throws {
     let layouts = try text(of: "layouts.cuh")
@@ -99,7 +116,7 @@ import Testing
     let layouts = try text(of: "layouts.cuh")
     let names = layouts.split(separator: "\n").filter { $0.hasPrefix("#define MI_SIZE_") }
       .compactMap { $0.dropFirst(16).split(separator: " ").first }
-    #expect(names.count == 12)
+    #expect(names.count == 15)
     let texts = (KernelSource.kernels + KernelSource.headers).map { String(cString: $0.text) }
     for name in names {
       #expect(texts.contains { $0.contains("MI_CHECK_LAYOUT(\(name));") }, "\(name)")

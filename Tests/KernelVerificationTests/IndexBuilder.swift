@@ -124,8 +124,9 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
 }
 
 /// An index on the host that passes for a device's.
-private final class BuiltIndex: ResidentIndex {
+private final class BuiltIndex: ResidentIndex, ResidentIndexCounts {
   let index: SparseIndex
+  var counts: any ResidentIndexCounts { self }
   private let pairs: [Int]
 
   init(_ index: SparseIndex, pairs: [Int]) {

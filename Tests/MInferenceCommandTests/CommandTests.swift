@@ -23,6 +23,8 @@ struct CommandTests {
     #expect(run.output == "97 98 258 10\n")
     let piped = try self.run("$M tokenize --model $D/model --file - < $D/text")
     #expect(piped.output == run.output)
+    let named = try self.run("$M tokenize --model $D/model --prompt-file $D/text")
+    #expect(named.output == run.output)
   }
 
   @Test func `tokenize needs nothing but tokenizer.json`() throws {

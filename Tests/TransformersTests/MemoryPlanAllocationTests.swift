@@ -36,6 +36,51 @@ import Transformers
     #expect(backend.mostBytes > planned - plan.parts.logits - 1)
   }
 
+  @Test(arguments: [nil, 128])
+  func `queries that are kept are those of a chunk`(chunk: Int?) throws {
+    let checkpoint = try TemporaryCheckpoint()
+    let backend = AllocationRecorder()
+    let model = try Transformer(
+      checkpoint: try Checkpoint(directory: checkpoint.directory), backend: backend)
+    backend.forget()
+    let planner = AttentionPlanner(
+      configuration: .uniform(
+        HeadPattern(PooledBlocks(rule: ShareRule(share: 0.5), columns: 0, last: 0)), layers: 2,
+        heads: 4), exact: true)
+    let cache = try model.makeCache(capacity: Self.tokens, chunk: chunk, planner: planner)
+    let plan = try #require(cache.memoryPlan)
+    _ = try model.prefill(
+      TemporaryCheckpoint.ids(Self.tokens), cache: cache,
+      options: PrefillOptions(
+        planner: planner, chunk: chunk, rowBlock: AllocationRecorder.rowBlock))
+    #expect(plan.keepsQueries && plan.parts.queries > 0)
+    #expect(backend.most(for: "the queries") == plan.parts.queries)
+  }
+
+  @Test func `queries that are kept give what queries made twice give`() throws {
+    let checkpoint = try TemporaryCheckpoint()
+    let backend = AllocationRecorder()
+    let model = try Transformer(
+      checkpoint: try Checkpoint(directory: checkpoint.directory), backend: backend)
+    let planner = AttentionPlanner(
+      configuration: .uniform(
+        HeadPattern(PooledBlocks(rule: ShareRule(share: 0.5), columns: 9, last: 0)), layers: 2,
+        heads: 4), exact: true)
+    func logits(keeping: Bool) throws -> [Float] {
+      let cache = try model.makeCache(capacity: Self.tokens, planner: planner)
+      let plan = try #require(cache.memoryPlan)
+      #expect(plan.keepsQueries == keeping)
+      backend.forget()
+      let result = try model.prefill(
+        TemporaryCheckpoint.ids(Self.tokens), cache: cache,
+        options: PrefillOptions(planner: planner, rowBlock: 2 * AllocationRecorder.rowBlock))
+      #expect(backend.most(for: "the queries") == plan.parts.queries)
+      backend.available = plan.deviceBytes - 1
+      return result.logits
+    }
+    #expect(try logits(keeping: true) == logits(keeping: false))
+  }
+
   @Test func `estimation takes no more than the plan allows`() throws {
     let checkpoint = try TemporaryCheckpoint()
     let backend = AllocationRecorder()
@@ -64,6 +109,7 @@ private final class AllocationRecorder: ForwardingBackend, @unchecked Sendable {
   private let state = Mutex(State())
 
   private struct State {
+    var available = 8 << 30
     var live: [Entry] = []
     var most: [String: Int] = [:]
     var mostBytes = 0
@@ -88,7 +134,13 @@ private final class AllocationRecorder: ForwardingBackend, @unchecked Sendable {
     return capabilities
   }
 
-  override func availableMemory() throws -> (device: Int, host: Int)? { (8 << 30, 8 << 30) }
+  override func availableMemory() throws -> (device: Int, host: Int)? { (available, 8 << 30) }
+
+  /// Bytes that are said to be free.
+  var available: Int {
+    get { state.withLock(\.available) }
+    set { state.withLock { $0.available = newValue } }
+  }
 
   /// The most bytes that were taken at a time.
   var mostBytes: Int { state.withLock(\.mostBytes) }
@@ -99,7 +151,7 @@ private final class AllocationRecorder: ForwardingBackend, @unchecked Sendable {
   }
 
   /// Counts from here on; what is taken already is not counted.
-  func forget() { state.withLock { $0 = State() } }
+  func forget() { state.withLock { $0 = State(available: $0.available) } }
 
   override func makeTensor(_ type: DataType, _ shape: [Int], purpose: String) throws -> Tensor {
     let tensor = try base.makeTensor(type, shape, purpose: purpose)

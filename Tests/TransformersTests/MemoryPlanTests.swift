@@ -77,10 +77,46 @@ import Transformers
         sizes, tokens: 131_072, chunk: chunk, wanted: KeyValueOptions(), available: available
       ).deviceBytes - plan(131_072, gibibytes: 60, chunk: chunk).deviceBytes
     }
-    // 2048 blocks, 1024 pairs: means of 40 heads, all scores at once, and lists of 204 twice.
-    #expect(
-      try bytes(nil) == 40 * 2048 * 512 + 8 * 2048 * 2048 * 4 + 8 * 1024 * (2 * 204 * 4 + 24))
+    // 2048 blocks, 1024 pairs: means of 40 heads, all scores at once, and lists of 204 twice; the queries.
+    let selection = 40 * 2048 * 512 + 8 * 2048 * 2048 * 4 + 8 * 1024 * (2 * 204 * 4 + 24)
+    #expect(try bytes(nil) == selection + 131_072 * 4096 * 2)
     #expect(try bytes(8192) < bytes(nil) / 4)
+  }
+
+  @Test func `queries are kept for attention where that costs keys and values nothing`() throws {
+    var sizes = Self.sizes
+    sizes.chosenBlockHeads = 32
+    sizes.shareSources = [.pooledMeans]
+    func plan(_ mebibytes: Int) throws -> MemoryPlan {
+      try MemoryPlan(
+        sizes, tokens: 131_072, chunk: nil,
+        wanted: KeyValueOptions(type: .bfloat16, place: .device),
+        available: MemoryPlan.Available(deviceBytes: mebibytes << 20, hostBytes: 0))
+    }
+    let kept = try plan(60 << 10)
+    #expect(kept.keepsQueries && kept.parts.queries == 1 << 30)
+    let again = try plan(kept.deviceBytes >> 20 - 1)
+    #expect(!again.keepsQueries && again.parts.queries == 0)
+    #expect(kept.deviceBytes - again.deviceBytes == 1 << 30)
+    #expect(again.keyValues == kept.keyValues)
+    // Dense prefill and estimates of last rows make no query that attention could use.
+    #expect(try !self.plan(131_072, gibibytes: 60).keepsQueries)
+  }
+
+  @Test func `what heads of chosen blocks take is the most of what they score`() throws {
+    var sizes = Self.sizes
+    sizes.chosenBlockHeads = 32
+    func part(_ sources: Set<ShareSource>) throws -> Int {
+      sizes.shareSources = sources
+      return try MemoryPlan(
+        sizes, tokens: 131_072, chunk: nil, wanted: KeyValueOptions(),
+        available: MemoryPlan.Available(deviceBytes: 60 << 30, hostBytes: 0)
+      ).parts.blockChoices
+    }
+    let antidiagonals = ShareSource.antidiagonals(stride: 8, queryStride: 1)
+    let single = try [part([antidiagonals]), part([.pooledMeans])]
+    #expect(try part([antidiagonals, .pooledMeans]) == single.max())
+    #expect(single.allSatisfy { $0 > 0 } && single[0] != single[1])
   }
 
   @Test func `a prompt that cannot fit is told the longest that can`() throws {

@@ -23,7 +23,7 @@ package struct AttentionBenchmark: Sendable {
     case decode
   }
 
-  /// Who shares a draw of tiles.
+  /// The heads that share a random draw of tiles.
   package enum Sharing: String, CaseIterable, Sendable {
     /// The query heads of a key-value head.
     case group

@@ -13,11 +13,11 @@ public struct PrefillMeasurement: Sendable {
 
   /// A prompt of exactly `tokens` tokens: the beginning of `text`, or of the chronicle.
   ///
-  /// Throws ``DemoError/textTooShort(tokens:wanted:)`` if the text does not have so many.
+  /// Throws ``DemoError/textTooShort(tokens:wanted:)`` if the text is shorter.
   public static func prompt(
     of tokens: Int, from text: String?, for model: LanguageModel
   ) throws -> [Int32] {
-    guard tokens < model.contextLength else {
+    guard tokens <= model.contextLength else {
       throw LanguageModelError.promptTooLong(tokens: tokens, contextLength: model.contextLength)
     }
     var ids: [Int32] = []

@@ -22,6 +22,8 @@ package struct ShapeBenchmark {
   private let backends: [any SyntheticBackend]
   /// The stages; nil for one device.
   package let pipeline: LayerPipeline?
+  /// Whether the stages are in several processes.
+  private let isRanks: Bool
   private let patterns: PatternConfiguration
   private let setting: SyntheticAttention.Setting
 
@@ -50,6 +52,7 @@ package struct ShapeBenchmark {
       return synthetic
     }
     self.setting = setting
+    isRanks = false
     let checkpoint = try ModelShape.checkpoint(named: shape)
     let backends = backends
     if members.count > 1 {
@@ -67,6 +70,20 @@ package struct ShapeBenchmark {
       pipeline = nil
       model = try Transformer(shapeOf: checkpoint, backend: backends[0], seed: 1)
     }
+    self.patterns = try patterns.validated(
+      layers: model.layerCount, heads: model.attentionShape(layer: 0).queryHeads)
+  }
+
+  /// A pipeline of several processes.
+  init(
+    _ pipeline: LayerPipeline, patterns: PatternConfiguration,
+    setting: SyntheticAttention.Setting, backend: any SyntheticBackend
+  ) throws {
+    self.pipeline = pipeline
+    self.setting = setting
+    backends = [backend]
+    isRanks = true
+    model = pipeline.makeTransformer()
     self.patterns = try patterns.validated(
       layers: model.layerCount, heads: model.attentionShape(layer: 0).queryHeads)
   }
@@ -112,7 +129,12 @@ package struct ShapeBenchmark {
     var options = PrefillOptions(
       planner: planner, chunk: chunk, lastLayerLastRowOnly: true, progress: progress)
     options.injection = injections[0]
-    if pipeline != nil { options.stageInjections = injections }
+    if pipeline != nil, !isRanks { options.stageInjections = injections }
+    if isRanks {
+      options.injectionRecipe = SyntheticRecipe(
+        setting: setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns
+      ).text
+    }
     options.measuresLinearLayers = true
     for backend in backends { try backend.finish() }
     pipeline?.trace.clear()

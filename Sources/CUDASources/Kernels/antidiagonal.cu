@@ -4,7 +4,8 @@
 //   score(a, e) = scale / S * sum over i of q[S a + S - 1 - i] . k[S e + i],   e <= a,
 // the sum along one antidiagonal of the S x S pairs of the two groups: every column and every offset crosses it. A row of
 // scores is a product of two vectors of S * headDim elements, so the work is 1 / (2 S) of dense attention's, on the
-// tensor cores. Rows and keys that are not there count as zeros. Source: XAttention (arXiv 2503.16428), section 2.1.
+// tensor cores; of it is done the part 1 / queryStride. Rows and keys that are not there count as zeros. Source:
+// XAttention (arXiv 2503.16428), section 2.1.
 //
 // The row of scores goes through softmax, and the sums over key blocks are what selection wants. Its maximum is not known
 // before all of it is, so each tile of 128 x 128 groups leaves sums relative to its own maximum, and the maximum.
@@ -31,9 +32,6 @@ struct AntidiagonalLayout {
   static constexpr int warpQueries = 64, warpKeys = 32;
 };
 
-/// Stands for minus infinity where differences are taken.
-constexpr float lowestScore = -1e30f;
-
 extern __shared__ __align__(128) unsigned char antidiagonalMemory[];
 
 template <int D>
@@ -43,13 +41,14 @@ __device__ __forceinline__ void antidiagonalScores(const ShareParameters& p) {
   const int slot = blockIdx.z;
   const int head = p.heads[slot].head;
   const int S = p.stride;
-  // Groups are counted from the first of the part's first query block.
-  const int firstGroup = p.partPosition / shareBlock * (shareBlock / S) + blockIdx.y * scoreTile;
+  const ScoredGroups groups(p);
+  // Scored groups are counted from the first of the part's first query block.
+  const int firstScored = p.partPosition / shareBlock * groups.ofBlock() + blockIdx.y * scoreTile;
   const int firstKeyGroup = blockIdx.x * scoreTile;
   const int keys = p.partPosition + p.partRows;
-  if (firstKeyGroup > firstGroup + scoreTile - 1) return;
-  if ((long long)(firstGroup - firstKeyGroup - scoreTile + 1) * S - (S - 1) >= p.window) return;
-  if (firstGroup * S >= keys) return;
+  if (firstKeyGroup > groups.group(firstScored + scoreTile - 1)) return;
+  if ((long long)(groups.group(firstScored) - firstKeyGroup - scoreTile + 1) * S - (S - 1) >= p.window) return;
+  if (groups.position(firstScored) >= keys) return;
 
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const unsigned shared = sharedAddress(antidiagonalMemory);
@@ -65,7 +64,7 @@ __device__ __forceinline__ void antidiagonalScores(const ShareParameters& p) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int local = row + 64 * half;
-      const int queryRow = (firstGroup + local) * S + S - 1 - i - p.partPosition;
+      const int queryRow = groups.position(firstScored + local) + S - 1 - i - p.partPosition;
       const bool isQuery = queryRow >= 0 && queryRow < p.partRows;
       copyAsync16(stage + (local * L::rowStride + piece) * 2,
                   q + (isQuery ? (long long)queryRow * p.qStride + element : 0), isQuery);
@@ -137,7 +136,7 @@ __device__ __forceinline__ void antidiagonalScores(const ShareParameters& p) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           float& score = scores[m][n][2 * side + e];
-          const int offset = firstGroup + local - (firstKeyGroup + laneColumn + 8 * n + e);
+          const int offset = groups.group(firstScored + local) - (firstKeyGroup + laneColumn + 8 * n + e);
           const bool isVisible = offset >= 0 && (long long)offset * S - (S - 1) < p.window;
           score = isVisible ? score * p.scaleLog2 : -infinity();
           most = fmaxf(most, score);

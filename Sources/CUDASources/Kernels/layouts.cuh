@@ -158,6 +158,71 @@
   FIELD(type, runCost, run_cost, 140) \
   FIELD(type, exact, exact, 144)
 
+#define MI_SIZE_ShareHead 24
+#define MI_LAYOUT_ShareHead(FIELD, type) \
+  FIELD(type, head, head, 0) \
+  FIELD(type, share, share, 4) \
+  FIELD(type, floor, floor, 8) \
+  FIELD(type, cap, cap, 12) \
+  FIELD(type, hasColumns, has_columns, 16) \
+  FIELD(type, denseFrom, dense_from, 20)
+
+#define MI_SIZE_ShareParameters 208
+#define MI_LAYOUT_ShareParameters(FIELD, type) \
+  FIELD(type, q, q, 0) \
+  FIELD(type, k, k, 8) \
+  FIELD(type, heads, heads, 16) \
+  FIELD(type, sums, sums, 24) \
+  FIELD(type, maxima, maxima, 32) \
+  FIELD(type, bits, bits, 40) \
+  FIELD(type, work, work, 48) \
+  FIELD(type, stepCounts, step_counts, 56) \
+  FIELD(type, steps, steps, 64) \
+  FIELD(type, stepOffsets, step_offsets, 72) \
+  FIELD(type, columns, columns, 80) \
+  FIELD(type, columnCounts, column_counts, 88) \
+  FIELD(type, plans, plans, 96) \
+  FIELD(type, pairCounts, pair_counts, 104) \
+  FIELD(type, kvHeadStride, kv_head_stride, 112) \
+  FIELD(type, partRows, part_rows, 120) \
+  FIELD(type, partPosition, part_position, 124) \
+  FIELD(type, firstPosition, first_position, 128) \
+  FIELD(type, rows, rows, 132) \
+  FIELD(type, partGroups, part_groups, 136) \
+  FIELD(type, sumStride, sum_stride, 140) \
+  FIELD(type, maximumStride, maximum_stride, 144) \
+  FIELD(type, words, words, 148) \
+  FIELD(type, chunkBlocks, chunk_blocks, 152) \
+  FIELD(type, stepCapacity, step_capacity, 156) \
+  FIELD(type, columnStride, column_stride, 160) \
+  FIELD(type, qStride, q_stride, 164) \
+  FIELD(type, groupSize, group_size, 168) \
+  FIELD(type, stride, stride, 172) \
+  FIELD(type, queryStride, query_stride, 176) \
+  FIELD(type, window, window, 180) \
+  FIELD(type, scaleLog2, scale_log2, 184) \
+  FIELD(type, tileCost, tile_cost, 188) \
+  FIELD(type, runCost, run_cost, 192) \
+  FIELD(type, columnCost, column_cost, 196) \
+  FIELD(type, exact, exact, 200)
+
+#define MI_SIZE_PooledScoreParameters 80
+#define MI_LAYOUT_PooledScoreParameters(FIELD, type) \
+  FIELD(type, queries, queries, 0) \
+  FIELD(type, keys, keys, 8) \
+  FIELD(type, heads, heads, 16) \
+  FIELD(type, sums, sums, 24) \
+  FIELD(type, maxima, maxima, 32) \
+  FIELD(type, partBlock, part_block, 40) \
+  FIELD(type, partBlocks, part_blocks, 44) \
+  FIELD(type, keyBlocks, key_blocks, 48) \
+  FIELD(type, sumStride, sum_stride, 52) \
+  FIELD(type, maximumStride, maximum_stride, 56) \
+  FIELD(type, headDim, head_dim, 60) \
+  FIELD(type, groupSize, group_size, 64) \
+  FIELD(type, window, window, 68) \
+  FIELD(type, scaleLog2, scale_log2, 72)
+
 #define MI_SIZE_HopperParameters 16
 #define MI_LAYOUT_HopperParameters(FIELD, type) \
   FIELD(type, counter, counter, 0) \

@@ -93,18 +93,18 @@ __device__ __forceinline__ int queryBlock(const BlockParameters& p, int pair, in
 }  // namespace
 
 // means[h][firstBlock + b] = mean over block b's rows of x[r][h]. x: element (r, h, d) at r * rowStride +
-// h * headStride + d, bf16; row r stands at firstPosition + r, and blocks are those that the rows
-// touch. means: [heads][blocks][headDim] fp32. headDim a multiple of 8, at most 256.
-// Grid: ((firstPosition + rows - 1) / 64 - firstPosition / 64 + 1, heads). Block: 256. No dynamic
-// shared memory. Parameters: x, means, int rows, int firstPosition, int headDim, int firstBlock,
-// int blocks, long long rowStride, long long headStride.
+// h * headStride + d, bf16; row r stands at firstPosition + r, and blocks, of blockSize positions, are those
+// that the rows touch. means: [heads][blocks][headDim] fp32. headDim a multiple of 8, at most 256.
+// Grid: ((firstPosition + rows - 1) / blockSize - firstPosition / blockSize + 1, heads). Block: 256. No
+// dynamic shared memory. Parameters: x, means, int rows, int firstPosition, int headDim, int firstBlock,
+// int blocks, int blockSize, long long rowStride, long long headStride.
 extern "C" __global__ void __launch_bounds__(256) mean_blocks(
     const bf16* x, float* means, int rows, int firstPosition, int headDim, int firstBlock, int blocks,
-    long long rowStride, long long headStride) {
+    int blockSize, long long rowStride, long long headStride) {
   __shared__ float sums[256 * 8];
-  const int start = (firstPosition / tileExtent + blockIdx.x) * tileExtent;
+  const int start = (firstPosition / blockSize + blockIdx.x) * blockSize;
   const int from = max(start, firstPosition) - firstPosition;
-  const int to = min(start + tileExtent, firstPosition + rows) - firstPosition;
+  const int to = min(start + blockSize, firstPosition + rows) - firstPosition;
   const int pieces = headDim / 8;
   const int lanes = 256 / pieces;
   const int piece = threadIdx.x % pieces;
@@ -212,7 +212,7 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
   __shared__ int sums[32];
   __shared__ long long totals[32];
   const int slot = blockIdx.y;
-  const BlockHead wish = p.heads[slot];
+  const BlockHead request = p.heads[slot];
   const int pair = p.slabPair + blockIdx.x;
   const int thread = threadIdx.x;
   const int keys = p.firstPosition + p.rows;
@@ -231,7 +231,7 @@ extern "C" __global__ void __launch_bounds__(256) select_blocks(const BlockParam
     const float* scores = p.scores + ((long long)slot * 2 * p.slabPairs + 2 * blockIdx.x + half) *
                                          p.scoreStride;
     const int candidates = own + 1;
-    const int count = min(min(wish.topK, p.topK), candidates);
+    const int count = min(min(request.topK, p.topK), candidates);
     const int from = max(p.firstPosition, own * tileExtent);
     const int to = min(keys, (own + 1) * tileExtent);
     // Tiles before the window of all rows are left out.

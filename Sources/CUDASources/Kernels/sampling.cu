@@ -225,8 +225,8 @@ extern "C" __global__ void __launch_bounds__(1024) argmax(
 }
 
 // *id = the id that is drawn from one row of logits, [vocabulary] fp32; -1 for a row that is refused, as above. Kept are the
-// topK likeliest (0: all; equal logits by the lower id); of these the fewest of the likeliest that have topP 2^64ths of their
-// weight (0: all); of these those that weigh at least minWeight 2^-40ths of the likeliest. steepness: log2(e) / temperature.
+// topK most likely (0: all; equal logits by the lower id); of these the fewest that have topP 2^64ths of their
+// weight (0: all); of these the ones that weigh at least minWeight 2^-40ths of the most likely. steepness: log2(e) / temperature.
 // random: 64 random bits. Grid: 1. Block: 1024. Parameters: logits, id, int vocabulary, int topK, double steepness, unsigned
 // long long topP, minWeight, random.
 extern "C" __global__ void __launch_bounds__(1024) draw(

@@ -1,11 +1,12 @@
 // From sums over key blocks to the blocks that a query block computes, and the lists that attention reads.
 //
 // The share of key block c in query block b is the mean, over the groups of queries in b, of the softmax mass that the
-// group's scores put on c (antidiagonal.cu). Blocks are taken in descending order of their shares, the lower one first of
+// group's scores put on c (antidiagonal.cu, pooled_shares.cu). Blocks are taken in descending order of their shares, the lower one first of
 // equal ones, until those taken hold the head's share of all; a floor and a cap bound their number. The first block and
-// the query's own are taken besides. Source: XAttention (arXiv 2503.16428), section 2.2; the floor is ours.
+// the query's own are taken besides. A block none of whose groups is scored takes every block. Source: XAttention (arXiv
+// 2503.16428), section 2.2; the floor is ours.
 //
-// Order of launches: for each part of the chunk's queries antidiagonal_scores and select_shares; then, over the whole
+// Order of launches: for each part of the chunk's queries the scores and select_shares; then, over the whole
 // chunk, count_share_columns where there are columns, count_shares and gather_shares. A list longer than its capacity
 // makes its head dense.
 
@@ -66,8 +67,13 @@ extern "C" __global__ void __launch_bounds__(256) select_shares(const ShareParam
   const ShareHead rule = p.heads[slot];
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const int block = p.partPosition / shareBlock + blockIdx.x;
-  const int S = p.stride, groups = shareBlock / S;
+  const ScoredGroups scored(p);
+  const int S = p.stride, groups = scored.ofBlock();
   const int partEnd = p.partPosition + p.partRows;
+  auto isThere = [&](int g) {
+    const int start = scored.position(block * groups + g);
+    return start + S > p.partPosition && start < partEnd;
+  };
   const float* const own = p.sums + ((long long)slot * p.partGroups + blockIdx.x * groups) * p.sumStride;
   const float* const maxima =
       p.maxima + ((long long)slot * p.partGroups + blockIdx.x * groups) * p.maximumStride;
@@ -77,25 +83,20 @@ extern "C" __global__ void __launch_bounds__(256) select_shares(const ShareParam
 
   // Each group's maximum and the factor that makes its row add up to its part of the mean.
   int valid = 0;
-  for (int g = 0; g < groups; ++g) {
-    const int start = block * shareBlock + g * S;
-    valid += start + S > p.partPosition && start < partEnd;
-  }
+  for (int g = 0; g < groups; ++g) valid += isThere(g);
   for (int g = warp; g < groups; g += ShareChoice::threads / 32) {
-    const int start = block * shareBlock + g * S;
-    const bool isThere = start + S > p.partPosition && start < partEnd;
     // Tiles outside the window of the whole query tile were left out.
     const int lastTile = block / blocksOfTile;
     const int firstTile = firstVisible / blocksOfTile;
-    float maximum = -1e30f;
-    if (isThere) {
+    float maximum = lowestScore;
+    if (isThere(g)) {
       for (int t = firstTile + lane; t <= lastTile; t += 32) {
         maximum = fmaxf(maximum, maxima[(long long)g * p.maximumStride + t]);
       }
     }
     maximum = warpMaximum(maximum);
     float sum = 0;
-    if (isThere) {
+    if (isThere(g)) {
       for (int c = firstVisible + lane; c < candidates; c += 32) {
         const float there = maxima[(long long)g * p.maximumStride + c / blocksOfTile];
         sum += own[(long long)g * p.sumStride + c] * exp2Approximate(there - maximum);
@@ -104,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(256) select_shares(const ShareParam
     sum = warpSum(sum);
     if (lane == 0) {
       groupMaxima[g] = maximum;
-      groupFactors[g] = isThere && sum > 0 ? shareUnit / (sum * (float)valid) : 0;
+      groupFactors[g] = isThere(g) && sum > 0 ? shareUnit / (sum * (float)valid) : 0;
     }
   }
   for (int i = thread; i < maximumWords / 2; i += ShareChoice::threads) chosen[i] = 0;
@@ -164,8 +165,8 @@ extern "C" __global__ void __launch_bounds__(256) select_shares(const ShareParam
     }
   }
   wanted = min(max(wanted, part(rule.floor)), part(rule.cap));
-  const int denseBlocks = block * shareBlock >= p.denseFrom;
-  if (denseBlocks) wanted = candidates;
+  const bool isDense = block * shareBlock >= rule.denseFrom;
+  if (isDense || valid == 0) wanted = candidates;
 
   auto take = [&](int c) {
     if (c >= firstVisible) atomicOr(&chosen[c / 32], 1u << c % 32);
@@ -216,7 +217,7 @@ extern "C" __global__ void __launch_bounds__(256) select_shares(const ShareParam
   steps = (int)blockSum((long long)steps, totals);
   if (thread == 0) {
     const long long at = (long long)slot * p.chunkBlocks + chunkBlock;
-    p.stepCounts[at] = block * shareBlock >= p.denseFrom ? 0 : steps;
+    p.stepCounts[at] = isDense ? 0 : steps;
     p.work[3 * at] = inTiles;
     p.work[3 * at + 1] = runs;
     p.work[3 * at + 2] = 0;
@@ -236,7 +237,7 @@ extern "C" __global__ void __launch_bounds__(128) count_share_columns(const Shar
   const int from = max(p.firstPosition, block * shareBlock);
   const int to = min(p.firstPosition + p.rows, (block + 1) * shareBlock);
   long long pairs = 0;
-  if (block * shareBlock < p.denseFrom) {
+  if (block * shareBlock < rule.denseFrom) {
     for (int i = threadIdx.x; i < p.columnCounts[2 * rule.head]; i += blockDim.x) {
       const int column = p.columns[(long long)rule.head * p.columnStride + i];
       const int c = column / shareBlock;
@@ -296,7 +297,7 @@ extern "C" __global__ void __launch_bounds__(1024) count_shares(const ShareParam
     plan.columns = p.columns + (long long)head * p.columnStride;
     plan.columnCount = p.columnCounts[2 * head];
   }
-  plan.denseFrom = p.denseFrom;
+  plan.denseFrom = p.heads[slot].denseFrom;
   plan.pad[0] = isTooLong;
   p.plans[head] = plan;
 }
@@ -308,7 +309,7 @@ extern "C" __global__ void __launch_bounds__(128) gather_shares(const ShareParam
   const long long at = (long long)slot * p.chunkBlocks + blockIdx.x;
   if (p.plans[p.heads[slot].head].kind == 0) return;
   const int block = p.firstPosition / shareBlock + blockIdx.x;
-  if (block * shareBlock >= p.denseFrom) return;
+  if (block * shareBlock >= p.heads[slot].denseFrom) return;
   const unsigned* const bits = p.bits + at * p.words;
   int* const steps = p.steps + (long long)slot * p.stepCapacity +
                      p.stepOffsets[(long long)slot * (p.chunkBlocks + 1) + blockIdx.x];

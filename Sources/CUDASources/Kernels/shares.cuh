@@ -1,9 +1,10 @@
-// What the kernels of antidiagonal selection hand to one another: the shares of a row's attention that blocks of 128
-// keys hold, and the blocks that are chosen by them.
+// What the kernels that choose key blocks by shares hand to one another: the shares of a row's attention that blocks of
+// 128 keys hold, and the blocks that are chosen by them.
 //
 // Query blocks and key blocks have 128 positions and lie at absolute multiples of 128, as pairs of tile rows do. Groups
-// are `stride` positions at absolute multiples of the stride. A chunk's queries come in parts that end at multiples of
-// 128; keys up to the end of the part are there.
+// are `stride` positions at absolute multiples of the stride; of the groups of queries every `queryStride`th is scored,
+// the last of as many. Where blocks are scored by their means, a group is a block. A chunk's queries come in parts that
+// end at multiples of 128; keys up to the end of the part are there.
 #ifndef MI_SHARES_CUH
 #define MI_SHARES_CUH
 
@@ -14,13 +15,16 @@ namespace mi {
 
 constexpr int shareBlock = 128;
 
-/// Groups of queries, and of keys, that a thread block of antidiagonal_scores multiplies.
+/// Groups of keys whose scores have one maximum, and, of antidiagonals, groups of queries of a thread block.
 constexpr int scoreTile = 128;
+
+/// Stands for minus infinity where differences are taken.
+constexpr float lowestScore = -1e30f;
 
 /// A share as an integer: shares of a row add up to about 2^30, so that their order and their sums are exact.
 constexpr float shareUnit = 1073741824.0f;
 
-/// One head whose key blocks are chosen by their shares; 20 bytes.
+/// One head whose key blocks are chosen by their shares; 24 bytes.
 struct ShareHead {
   int head;
   /// The share that the chosen blocks hold, from 0 to 1; at least 1 takes every block.
@@ -29,7 +33,10 @@ struct ShareHead {
   float floor, cap;
   /// Whether single columns are computed besides.
   int hasColumns;
+  /// Tile rows with a position at or after this one are dense; a multiple of 128, or INT_MAX.
+  int denseFrom;
 };
+MI_CHECK_LAYOUT(ShareHead);
 
 /// Parameters of all entries, by value; 208 bytes.
 struct ShareParameters {
@@ -69,18 +76,31 @@ struct ShareParameters {
   int firstPosition, rows;
   int partGroups, sumStride, maximumStride, words, chunkBlocks, stepCapacity, columnStride;
   int qStride, groupSize;
-  /// Positions of a group: 8 or 16.
+  /// Positions of a group: 8 or 16; 128 where means are scored.
   int stride;
+  /// Of so many groups of queries the last is scored; divides the groups of a block.
+  int queryStride;
   /// INT_MAX: none.
   int window;
-  /// Tile rows with a position at or after this one are dense; a multiple of 128, or INT_MAX.
-  int denseFrom;
   /// scale * log2(e) / stride.
   float scaleLog2;
   /// Time of a pair in a tile, of beginning a run of tiles, and of a pair of a single column, in pairs of dense
   /// attention: a head that would take longer than all causal pairs runs dense, unless exact is set.
   float tileCost, runCost, columnCost;
   int exact;
+};
+MI_CHECK_LAYOUT(ShareParameters);
+
+/// The groups of queries of a block that are scored.
+struct ScoredGroups {
+  int stride, queryStride;
+  __device__ __forceinline__ ScoredGroups(const ShareParameters& p)
+      : stride(p.stride), queryStride(p.queryStride) {}
+  /// Scored groups of a block.
+  __device__ __forceinline__ int ofBlock() const { return shareBlock / stride / queryStride; }
+  /// The number among all groups of the scored group `index`, and the position of its first query.
+  __device__ __forceinline__ int group(int index) const { return queryStride * index + queryStride - 1; }
+  __device__ __forceinline__ int position(int index) const { return group(index) * stride; }
 };
 
 /// The first key block that some row of the query block `block`, at or after `from`, sees through the window.

@@ -171,6 +171,7 @@ typedef struct {
   float floor;
   float cap;
   int32_t has_columns;
+  int32_t dense_from;
 } mi_share_head;
 
 // ShareParameters of Kernels/shares.cuh.
@@ -204,14 +205,32 @@ typedef struct {
   int32_t q_stride;
   int32_t group_size;
   int32_t stride;
+  int32_t query_stride;
   int32_t window;
-  int32_t dense_from;
   float scale_log2;
   float tile_cost;
   float run_cost;
   float column_cost;
   int32_t exact;
 } mi_share_parameters;
+
+// PooledScoreParameters of Kernels/pooled_shares.cu.
+typedef struct {
+  uint64_t queries;
+  uint64_t keys;
+  uint64_t heads;
+  uint64_t sums;
+  uint64_t maxima;
+  int32_t part_block;
+  int32_t part_blocks;
+  int32_t key_blocks;
+  int32_t sum_stride;
+  int32_t maximum_stride;
+  int32_t head_dim;
+  int32_t group_size;
+  int32_t window;
+  float scale_log2;
+} mi_pooled_score_parameters;
 
 // AttentionParameters of Kernels/plans.cuh.
 typedef struct {

@@ -17,7 +17,7 @@ enum Subscript {
     case (.undefined(let reason), _):
       throw evaluator.budget.failure("\(reason), so has no elements")
     case (.dictionary(let dictionary), .sequence(let sequence)) where sequence.isTuple:
-      // A tuple may hold what is no key; nothing is found then.
+      // A tuple may hold a value that cannot be a key; then nothing is found.
       if let hashed = try? TemplateKey(key, evaluator.budget), let member = dictionary[hashed] {
         return member
       }

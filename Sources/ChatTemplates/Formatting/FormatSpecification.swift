@@ -13,7 +13,7 @@ struct FormatSpecification {
 
   init() {}
 
-  /// - Throws: for what is no specification.
+  /// - Throws: if the text is not a format specification.
   init(_ text: String, _ budget: TemplateBudget) throws(ChatTemplateError) {
     let scalars = Array(text.unicodeScalars)
     var position = 0

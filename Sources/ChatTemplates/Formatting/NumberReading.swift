@@ -49,7 +49,7 @@ enum NumberReading {
   /// Whether a text is short enough for a number; as in Python, 4,300 digits are.
   private static func isShort(_ text: String) -> Bool { text.utf8.count <= 4300 }
 
-  /// - Returns: nil for what is no number.
+  /// - Returns: nil if the text is not a number.
   static func number(_ text: String) -> Double? {
     guard isShort(text), let plain = withoutUnderscores(Substring(trimmed(text))) else {
       return nil

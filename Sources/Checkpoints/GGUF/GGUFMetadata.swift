@@ -31,7 +31,7 @@ struct GGUFMetadata {
     return try integer(value, key, in: range)
   }
 
-  /// A whole number, or a list with the same number for each of so many layers.
+  /// A whole number, or a list that repeats it for every layer.
   func integer(
     _ key: String, in range: ClosedRange<Int>, layers: Int
   ) throws(CheckpointError) -> Int? {

@@ -18,26 +18,31 @@ public protocol EstimationOperations: AnyObject, Sendable {
   /// The same over the keys 0 ..< count of a layer; result: [keyValueHeads, blocks, headDim] float32.
   func meanPooledKeys(_ layer: KeyValueLayer, count: Int, blockSize: Int) throws -> Tensor
 
-  /// The share of each query block's attention that each block of 128 keys holds, by the scores of
-  /// antidiagonals.
+  /// The share of each query block's attention that each block of 128 keys holds, by what `source` scores.
   ///
-  /// Groups are `stride` positions at absolute multiples. With group a of queries and group e of
-  /// keys, score(a, e) = scale / stride * sum over i of q[stride a + stride - 1 - i] .
+  /// Antidiagonals: groups are `stride` positions at absolute multiples. With group a of queries and
+  /// group e of keys, score(a, e) = scale / stride * sum over i of q[stride a + stride - 1 - i] .
   /// k[stride e + i] for e <= a (and inside the window); rows and keys that are not there count as
   /// zeros. P(a, .) is the softmax of a's scores, and the share of key block c in query block b the
-  /// mean, over the groups of b that q has a row of, of P(a, e) summed over the groups e of c.
-  /// Source: XAttention (arXiv 2503.16428), section 2.1.
+  /// mean, over the scored groups of b that q has a row of, of P(a, e) summed over the groups e of c.
+  /// Scored are the groups a with a mod queryStride = queryStride - 1. Source: XAttention (arXiv
+  /// 2503.16428), section 2.1.
+  ///
+  /// Means: score(b, c) = scale * mean(q of b) . mean(k of c) for c <= b that some row of b sees
+  /// through the window; means are over the rows of q, and the keys up to the last of them, that a
+  /// block has. The share is the softmax of b's scores. Source: FlexPrefill (arXiv 2502.20766),
+  /// section 3.2.
   ///
   /// - Parameters:
   ///   - q: [rows, queryHeads, headDim] after rotary, row r at position firstPosition + r.
   ///   - layer: Keys up to the last of these rows are written.
   ///   - heads: The query heads wanted.
-  ///   - stride: One of ``ShareRule/strides``.
+  ///   - source: One that is ``ShareSource/isSupported``.
   /// - Returns: [heads, query blocks that q touches, key blocks up to its last row] float32; zero
-  ///   behind a query block's own.
+  ///   behind a query block's own, and in the whole row of a block none of whose groups is scored.
   func blockShares(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
-    stride: Int
+    source: ShareSource
   ) throws -> Tensor
 
   /// An empty choice of key blocks on the device; queries are added as they come.
@@ -63,6 +68,18 @@ public protocol EstimationOperations: AnyObject, Sendable {
   func poolQueries(
     _ q: Tensor, firstPosition: Int, into means: Tensor, firstBlock: Int
   ) throws
+}
+
+extension EstimationOperations {
+  /// Shares by antidiagonals of this stride, all groups of queries scored.
+  public func blockShares(
+    q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int],
+    stride: Int
+  ) throws -> Tensor {
+    try blockShares(
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, heads: heads,
+      source: .antidiagonals(stride: stride, queryStride: 1))
+  }
 }
 
 /// Column sums and offset sums of the attention of a prompt's last rows, on the device.

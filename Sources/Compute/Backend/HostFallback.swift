@@ -13,7 +13,8 @@ internal import Synchronization
 /// was served is recorded, so that reports can say what did not run on the device.
 public final class HostFallback: Sendable {
   public enum Operation: String, Sendable, Hashable, CaseIterable {
-    case mergeAttention, meanPooled, meanPooledKeys, scoreTokens, mostLikely, draw, penalize
+    case mergeAttention, meanPooled, meanPooledKeys, scoreTokens, divergences, mostLikely, draw
+    case penalize
   }
 
   private let served = Mutex<Set<Operation>>([])
@@ -107,6 +108,34 @@ public final class HostFallback: Sendable {
         logit.map { Float(Double($0) - Double(largest) - log(sum)) } ?? 0)
     }
     return (likeliest, logProbabilities)
+  }
+
+  /// As ``SamplingOperations/divergences(of:from:)``.
+  public func divergences(
+    of logits: Tensor, from reference: Tensor, memory: any MemoryOperations
+  ) throws -> [Float] {
+    record(.divergences)
+    try require(
+      logits.shape == reference.shape && logits.rowCount > 0, "divergences",
+      "logits \(logits.shape), reference \(reference.shape)")
+    let width = logits.rowCount
+    let (values, expected) = (try memory.read(logits), try memory.read(reference))
+    return (0..<logits.rows).map { row in
+      let range = row * width..<(row + 1) * width
+      let (q, p) = (values[range], expected[range])
+      // The maximum of floats passes over NaN, which the sums then hold.
+      let (largestQ, largestP) = (q.max() ?? 0, p.max() ?? 0)
+      var (sumQ, sumP, weighted) = (0.0, 0.0, 0.0)
+      for place in range {
+        let (x, y) = (p[place] - largestP, q[place] - largestQ)
+        let weight = Double(expf(x))
+        sumP += weight
+        sumQ += Double(expf(y))
+        if weight != 0 { weighted += weight * Double(x - y) }
+      }
+      let divergence = weighted / sumP + log(sumQ) - log(sumP)
+      return divergence.isNaN ? .nan : Float(max(0, divergence))
+    }
   }
 
   /// As ``SamplingOperations/mostLikely(_:)``.

@@ -10,6 +10,13 @@ public protocol SamplingOperations: AnyObject, Sendable {
     logits: Tensor, next: [Int32]
   ) throws -> (likeliest: [Int32], logProbabilities: [Float])
 
+  /// For each row, the Kullback-Leibler divergence of the distribution of `logits` from that of
+  /// `reference`: the sum over ids of p (ln p - ln q), p the softmax of the reference, q that of the
+  /// logits; in nats, at least 0, and exactly 0 for equal rows. Ids without probability in the
+  /// reference add nothing. NaN for a row with NaN or positive infinity. Both [rows, vocabulary]
+  /// float32. Waits.
+  func divergences(of logits: Tensor, from reference: Tensor) throws -> [Float]
+
   /// For each row of logits, [rows, vocabulary] float32, the id of the largest one, the lowest of
   /// equals; nil for a row with NaN or positive infinity, or with negative infinity alone. Waits.
   func mostLikely(_ logits: Tensor) throws -> [Int32?]

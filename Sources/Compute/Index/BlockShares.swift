@@ -1,3 +1,45 @@
+/// What the shares of key blocks are made of.
+public enum ShareSource: Sendable, Hashable {
+  /// Scores of antidiagonals: of groups of `stride` queries and keys, and of every `queryStride` groups of queries
+  /// the last one alone. Source: XAttention (arXiv 2503.16428), section 2.1, which is a query stride of 1.
+  case antidiagonals(stride: Int, queryStride: Int)
+  /// Products of the means of blocks of 128 queries and 128 keys. Source: FlexPrefill (arXiv 2502.20766), section 3.2.
+  case pooledMeans
+
+  /// The strides of antidiagonals that backends have.
+  public static let strides = [8, 16]
+  /// The strides over groups of queries that backends have.
+  public static let queryStrides = [1, 2, 4]
+
+  /// Whether backends have it.
+  public var isSupported: Bool {
+    switch self {
+    case .antidiagonals(let stride, let queryStride):
+      Self.strides.contains(stride) && Self.queryStrides.contains(queryStride)
+    case .pooledMeans: true
+    }
+  }
+
+  /// Positions of a group; a block is one group where its mean is scored.
+  package var stride: Int {
+    if case .antidiagonals(let stride, _) = self { stride } else { ShareRule.blockSize }
+  }
+
+  /// Of so many groups of queries the last is scored.
+  package var queryStride: Int {
+    if case .antidiagonals(_, let queryStride) = self { queryStride } else { 1 }
+  }
+
+  /// Scored groups of queries of a block.
+  package var scoredGroupsOfBlock: Int { ShareRule.blockSize / stride / queryStride }
+
+  /// The positions of the scored group `index` of queries, counted from position 0.
+  package func positions(ofScoredGroup index: Int) -> Range<Int> {
+    let group = queryStride * index + queryStride - 1
+    return group * stride..<(group + 1) * stride
+  }
+}
+
 /// The rule by which key blocks are chosen from their shares of a query block's attention.
 ///
 /// Blocks are taken in descending order of their shares, the lower one first of equal ones, until
@@ -21,13 +63,11 @@ public struct ShareRule: Sendable, Hashable {
   /// Query rows and keys of a block; blocks lie at absolute multiples.
   public static let blockSize = 128
 
-  /// The strides of antidiagonals that backends have.
-  public static let strides = [8, 16]
-
   /// A share as an integer: sums are exact, and the order does not hang on how they are added up.
   static let unit: Float = 1_073_741_824
 
-  /// The key blocks that one query block takes, ascending.
+  /// The key blocks that one query block takes, ascending. All of them where no share is positive: the block was not
+  /// scored.
   ///
   /// - Parameter shares: Of the blocks up to the query's own, which is the last.
   /// - Complexity: O(n log n).
@@ -35,6 +75,7 @@ public struct ShareRule: Sendable, Hashable {
     let count = shares.count
     guard count > 0 else { return [] }
     let keys = shares.map { $0 > 0 ? UInt64(min($0, 1) * Self.unit + 0.5) : 0 }
+    guard keys.contains(where: { $0 > 0 }) else { return (0..<Int32(count)).map { $0 } }
     var wanted = count
     let order = keys.indices.sorted { (keys[$1], $0) < (keys[$0], $1) }
     if share < 1 {
@@ -52,33 +93,38 @@ public struct ShareRule: Sendable, Hashable {
   }
 }
 
-/// What the key blocks of a layer's chunk are chosen by, for all heads that share a stride.
+/// What the key blocks of a layer's chunk are chosen by, for all heads that share a source.
 public struct ShareRequest: Sendable {
   /// One head whose blocks are chosen.
   public struct Head: Sendable, Hashable {
     /// Query head.
     public var head: Int
     public var rule: ShareRule
+    /// So many columns with the most mass in the chunk's last rows are computed besides.
+    public var columns: Int
+    /// Rows at this position and after it see every key; a multiple of 128; nil: none.
+    public var denseFrom: Int?
 
-    public init(head: Int, rule: ShareRule) {
+    public init(head: Int, rule: ShareRule, columns: Int = 0, denseFrom: Int? = nil) {
       self.head = head
       self.rule = rule
+      self.columns = columns
+      self.denseFrom = denseFrom
     }
   }
 
   public var heads: [Head]
-  /// Positions of a group of queries, and of keys; one of ``ShareRule/strides``.
-  public var stride: Int
+  public var source: ShareSource
   /// Position of the chunk's first row, and its rows.
   public var firstPosition: Int
   public var rows: Int
   public var shape: AttentionShape
 
   public init(
-    heads: [Head], stride: Int, firstPosition: Int, rows: Int, shape: AttentionShape
+    heads: [Head], source: ShareSource, firstPosition: Int, rows: Int, shape: AttentionShape
   ) {
     self.heads = heads
-    self.stride = stride
+    self.source = source
     self.firstPosition = firstPosition
     self.rows = rows
     self.shape = shape
@@ -91,17 +137,18 @@ public struct ShareRequest: Sendable {
 
 extension KeyValueLayer {
   /// Throws unless these arguments of
-  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:stride:)`` fit together.
+  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:source:)`` fit together.
   package func requireBlockShares(
-    _ q: Tensor, _ firstPosition: Int, _ shape: AttentionShape, _ heads: [Int], stride: Int
+    _ q: Tensor, _ firstPosition: Int, _ shape: AttentionShape, _ heads: [Int],
+    _ source: ShareSource
   ) throws {
     try require(
       q.shape == [q.rows, shape.queryHeads, shape.headDim] && q.rows > 0 && firstPosition >= 0
         && firstPosition + q.rows <= count && !heads.isEmpty
-        && heads.allSatisfy { (0..<shape.queryHeads).contains($0) }
-        && ShareRule.strides.contains(stride), "blockShares",
+        && heads.allSatisfy { (0..<shape.queryHeads).contains($0) } && source.isSupported,
+      "blockShares",
       "q \(q.shape) from position \(firstPosition), \(count) keys, heads \(heads), "
-        + "stride \(stride)")
+        + "\(source)")
   }
 }
 
@@ -117,55 +164,4 @@ public protocol ResidentBlockChoice: AnyObject, Sendable {
   ///   - position: Of row 0: the chunk's first, or a multiple of 128.
   ///   - layer: Keys up to the last of these rows are written.
   func add(_ q: Tensor, firstPosition position: Int, layer: KeyValueLayer) throws
-}
-
-/// How large the pieces are that blocks are chosen with on a device.
-///
-/// A pure value: what the device allocates, and what has to be free.
-public struct ShareIndexSizes: Sendable, Equatable {
-  /// Bytes of sums that are made at a time, unless one tile of queries needs more.
-  public static let sumBytes = 256 << 20
-  /// Bytes of all lists of a layer. A head whose list is longer than its part runs dense.
-  public static let listBytes = 1 << 30
-  /// Groups of queries, and of keys, that a thread block multiplies.
-  public static let scoreTile = 128
-
-  public let heads: Int
-  public let stride: Int
-  public let queryBlocks: Int
-  public let keyBlocks: Int
-
-  public init(heads: Int, stride: Int, firstPosition: Int, rows: Int) {
-    self.heads = heads
-    self.stride = stride
-    keyBlocks = (firstPosition + rows - 1) / ShareRule.blockSize + 1
-    queryBlocks = keyBlocks - firstPosition / ShareRule.blockSize
-  }
-
-  /// Groups of a block.
-  public var groupsOfBlock: Int { ShareRule.blockSize / stride }
-  /// Tiles of key groups, and entries of a row of sums.
-  public var keyTiles: Int { (keyBlocks * groupsOfBlock + Self.scoreTile - 1) / Self.scoreTile }
-  public var sumStride: Int { keyTiles * stride }
-  /// 32-bit words of a query block's bits.
-  public var words: Int { (keyBlocks + 31) / 32 }
-
-  /// Query blocks whose sums are made at a time: whole tiles of query groups.
-  public var blocksAtOnce: Int {
-    let bytesOfBlock = max(1, heads * groupsOfBlock * (sumStride + keyTiles) * 4)
-    return min(queryBlocks, max(stride, Self.sumBytes / bytesOfBlock / stride * stride))
-  }
-
-  /// Steps that a head's list has room for: two tiles a block.
-  public var stepCapacity: Int {
-    let first = keyBlocks - queryBlocks
-    let everything = queryBlocks * (2 * first + queryBlocks + 1)
-    return max(1, min(everything, Self.listBytes / 4 / max(1, heads)))
-  }
-
-  /// Bytes of all that is on the device at once.
-  public var bytes: Int {
-    let sums = blocksAtOnce * groupsOfBlock * (sumStride + keyTiles) * 4
-    return heads * (sums + queryBlocks * (words * 4 + 3 * 8 + 2 * 4) + stepCapacity * 4)
-  }
 }

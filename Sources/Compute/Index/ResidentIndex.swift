@@ -1,13 +1,27 @@
 /// An index that a device built and keeps: nothing of its size ever comes to the host.
 public protocol ResidentIndex: AnyObject, Sendable {
+  /// What the device counted of it. May be kept when the index is not.
+  var counts: any ResidentIndexCounts { get }
+
+  /// The same index with these heads dense.
+  func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex
+}
+
+extension ResidentIndex {
+  /// For each query head, the pairs that it computes. Waits until the index is built.
+  public func computedPairs() throws -> [Int] { try counts.computedPairs() }
+
+  /// For each query head, whether it computes every causal pair. Waits until the index is built.
+  public func isDense() throws -> [Bool] { try counts.isDense() }
+}
+
+/// What a device counted of an index that it built: a few numbers a head, without the index.
+public protocol ResidentIndexCounts: Sendable {
   /// For each query head, the pairs that it computes. Waits until the index is built.
   func computedPairs() throws -> [Int]
 
   /// For each query head, whether it computes every causal pair. Waits until the index is built.
   func isDense() throws -> [Bool]
-
-  /// The same index with these heads dense.
-  func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex
 }
 
 /// What ``EstimationOperations/makeIndex(_:)`` makes an index from.
@@ -20,9 +34,9 @@ public struct IndexRequest: Sendable {
     case bands(offsets: [Range<Int>], columns: [Int32], denseFrom: Int?)
     /// What scores highest, estimated and selected on the device.
     case scored(Source, Shape)
-    /// The key blocks that a ``ResidentBlockChoice`` holds for the head, and so many of the columns
-    /// with the most mass in the last rows.
-    case chosenBlocks(columns: Int)
+    /// The key blocks that a ``ResidentBlockChoice`` holds for the head, with the columns and the dense rows of its
+    /// ``ShareRequest/Head``.
+    case chosenBlocks
   }
 
   /// What scores are made of.
@@ -60,9 +74,6 @@ public struct IndexRequest: Sendable {
   public var pooledQueries: Tensor?
   /// Key blocks chosen for the chunk's queries. Needed where a head asks for them.
   public var blockChoices: [any ResidentBlockChoice] = []
-  /// Rows of query blocks that begin at this position or after it are dense in heads of chosen blocks; a
-  /// multiple of 128; nil: none.
-  public var chosenDenseFrom: Int?
   /// The layer's keys, written up to the chunk's last row.
   public var layer: KeyValueLayer
   public var shape: AttentionShape
@@ -103,6 +114,12 @@ public struct IndexRequest: Sendable {
 
   /// Keys that the chunk may see.
   public var keys: Int { firstPosition + rows }
+
+  /// What a head of chosen blocks asks for; nil for other heads.
+  public func chosenHead(_ head: Int) -> ShareRequest.Head? {
+    guard case .chosenBlocks = heads[head] else { return nil }
+    return blockChoices.lazy.flatMap(\.request.heads).first { $0.head == head }
+  }
 }
 
 /// A backend that takes a large index of the host's making once, and then attends by it as often as

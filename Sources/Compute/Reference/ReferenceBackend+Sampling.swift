@@ -6,6 +6,10 @@ extension ReferenceBackend {
     try fallback.scoreTokens(logits: logits, next: next, memory: self)
   }
 
+  public func divergences(of logits: Tensor, from reference: Tensor) throws -> [Float] {
+    try fallback.divergences(of: logits, from: reference, memory: self)
+  }
+
   public func mostLikely(_ logits: Tensor) throws -> [Int32?] {
     try fallback.mostLikely(logits, memory: self)
   }

@@ -66,7 +66,7 @@ public enum ReferenceEstimation {
   }
 
   /// Shares of attention that blocks of 128 keys hold, by the scores of antidiagonals; see
-  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:stride:)``.
+  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:source:)``.
   ///
   /// - q: [rows, queryHeads, headDim], row r at position firstPosition + r.
   /// - keys: [keyValueHeads, capacity, headDim].
@@ -75,7 +75,7 @@ public enum ReferenceEstimation {
   /// O(heads * rows * keys * headDim / stride).
   public static func blockShares(
     q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int, shape: AttentionShape,
-    heads: [Int], stride: Int
+    heads: [Int], stride: Int, queryStride: Int = 1
   ) -> [[Float]] {
     let end = firstPosition + rows
     let size = ShareRule.blockSize
@@ -88,6 +88,7 @@ public enum ReferenceEstimation {
       for block in firstBlock..<keyBlocks {
         let groups = (block * size / stride..<(block + 1) * size / stride).filter {
           $0 * stride < end && ($0 + 1) * stride > firstPosition
+            && $0 % queryStride == queryStride - 1
         }
         for group in groups {
           var scores = [Double](repeating: -.infinity, count: group + 1)
@@ -113,6 +114,52 @@ public enum ReferenceEstimation {
           for (other, weight) in weights.enumerated() {
             shares[(block - firstBlock) * keyBlocks + other * stride / size] += Float(weight / sum)
           }
+        }
+      }
+      return shares
+    }
+  }
+
+  /// Shares of attention that blocks of 128 keys hold, by products of means; see
+  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:source:)``. Arguments and result
+  /// as for antidiagonals.
+  ///
+  /// O(heads * headDim * (rows + blocks of queries * keys)).
+  public static func pooledShares(
+    q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int, shape: AttentionShape,
+    heads: [Int]
+  ) -> [[Float]] {
+    let end = firstPosition + rows
+    let size = ShareRule.blockSize
+    let firstBlock = firstPosition / size
+    let keyBlocks = (end - 1) / size + 1
+    let dim = shape.headDim
+    func mean(of positions: Range<Int>, _ element: (_ position: Int, _ d: Int) -> Float) -> [Double]
+    {
+      (0..<dim).map { d in
+        positions.reduce(0.0) { $0 + Double(element($1, d)) } / Double(positions.count)
+      }
+    }
+    return heads.map { head in
+      let keyHead = (head / shape.groupSize) * capacity * dim
+      var shares = [Float](repeating: 0, count: (keyBlocks - firstBlock) * keyBlocks)
+      for block in firstBlock..<keyBlocks {
+        let present = (block * size..<(block + 1) * size).clamped(to: firstPosition..<end)
+        let query = mean(of: present) {
+          q[(($0 - firstPosition) * shape.queryHeads + head) * dim + $1]
+        }
+        let visible = shape.firstKey(visibleFrom: present.lowerBound) / size...block
+        let scores = visible.map { other in
+          let key = mean(of: other * size..<min((other + 1) * size, end)) {
+            keys[keyHead + $0 * dim + $1]
+          }
+          return zip(query, key).reduce(0.0) { $0 + $1.0 * $1.1 } * Double(shape.scale)
+        }
+        let largest = scores.max() ?? 0
+        let weights = scores.map { exp($0 - largest) }
+        let sum = weights.reduce(0, +)
+        for (other, weight) in zip(visible, weights) {
+          shares[(block - firstBlock) * keyBlocks + other] = Float(weight / sum)
         }
       }
       return shares

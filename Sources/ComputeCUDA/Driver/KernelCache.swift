@@ -22,7 +22,7 @@ package struct KernelCache: Sendable {
 
   private static let magic: [UInt8] = Array("MIKERNEL1".utf8)
 
-  /// The code stored under a key; nil if there is none that is whole.
+  /// The code stored under a key; nil if it is absent or damaged.
   package func load(_ key: String) -> [UInt8]? {
     guard let directory, let bytes = try? WholeFile.bytes(of: directory + "/" + key) else {
       return nil

@@ -127,7 +127,7 @@ final class Kernel: @unchecked Sendable {
     self.function = function
   }
 
-  /// Runs `grid` blocks of `block` threads with so many bytes of dynamic shared memory.
+  /// Runs `grid` blocks of `block` threads with `shared` bytes of dynamic shared memory.
   func launch(
     grid: (Int, Int, Int), block: Int, shared: Int = 0, _ arguments: KernelArguments
   ) throws {

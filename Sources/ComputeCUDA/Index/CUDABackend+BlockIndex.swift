@@ -22,11 +22,10 @@ extension CUDABackend {
   }
 
   /// Means of blocks of rows for all heads of `means`, [heads, blocks, headDim]. Strides in elements.
-  fileprivate func launchMeans(
+  func launchMeans(
     of x: UInt64, rows: Int, rowStride: Int, headStride: Int, firstPosition: Int,
-    into means: Tensor, firstBlock: Int
+    into means: Tensor, firstBlock: Int, blockSize size: Int = BlockIndexSizes.blockSize
   ) throws {
-    let size = BlockIndexSizes.blockSize
     var arguments = KernelArguments()
     arguments.add(x)
     arguments.add(try address(means, .float32, "poolQueries"))
@@ -35,6 +34,7 @@ extension CUDABackend {
     arguments.add(Int32(means.shape[2]))
     arguments.add(Int32(firstBlock))
     arguments.add(Int32(means.shape[1]))
+    arguments.add(Int32(size))
     arguments.add(Int64(rowStride))
     arguments.add(Int64(headStride))
     let blocks = (firstPosition + rows - 1) / size - firstPosition / size + 1

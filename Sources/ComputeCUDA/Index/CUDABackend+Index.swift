@@ -105,19 +105,24 @@ extension CUDABackend {
 
     /// Heads whose columns and offsets are estimated from the last rows.
     func planEstimated() throws {
-      let budgets = request.heads.map { head -> mi_head_budget in
+      let budgets = request.heads.enumerated().map { index, head -> mi_head_budget in
         switch head {
         case .scored(
           .lastRows, .bandsAndColumns(offsets: .count(let offsets), columns: .count(let columns))):
           return mi_head_budget(
             vertical: Int32(min(columns, request.keys)), slash: Int32(min(offsets, request.keys)),
             wanted: 1, padding: 0)
-        case .chosenBlocks(let columns) where columns > 0:
-          // Its bands are made in vain: the plan of its blocks takes their place.
+        case .dense, .bands, .scored, .chosenBlocks:
+          guard let chosen = request.chosenHead(index), chosen.columns > 0 else {
+            return mi_head_budget()
+          }
+          // Beside heads with offsets its bands are made in vain: the plan of its blocks takes their place.
           return mi_head_budget(
-            vertical: Int32(min(columns, request.keys)), slash: 1, wanted: 1, padding: 0)
-        case .dense, .bands, .scored, .chosenBlocks: return mi_head_budget()
+            vertical: Int32(min(chosen.columns, request.keys)), slash: 1, wanted: 1, padding: 0)
         }
+      }
+      let hasOffsets = request.heads.contains {
+        if case .scored(.lastRows, _) = $0 { true } else { false }
       }
       guard budgets.contains(where: { $0.wanted != 0 }) else { return }
       let wanted = try backend.uploaded(budgets, purpose: purpose)
@@ -148,15 +153,17 @@ extension CUDABackend {
       var arguments = KernelArguments()
       arguments.add(selection)
       try backend.kernel("select_columns_and_offsets", in: "selection.cu").launch(
-        grid: (budgets.count, 2, 1), block: SelectionLaunch.threads, arguments)
-      var plan = try parameters()
-      plan.columns = selection.columns
-      plan.offsets = selection.offsets
-      plan.counts = selection.counts
-      plan.budgets = selection.budgets
-      plan.maximum_columns = Int32(most)
-      plan.maximum_offsets = Int32(mostOffsets)
-      try launch("plan_bands", plan)
+        grid: (budgets.count, hasOffsets ? 2 : 1, 1), block: SelectionLaunch.threads, arguments)
+      if hasOffsets {
+        var plan = try parameters()
+        plan.columns = selection.columns
+        plan.offsets = selection.offsets
+        plan.counts = selection.counts
+        plan.budgets = selection.budgets
+        plan.maximum_columns = Int32(most)
+        plan.maximum_offsets = Int32(mostOffsets)
+        try launch("plan_bands", plan)
+      }
       // Memory goes back to the pool behind the launches that use it, not before.
       withExtendedLifetime((sums, wanted, offsets)) {}
       lists += [columns, counts]

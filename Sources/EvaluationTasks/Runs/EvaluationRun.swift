@@ -1,4 +1,7 @@
-/// Tasks by methods: every task is put to every method before the next one is written.
+/// Units of work by methods: the one driver of all evaluations.
+///
+/// Every unit is measured with every method before the next one is prepared. Results go to a file of
+/// JSON lines as they come, and what the file holds already is not measured again.
 public enum EvaluationRun {
   /// Where a run is.
   public struct Progress: Sendable {
@@ -12,7 +15,64 @@ public enum EvaluationRun {
     public var tokens: Int
   }
 
-  /// Runs what the results file does not hold yet.
+  /// Told the fraction of a prompt that is read, and its tokens.
+  public typealias ReadingProgress = @Sendable (_ fraction: Double, _ tokens: Int) -> Void
+
+  /// Where results are kept, and what tells this run from others.
+  public struct Results: Sendable {
+    /// A file of JSON lines, begun or continued; nil: none.
+    public var path: String?
+    /// Names and values that stand in the file's first line.
+    public var run: [(name: String, value: String)]
+
+    public init(path: String? = nil, run: [(name: String, value: String)] = []) {
+      self.path = path
+      self.run = run
+    }
+  }
+
+  /// Measures what the results file does not hold yet.
+  ///
+  /// - Parameters:
+  ///   - units: what is measured, in order.
+  ///   - name: tells one unit from another, in the results too.
+  ///   - prepare: makes a unit ready, once for all methods that lack a result.
+  ///   - measure: one result. `first` is the unit's result with the first method, once there is one.
+  /// - Returns: the results, unit by unit, methods in their order.
+  /// - Throws: ``RunError``, ``TaskError``, and what `prepare` and `measure` throw.
+  package static func run<Unit, Prepared, Line: RunLine>(
+    _ units: [Unit], methods: [String], results: Results, name: (Unit) -> String,
+    progress: @escaping @Sendable (Progress) -> Void, prepare: (Unit) throws -> Prepared,
+    measure: (
+      _ prepared: Prepared, _ method: String, _ first: Line?, _ reading: @escaping ReadingProgress
+    ) async throws -> Line
+  ) async throws -> [Line] {
+    var log = try RunLog<Line>(path: results.path, run: results.run)
+    let total = units.count * methods.count
+    var done = 0
+    for unit in units {
+      let task = name(unit)
+      let missing = methods.filter { log[task, $0] == nil }
+      done += methods.count - missing.count
+      guard !missing.isEmpty else { continue }
+      let prepared = try prepare(unit)
+      for method in missing {
+        let finished = done
+        let first = methods.first.flatMap { log[task, $0] }
+        let line = try await measure(prepared, method, first) { fraction, tokens in
+          progress(
+            Progress(
+              task: task, method: method, done: finished, total: total, fraction: fraction,
+              tokens: tokens))
+        }
+        try log.append(line)
+        done += 1
+      }
+    }
+    return units.flatMap { unit in methods.compactMap { log[name(unit), $0] } }
+  }
+
+  /// Puts tasks to every method.
   ///
   /// - Parameters:
   ///   - results: a file of JSON lines, begun or continued; nil: none.
@@ -24,26 +84,13 @@ public enum EvaluationRun {
     run: [(name: String, value: String)] = [],
     progress: @escaping @Sendable (Progress) -> Void = { _ in }
   ) async throws -> [RunRecord] {
-    var log = try RunLog<RunRecord>(path: results, run: run)
-    let methods = runner.methods
-    var done = 0
-    for plan in plans {
-      let missing = methods.filter { log[plan.id, $0] == nil }
-      done += methods.count - missing.count
-      guard !missing.isEmpty else { continue }
-      let task = try plan.task { try runner.countTokens($0) }
-      for method in missing {
-        let finished = done
-        let answer = try await runner.answer(task, method: method) { fraction, tokens in
-          progress(
-            Progress(
-              task: task.id, method: method, done: finished, total: plans.count * methods.count,
-              fraction: fraction, tokens: tokens))
-        }
-        try log.append(RunRecord(task, method: method, answer: answer))
-        done += 1
-      }
+    try await Self.run(
+      plans, methods: runner.methods, results: Results(path: results, run: run), name: \.id,
+      progress: progress, prepare: { try $0.task { try runner.countTokens($0) } }
+    ) { (task, method, first: RunRecord?, reading) in
+      let answer = try await runner.answer(task, method: method, progress: reading)
+      return RunRecord(
+        task.compared(with: first?.answer.text ?? answer.text), method: method, answer: answer)
     }
-    return plans.flatMap { plan in methods.compactMap { log[plan.id, $0] } }
   }
 }

@@ -76,16 +76,36 @@ extension LanguageModelRunner: PromptRunner {
     progress: @escaping @Sendable (_ fraction: Double, _ tokens: Int) -> Void
   ) async throws -> PromptAnswer {
     let ids = try prompt(task)
-    let session = try model.makeSession(
-      capacity: ids.count + task.maximumAnswerTokens, options: try options(of: method))
+    let turns = try task.laterTurns.map { (turn: $0, ids: try tokens(of: $0)) }
+    let room = turns.reduce(ids.count + task.maximumAnswerTokens) {
+      $0 + $1.ids.count + $1.turn.maximumAnswerTokens
+    }
+    let session = try model.makeSession(capacity: room, options: try options(of: method))
     let report = try await session.prefill(ids) { progress($0.fraction, $0.tokens) }
+    var text = try await greedyAnswer(of: session, maximumTokens: task.maximumAnswerTokens)
+    let timeToFirstToken = session.metrics.timeToFirstToken
+    for (turn, ids) in turns {
+      try await session.prefill(ids)
+      text = try await greedyAnswer(of: session, maximumTokens: turn.maximumAnswerTokens)
+    }
+    return PromptAnswer(
+      text: text, promptTokens: ids.count, timeToFirstToken: timeToFirstToken,
+      density: report.density, recall: report.recall?.mean, worstRecall: report.recall?.worst.mean)
+  }
+
+  private func greedyAnswer(of session: Session, maximumTokens: Int) async throws -> String {
     var text = ""
     let generation = GenerationOptions(
-      maximumTokens: task.maximumAnswerTokens, sampling: SamplingOptions(temperature: 0))
+      maximumTokens: maximumTokens, sampling: SamplingOptions(temperature: 0))
     for try await piece in session.generate(generation) { text += piece }
-    return PromptAnswer(
-      text: text, promptTokens: ids.count, timeToFirstToken: session.metrics.timeToFirstToken,
-      density: report.density, recall: report.recall?.mean, worstRecall: report.recall?.worst.mean)
+    return text
+  }
+
+  /// The ids of a later turn, with the beginning of its answer: read behind the answer before it.
+  private func tokens(of turn: EvaluationTask.Turn) throws -> [Int32] {
+    let prefix = form.givesAnswerPrefix ? turn.answerPrefix : ""
+    guard form.usesChat else { return try tokens(of: "\n\n" + turn.question + prefix) }
+    return try model.encodeFollowUp(turn.question) + tokens(of: String(prefix.drop { $0 == " " }))
   }
 
   /// The ids of a task's prompt, with the beginning of the answer.

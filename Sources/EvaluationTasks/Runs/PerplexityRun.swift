@@ -9,13 +9,17 @@ package import JSON
 
 /// Perplexity by length, as in the paper's curve over PG-19: windows of a text are scored whole.
 public struct PerplexityRun: Sendable {
-  public var lengths: [Int]
-  /// Windows of each length, evenly apart in the text.
-  public var windows: Int
+  public var text: TextWindows
+
+  public init(_ text: TextWindows) { self.text = text }
 
   public init(lengths: [Int], windows: Int) {
-    self.lengths = lengths
-    self.windows = windows
+    self.init(TextWindows(lengths: lengths, windows: windows))
+  }
+
+  /// Where the windows of a length begin in a text of so many tokens.
+  package func starts(length: Int, tokens: Int) -> [Int] {
+    text.starts(length: length, tokens: tokens)
   }
 
   /// One window with one method. The unit of resampling is a block of neighbouring tokens, of which
@@ -35,12 +39,6 @@ public struct PerplexityRun: Sendable {
     }
   }
 
-  /// Where the windows of a length begin.
-  package func starts(length: Int, tokens: Int) -> [Int] {
-    guard windows > 1 else { return [0] }
-    return (0..<windows).map { $0 * (tokens - length) / (windows - 1) }
-  }
-
   /// Scores what the results file does not hold yet. Throws ``RunError``, ``TaskError``, and what
   /// the scorer throws.
   public func run(
@@ -49,35 +47,16 @@ public struct PerplexityRun: Sendable {
     progress: @escaping @Sendable (EvaluationRun.Progress) -> Void = { _ in }
   ) async throws -> [Record] {
     let ids = try scorer.tokens(of: text)
-    if let longest = lengths.max(), longest > ids.count {
-      throw RunError.textTooShort(tokens: ids.count, wanted: longest)
+    return try await EvaluationRun.run(
+      self.text.all(tokens: ids.count), methods: scorer.methods,
+      results: EvaluationRun.Results(path: results, run: run),
+      name: { Record.task(length: $0.length, window: $0.number) }, progress: progress,
+      prepare: { $0 }
+    ) { (window, method, _: Record?, reading) in
+      Record(
+        length: window.length, window: window.number, method: method,
+        scored: try await scorer.score(Array(ids[window.range]), method: method, progress: reading))
     }
-    var log = try RunLog<Record>(path: results, run: run)
-    let methods = scorer.methods
-    let total = lengths.count * windows * methods.count
-    var records: [Record] = []
-    for length in lengths {
-      for (window, start) in starts(length: length, tokens: ids.count).enumerated() {
-        for method in methods {
-          let key = Record.task(length: length, window: window)
-          if log[key, method] == nil {
-            let done = records.count
-            let scored = try await scorer.score(
-              Array(ids[start..<start + length]), method: method
-            ) { fraction, tokens in
-              progress(
-                EvaluationRun.Progress(
-                  task: key, method: method, done: done, total: total, fraction: fraction,
-                  tokens: tokens))
-            }
-            try log.append(
-              Record(length: length, window: window, method: method, scored: scored))
-          }
-          if let record = log[key, method] { records.append(record) }
-        }
-      }
-    }
-    return records
   }
 }
 

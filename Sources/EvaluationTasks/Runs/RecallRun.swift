@@ -3,13 +3,12 @@ import TextReports
 
 /// Recall of every head against dense attention, by length and method.
 public struct RecallRun: Sendable {
-  public var lengths: [Int]
-  /// Windows of each length, evenly apart in the text.
-  public var windows: Int
+  public var text: TextWindows
+
+  public init(_ text: TextWindows) { self.text = text }
 
   public init(lengths: [Int], windows: Int = 1) {
-    self.lengths = lengths
-    self.windows = windows
+    self.init(TextWindows(lengths: lengths, windows: windows))
   }
 
   /// One window with one method.
@@ -27,36 +26,17 @@ public struct RecallRun: Sendable {
     progress: @escaping @Sendable (EvaluationRun.Progress) -> Void = { _ in }
   ) async throws -> [Record] {
     let ids = try measurer.tokens(of: text)
-    if let longest = lengths.max(), longest > ids.count {
-      throw RunError.textTooShort(tokens: ids.count, wanted: longest)
+    return try await EvaluationRun.run(
+      self.text.all(tokens: ids.count), methods: measurer.methods,
+      results: EvaluationRun.Results(path: results, run: run),
+      name: { Record.task(length: $0.length, window: $0.number) }, progress: progress,
+      prepare: { $0 }
+    ) { (window, method, _: Record?, reading) in
+      Record(
+        length: window.length, window: window.number, method: method,
+        reading: try await measurer.recall(
+          Array(ids[window.range]), method: method, progress: reading))
     }
-    var log = try RunLog<Record>(path: results, run: run)
-    let methods = measurer.methods
-    var records: [Record] = []
-    let places = PerplexityRun(lengths: lengths, windows: windows)
-    for length in lengths {
-      for (window, start) in places.starts(length: length, tokens: ids.count).enumerated() {
-        for method in methods {
-          let key = Record.task(length: length, window: window)
-          if log[key, method] == nil {
-            let done = records.count
-            let reading = try await measurer.recall(
-              Array(ids[start..<start + length]), method: method
-            ) { fraction, tokens in
-              progress(
-                EvaluationRun.Progress(
-                  task: key, method: method, done: done,
-                  total: lengths.count * windows * methods.count, fraction: fraction,
-                  tokens: tokens))
-            }
-            try log.append(
-              Record(length: length, window: window, method: method, reading: reading))
-          }
-          if let record = log[key, method] { records.append(record) }
-        }
-      }
-    }
-    return records
   }
 
   /// Tables: all methods and lengths in one; then, for each method, every head of every layer.

@@ -14,7 +14,9 @@ public struct RunSummary: Sendable {
   private let records: [Group: [String: [RunRecord]]]
 
   /// Summarises the prompts that every method has answered.
-  public init(_ records: [RunRecord], methods: [String]) {
+  ///
+  /// - Parameter averages: whether several kinds get an average.
+  public init(_ records: [RunRecord], methods: [String], averages: Bool = true) {
     self.methods = methods
     let byTask = Dictionary(grouping: records, by: \.task)
     let complete = records.filter { record in
@@ -28,7 +30,7 @@ public struct RunSummary: Sendable {
       collected[group, default: [:]][record.method, default: []].append(record)
     }
     let kinds = Set(groups.map(\.kind))
-    if kinds.count > 1 {
+    if kinds.count > 1, averages {
       // The average over kinds, which RULER is quoted by; kinds have the same number of prompts.
       var lengths: [Int?] = []
       for group in groups where !lengths.contains(group.length) { lengths.append(group.length) }

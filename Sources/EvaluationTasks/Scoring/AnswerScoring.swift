@@ -2,7 +2,8 @@
 ///
 /// Sources: RULER's scripts/eval (contains), InfiniteBench's compute_scores.py in the form that
 /// MInference's experiments use (the others). Where the two versions of the latter differ, the form
-/// used gives an empty answer no credit instead of stopping.
+/// used gives an empty answer no credit instead of stopping. GraphWalks' and MRCR's are those of their
+/// data sets' descriptions.
 public enum AnswerScoring: String, Sendable, Hashable, CaseIterable {
   /// The share of references that stand in the answer, upper and lower case alike.
   case containsAll = "contains_all"
@@ -26,6 +27,19 @@ public enum AnswerScoring: String, Sendable, Hashable, CaseIterable {
   case characterF1 = "character_f1"
   /// ROUGE-L F1 on the level of summaries; lines are sentences, no stemming.
   case rougeLSum = "rouge_l_sum"
+  /// The F1 of the set of items in a list, as GraphWalks has it.
+  case setF1 = "set_f1"
+  /// MRCR's: references are a mark and a text; 0 unless the answer begins with the mark, else the
+  /// similarity of the rest to the text.
+  case markedSimilarity = "marked_similarity"
+  /// 1 if the first list, or the first number where the reference is none, is the reference.
+  case pythonValue = "python_value"
+  /// 1 if the last number is the reference.
+  case lastInteger = "last_integer"
+  /// The share of the reference's words with which the answer begins.
+  case leadingWords = "leading_words"
+  /// The similarity of as many lines as the reference has.
+  case lineSimilarity = "line_similarity"
 
   /// What `answer` is worth, 0 to 1; 0 without references.
   public func score(_ answer: String, references: [String]) -> Double {
@@ -46,6 +60,14 @@ public enum AnswerScoring: String, Sendable, Hashable, CaseIterable {
     case .characterF1:
       return references.map { TokenF1.characters(answer, $0) }.max() ?? 0
     case .rougeLSum: return Rouge.summaryLevel(answer, reference: first)
+    case .setF1: return ListMatch.setF1(answer, references)
+    case .markedSimilarity:
+      guard references.count == 2 else { return 0 }
+      return VerbatimMatch.marked(answer, mark: first, text: references[1])
+    case .pythonValue: return ListMatch.isPythonValue(answer, first) ? 1 : 0
+    case .lastInteger: return ListMatch.lastDigits(in: answer) == first ? 1 : 0
+    case .leadingWords: return VerbatimMatch.leadingWords(answer, first)
+    case .lineSimilarity: return VerbatimMatch.lines(answer, first)
     }
   }
 }

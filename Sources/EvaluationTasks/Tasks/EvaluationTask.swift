@@ -17,6 +17,25 @@ public struct EvaluationTask: Sendable, Hashable {
   public var references: [String]
   public var scoring: AnswerScoring
   public var maximumAnswerTokens: Int
+  /// What is asked in the same conversation after the first answer. The last answer is the one that
+  /// is scored.
+  public var laterTurns: [Turn] = []
+  /// Whether the reference is what the run's first method answers.
+  public var comparesMethods = false
+
+  /// A later turn of a conversation.
+  public struct Turn: Sendable, Hashable {
+    public var question: String
+    /// As ``EvaluationTask/answerPrefix``.
+    public var answerPrefix: String
+    public var maximumAnswerTokens: Int
+
+    public init(question: String, answerPrefix: String = "", maximumAnswerTokens: Int) {
+      self.question = question
+      self.answerPrefix = answerPrefix
+      self.maximumAnswerTokens = maximumAnswerTokens
+    }
+  }
 
   public init(
     id: String, kind: String, length: Int? = nil, depth: Double? = nil, prompt: String,
@@ -36,6 +55,14 @@ public struct EvaluationTask: Sendable, Hashable {
 
   /// What an answer is worth, 0 to 1.
   public func score(_ answer: String) -> Double { scoring.score(answer, references: references) }
+
+  /// The task with the first method's answer as its reference, if that is what it is scored by.
+  func compared(with first: String) -> EvaluationTask {
+    guard comparesMethods else { return self }
+    var task = self
+    task.references = [first]
+    return task
+  }
 }
 
 /// Tokens that a text makes, as the model at hand counts them.
@@ -68,6 +95,15 @@ public struct TaskPlan: Sendable {
   /// Writes the task. Throws ``TaskError``, and what `countTokens` throws.
   public func task(_ countTokens: @escaping TokenCounter) throws -> EvaluationTask {
     try write(countTokens)
+  }
+
+  /// The same task under another name, averaged with other tasks.
+  func renamed(id: String, kind: String) -> TaskPlan {
+    TaskPlan(id: id, kind: kind, length: length) { [self] countTokens in
+      var task = try task(countTokens)
+      (task.id, task.kind) = (id, kind)
+      return task
+    }
   }
 }
 
@@ -111,6 +147,10 @@ public enum TaskError: RemediedError, Sendable, Equatable {
   case malformed(file: String, line: Int, problem: String)
   case empty(file: String)
   case unreadable(file: String, reason: String)
+  /// The texts that questions are made from have nothing that a question could be made from.
+  case nothingToAsk(kind: String, source: String)
+  /// A scenario lacks what it is made from.
+  case missingSource(scenario: String, setting: Remedy.Setting)
 
   public func description(naming setting: (Remedy.Setting) -> String) -> String {
     switch self {
@@ -130,6 +170,10 @@ public enum TaskError: RemediedError, Sendable, Equatable {
       "\(file): holds no task; give a file with one JSON object a line"
     case .unreadable(let file, let reason):
       "\(file): cannot be read (\(reason)); name a readable UTF-8 file"
+    case .nothingToAsk(let kind, let source):
+      "\(source): has nothing that \(kind) could ask for; give longer or other text"
+    case .missingSource(let scenario, let need):
+      "\(scenario): has nothing to ask about; " + Remedy(use: need).text(naming: setting)
     }
   }
 }

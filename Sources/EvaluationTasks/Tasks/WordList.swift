@@ -8,7 +8,7 @@ struct WordList {
 
   mutating func number(below bound: Int) -> Int { generator.next(below: bound) }
 
-  /// A number of exactly so many digits.
+  /// A number of exactly `count` digits.
   mutating func digits(_ count: Int) -> String {
     let low = (1..<count).reduce(1) { product, _ in product * 10 }
     return "\(low + generator.next(below: 9 * low))"
@@ -19,6 +19,9 @@ struct WordList {
       decoding: (0..<count).map { _ in UInt8(ascii: first) + UInt8(generator.next(below: 26)) },
       as: UTF8.self)
   }
+
+  /// A noun: "harbor".
+  mutating func word() -> String { generator.pick(Self.nouns) ?? "" }
 
   /// An adjective and a noun: "quiet-harbor".
   mutating func pair() -> String {

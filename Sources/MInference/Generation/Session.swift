@@ -155,7 +155,8 @@ public final class Session: Sendable {
     _ tokens: [Int32], keeping kept: Int, state: inout State,
     options: @autoclosure () throws -> PrefillOptions
   ) throws -> PrefillReport {
-    guard tokens.count < model.contextLength else {
+    // A prompt that fills the context leaves room for the one token that its logits give.
+    guard tokens.count <= model.contextLength else {
       throw LanguageModelError.promptTooLong(
         tokens: tokens.count, contextLength: model.contextLength)
     }

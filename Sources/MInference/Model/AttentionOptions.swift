@@ -29,9 +29,12 @@ extension LanguageModel {
     // Budgets are checked where they are not used, too.
     _ = try options.mode.pattern(options.budgets)
     if options.mode == .dense { return nil }
+    let device = transformer.backend.name
+    // What the search of a pattern file measured on this kind of device is planned with.
     var costModel =
-      options.mode == .minference && patterns == nil
-      ? .unsearched(onDevice: transformer.backend.name) : SparseCostModel()
+      options.mode == .minference
+      ? patterns?.costModel(onDevice: device) ?? .unsearched(onDevice: device)
+      : SparseCostModel()
     if options.mode == .minference, case .configuration = patternSource,
       let dualChunk = transformer.configuration.dualChunkAttention
     {

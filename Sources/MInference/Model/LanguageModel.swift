@@ -61,6 +61,19 @@ public final class LanguageModel: Sendable {
   private static func load(
     _ checkpoint: any WeightSource, _ options: LoadOptions
   ) throws -> Transformer {
+    if options.devices?.isRanks == true {
+      let rank = try RankService.rank()
+      guard rank.rank == 0 else {
+        throw PipelineError.environment(
+          problem: "rank \(rank.rank) serves rank 0: it loads no model of its own")
+      }
+      let member = try options.makeMember(of: rank)
+      let group = try ProcessGroup(rank, onLoss: options.lostRank?.call ?? { _ in })
+      return try LayerPipeline(
+        group: group, shape: PipelineShape(checkpoint.configuration), member: member
+      ) { try Transformer(checkpoint: checkpoint, backend: member.backend, part: $0) }
+        .makeTransformer()
+    }
     if let members = try options.makeMembers() {
       guard members.count > 1 else {
         return try Transformer(checkpoint: checkpoint, backend: members[0].backend)

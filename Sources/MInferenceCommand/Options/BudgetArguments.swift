@@ -52,6 +52,13 @@ struct BudgetArguments: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
+    help: ArgumentHelp(
+      "Of so many groups of queries the antidiagonals of one are scored: 1, 2 or 4.", valueName: "n"
+    ))
+  var queryStride: Int?
+
+  @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("Key columns beside chosen blocks.", valueName: "n"),
     transform: { try Size.parsed($0, atLeast: 0) })
   var columns: Size?
@@ -66,7 +73,7 @@ struct BudgetArguments: ParsableArguments {
     let counts = [
       ("sink", sink?.value), ("local", local?.value), ("vertical", vertical?.value),
       ("slash", slash?.value), ("top-k-blocks", topKBlocks?.value), ("stride", stride),
-      ("columns", columns?.value), ("last", last?.value),
+      ("query-stride", queryStride), ("columns", columns?.value), ("last", last?.value),
     ].compactMap { name, value in value.map { (name, Double($0), "\($0)") } }
     let shares = [("share", share), ("floor", floor), ("cap", cap)]
       .compactMap { name, value in value.map { (name, $0, "\($0)") } }

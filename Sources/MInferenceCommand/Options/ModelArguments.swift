@@ -16,11 +16,12 @@ struct DeviceArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Devices that share the model's layers, in place of --device: all GPUs, the numbers of some "
-        + "(0,1), or names (cpu,cpu).", valueName: "all|n,n"),
+        + "(0,1), names (cpu,cpu), or ranks: one in each process that torchrun, srun or mpirun "
+        + "started.", valueName: "all|n,n|ranks"),
     transform: { text in
       guard let devices = DeviceList(text) else {
         throw ValidationError(
-          "\"\(text)\" is not known; give all, or devices separated by commas such as 0,1, each "
+          "\"\(text)\" is not known; give all, ranks, or devices separated by commas such as 0,1, each "
             + "GPU once")
       }
       return devices
@@ -53,10 +54,25 @@ struct DeviceArguments: ParsableArguments {
   func loadOptions(
     directory: String, patterns: String? = nil, chatTemplate: String? = nil
   ) -> LoadOptions {
-    LoadOptions(
+    var options = LoadOptions(
       directory: directory, device: device, threads: threads?.value, linear: linear,
       attentionPrecision: attentionPrecision, patterns: patterns, chatTemplate: chatTemplate,
       devices: devices)
+    options.lostRank = LoadOptions.LossHandler { FailureReport.exit(with: $0) }
+    return options
+  }
+
+  /// With --devices ranks, in processes from rank 1 on: serves rank 0 with a part of the model until that
+  /// ends, and throws ``RankServed``. Does nothing otherwise.
+  func serveRank(directory: @autoclosure () throws -> String) async throws {
+    guard devices?.isRanks == true else { return }
+    let rank = try RankService.rank()
+    guard rank.rank > 0 else { return }
+    let options = loadOptions(directory: try directory())
+    try await WorkerThread.run {
+      try RankService.serve(options, as: rank) { FailureReport.exit(with: $0) }
+    }
+    throw RankServed()
   }
 
   /// The backend that these flags ask for.
@@ -79,7 +95,7 @@ struct DeviceArguments: ParsableArguments {
   }
 
   func validate() throws {
-    if devices != nil, device != .auto {
+    if let devices, !devices.isRanks, device != .auto {
       throw ValidationError("--device and --devices: give one of the two")
     }
     if let threads, threads.value > Device.mostThreads {
@@ -96,6 +112,9 @@ extension Device {
     return names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
   }
 }
+
+/// A process has served another one to its end: nothing is left to do.
+struct RankServed: Error {}
 
 /// Which checkpoint is used.
 struct ModelArguments: ParsableArguments {

@@ -66,7 +66,7 @@ struct PromptArguments: ParsableArguments {
   /// Whether there is a prompt at all.
   var isGiven: Bool { promptFile != nil || prompt != nil || source != nil }
 
-  /// Throws where there is no prompt.
+  /// Throws if no prompt was given.
   func requirePrompt() throws {
     guard isGiven else {
       throw ValidationError("there is no prompt; give --prompt-file FILE, --prompt TEXT or -")

@@ -38,5 +38,7 @@ enum ErrorText {
     .runMethods: "--attention with a kind that the run was made with",
     .squadFile: "--squad FILE for qa_1",
     .hotpotFile: "--hotpotqa FILE for qa_2",
+    .books: "--books FILE...",
+    .codeFolder: "--code DIR",
   ]
 }

@@ -26,8 +26,8 @@ extension ExitStatus {
 
   private static func status(_ error: TaskError) -> ExitStatus {
     switch error {
-    case .tooShort, .unknownKind, .unknownFile, .missingQuestions: .usage
-    case .malformed, .empty: .inputData
+    case .tooShort, .unknownKind, .unknownFile, .missingQuestions, .missingSource: .usage
+    case .malformed, .empty, .nothingToAsk: .inputData
     case .unreadable: .inputMissing
     }
   }

@@ -5,7 +5,7 @@
 #else
   import Darwin
 #endif
-import CSystem
+import CSystemCalls
 
 /// What the process arranges with the system before it does anything.
 enum ProcessSetup {
@@ -31,7 +31,7 @@ enum ProcessSetup {
       }
       _exit(128 + number)
     }
-    // Who started this with `nohup` wants it to go on when the terminal goes.
+    // `nohup` ignores SIGHUP: the work goes on when the terminal closes.
     if number == SIGHUP, isIgnored(earlier) { signal(number, SIG_IGN) }
   }
 

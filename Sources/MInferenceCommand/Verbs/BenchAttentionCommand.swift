@@ -20,6 +20,8 @@ struct BenchAttentionCommand: ParsableCommand {
       what the published kernels' rules of 64 rows compute of the same selection, and how much longer \
       they take at the rate that was measured of them on an H100 (293 TFLOP/s from 128K tokens on, 271 \
       from 512K).
+
+      Example: minference bench attention --lengths 32K --cases dense,tiles --densities 5,10
       """)
 
   @Option(

@@ -2,7 +2,7 @@ import Benchmarks
 import EvaluationTasks
 import TextReports
 import ArgumentParser
-import CSystem
+import CSystemCalls
 import JSON
 import MInference
 
@@ -13,7 +13,10 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     abstract: "Time to first token, dense and sparse, over prompt lengths, with recall.",
     discussion: """
       The text is the demo's chronicle, or --prompt-file. The best of --repeat runs counts; recall is \
-      measured in the last one, and its time is in no figure.
+      measured in the last one, and its time is in no figure. A length that is refused, for the \
+      model's context or for memory, is told and left out; the exit code is then 64.
+
+      Example: minference bench prefill --model DIR --lengths 8K,32K --repeat 3
       """)
 
   @Option(help: ArgumentHelp("A checkpoint's directory.", valueName: "dir"))
@@ -21,11 +24,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp("Prompt lengths, separated by commas.", valueName: "n,n"),
-    transform: { text in
-      try text.split(separator: ",", omittingEmptySubsequences: false).map {
-        try Size.parsed(String($0))
-      }
-    })
+    transform: { try Lengths.parsed($0) })
   var lengths: [Size] = [Size(value: 4096), Size(value: 32768)]
 
   @Option(
@@ -67,6 +66,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
       return try await WorkerThread.run { try command.runShape(shape) }
     }
     let directory = try self.model ?? ModelDirectory.builtIn()
+    try await device.serveRank(directory: directory)
     let model = try await attention.load(directory: directory, device: device)
     attention.notices(for: model).forEach(StandardError.note)
     try trace.begin(model)
@@ -74,17 +74,22 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     var dense = attention
     dense.attention = .dense
     let mode = attention.attention.rawValue
+    var usable = try UsableLengths(lengths.map(\.value), within: model.contextLength)
     var rows: [PrefillMeasurement] = []
-    for length in lengths.map(\.value) {
-      let prompt = try PrefillMeasurement.prompt(of: length, from: text, for: model)
-      for (name, arguments) in [("dense", dense), (mode, attention)] {
-        let progress = ProgressLine(label: "\(name) \(Quantity.grouped(length))")
-        rows.append(
-          try await PrefillMeasurement.measure(
-            name, prompt: prompt, model: model, options: arguments.sessionOptions(),
-            runs: self.repeat.value, measuresRecall: arguments.attention != .dense
-          ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
-        progress.finish()
+    for length in usable.values {
+      do {
+        let prompt = try PrefillMeasurement.prompt(of: length, from: text, for: model)
+        for (name, arguments) in [("dense", dense), (mode, attention)] {
+          let progress = ProgressLine(label: "\(name) \(Quantity.grouped(length))")
+          defer { progress.finish() }
+          rows.append(
+            try await PrefillMeasurement.measure(
+              name, prompt: prompt, model: model, options: arguments.sessionOptions(),
+              runs: self.repeat.value, measuresRecall: arguments.attention != .dense
+            ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
+        }
+      } catch let error where usable.values.count > 1 && !(error is CancellationError) {
+        usable.refuse(length, because: error)
       }
     }
     try trace.write(model)
@@ -96,6 +101,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
         ).serialized() + "\n"
         : PrefillMeasurement.table(rows))
     if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
+    try usable.finish()
   }
 }
 

@@ -1,117 +1,43 @@
-import EvaluationTasks
 import ArgumentParser
+import EvaluationTasks
 import MInference
 
-/// Which model is evaluated, by which kinds of attention, and where results go.
+/// What every evaluation takes: a model, kinds of attention, and a place for results.
 struct EvaluateArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The checkpoint's directory; the model that came with the package if not given.",
-      valueName: "dir"))
+      "The checkpoint's directory, a GGUF file, or ORG/NAME; the model that came with the package if "
+        + "not given.", valueName: "model"))
   var model: String?
 
   @OptionGroup var device: DeviceArguments
+  @OptionGroup var methods: MethodArguments
+  @OptionGroup var output: ResultArguments
 
-  @Option(
-    help: ArgumentHelp(
-      "Kinds of attention, separated by commas: "
-        + "\(AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")).",
-      valueName: "mode,mode"),
-    transform: { text in
-      let modes = try text.split(separator: ",", omittingEmptySubsequences: false).map { name in
-        guard let mode = AttentionMode(rawValue: String(name)) else {
-          let known = AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")
-          throw ValidationError("\"\(name)\" is not known; give some of \(known)")
-        }
-        return mode
-      }
-      guard Set(modes).count == modes.count else {
-        throw ValidationError("\"\(text)\" names a kind twice; name each once")
-      }
-      return modes
-    })
-  var attention: [AttentionMode] = [.dense, .minference]
-
-  @OptionGroup var budgets: BudgetArguments
-
-  @Option(
-    help: ArgumentHelp(
-      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"))
-  var patterns: String?
-
-  @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
-  var exact = false
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Tokens of the prompt read at once; all of them if not given.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var chunk: Size?
-
-  @Option(
-    help: ArgumentHelp(
-      "A UTF-8 file whose indices the kind static applies to all prompts; a chronicle of its own if "
-        + "not given.", valueName: "file"))
-  var calibration: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "A file of JSON lines that results are added to, and read from.", valueName: "file"))
-  var results: String?
-
-  @Flag(help: "Print one JSON object instead of tables.")
-  var json = false
+  var results: String? { output.results }
+  var json: Bool { output.json }
+  var chunk: Size? { methods.chunk }
+  var exact: Bool { methods.exact }
+  var isAttentionGiven: Bool { methods.isAttentionGiven }
 
   /// The model, with its notices told.
   func load() async throws -> LanguageModel {
     let directory = try model ?? ModelDirectory.builtIn()
+    try await device.serveRank(directory: directory)
     let model = try await LanguageModel.load(
-      device.loadOptions(directory: directory, patterns: patterns))
+      device.loadOptions(directory: directory, patterns: methods.patterns))
     var told: Set<String> = []
-    let notices = model.notices + attention.flatMap { model.notices(for: options($0)) }
+    let notices =
+      model.notices + methods.attention.flatMap { model.notices(for: methods.options($0)) }
     for notice in notices where told.insert(notice).inserted { StandardError.note(notice) }
     return model
   }
 
-  private func options(_ mode: AttentionMode) -> AttentionOptions {
-    let budgets = budgets.budgets
-    // A budget given for one kind is no mistake for another.
-    let unused = Set(mode.unusedBudgets(budgets, hasPatternFile: false))
-    return AttentionOptions(mode: mode, budgets: budgets.without(unused), exact: exact)
-  }
-
-  /// The kinds of attention as methods of a run.
-  ///
-  /// - Parameter length: the run's longest prompt. Static indices are those of a calibration prompt
-  ///   of that length.
+  /// The kinds of attention as methods of a run, see ``MethodArguments``.
   func methods(
     for model: LanguageModel, length: Int, measuringRecall: Bool = false
   ) throws -> [LanguageModelRunner.Method] {
-    try attention.map { mode in
-      var options = options(mode)
-      if mode == .static {
-        options.calibratedSelections = try calibratedSelections(options, model, length: length)
-      }
-      return LanguageModelRunner.Method(
-        name: mode.rawValue,
-        options: SessionOptions(
-          attention: options, chunk: chunk?.value,
-          measuresRecall: measuringRecall && mode != .dense))
-    }
-  }
-
-  private func calibratedSelections(
-    _ options: AttentionOptions, _ model: LanguageModel, length: Int
-  ) throws -> SelectionMemory.Selections {
-    let text = try calibration.map { try InputText.read(path: $0) }
-    let ids = try EvaluationText.tokens(
-      length, of: text, seed: EvaluationText.calibrationSeed, for: model)
-    let progress = ProgressLine(label: "calibration")
-    defer { progress.finish() }
-    return try IndexSurvey.keptSelections(
-      model, tokens: ids, planner: try model.planner(for: options)
-    ) { progress.update(fraction: $0, totalTokens: ids.count) }
+    try methods.methods(for: model, length: length, measuringRecall: measuringRecall)
   }
 
   /// What tells this run's results from another's; the kinds of attention may differ.
@@ -123,60 +49,59 @@ struct EvaluateArguments: ParsableArguments {
       device.attentionPrecision == .native
         ? "" : "attention \(device.attentionPrecision.rawValue)",
     ]
-    let budgets = ([budgets.description] + narrow + (chunk.map { ["chunk \($0.value)"] } ?? []))
+    let chunk = chunk.map { ["chunk \($0.value)"] } ?? []
+    let budgets = ([methods.budgets.description] + narrow + chunk)
       .filter { !$0.isEmpty }.joined(separator: ", ")
     return try [
       (name: "suite", value: suite), (name: "model", value: model ?? ModelDirectory.builtIn()),
-      (name: "patterns", value: patterns ?? "the model's own"),
+      (name: "patterns", value: methods.patterns ?? "the model's own"),
       (name: "budgets", value: budgets.isEmpty ? "defaults" : budgets),
       // Tiles and number formats of devices differ, and so do results.
       (name: "device", value: device.device.resolved.rawValue),
-      (name: "exact", value: "\(exact)"), (name: "calibration", value: calibration ?? "chronicle"),
+      (name: "exact", value: "\(exact)"),
+      (name: "calibration", value: methods.calibration ?? "chronicle"),
     ] + more
   }
 
-  /// Lengths that the model's context has room for, all of them.
-  static func check(_ lengths: [Size], for model: LanguageModel) throws {
+  /// Throws where a length is beyond the model's context.
+  static func check(
+    _ lengths: [Size], for model: LanguageModel, flag: String = "--lengths"
+  ) throws {
     for length in lengths where length.value > model.contextLength {
       throw CommandFailure(
-        .usage,
-        "--lengths: \(length.value) tokens are more than the model's context of "
-          + "\(model.contextLength); give at most that")
+        .usage, LengthArguments.refusal(of: length.value, within: model.contextLength, flag: flag))
     }
   }
-}
 
-/// Prompt lengths, separated by commas.
-struct Lengths {
-  static func parsed(_ text: String) throws -> [Size] {
-    try text.split(separator: ",", omittingEmptySubsequences: false).map {
-      try Size.parsed(String($0))
-    }
-  }
-}
-
-/// How tasks are put to the model.
-struct TaskFormArguments: ParsableArguments {
-  @Flag(help: "Put prompts as plain text, without the chat form.")
-  var raw = false
-
-  @Flag(
-    name: .customLong("no-answer-prefix"),
-    help: "Do not give the model the beginning of the answer.")
-  var withoutAnswerPrefix = false
-
-  @Flag(help: "Measure recall on sampled rows of every prompt. Costs time, which is in no figure.")
-  var monitor = false
-
-  func form(of model: LanguageModel, maximumTokens: Int? = nil) -> LanguageModelRunner.Form {
-    // A model without a chat template has no other form.
-    let hasChat = (try? model.encode(.user("x"))) != nil
-    return LanguageModelRunner.Form(
-      usesChat: !raw && hasChat, givesAnswerPrefix: !withoutAnswerPrefix,
-      maximumTokens: maximumTokens)
+  /// The answers to tasks by every method, with progress shown.
+  func records(
+    _ plans: [TaskPlan], on runner: LanguageModelRunner, run: [(name: String, value: String)]
+  ) async throws -> [RunRecord] {
+    let progress = EvaluationProgress()
+    defer { progress.finish() }
+    return try await EvaluationRun.run(
+      plans, on: runner, results: results, run: run
+    ) { progress.update($0) }
   }
 
-  var description: String {
-    (raw ? "raw" : "chat") + (withoutAnswerPrefix ? "" : " with the answer's beginning")
+  /// Puts tasks to the model and prints what came of it; returns the results.
+  @discardableResult
+  func evaluate(
+    _ plans: [TaskPlan], on runner: LanguageModelRunner, run: [(name: String, value: String)]
+  ) async throws -> [RunRecord] {
+    let records = try await records(plans, on: runner, run: run)
+    let summary = RunSummary(records, methods: runner.methods)
+    try output.write(json: summary.json, markdown: summary.markdown)
+    return records
+  }
+
+  /// The plans whose kind has room at their length; the others are told, each on a line.
+  ///
+  /// Throws where none is left.
+  func fitting(_ plans: [TaskPlan], on runner: LanguageModelRunner) throws -> [TaskPlan] {
+    let fitting = try TaskPlan.fitting(plans) { try runner.countTokens($0) }
+    if fitting.plans.isEmpty, let first = fitting.leftOut.first { throw first }
+    for kind in fitting.leftOut { StandardError.note("left out: \(ErrorText.of(kind))") }
+    return fitting.plans
   }
 }

@@ -8,9 +8,11 @@ struct EvaluateCommand: ParsableCommand {
     discussion: """
       Prints Markdown tables with 95 % bootstrap intervals; the first --attention is what the others \
       are compared with. With --results every result is written as a JSON line, and a run that was \
-      interrupted goes on where it was.
+      interrupted goes on where it was. A length that the model's context has no room for is left out \
+      and told; the exit code is then 64.
       """,
     subcommands: [
+      EvaluateScenariosCommand.self, EvaluateTasksCommand.self, EvaluateAgreementCommand.self,
       EvaluateNeedleCommand.self, EvaluateRulerCommand.self, EvaluatePerplexityCommand.self,
       EvaluateRecallCommand.self, EvaluateInfiniteBenchCommand.self, EvaluateOverlapCommand.self,
     ])

@@ -11,6 +11,9 @@ struct EvaluateInfiniteBenchCommand: AsyncParsableCommand {
       A file's name says its task: \
       \(InfiniteBenchKind.allCases.map(\.rawValue).joined(separator: ", ")). Prompts longer than \
       --max-length lose their middle.
+
+      Example: minference evaluate infinitebench --model DIR --prompts 25 passkey.jsonl \
+      kv_retrieval.jsonl
       """)
 
   @OptionGroup var shared: EvaluateArguments
@@ -20,9 +23,10 @@ struct EvaluateInfiniteBenchCommand: AsyncParsableCommand {
   var files: [String]
 
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("Prompts of each file.", valueName: "n"),
+    name: [.customLong("prompts"), .customLong("samples")], parsing: .unconditional,
+    help: ArgumentHelp("Prompts of each file.", valueName: "n"),
     transform: { try Size.parsed($0) })
-  var samples: Size?
+  var prompts: Size?
 
   @Option(
     parsing: .unconditional,
@@ -31,7 +35,7 @@ struct EvaluateInfiniteBenchCommand: AsyncParsableCommand {
   var maxLength: Size?
 
   mutating func run() async throws {
-    let plans = try files.flatMap { try InfiniteBenchFile.tasks($0, limit: samples?.value) }
+    let plans = try files.flatMap { try InfiniteBenchFile.tasks($0, limit: prompts?.value) }
       .map(TaskPlan.init)
     let model = try await shared.load()
     let length = min(maxLength?.value ?? model.contextLength, model.contextLength)

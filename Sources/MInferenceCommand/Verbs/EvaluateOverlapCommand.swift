@@ -7,12 +7,16 @@ struct EvaluateOverlapCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "overlap",
     abstract: "How much the selected columns and offsets of two prompts overlap, head by head.",
-    discussion: "Both texts are cut to --length. Without files they are two chronicles.")
+    discussion: """
+      Both texts are cut to --length. Without files they are two chronicles.
+
+      Example: minference evaluate overlap --attention vertical-slash --length 8K one.txt two.txt
+      """)
 
   @Option(
     help: ArgumentHelp(
-      "The checkpoint's directory; the model that came with the package if not given.",
-      valueName: "dir"))
+      "The checkpoint's directory, a GGUF file, or ORG/NAME; the model that came with the package if "
+        + "not given.", valueName: "model"))
   var model: String?
 
   @OptionGroup var device: DeviceArguments
@@ -41,7 +45,7 @@ struct EvaluateOverlapCommand: AsyncParsableCommand {
       throw CommandFailure(
         .usage, "--attention: dense selects nothing; name a sparse kind such as vertical-slash")
     }
-    try EvaluateArguments.check([length], for: model)
+    try EvaluateArguments.check([length], for: model, flag: "--length")
     let prompts = try [0, 1].map { number in
       try EvaluationText.tokens(
         length.value, of: texts.isEmpty ? nil : texts[number], seed: UInt64(number + 1), for: model)

@@ -1,18 +1,13 @@
-import EvaluationTasks
-import TextReports
 import ArgumentParser
-import JSON
+import EvaluationTasks
 import MInference
 
-/// The text that perplexity and recall are measured on.
+/// The text that something is measured on, token by token.
 struct EvaluationTextArguments: ParsableArguments {
   @Option(help: ArgumentHelp("A UTF-8 file; the demo's chronicle if not given.", valueName: "file"))
   var text: String?
 
-  @Option(
-    help: ArgumentHelp("Prompt lengths, separated by commas.", valueName: "n,n"),
-    transform: { try Lengths.parsed($0) })
-  var lengths: [Size] = [4096, 8192, 16384, 32768].map { Size(value: $0) }
+  @OptionGroup var length: LengthArguments
 
   @Option(
     parsing: .unconditional,
@@ -20,11 +15,17 @@ struct EvaluationTextArguments: ParsableArguments {
     transform: { try Size.parsed($0) })
   var windows: Size = Size(value: 1)
 
-  /// The text of the file, or a chronicle that is long enough.
-  func read() throws -> String {
-    if let text { return try InputText.read(path: text) }
-    return try EvaluationText.chronicle(
-      tokens: (lengths.map(\.value).max() ?? 0) * windows.value)
+  /// The text of the file; nil: none is given.
+  func read() throws -> String? { try text.map { try InputText.read(path: $0) } }
+
+  /// The text that was read, or a chronicle that is long enough.
+  func text(_ read: String?, for lengths: UsableLengths) throws -> String {
+    try read ?? EvaluationText.chronicle(tokens: lengths.longest * windows.value)
+  }
+
+  /// What tells results with these settings from others.
+  var run: [(name: String, value: String)] {
+    [(name: "text", value: text ?? "chronicle"), (name: "windows", value: "\(windows.value)")]
   }
 }
 
@@ -32,7 +33,10 @@ struct EvaluationTextArguments: ParsableArguments {
 struct EvaluatePerplexityCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "perplexity",
-    abstract: "Perplexity of a text by length, and its ratio to the first kind of attention.")
+    abstract: "Perplexity of a text by length, and its ratio to the first kind of attention.",
+    discussion: """
+      Example: minference evaluate perplexity --model DIR --text book.txt --lengths 8K,32K --windows 2
+      """)
 
   @OptionGroup var shared: EvaluateArguments
   @OptionGroup var source: EvaluationTextArguments
@@ -40,26 +44,20 @@ struct EvaluatePerplexityCommand: AsyncParsableCommand {
   mutating func run() async throws {
     let text = try source.read()
     let model = try await shared.load()
-    try EvaluateArguments.check(source.lengths, for: model)
+    let lengths = try source.length.usable(by: model)
     let runner = LanguageModelRunner(
-      model, methods: try shared.methods(for: model, length: source.lengths.map(\.value).max() ?? 0)
-    )
+      model, methods: try shared.methods(for: model, length: lengths.longest))
     let progress = EvaluationProgress()
     defer { progress.finish() }
-    let records = try await PerplexityRun(
-      lengths: source.lengths.map(\.value), windows: source.windows.value
-    ).run(
-      text, on: runner, results: shared.results,
-      run: shared.run(
-        "perplexity",
-        [
-          (name: "text", value: source.text ?? "chronicle"),
-          (name: "windows", value: "\(source.windows.value)"),
-        ])
-    ) { progress.update($0) }
+    let records = try await PerplexityRun(lengths: lengths.values, windows: source.windows.value)
+      .run(
+        try source.text(text, for: lengths), on: runner, results: shared.results,
+        run: shared.run("perplexity", source.run)
+      ) { progress.update($0) }
     progress.finish()
     let summary = PerplexitySummary(records, methods: runner.methods)
-    try StandardOutput.write(shared.json ? summary.json.serialized() + "\n" : summary.markdown)
+    try shared.output.write(json: summary.json, markdown: summary.markdown)
+    try lengths.finish()
   }
 }
 
@@ -67,7 +65,10 @@ struct EvaluatePerplexityCommand: AsyncParsableCommand {
 struct EvaluateRecallCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "recall",
-    abstract: "Recall and density of every layer and head, against dense attention.")
+    abstract: "Recall and density of every layer and head, against dense attention.",
+    discussion: """
+      Example: minference evaluate recall --model DIR --text book.txt --lengths 8K
+      """)
 
   @OptionGroup var shared: EvaluateArguments
   @OptionGroup var source: EvaluationTextArguments
@@ -75,32 +76,23 @@ struct EvaluateRecallCommand: AsyncParsableCommand {
   mutating func run() async throws {
     let text = try source.read()
     let model = try await shared.load()
-    try EvaluateArguments.check(source.lengths, for: model)
+    let lengths = try source.length.usable(by: model)
     // Dense attention keeps everything; there is nothing to measure.
-    let methods = try shared.methods(
-      for: model, length: source.lengths.map(\.value).max() ?? 0
-    ).filter { $0.name != AttentionMode.dense.rawValue }
+    let methods = try shared.methods(for: model, length: lengths.longest)
+      .filter { $0.name != AttentionMode.dense.rawValue }
     guard !methods.isEmpty else {
       throw CommandFailure(.usage, "--attention: dense alone loses nothing; name a sparse kind")
     }
     let runner = LanguageModelRunner(model, methods: methods)
     let progress = EvaluationProgress()
     defer { progress.finish() }
-    let records = try await RecallRun(
-      lengths: source.lengths.map(\.value), windows: source.windows.value
-    ).run(
-      text, on: runner, results: shared.results,
-      run: shared.run(
-        "recall",
-        [
-          (name: "text", value: source.text ?? "chronicle"),
-          (name: "windows", value: "\(source.windows.value)"),
-        ])
+    let records = try await RecallRun(lengths: lengths.values, windows: source.windows.value).run(
+      try source.text(text, for: lengths), on: runner, results: shared.results,
+      run: shared.run("recall", source.run)
     ) { progress.update($0) }
     progress.finish()
-    try StandardOutput.write(
-      shared.json
-        ? RecallRun.json(records).serialized() + "\n"
-        : RecallRun.markdown(records, methods: runner.methods))
+    try shared.output.write(
+      json: RecallRun.json(records), markdown: RecallRun.markdown(records, methods: runner.methods))
+    try lengths.finish()
   }
 }

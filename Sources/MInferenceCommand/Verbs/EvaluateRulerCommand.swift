@@ -9,7 +9,9 @@ struct EvaluateRulerCommand: AsyncParsableCommand {
     abstract: "The 13 kinds of RULER, in our own wording, or the files that its scripts write.",
     discussion: """
       Kinds: \(RulerKind.allCases.map(\.rawValue).joined(separator: ", ")). The qa kinds need \
-      --squad and --hotpotqa. With --file the prompts of RULER's JSON lines are put as they are.
+      --squad and --hotpotqa. With --task-file the prompts of RULER's JSON lines are put as they are.
+
+      Example: minference evaluate ruler --model DIR --kinds niah_multikey_1,vt --lengths 8K,32K
       """)
 
   @OptionGroup var shared: EvaluateArguments
@@ -27,21 +29,7 @@ struct EvaluateRulerCommand: AsyncParsableCommand {
     })
   var kinds: [RulerKind] = RulerKind.allCases.filter { $0 != .squad && $0 != .hotpot }
 
-  @Option(
-    help: ArgumentHelp("Prompt lengths, separated by commas.", valueName: "n,n"),
-    transform: { try Lengths.parsed($0) })
-  var lengths: [Size] = [4096, 8192, 16384, 32768].map { Size(value: $0) }
-
-  @Option(
-    parsing: .unconditional, help: ArgumentHelp("Prompts of each kind and length.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var samples: Size = Size(value: 25)
-
-  @Option(help: ArgumentHelp("Seed of the tasks.", valueName: "s"))
-  var seed: UInt64 = 1
-
-  @Option(help: ArgumentHelp("A UTF-8 file in the place of the essays.", valueName: "file"))
-  var haystack: String?
+  @OptionGroup var sample: TaskSampleArguments
 
   @Option(help: ArgumentHelp("SQuAD's JSON file, for qa_1.", valueName: "file"))
   var squad: String?
@@ -50,45 +38,55 @@ struct EvaluateRulerCommand: AsyncParsableCommand {
   var hotpotqa: String?
 
   @Option(
+    name: [.customLong("task-file"), .customLong("file")],
     help: ArgumentHelp("JSON lines that RULER's scripts wrote; may be repeated.", valueName: "file")
   )
-  var file: [String] = []
+  var taskFiles: [String] = []
 
   mutating func run() async throws {
-    let plans = try self.plans()
+    let suite = try self.suite()
     let model = try await shared.load()
-    if file.isEmpty { try EvaluateArguments.check(lengths, for: model) }
+    let lengths = taskFiles.isEmpty ? try sample.length.usable(by: model) : nil
+    let plans = try lengths.map { try suite($0.values) } ?? suite([])
     // RULER's files hold complete prompts, the model's form included.
-    let form = file.isEmpty ? self.form.form(of: model) : LanguageModelRunner.Form(usesChat: false)
+    let form =
+      taskFiles.isEmpty ? self.form.form(of: model) : LanguageModelRunner.Form(usesChat: false)
     let runner = LanguageModelRunner(
       model,
       methods: try shared.methods(
-        for: model, length: file.isEmpty ? lengths.map(\.value).max() ?? 0 : model.contextLength,
+        for: model, length: lengths?.longest ?? model.contextLength,
         measuringRecall: self.form.monitor), form: form)
-    let fitting = try TaskPlan.fitting(plans) { try runner.countTokens($0) }
-    if fitting.plans.isEmpty, let first = fitting.leftOut.first { throw first }
-    for kind in fitting.leftOut { StandardError.note("left out: \(ErrorText.of(kind))") }
     try await shared.evaluate(
-      fitting.plans, on: runner,
+      shared.fitting(plans, on: runner), on: runner,
       run: shared.run(
         "ruler",
-        [
-          (name: "seed", value: "\(seed)"), (name: "haystack", value: haystack ?? "chronicle"),
-          (name: "files", value: file.joined(separator: " ")),
+        sample.source.run + [
+          (name: "files", value: taskFiles.joined(separator: " ")),
           (name: "form", value: self.form.description),
         ]))
+    try lengths?.finish()
   }
 
-  private func plans() throws -> [TaskPlan] {
-    guard file.isEmpty else {
-      return try file.flatMap { try RulerFile.tasks($0, limit: samples.value) }.map(TaskPlan.init)
+  /// The plans for given lengths, with all files read and checked before a model is loaded.
+  private func suite() throws -> ([Int]) throws -> [TaskPlan] {
+    guard taskFiles.isEmpty else {
+      let plans = try taskFiles.flatMap {
+        try RulerFile.tasks($0, limit: sample.prompts.value)
+      }.map(TaskPlan.init)
+      return { _ in plans }
     }
     var questions: [RulerKind: QuestionCorpus] = [:]
     if let squad { questions[.squad] = try QuestionCorpus(contentsOf: squad) }
     if let hotpotqa { questions[.hotpot] = try QuestionCorpus(contentsOf: hotpotqa) }
-    return try RulerTask(
-      kinds: kinds, lengths: lengths.map(\.value), samples: samples.value, seed: seed,
-      questions: questions, haystack: try haystack.map { .text(try InputText.read(path: $0)) }
-    ).plans()
+    let task = RulerTask(
+      kinds: kinds, lengths: [], samples: sample.prompts.value, seed: sample.source.seed,
+      questions: questions, haystack: try sample.source.haystack())
+    // What a kind lacks is known without a length.
+    _ = try task.plans()
+    return { lengths in
+      var task = task
+      task.lengths = lengths
+      return try task.plans()
+    }
   }
 }

@@ -1,6 +1,4 @@
 import EvaluationTasks
-import JSON
-import TextReports
 import Synchronization
 
 /// Progress of a run: which result of how many, and how far its prompt is read.
@@ -20,22 +18,4 @@ final class EvaluationProgress: Sendable {
   }
 
   func finish() { line.withLock { $0?.line.finish() } }
-}
-
-extension EvaluateArguments {
-  /// Puts tasks to the model and prints what came of it; returns the results.
-  @discardableResult
-  func evaluate(
-    _ plans: [TaskPlan], on runner: LanguageModelRunner, run: [(name: String, value: String)]
-  ) async throws -> [RunRecord] {
-    let progress = EvaluationProgress()
-    defer { progress.finish() }
-    let records = try await EvaluationRun.run(
-      plans, on: runner, results: results, run: run
-    ) { progress.update($0) }
-    progress.finish()
-    let summary = RunSummary(records, methods: runner.methods)
-    try StandardOutput.write(json ? summary.json.serialized() + "\n" : summary.markdown)
-    return records
-  }
 }

@@ -1,5 +1,5 @@
 import TextReports
-import CSystem
+import CSystemCalls
 import JSON
 import MInference
 

@@ -15,6 +15,9 @@ struct InspectCommand: AsyncParsableCommand {
       A cell shows the largest attention probability of its pairs, on a log scale; cells whose \
       brightest pair is not computed are veiled. --heads draws a few heads side by side, --all every \
       head on one sheet.
+
+      Examples: minference inspect --model DIR
+      minference inspect --model DIR --prompt-file book.txt --layer 3 --head 0 --output head.svg
       """)
 
   @OptionGroup var model: ModelArguments

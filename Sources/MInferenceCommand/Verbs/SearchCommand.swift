@@ -18,28 +18,35 @@ import PatternSearch
 struct SearchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "search",
-    abstract: "Chooses the pattern of every head by measured recall and measured time.",
+    abstract: "Chooses the pattern of every head by what the model loses and the time it takes.",
     discussion: """
-      Reads each sample once with dense attention, measures what every candidate pattern would keep \
-      of it, and solves for all heads together. Two samples to choose by and one to validate are a \
-      good number; of three or more the last one validates unless --validate names another. \
-      --residual-error weighs heads by what they do to the model; recall weighs them alike.
+      --kl, --perplexity-ratio or --time states the goal. Texts and generated retrieval prompts are read \
+      on the device that will run the patterns: densely once, then with rules for all heads, then with \
+      heads that differ, until the goal is kept at the least time; the choice is then read on samples \
+      that chose nothing. All of it takes at most 3 dense passes of the samples on a GPU and 1.5 on a \
+      processor (--passes). Without --samples the texts are the demo's chronicle. Of two texts or more \
+      the last one validates unless --validate names others; of a single one its end does.
+
+      --recall, --mean-recall, --seconds, --output-error and --residual-error choose by what each head \
+      keeps of its attention instead, measured on the host; they need --samples. Recall says little of \
+      what a model loses, and on a GPU they take hundreds of passes.
       """)
 
   @OptionGroup var model: ModelArguments
 
   @Option(
     parsing: .upToNextOption,
-    help: ArgumentHelp("UTF-8 texts to choose by.", valueName: "file"))
-  var samples: [String]
+    help: ArgumentHelp(
+      "UTF-8 texts to choose by; the demo's chronicle if none is given.", valueName: "file"))
+  var samples: [String] = []
 
   @Option(help: ArgumentHelp("The pattern file that is written.", valueName: "file"))
   var output: String
 
   @Option(
-    parsing: .upToNextOption,
+    name: .customLong("validate"), parsing: .upToNextOption,
     help: ArgumentHelp("Texts that choose nothing and check the choice.", valueName: "file"))
-  var validate: [String] = []
+  var validating: [String] = []
 
   @Option(
     help: ArgumentHelp(
@@ -54,7 +61,37 @@ struct SearchCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Candidates: \(CandidateSpace.known.map(\.name).joined(separator: ", ")).",
+      "Longer lengths at which the choice is checked, beside the passes of the search.",
+      valueName: "n,..."),
+    transform: { text in try List.parsed(text) { try Size.parsed($0, atLeast: 4096).value } })
+  var validateLengths: [Int] = []
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Generated retrieval prompts of each length, to choose by and to validate.",
+      valueName: "n"),
+    transform: { try Size.parsed($0, atLeast: 0) })
+  var prompts = Size(value: 1)
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Positions of each text whose next-token distributions are compared; 1,024, on a GPU 4,096.",
+      valueName: "n"),
+    transform: { try Size.parsed($0, atLeast: 16) })
+  var positions: Size?
+
+  @Option(
+    help: ArgumentHelp(
+      "The most that the search may take, in dense passes of its samples; 3, on a processor 1.5.",
+      valueName: "n"),
+    transform: { try Number.parsed($0, in: 1...1e6, allowed: "a number of at least 1") })
+  var passes: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Candidates of goals by heads: \(CandidateSpace.known.map(\.name).joined(separator: ", ")).",
       valueName: "space"),
     transform: { text in
       guard let space = CandidateSpace.known.first(where: { $0.name == text }) else {
@@ -85,9 +122,29 @@ struct SearchCommand: ParsableCommand {
       valueName: "file"))
   var resume: String?
 
+  func validate() throws {
+    if goal.goal != nil {
+      if space.name != CandidateSpace.standard.name {
+        throw ValidationError("--space is for goals by heads; leave it out, or give --recall")
+      }
+    } else {
+      let unused = [
+        samples.isEmpty ? "" : nil, validateLengths.isEmpty ? nil : "--validate-lengths",
+        positions.map { _ in "--positions" }, passes.map { _ in "--passes" },
+      ].compactMap { $0 }
+      if let flag = unused.first {
+        throw ValidationError(
+          flag.isEmpty
+            ? "a goal by heads needs texts; give --samples FILE"
+            : "\(flag) is for --kl, --perplexity-ratio and --time; leave it out")
+      }
+    }
+  }
+
   mutating func run() throws {
     try checkOutput()
     let model = try LanguageModel(self.model.device.loadOptions(directory: self.model.model))
+    if let goal = goal.goal { return try searchByLoss(goal, model) }
     let (choosing, validating) = try texts(of: model)
     let progress = ProgressLine(label: "search", notices: model.notices)
     let search = PatternSearch(
@@ -121,6 +178,43 @@ struct SearchCommand: ParsableCommand {
     try StandardOutput.write(SearchReportText.report(result, validations: validations))
   }
 
+  /// The search by what the model loses.
+  private func searchByLoss(_ goal: SearchGoal, _ model: LanguageModel) throws {
+    let plan = GoalSamplePlan(
+      texts: samples, validating: validating, lengths: lengths, prompts: prompts.value,
+      positions: positions?.value
+        ?? (model.transformer.backend.capabilities.buildsIndices ? 4096 : 1024))
+    let found = try plan.samples(for: model)
+    let beyond = try plan.validatingSamples(at: validateLengths, for: model)
+    let progress = StageProgress(notices: model.notices)
+    defer { progress.finish() }
+    let candidates = Selectors.searchCandidates.filter {
+      format == .minference || $0.isKnownUpstream
+    }
+    let search = GoalSearch(
+      model: model.transformer,
+      fingerprint: try openWeightSource(at: self.model.model).fingerprint(),
+      options: GoalSearchOptions(
+        goal: goal, candidates: candidates, passes: passes, chunk: chunk?.value, workFile: resume,
+        progress: { progress.update($0, fraction: $1, tokens: $2) }))
+    var result = try search.run(found)
+    var costBeyond: (dense: Double, sparse: Double)?
+    if !beyond.isEmpty {
+      let (figures, dense, sparse) = try search.validate(result, on: beyond)
+      result.validatedBeyond = figures
+      costBeyond = (dense, sparse)
+    }
+    progress.finish()
+    let configuration = result.configuration(
+      model: name, fingerprint: search.fingerprint, device: model.transformer.backend.name)
+    switch format {
+    case .minference: try configuration.write(toFile: output)
+    case .upstream:
+      try configuration.writeUpstream(toFile: output, contextLength: model.contextLength)
+    }
+    try StandardOutput.write(GoalReportText.report(result, beyond: costBeyond))
+  }
+
   /// Minutes of measuring should not end at a directory that was never there.
   private func checkOutput() throws {
     do {
@@ -147,9 +241,9 @@ struct SearchCommand: ParsableCommand {
   private func texts(
     of model: LanguageModel
   ) throws -> (choosing: [SearchSample], validating: [SearchSample]) {
-    let isLastKept = validate.isEmpty && samples.count >= 3
+    let isLastKept = self.validating.isEmpty && samples.count >= 3
     let choosing = try (isLastKept ? samples.dropLast() : samples[...]).map { try read($0, model) }
-    let validating = try (isLastKept ? samples.suffix(1) : validate[...]).map {
+    let validating = try (isLastKept ? samples.suffix(1) : self.validating[...]).map {
       try read($0, model)
     }
     let shortest = (choosing + validating).map(\.ids.count).min() ?? 0

@@ -6,7 +6,11 @@ struct TokenizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenize",
     abstract: "Prints the token ids of a file on one line, separated by blanks.",
-    discussion: "Special tokens in the text are recognised, as in Hugging Face's tokenizers.")
+    discussion: """
+      Special tokens in the text are recognised, as in Hugging Face's tokenizers.
+
+      Example: minference tokenize --model DIR --prompt-file book.txt
+      """)
 
   @Option(
     help: ArgumentHelp(
@@ -15,13 +19,16 @@ struct TokenizeCommand: ParsableCommand {
   )
   var model: String
 
-  @Option(help: ArgumentHelp("A UTF-8 text file; - for standard input.", valueName: "file"))
-  var file: String
+  @Option(
+    name: [.customLong("prompt-file"), .customLong("file")],
+    help: ArgumentHelp("A UTF-8 text file; - for standard input.", valueName: "file"))
+  var promptFile: String
 
   func run() throws {
     let tokenizer = try openTokenizer(at: model)
     let text =
-      file == "-" ? try InputText.readStandardInput() : try InputText.read(path: file)
+      promptFile == "-"
+      ? try InputText.readStandardInput() : try InputText.read(path: promptFile)
     let ids = tokenizer.encode(text)
     try StandardOutput.write(ids.lazy.map(String.init).joined(separator: " ") + "\n")
   }

@@ -6,7 +6,7 @@ import SparseAttention
 /// Seconds = launch + tilePair * pairs in tiles + columnPair * pairs of columns + run * runs
 /// + tileRow * tile rows. Repetitions take turns, so that a drift of the machine's speed falls on
 /// all cases alike, and the median of each counts. A pair of a column takes the arithmetic of one in
-/// a tile, so it is fitted as that and something more, never less. FLOP counts are no substitute: a pair of a
+/// a tile, so it is fitted as that and something more, never less. FLOP counts cannot replace a measurement: a pair of a
 /// gathered column and a pair of a tile take different times, and only the device knows which.
 public struct Calibration: Sendable {
   public var shape: AttentionShape
@@ -28,7 +28,7 @@ public struct Calibration: Sendable {
     self.repetitions = repetitions
   }
 
-  /// Lengths that cost little beside a dense pass of so many tokens.
+  /// Lengths that cost little beside a dense pass of `tokens` tokens.
   package static func lengths(forSample tokens: Int) -> [Int] {
     let longest = min(max(tokens / 4, 1024) / 256 * 256, 8192)
     return [longest / 4, longest / 2, longest]

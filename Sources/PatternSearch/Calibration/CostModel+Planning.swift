@@ -42,7 +42,7 @@ extension SearchResult {
     return crossover
   }
 
-  /// Seconds that the sparse heads save in a prompt of so many keys, read at once.
+  /// Seconds that the sparse heads save in a prompt of `keys` keys that is read in one chunk.
   private func secondsSaved(at keys: Int, _ sample: SampleMeasurement) -> Double {
     let part = Double(keys) / Double(sample.tokens)
     var saved = 0.0

@@ -1,4 +1,4 @@
-/// Least squares with coefficients that may not be negative: costs are no gifts.
+/// Non-negative least squares (a cost cannot be negative).
 package enum LeastSquares {
   /// The coefficients c >= 0 that make sum over rows of (1 - features . c / target)^2 least, about.
   ///

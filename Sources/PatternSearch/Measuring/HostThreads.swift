@@ -1,4 +1,4 @@
-import CSystem
+import CSystemCalls
 
 /// Spreads host work over the processors, on threads that live for one call.
 ///

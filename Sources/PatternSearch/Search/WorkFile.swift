@@ -41,6 +41,13 @@ enum WorkEntry: Codable {
   case calibration(CostModel)
   /// [head][candidate] of a layer.
   case layer(sample: Int, layer: Int, [[CandidateMeasurement]])
+  /// A dense reading, of a sample that chooses or that validates.
+  case dense(sample: Int, isValidating: Bool, StoredReading)
+  /// What the heads of the probed sample lose, and the seconds that measuring it took.
+  case probes(HeadProbes, seconds: Double)
+  /// A reading under a choice, named by the fingerprint of its patterns.
+  case reading(
+    choice: String, sample: Int, isValidating: Bool, share: Double, SparseReading, seconds: Double)
 }
 
 /// The results of a search so far, as JSON lines, each with a checksum. A line that was being written

@@ -1,4 +1,4 @@
-import CSystem
+import CSystemCalls
 import JSON
 
 /// Another process as process 0 sees it: asks it to do something, and waits for the answer.

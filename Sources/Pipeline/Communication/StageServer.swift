@@ -1,4 +1,4 @@
-import CSystem
+import CSystemCalls
 public import Compute
 import JSON
 import Synchronization

@@ -1,4 +1,4 @@
-import CSystem
+import CSystemCalls
 
 #if canImport(Glibc)
   import Glibc
@@ -9,14 +9,14 @@ import CSystem
 #endif
 
 /// Threads outside Swift's cooperative pool, which those that wait would starve.
-enum BackgroundThread {
+package enum BackgroundThread {
   private final class Body: Sendable {
     let run: @Sendable () -> Void
     init(_ run: @escaping @Sendable () -> Void) { self.run = run }
   }
 
   /// - Throws: ``PipelineError/noThread(reason:)``.
-  static func start(_ body: @escaping @Sendable () -> Void) throws {
+  package static func start(_ body: @escaping @Sendable () -> Void) throws {
     let context = Unmanaged.passRetained(Body(body))
     let status = csystem_start_thread(
       { context in

@@ -1,5 +1,5 @@
 import Files
-import JSON
+package import JSON
 
 extension PatternConfiguration {
   /// Layers times heads that a file may describe: sixteen times those of the largest models.
@@ -147,6 +147,7 @@ extension PatternConfiguration {
       tokens: json["tokens"]?.int, fingerprint: json["model"]?["fingerprint"]?.text,
       recall: Self.figures(json["recall"]), validation: Self.figures(json["validation"]),
       outputError: json["output_error"]?.double, costs: try Self.costs(json["costs"], file: file))
+    metadata.search = SearchFigures(json["search"])
     if case .array(let lengths) = json["lengths"] {
       metadata.lengths = lengths.compactMap(\.int)
     }

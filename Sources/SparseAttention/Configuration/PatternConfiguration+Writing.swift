@@ -22,7 +22,8 @@ extension PatternConfiguration {
   ///       ]
   ///     }
   ///
-  /// device, samples, tokens, lengths, recall, validation, output_error, costs, and a head's recall,
+  /// device, samples, tokens, lengths, recall, validation, output_error, costs, search (see
+  /// ``SearchFigures``), and a head's recall,
   /// tenth_percentile, output_error, milliseconds and density are optional. Costs are those of
   /// ``SparseCostModel``, as measured on the device. The file is replaced as a whole or not at all.
   ///
@@ -63,6 +64,9 @@ extension PatternConfiguration {
       lines.append(
         "  \"costs\": {\"dense_below\": \(costs.denseBelow), \"tile_pair\": \(costs.tilePair), "
           + "\"column_pair\": \(costs.columnPair), \"run\": \(costs.run)},")
+    }
+    if let search = metadata.search {
+      lines.append("  \"search\": \(search.json.serialized()),")
     }
     lines.append("  \"layers\": [")
     for (layer, row) in patterns.enumerated() {

@@ -1,3 +1,5 @@
+public import Compute
+
 /// The pattern of every head of a model, as searched offline and stored in a file.
 public struct PatternConfiguration: Sendable, Equatable {
   /// patterns[layer][head].
@@ -54,11 +56,11 @@ public struct PatternConfiguration: Sendable, Equatable {
     }
   }
 
-  /// Heads that choose blocks by their shares, in the layer with most of them, and the smallest stride.
-  public var chosenBlocks: (heads: Int, stride: Int) {
-    patterns.reduce((heads: 0, stride: 16)) { most, layer in
-      let strides = layer.compactMap(\.needs.antidiagonalStride)
-      return (max(most.heads, strides.count), min(most.stride, strides.min() ?? most.stride))
+  /// Heads that choose blocks by their shares, in the layer with most of them, and what any head scores.
+  public var chosenBlocks: (heads: Int, sources: Set<ShareSource>) {
+    patterns.reduce((heads: 0, sources: [])) { most, layer in
+      let sources = layer.compactMap(\.needs.blockShares)
+      return (max(most.heads, sources.count), most.sources.union(sources))
     }
   }
 
@@ -112,6 +114,8 @@ public struct PatternMetadata: Sendable, Equatable {
   public var outputError: Double?
   /// What the device's calibration found; for planning on the same kind of device.
   public var costs: SparseCostModel?
+  /// What a search by what the model loses promised and validated.
+  public var search: SearchFigures?
 
   public init(
     model: String? = nil, device: String? = nil, samples: [String] = [], tokens: Int? = nil,

@@ -1,13 +1,13 @@
 import Compute
 
 /// Planning on backends that build indices themselves: what every head asks for goes to the device in
-/// one request, and two numbers a head come back.
+/// one request, and two numbers a head come back when someone asks for them.
 extension AttentionPlanner {
   /// The index of one (layer, chunk), built by the backend; nil if it is made here: parts of an index
   /// are, and that of heads that look at all queries, where these were not seen on the device.
   func makeResidentIndex(
     layer: Int, _ inputs: ChunkInputs
-  ) throws -> (index: SparseIndex, report: IndexReport)? {
+  ) throws -> PlannedIndex? {
     let backend = inputs.backend
     guard backend.capabilities.buildsIndices, !inputs.needsHostIndex,
       wholeChunkReason(keys: inputs.keys, rows: inputs.rows) == nil
@@ -17,7 +17,7 @@ extension AttentionPlanner {
     let needs = patterns.indices.map { self.needs(layer: layer, head: $0, inputs) }
     let chosen = Set(inputs.blockChoices.flatMap { $0.request.heads.map(\.head) })
     guard inputs.residentPooledQueries != nil || !needs.contains(where: \.pooledMeans),
-      needs.indices.allSatisfy({ needs[$0].antidiagonalStride == nil || chosen.contains($0) })
+      needs.indices.allSatisfy({ needs[$0].blockShares == nil || chosen.contains($0) })
     else { return nil }
     let watch = backend.makeStopwatch()
     let requests = try watch.time { try headRequests(layer: layer, needs: needs, inputs) }
@@ -32,37 +32,23 @@ extension AttentionPlanner {
       exact: exact)
     request.freeBands = freeBands
     request.blockChoices = inputs.blockChoices
-    let denseRows = requests.map(\.denseRows).max() ?? 0
-    if denseRows > 0 {
-      request.chosenDenseFrom = Antidiagonal.denseFrom(keys: inputs.keys, rows: denseRows)
-    }
     let index = try watch.time { try backend.makeIndex(request) }
-    return (index, try report(on: index, requests: requests, seconds: watch.seconds, inputs))
-  }
-
-  private func report(
-    on index: SparseIndex, requests: [HeadRequest], seconds: Double, _ inputs: ChunkInputs
-  ) throws -> IndexReport {
-    let causal = SparseIndex.causalPairs(
-      firstPosition: inputs.firstPosition, rows: inputs.rows,
-      slidingWindow: inputs.shape.slidingWindow)
-    let pairs = try index.resident?.computedPairs() ?? []
-    let isDense = try index.resident?.isDense() ?? []
-    let reasons = requests.indices.map { head -> DenseReason? in
-      if let reason = requests[head].denseReason { return reason }
-      guard isDense[head], requests[head].request != .dense else { return nil }
-      return pairs[head] < causal
-        ? .costsMoreThanDense(ratio: 1) : .indexIsDense
+    guard let resident = index.resident else {
+      throw ComputeError.shapeMismatch(
+        operation: "makeIndex", detail: "\(backend.name) built an index that it does not keep")
     }
-    return IndexReport(
-      seconds: seconds, estimationSeconds: seconds, computedPairs: pairs,
-      causalPairs: Array(repeating: causal, count: pairs.count), denseReasons: reasons)
+    return PlannedIndex(
+      index: index,
+      pending: PendingIndexReport(
+        counts: resident.counts, watch: watch,
+        causalPairs: SparseIndex.causalPairs(
+          firstPosition: inputs.firstPosition, rows: inputs.rows,
+          slidingWindow: inputs.shape.slidingWindow),
+        isSparse: requests.map { $0.request != .dense }, denseReasons: requests.map(\.denseReason)))
   }
 
   private struct HeadRequest {
     var request: IndexRequest.Head
-    /// Last rows that see every key.
-    var denseRows = 0
     /// Why the head is dense although its pattern is not.
     var denseReason: DenseReason?
   }
@@ -80,8 +66,7 @@ extension AttentionPlanner {
       switch request {
       case .dense(let reason): return HeadRequest(request: .dense, denseReason: reason)
       case .estimated(let request): return HeadRequest(request: request)
-      case .chosenBlocks(_, _, let columns, let denseRows):
-        return HeadRequest(request: .chosenBlocks(columns: columns), denseRows: denseRows)
+      case .chosenBlocks: return HeadRequest(request: .chosenBlocks)
       case .selectedOnHost:
         var sketch = sketch(layer: layer, head: head, inputs)
         sketch.lastRowSums = sums[head]

@@ -20,7 +20,7 @@ public struct AttentionPlanner: Sendable {
 
   /// What rows are cut at multiples of, so that no block of queries is seen in two parts.
   public var queryBlock: Int {
-    configuration.patterns.joined().contains { $0.needs.antidiagonalStride != nil }
+    configuration.patterns.joined().contains { $0.needs.blockShares != nil }
       ? ShareRule.blockSize : Self.poolingBlock
   }
 
@@ -76,21 +76,28 @@ public struct AttentionPlanner: Sendable {
     configuration.patterns.joined().reduce(0) { max($0, $1.sinkAndWindow) }
   }
 
-  /// The index of one (layer, chunk).
-  ///
-  /// - Throws: ``Compute/ComputeError`` if the inputs do not fit together, and what the backend
-  ///   throws.
+  /// The index of one (layer, chunk), and its report: as ``planIndex(layer:_:)``, but waits for a device that
+  /// builds the index.
   public func makeIndex(
     layer: Int, _ inputs: ChunkInputs
   ) throws -> (index: SparseIndex, report: IndexReport) {
+    let planned = try planIndex(layer: layer, inputs)
+    return (planned.index, try planned.report())
+  }
+
+  /// The index of one (layer, chunk). Returns before a device has built it.
+  ///
+  /// - Throws: ``Compute/ComputeError`` if the inputs do not fit together, and what the backend
+  ///   throws.
+  public func planIndex(layer: Int, _ inputs: ChunkInputs) throws -> PlannedIndex {
     if let made = try makeResidentIndex(layer: layer, inputs) { return made }
     let clock = ContinuousClock()
     let start = clock.now
     let (selections, estimation) = try select(layer: layer, inputs)
-    var result = try build(selections, inputs)
-    result.report.estimationSeconds = estimation.inSeconds
-    result.report.seconds = (clock.now - start).inSeconds
-    return result
+    var (index, report) = try build(selections, inputs)
+    report.estimationSeconds = estimation.inSeconds
+    report.seconds = (clock.now - start).inSeconds
+    return PlannedIndex(index: index, report: report)
   }
 
   /// The heads that are dense, with the reason in words, where a whole chunk is dense and nothing

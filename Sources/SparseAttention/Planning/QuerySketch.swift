@@ -15,8 +15,8 @@ public struct QuerySketch {
   /// [queryHeads, blocks, headDim] on a device that builds indices; nil: means are read as they come.
   private var residentMeans: Tensor?
 
-  /// Heads that choose by shares on the host, by stride, and what was found so far.
-  private var strides: [(stride: Int, heads: [Int])] = []
+  /// Heads that choose by shares on the host, by what is scored, and what was found so far.
+  private var sources: [(source: ShareSource, heads: [Int])] = []
   private var shares: [Int: HeadBlockShares] = [:]
   private var choices: [any ResidentBlockChoice] = []
 
@@ -48,22 +48,27 @@ public struct QuerySketch {
         .float32, [shape.queryHeads, blocks, shape.headDim],
         purpose: "means of \(blocks) blocks of queries")
     }
-    for stride in Set(needs.compactMap(\.antidiagonalStride)).sorted() {
-      let heads = needs.indices.filter { needs[$0].antidiagonalStride == stride }
+    var headsOfSource: [ShareSource: [Int]] = [:]
+    for (head, needs) in needs.enumerated() {
+      if let source = needs.blockShares { headsOfSource[source, default: []].append(head) }
+    }
+    for (source, heads) in headsOfSource.sorted(by: { $0.value[0] < $1.value[0] }) {
       guard isResident else {
-        strides.append((stride, heads))
+        sources.append((source, heads))
         continue
       }
       let chosen = heads.compactMap { head -> ShareRequest.Head? in
         let request = planner.pattern(layer: layer, head: head).selector.deviceRequest(keys: keys)
-        guard case .chosenBlocks(let rule, _, _, _) = request else { return nil }
-        return ShareRequest.Head(head: head, rule: rule)
+        guard case .chosenBlocks(_, let rule, let columns, let denseFrom) = request else {
+          return nil
+        }
+        return ShareRequest.Head(head: head, rule: rule, columns: columns, denseFrom: denseFrom)
       }
       guard !chosen.isEmpty else { continue }
       choices.append(
         try backend.makeBlockChoice(
           ShareRequest(
-            heads: chosen, stride: stride, firstPosition: firstPosition, rows: rows, shape: shape)))
+            heads: chosen, source: source, firstPosition: firstPosition, rows: rows, shape: shape)))
     }
   }
 
@@ -77,9 +82,9 @@ public struct QuerySketch {
     _ q: Tensor, firstPosition position: Int, layer: KeyValueLayer
   ) throws {
     for choice in choices { try choice.add(q, firstPosition: position, layer: layer) }
-    for (stride, heads) in strides {
+    for (source, heads) in sources {
       let found = try backend.blockShares(
-        q: q, firstPosition: position, layer: layer, shape: shape, heads: heads, stride: stride)
+        q: q, firstPosition: position, layer: layer, shape: shape, heads: heads, source: source)
       let keyBlocks = found.shape[2]
       let firstBlock = position / ShareRule.blockSize
       for (index, head) in heads.enumerated() {

@@ -39,7 +39,7 @@ public struct RecallMeter: Sendable {
   }
 
   /// Recall of one row from its log-sum-exps; a row without keys keeps nothing, and neither does one
-  /// whose numbers are no numbers.
+  /// whose values are not finite.
   public static func recall(sparse: Float, dense: Float) -> Float {
     let share = exp(Double(sparse) - Double(dense))
     return share.isNaN ? 0 : Float(min(1, share))

@@ -29,6 +29,11 @@ public struct AShape: Selector {
 
   public func deviceRequest(keys: Int) -> DeviceRequest { .selectedOnHost }
 
+  /// For heads that look at what is near: no estimate, and hardly a pair.
+  public static var searchCandidates: [AShape] {
+    [AShape(sink: 128, local: 1024), AShape(sink: 128, local: 3968)]
+  }
+
   public static func selection(sink: Int, local: Int, keys: Int) -> PairSelection {
     .bands(
       BandSelection(offsets: [0..<min(max(local, 1), keys)], columns: sinkColumns(sink, keys: keys))

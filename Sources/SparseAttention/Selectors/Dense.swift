@@ -13,4 +13,6 @@ public struct Dense: Selector {
 
   public func select(_ sketch: HeadSketch) -> HeadSelection { HeadSelection(.all) }
   public func deviceRequest(keys: Int) -> DeviceRequest { .dense(nil) }
+
+  public static var searchCandidates: [Dense] { [Dense()] }
 }

@@ -35,9 +35,14 @@ public protocol Selector: Sendable, Hashable {
 
   /// What a device that builds indices itself is asked for in a chunk that sees `keys` keys.
   func deviceRequest(keys: Int) -> DeviceRequest
+
+  /// The budgets that a search by what the model loses tries; none: the selector is no candidate.
+  static var searchCandidates: [Self] { get }
 }
 
 extension Selector {
+  public static var searchCandidates: [Self] { [] }
+
   public func needs(keys: Int, isKept: Bool) -> SketchNeeds { needs }
 }
 
@@ -111,21 +116,21 @@ public struct SketchNeeds: Sendable, Hashable {
   public var lastRows: Bool
   /// Means of blocks of 64 queries and keys.
   public var pooledMeans: Bool
-  /// Shares of key blocks by antidiagonals of this stride; nil: none.
-  public var antidiagonalStride: Int?
+  /// Shares of blocks of 128 keys, by what this scores; nil: none.
+  public var blockShares: ShareSource?
 
   public init(
-    lastRows: Bool = false, pooledMeans: Bool = false, antidiagonalStride: Int? = nil
+    lastRows: Bool = false, pooledMeans: Bool = false, blockShares: ShareSource? = nil
   ) {
     self.lastRows = lastRows
     self.pooledMeans = pooledMeans
-    self.antidiagonalStride = antidiagonalStride
+    self.blockShares = blockShares
   }
 
   public static let nothing = SketchNeeds()
 
   /// Whether all queries of the chunk have to be seen, and not its last rows alone.
-  public var allQueries: Bool { pooledMeans || antidiagonalStride != nil }
+  public var allQueries: Bool { pooledMeans || blockShares != nil }
 }
 
 /// What one head's selection is made from, on the host.
@@ -185,8 +190,9 @@ public enum DeviceRequest: Sendable, Hashable {
   case dense(DenseReason?)
   /// What the device estimates and selects itself.
   case estimated(IndexRequest.Head)
-  /// Blocks chosen by their shares as the queries come, and so many columns; the last rows are dense.
-  case chosenBlocks(ShareRule, stride: Int, columns: Int, denseRows: Int)
+  /// Blocks of 128 keys chosen by their shares as the queries come, so many columns, and every key for the rows
+  /// at `denseFrom` and after it.
+  case chosenBlocks(ShareSource, ShareRule, columns: Int, denseFrom: Int?)
   /// Bands that the host knows, estimated there if need be.
   case selectedOnHost
 }
@@ -207,8 +213,16 @@ public struct HeadSelection: Sendable, Hashable {
 public enum Selectors {
   public static let all: [any Selector.Type] = [
     Dense.self, AShape.self, TriShape.self, VerticalSlash.self, StaticVerticalSlash.self,
-    BlockSparse.self, Dilated.self, Strided.self, Antidiagonal.self,
+    BlockSparse.self, Dilated.self, Strided.self, Antidiagonal.self, PooledBlocks.self,
   ]
+
+  /// The budgets that searches try, of all selectors.
+  public static var searchCandidates: [HeadPattern] {
+    func candidates<One: Selector>(_ selector: One.Type) -> [HeadPattern] {
+      selector.searchCandidates.map(HeadPattern.init)
+    }
+    return all.flatMap { candidates($0) }
+  }
 
   /// The selector of this name.
   public static func named(_ name: String) -> (any Selector.Type)? {

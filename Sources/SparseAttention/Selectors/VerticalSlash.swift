@@ -88,6 +88,11 @@ public struct VerticalSlash: Selector {
         .bandsAndColumns(offsets: .count(counts.offsets), columns: .count(counts.columns))))
   }
 
+  /// The budgets that most heads of the published files have, and small ones for heads of few columns.
+  public static var searchCandidates: [VerticalSlash] {
+    [VerticalSlash(vertical: 256, slash: 1024), VerticalSlash(vertical: 1000, slash: 6096)]
+  }
+
   public static func selection(
     _ sums: LastRowSums, vertical: Int, slash: Int, rule: VerticalSlashRule = .estimated
   ) -> BandSelection {

@@ -4,16 +4,16 @@ struct AddedToken: Sendable {
   let content: [UInt8]
   /// Recognised only where no word character touches it.
   let singleWord: Bool
-  /// Takes the white space before it along.
+  /// Includes the white space before it.
   let stripsLeft: Bool
-  /// Takes the white space after it along.
+  /// Includes the white space after it.
   let stripsRight: Bool
   /// Looked for in the normalized text, in its normalized form, instead of in the text as given.
   var normalized: Bool
   /// A control token: left out of decoded text on request, and plain text under `.asText`.
   var special: Bool
 
-  /// A control token of which no more is said.
+  /// A control token with default settings.
   init(control text: String, id: UInt32) {
     self.id = id
     content = Array(text.utf8)
@@ -21,7 +21,7 @@ struct AddedToken: Sendable {
     special = true
   }
 
-  /// A token of which no more is said.
+  /// A token with default settings.
   init(text: [UInt8], id: UInt32, special: Bool, normalized: Bool) {
     self.id = id
     content = text

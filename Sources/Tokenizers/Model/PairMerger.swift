@@ -15,7 +15,7 @@ final class PairMerger {
 
   private static let nothing = UInt64.max
 
-  /// Up to so many symbols are merged without the tree.
+  /// The largest number of symbols that are merged without the tree.
   private static var fewSymbols: Int { 20 }
 
   deinit {

@@ -7,7 +7,7 @@ extension MergeTable {
   static let largestWork = 1 << 30
 
   /// - Parameter pieces: text, score and id of the pieces that merging may make.
-  /// - Throws: `.unsupported` where the pieces are so long that finding the merges would take for ever.
+  /// - Throws: `.unsupported` where the pieces are so long that finding the merges would not end in a useful time.
   init(
     scored pieces: [(text: [UInt8], score: Float, id: UInt32)], _ vocabulary: Vocabulary,
     file: String

@@ -1,7 +1,7 @@
 import Checkpoints
 
 /// Mistral 7B and what is published under `model_type` "mistral": no biases, and the sliding window
-/// of config.json in every layer. A window that is null or absent is none.
+/// of config.json in every layer. A null or absent window means full attention.
 ///
 /// Source: transformers, `models/mistral`.
 extension DecoderFamily {

@@ -9,15 +9,15 @@ struct WeightTable: Sendable {
   var inputNorm = "input_layernorm.weight"
   /// Queries, keys and values.
   var qkv = ProjectionNames.separate(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"])
-  /// Of each query head and each key head before they are turned; nil: there is none.
+  /// The norms of each query head and key head before rotation; nil without them.
   var headNorms: (q: String, k: String)?
   var o = "self_attn.o_proj"
-  /// Of the attention's output before it is added to the hidden state; nil: there is none.
+  /// The norm of the attention output before the residual addition; nil without one.
   var attentionOutputNorm: String?
   var postAttentionNorm = "post_attention_layernorm.weight"
   var gateUp = ProjectionNames.separate(["mlp.gate_proj", "mlp.up_proj"])
   var down = "mlp.down_proj"
-  /// Of the MLP's output before it is added to the hidden state; nil: there is none.
+  /// The norm of the MLP output before the residual addition; nil without one.
   var feedForwardOutputNorm: String?
   var norm = "model.norm.weight"
   /// Not there when the embedding is the output layer too.

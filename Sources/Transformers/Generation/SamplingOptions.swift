@@ -4,7 +4,7 @@ public import Checkpoints
 public struct SamplingOptions: Sendable, Equatable {
   /// Divides the logits; 0 always takes the most likely token.
   public var temperature: Float
-  /// Keeps the so many most likely tokens; 0 keeps all.
+  /// Keeps the `topK` most likely tokens; 0 keeps all.
   public var topK: Int
   /// Keeps the smallest set of most likely tokens with at least this probability; 1 keeps all.
   public var topP: Float

@@ -4,9 +4,9 @@ import SparseAttention
 /// One decoder layer over one chunk of rows, a block of rows at a time.
 ///
 /// The rows are passed over twice, since estimation needs the chunk's last queries and all of its
-/// keys before attention of the first row can begin. The first pass stores keys and values; then the
-/// index is made; the second pass computes attention and feed-forward and adds them to the hidden
-/// states. Between two calls of ``advance(measuring:visit:)`` the pass can rest for any time.
+/// keys before attention of the first row can begin. The first pass stores keys and values, and makes the
+/// queries where estimation needs all of them; then the index is made; the second pass computes attention
+/// and feed-forward and adds them to the hidden states. Between two calls of ``advance(measuring:visit:)`` the pass can rest for any time.
 struct LayerPass {
   /// What all passes over one text share.
   struct Context {
@@ -18,6 +18,9 @@ struct LayerPass {
     /// Fitted to the model; nil: dense.
     var planner: AttentionPlanner?
     let selectionMemory: SelectionMemory
+    /// Whether queries that estimation has made are kept for attention, [rows of the chunk, queryHeads,
+    /// headDim], or made again.
+    var keepsQueries = true
     var injection: (any QueryKeyInjection)?
     /// Counts the time of the linear layers.
     var linearWatch: (any WorkStopwatch)?
@@ -56,7 +59,7 @@ struct LayerPass {
     let whole: SparseIndex
     /// Parts of it, for dual chunk attention.
     let regions: RegionIndices
-    /// Pairs of all heads.
+    /// Pairs of all heads; a guess while a device counts them.
     let computedPairs: Int
   }
 
@@ -77,6 +80,9 @@ struct LayerPass {
   private let causalPairs: Int
   /// What selectors see of all queries of the chunk; nil: nothing.
   private var sketch: QuerySketch?
+  /// [rows of the chunk, queryHeads, headDim]: queries, and then, in their place, attention outputs; nil:
+  /// they are made again block by block.
+  private let queries: Tensor?
   private var stage = Stage.storing(block: 0)
 
   /// - Throws: out of memory.
@@ -98,11 +104,19 @@ struct LayerPass {
     attendedBlocks = storedBlocks.flatMap { decoder.dualChunk?.cut($0) ?? [$0] }
     causalPairs = SparseIndex.causalPairs(
       firstPosition: chunk.lowerBound, rows: chunk.count, slidingWindow: shape.slidingWindow)
-    sketch = try context.planner.flatMap {
-      try QuerySketch(
-        $0, layer: layer, backend: context.model.backend, shape: shape,
-        firstPosition: chunk.lowerBound, rows: chunk.count, needsHostIndex: needsHostIndex)
+    if let planner = context.planner {
+      sketch = try QuerySketch(
+        planner, layer: layer, backend: context.model.backend, shape: shape,
+        firstPosition: chunk.lowerBound, rows: chunk.count,
+        needsHostIndex: Self.needsHostIndex(context, chunk))
+    } else {
+      sketch = nil
     }
+    queries =
+      sketch != nil && context.keepsQueries
+      ? try context.model.backend.makeTensor(
+        context.model.backend.activationType, [chunk.count, shape.queryHeads, shape.headDim],
+        purpose: "the queries of a chunk of \(chunk.count) tokens") : nil
   }
 
   var isFinished: Bool {
@@ -146,8 +160,7 @@ struct LayerPass {
       let rows = attendedBlocks[block]
       let hidden = hidden(of: rows)
       try visit(
-        rows, computation(rows: rows.count).queries(of: hidden, firstPosition: rows.lowerBound),
-        hidden)
+        rows, computation(of: rows).queries(of: hidden, firstPosition: rows.lowerBound), hidden)
       stage = block + 1 < attendedBlocks.count ? .visiting(block: block + 1) : .finished
     case .finished: break
     }
@@ -158,7 +171,7 @@ struct LayerPass {
 
 extension LayerPass {
   /// Whether parts of the chunk's index will be wanted, which are made on the host.
-  private var needsHostIndex: Bool {
+  private static func needsHostIndex(_ context: Context, _ chunk: Range<Int>) -> Bool {
     chunk.lowerBound >= context.model.decoder.dualChunk?.stride ?? .max
   }
 
@@ -166,15 +179,18 @@ extension LayerPass {
     of rows: Range<Int>, measuring measurements: inout PrefillMeasurements
   ) throws {
     try checkCancellation()
-    let computation = computation(rows: rows.count)
-    let hidden = hidden(of: rows)
+    let computation = computation(of: rows)
     try computation.storeKeysAndValues(
-      of: hidden, in: keysAndValues, firstPosition: rows.lowerBound)
+      of: hidden(of: rows), in: keysAndValues, firstPosition: rows.lowerBound)
     if sketch != nil {
+      func queries() throws -> Tensor {
+        try computation.queriesOfStoredRows(firstPosition: rows.lowerBound)
+      }
+      // Queries that only estimation needs are a part of its time.
+      let kept = self.queries == nil ? nil : try queries()
       try measurements.indexWatch.time {
         try sketch?.add(
-          computation.queries(of: hidden, firstPosition: rows.lowerBound),
-          firstPosition: rows.lowerBound, layer: keysAndValues)
+          kept ?? queries(), firstPosition: rows.lowerBound, layer: keysAndValues)
       }
     }
     try measurements.storedRows(rows.count)
@@ -184,16 +200,14 @@ extension LayerPass {
     measuring measurements: inout PrefillMeasurements
   ) throws -> ChunkIndex {
     let (index, computedPairs) = try planIndex(measuring: &measurements)
-    measurements.planned(layer: layer, computedPairs: computedPairs, causalPairs: causalPairs)
     sketch = nil
-    return ChunkIndex(
-      whole: index, regions: RegionIndices(index), computedPairs: computedPairs.reduce(0, +))
+    return ChunkIndex(whole: index, regions: RegionIndices(index), computedPairs: computedPairs)
   }
 
-  /// The index of the chunk and, for each head, the pairs that it computes.
+  /// The index of the chunk and the pairs of all heads, which are a guess while a device counts them.
   private func planIndex(
     measuring measurements: inout PrefillMeasurements
-  ) throws -> (SparseIndex, computedPairs: [Int]) {
+  ) throws -> (SparseIndex, computedPairs: Int) {
     let backend = context.model.backend
     let fallbacks = context.planner?.fallbacksOfDenseChunk(
       layer: layer, keys: chunk.upperBound, rows: chunk.count)
@@ -202,29 +216,37 @@ extension LayerPass {
       let index = try SparseIndex.dense(
         firstPosition: chunk.lowerBound, rows: chunk.count, heads: shape.queryHeads,
         tile: backend.tileShape(headDim: shape.headDim))
-      return (index, Array(repeating: causalPairs, count: shape.queryHeads))
+      let pairs = Array(repeating: causalPairs, count: shape.queryHeads)
+      return (
+        index, measurements.planned(layer: layer, computedPairs: pairs, causalPairs: causalPairs)
+      )
     }
     try checkCancellation()
-    let (index, report) = try measurements.indexWatch.time {
-      let last =
-        max(chunk.lowerBound, chunk.upperBound - VerticalSlashRule.lastRows)..<chunk.upperBound
-      let queries = try computation(rows: last.count)
-        .queries(of: hidden(of: last), firstPosition: last.lowerBound)
+    let planned = try measurements.indexWatch.time {
       var inputs = ChunkInputs(
         backend: backend, shape: shape, keyValueLayer: keysAndValues,
-        firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: queries,
+        firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: try lastQueries(),
         pooledQueries: nil, memory: context.selectionMemory)
       sketch?.fill(&inputs)
-      inputs.needsHostIndex = needsHostIndex
-      return try planner.makeIndex(layer: layer, inputs)
+      inputs.needsHostIndex = Self.needsHostIndex(context, chunk)
+      return try planner.planIndex(layer: layer, inputs)
     }
-    measurements.addFallbacks(report.fallbacks, layer: layer, chunk: chunk)
-    return try measurements.checkRecall(
+    return try measurements.planned(
+      planned,
       RecallGuard.Chunk(
         layer: layer, positions: chunk, hidden: hidden, keysAndValues: keysAndValues, shape: shape,
-        patterns: planner.configuration.patterns[layer], index: index,
-        computedPairs: report.computedPairs, causalPairs: causalPairs),
+        patterns: planner.configuration.patterns[layer], index: planned.index,
+        causalPairs: causalPairs),
       makeComputation: computation(rows:))
+  }
+
+  /// Queries of the chunk's last rows, as estimation looks at them.
+  private func lastQueries() throws -> Tensor {
+    let last =
+      max(chunk.lowerBound, chunk.upperBound - VerticalSlashRule.lastRows)..<chunk.upperBound
+    if let queries { return queries.slice(rows: rowsOfChunk(last)) }
+    return try computation(rows: last.count)
+      .queries(of: hidden(of: last), firstPosition: last.lowerBound)
   }
 }
 
@@ -236,7 +258,7 @@ extension LayerPass {
     visit: Visit
   ) throws {
     try checkCancellation()
-    let computation = computation(rows: rows.count)
+    let computation = computation(of: rows)
     let hidden = hidden(of: rows)
     let regions = context.model.decoder.dualChunk?.regions(ofRowsFrom: rows.lowerBound) ?? []
     if regions.count > 1 {
@@ -265,7 +287,9 @@ extension LayerPass {
     measuring measurements: inout PrefillMeasurements, visit: Visit
   ) throws {
     let backend = context.model.backend
-    let q = try computation.queries(of: hidden, firstPosition: rows.lowerBound)
+    let q =
+      try queries == nil
+      ? computation.queries(of: hidden, firstPosition: rows.lowerBound) : computation.workspace.q
     try visit(rows, q, hidden)
     try measurements.attend(
       rows, q: q, layer: layer, shape: shape, keysAndValues: keysAndValues, index: index
@@ -314,16 +338,29 @@ extension LayerPass {
 // MARK: Rows
 
 extension LayerPass {
-  private func computation(rows: Int) -> LayerComputation {
-    LayerComputation(
-      backend: context.model.backend, configuration: context.model.decoder,
-      layer: context.model.weights[layer], rotary: context.rotary,
-      workspace: context.workspace.prefix(rows), injection: context.injection,
-      linearWatch: context.linearWatch)
+  /// What computes a block of the chunk's rows, with their place among the kept queries.
+  private func computation(of rows: Range<Int>) -> LayerComputation {
+    guard let queries else { return computation(rows: rows.count) }
+    return computation(
+      context.workspace.prefix(queries: queries.slice(rows: rowsOfChunk(rows))))
   }
 
-  private func hidden(of rows: Range<Int>) -> Tensor {
-    hidden.slice(rows: rows.lowerBound - chunk.lowerBound..<rows.upperBound - chunk.lowerBound)
+  /// What computes so many rows beside those that are kept.
+  private func computation(rows: Int) -> LayerComputation {
+    computation(context.workspace.prefix(rows))
+  }
+
+  private func computation(_ workspace: RowWorkspace) -> LayerComputation {
+    LayerComputation(
+      backend: context.model.backend, configuration: context.model.decoder,
+      layer: context.model.weights[layer], rotary: context.rotary, workspace: workspace,
+      injection: context.injection, linearWatch: context.linearWatch)
+  }
+
+  private func hidden(of rows: Range<Int>) -> Tensor { hidden.slice(rows: rowsOfChunk(rows)) }
+
+  private func rowsOfChunk(_ positions: Range<Int>) -> Range<Int> {
+    positions.lowerBound - chunk.lowerBound..<positions.upperBound - chunk.lowerBound
   }
 
   private func checkCancellation() throws {

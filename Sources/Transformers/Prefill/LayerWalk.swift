@@ -119,6 +119,19 @@ public struct LayerWalk {
     self.layer = layer
   }
 
+  /// The hidden states behind the last layer at ascending positions of the text, once every layer was
+  /// walked through. Of the report the seconds of the attention kernel are filled in.
+  package func sampledStates(at positions: [Int]) throws -> SampledStates {
+    precondition(layer == model.decoder.layers)
+    let states = try model.backend.makeTensor(
+      model.backend.activationType, [positions.count, model.decoder.hiddenSize],
+      purpose: "the hidden states of \(positions.count) positions")
+    try model.backend.gatherRows(hidden, rows: positions.map(Int32.init), into: states)
+    var report = measurements.report
+    report.kernelSeconds = measurements.kernelWatch.seconds
+    return SampledStates(positions: positions, hidden: states, report: report)
+  }
+
   /// Logits behind the last row, once every layer was walked through.
   public func lastLogits() throws -> [Float] {
     precondition(layer == model.decoder.layers)

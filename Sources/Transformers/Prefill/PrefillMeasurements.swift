@@ -16,6 +16,8 @@ struct PrefillMeasurements {
   private var meter: WorkMeter
   private var recall: RecallProbe?
   private var recallGuard: RecallGuard?
+  /// Reports of indices that a device was building when they were planned.
+  private var pendingReports: [(layer: Int, chunk: Range<Int>, report: PendingIndexReport)] = []
 
   /// - Parameters:
   ///   - positions: What is read.
@@ -60,13 +62,13 @@ struct PrefillMeasurements {
 // MARK: What a layer pass did
 
 extension PrefillMeasurements {
-  /// Keys and values of so many rows are stored. Throws what the progress callback throws.
+  /// Reports that keys and values of `rows` rows are stored. Throws what the progress callback throws.
   mutating func storedRows(_ rows: Int) throws {
     meter.storedRows(rows)
     try reportProgress()
   }
 
-  /// Attention and feed-forward of so many rows will not be computed.
+  /// Removes attention and feed-forward of `rows` rows from the planned work.
   mutating func skipOutputs(rows: Int, causalPairs: Int) {
     meter.skipped(rows: rows, causal: causalPairs)
   }
@@ -76,13 +78,61 @@ extension PrefillMeasurements {
   /// - Parameters:
   ///   - computedPairs: Of each head.
   ///   - causalPairs: Of one head.
-  mutating func planned(layer: Int, computedPairs: [Int], causalPairs: Int) {
+  /// - Returns: The pairs of all heads.
+  mutating func planned(layer: Int, computedPairs: [Int], causalPairs: Int) -> Int {
+    count(layer: layer, computedPairs: computedPairs, causalPairs: causalPairs)
+    let sum = computedPairs.reduce(0, +)
+    meter.planned(computed: sum, causal: causalPairs * computedPairs.count)
+    return sum
+  }
+
+  /// The same of an index that a planner made, with the heads dense that a monitor finds weak. Where no monitor
+  /// has to know, a device's counts are asked for later: that waits for all it was given.
+  ///
+  /// - Parameter makeComputation: gives workspace for so many rows of the layer.
+  /// - Returns: The index to compute with, and the pairs of all heads, which may be a guess.
+  mutating func planned(
+    _ planned: PlannedIndex, _ chunk: RecallGuard.Chunk,
+    makeComputation: (_ rows: Int) -> LayerComputation
+  ) throws -> (SparseIndex, computedPairs: Int) {
+    if recallGuard == nil, let report = planned.pendingReport {
+      pendingReports.append((chunk.layer, chunk.positions, report))
+      return (
+        planned.index,
+        meter.planned(unknownOfCausal: chunk.causalPairs * chunk.shape.queryHeads)
+      )
+    }
+    let report = try planned.report()
+    addFallbacks(report.fallbacks, layer: chunk.layer, chunk: chunk.positions)
+    let (index, pairs) =
+      try recallGuard?.check(
+        chunk, computedPairs: report.computedPairs, makeComputation: makeComputation)
+      ?? (planned.index, report.computedPairs)
+    return (
+      index,
+      self.planned(layer: chunk.layer, computedPairs: pairs, causalPairs: chunk.causalPairs)
+    )
+  }
+
+  /// Asks for what devices counted of the indices so far.
+  private mutating func readPendingReports() throws {
+    for (layer, chunk, pending) in pendingReports {
+      let report = try pending.report()
+      addFallbacks(report.fallbacks, layer: layer, chunk: chunk)
+      count(
+        layer: layer, computedPairs: report.computedPairs,
+        causalPairs: report.causalPairs.first ?? 0)
+      meter.learned(
+        computed: report.computedPairs.reduce(0, +), causal: report.causalPairs.reduce(0, +))
+    }
+    pendingReports = []
+  }
+
+  private mutating func count(layer: Int, computedPairs: [Int], causalPairs: Int) {
     for head in computedPairs.indices {
       report.computedPairs[layer][head] += computedPairs[head]
       report.causalPairs[layer][head] += causalPairs
     }
-    meter.planned(
-      computed: computedPairs.reduce(0, +), causal: causalPairs * computedPairs.count)
   }
 
   mutating func addFallbacks(_ reasons: [Int: String], layer: Int, chunk: Range<Int>) {
@@ -90,15 +140,6 @@ extension PrefillMeasurements {
       DenseFallback(
         layer: layer, head: $0.key, firstPosition: chunk.lowerBound, reason: $0.value)
     }
-  }
-
-  /// The index that a monitor lets through, and the pairs of each head.
-  mutating func checkRecall(
-    _ chunk: RecallGuard.Chunk, makeComputation: (_ rows: Int) -> LayerComputation
-  ) throws -> (SparseIndex, computedPairs: [Int]) {
-    try recallGuard?.check(chunk, makeComputation: makeComputation) ?? (
-      chunk.index, chunk.computedPairs
-    )
   }
 
   /// Counts the time of `attention`, and its recall where that is measured.
@@ -141,9 +182,11 @@ extension PrefillMeasurements {
 // MARK: The whole prefill
 
 extension PrefillMeasurements {
-  mutating func finishedChunk(tokens: Int) {
+  mutating func finishedChunk(tokens: Int) throws {
     report.tokens += tokens
     report.chunks += 1
+    // Progress weighs what is to come by what was found; for the report alone there is time at the end.
+    if progress != nil { try readPendingReports() }
   }
 
   /// Completes the report.
@@ -153,7 +196,8 @@ extension PrefillMeasurements {
   ///   - injectionSeconds: Are in no figure.
   mutating func finish(
     seconds: Double, injectionSeconds: Double, linearSeconds: Double?
-  ) {
+  ) throws {
+    try readPendingReports()
     report.kernelSeconds = kernelWatch.seconds
     report.indexSeconds = indexWatch.seconds
     report.seconds = seconds - recallWatch.seconds - injectionSeconds

@@ -123,7 +123,8 @@ public final class PrefillRun {
       workspace: try RowWorkspace(
         rows: min(plan.rowBlock, plan.chunks.map(\.count).max() ?? 1), configuration: decoder,
         backend: model.backend),
-      planner: planner, selectionMemory: cache.selectionMemory, injection: options.injection,
+      planner: planner, selectionMemory: cache.selectionMemory,
+      keepsQueries: cache.memoryPlan?.keepsQueries ?? true, injection: options.injection,
       linearWatch: options.measuresLinearLayers ? model.backend.makeStopwatch() : nil,
       isCancelled: options.isCancelled)
     measurements = PrefillMeasurements(
@@ -169,7 +170,7 @@ public final class PrefillRun {
     do {
       let progress = try timed(advanceRunning)
       if case .finished = progress {
-        measurements.finish(
+        try measurements.finish(
           seconds: seconds, injectionSeconds: options.injection?.seconds ?? 0,
           linearSeconds: context.linearWatch?.seconds)
         state = .finished
@@ -223,7 +224,7 @@ extension PrefillRun {
     current?.nextLayer += 1
     guard chunk.nextLayer + 1 == cache.layers.upperBound else { return .block }
     cache.count = chunk.positions.upperBound
-    measurements.finishedChunk(tokens: chunk.positions.count)
+    try measurements.finishedChunk(tokens: chunk.positions.count)
     current = nil
     nextChunk += 1
     awaitNextChunk()

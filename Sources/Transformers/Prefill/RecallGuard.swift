@@ -36,21 +36,21 @@ struct RecallGuard {
     let shape: AttentionShape
     let patterns: [HeadPattern]
     let index: SparseIndex
-    /// Pairs that each head computes.
-    let computedPairs: [Int]
     /// Causal pairs of one head.
     let causalPairs: Int
   }
 
   /// The index to compute with, and its pairs: those of the plan, or with weak heads dense.
   ///
-  /// - Parameter makeComputation: gives workspace for so many rows of the layer.
+  /// - Parameters:
+  ///   - computedPairs: Pairs that each head computes.
+  ///   - makeComputation: gives workspace for so many rows of the layer.
   mutating func check(
-    _ chunk: Chunk, makeComputation: (Int) -> LayerComputation
+    _ chunk: Chunk, computedPairs: [Int], makeComputation: (Int) -> LayerComputation
   ) throws -> (SparseIndex, computed: [Int]) {
     let isDense = try chunk.index.denseHeads()
     let sparse = Set(chunk.patterns.indices.filter { !isDense[$0] })
-    guard !sparse.isEmpty else { return (chunk.index, chunk.computedPairs) }
+    guard !sparse.isEmpty else { return (chunk.index, computedPairs) }
     let first = sparse.map { chunk.patterns[$0].sinkAndWindow }.min() ?? 0
     let rows = RecallMonitor.sampledRows(
       of: chunk.positions, from: first, tileRows: chunk.index.tile.rows)
@@ -87,8 +87,8 @@ struct RecallGuard {
       meter.add(
         layer: chunk.layer, head: head, isComputedDensely ? recalls.map { _ in 1 } : recalls)
     }
-    guard !weak.isEmpty else { return (chunk.index, chunk.computedPairs) }
-    var computed = chunk.computedPairs
+    guard !weak.isEmpty else { return (chunk.index, computedPairs) }
+    var computed = computedPairs
     for head in weak {
       report.extraPairs += chunk.causalPairs - computed[head]
       computed[head] = chunk.causalPairs

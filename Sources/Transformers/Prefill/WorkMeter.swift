@@ -47,25 +47,40 @@ struct WorkMeter {
           firstPosition: chunk.lowerBound, rows: chunk.count, slidingWindow: shape.slidingWindow))
   }
 
-  /// Keys and values of so many rows are stored.
+  /// Reports that keys and values of `rows` rows are stored.
   mutating func storedRows(_ rows: Int) { finish(rows: Double(rows) * keyValueCost) }
 
   /// The pairs that one layer of a chunk computes are known.
   mutating func planned(computed: Int, causal: Int) {
     unplannedPairs -= Double(causal)
     plannedPairs += Double(computed)
+    learned(computed: computed, causal: causal)
+  }
+
+  /// The index of one layer of a chunk is made, but how many pairs it computes is not known yet.
+  ///
+  /// - Returns: What is assumed.
+  mutating func planned(unknownOfCausal causal: Int) -> Int {
+    let computed = (guess * Double(causal)).rounded()
+    unplannedPairs -= Double(causal)
+    plannedPairs += computed
+    return Int(computed)
+  }
+
+  /// So many pairs turned out to be computed, of so many causal ones: what is to come is guessed from it.
+  mutating func learned(computed: Int, causal: Int) {
     seenCausal += Double(causal)
     seenComputed += Double(computed)
     if seenCausal > 0 { guess = seenComputed / seenCausal }
   }
 
-  /// One layer's attention over so many pairs, and the rest of so many rows, will not be done.
+  /// Removes one layer's attention over `causal` pairs and the feed-forward of `rows` rows from the planned work.
   mutating func skipped(rows: Int, causal: Int) {
     unplannedPairs -= Double(causal)
     remainingRows -= Double(rows) * restCost
   }
 
-  /// Attention of so many pairs, and the rest of so many rows, are done.
+  /// Reports that attention over `pairs` pairs and the feed-forward of `rows` rows are done.
   mutating func finishedRows(_ rows: Int, pairs: Double) {
     plannedPairs -= pairs
     done += pairs * pairCost

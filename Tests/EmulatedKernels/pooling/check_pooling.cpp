@@ -70,14 +70,14 @@ static const char* check(const Case& c, Random& random) {
 
   std::vector<float> queries((size_t)c.heads * queryBlocks * c.d, NAN), means((size_t)kvHeads * keyBlocks * c.d, NAN);
   emulated::launch(keyBlocks, kvHeads, 1, 256, [&] {
-    mean_blocks(kBits.data(), means.data(), keys, 0, c.d, 0, keyBlocks, c.d, (long long)capacity * c.d);
+    mean_blocks(kBits.data(), means.data(), keys, 0, c.d, 0, keyBlocks, 64, c.d, (long long)capacity * c.d);
   });
   // Queries come in parts that end at multiples of 64.
   for (int from = c.first; from < keys;) {
     const int to = std::min(keys, (from / 64 + random.between(1, 4)) * 64), row = c.heads * c.d;
     emulated::launch((to - 1) / 64 - from / 64 + 1, c.heads, 1, 256, [&] {
       mean_blocks(qBits.data() + (size_t)(from - c.first) * row, queries.data(), to - from, from, c.d, from / 64 - c.first / 64,
-                  queryBlocks, row, c.d);
+                  queryBlocks, 64, row, c.d);
     });
     from = to;
   }

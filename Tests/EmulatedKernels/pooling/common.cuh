@@ -21,6 +21,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __shared__ static __attribute__((section("shared")))
+#define __align__(n) __attribute__((aligned(n)))
 extern char __start_shared[], __stop_shared[];
 
 typedef unsigned short bf16;

@@ -1,10 +1,11 @@
-// Checks antidiagonal selection as a whole: what its kernels, launched in the order of the Swift code, leave in scratch and in the
+// Checks selection by shares of key blocks as a whole, by antidiagonals and by means: what its kernels, launched in the order of the Swift code, leave in scratch and in the
 // plans, against the rule written plainly. Prints one line for each case that fails and one at the end; exits 1 on a miss.
 //
 // Shares come from sums in floating point, so the plain rule takes them in two steps: sums and maxima are compared with double
 // precision, and the choice is made again from the very sums that the kernels left, in integers, where ties are ties.
 
 #include "antidiagonal.cu"
+#include "pooled_shares.cu"
 #include "shares.cu"
 
 #include <climits>
@@ -17,13 +18,16 @@ struct Random {
 };
 
 struct Case {
-  int heads, group, d, first, rows, window, exact, stride, part, last, columns, capacity;
+  int heads, group, d, first, rows, window, exact, stride, queryStride, part, columns, capacity;
   float tileCost, runCost, columnCost;
   std::vector<ShareHead> slots;
 };
 
 static const char* check(const Case& c, Random& random) {
-  const int keys = c.first + c.rows, kvHeads = c.heads / c.group, capacity = keys + 5, S = c.stride;
+  const int keys = c.first + c.rows, kvHeads = c.heads / c.group, capacity = keys + 5, S = c.stride, E = c.queryStride;
+  // A group of 128 positions is scored by its mean. G: scored groups of queries of a block.
+  const bool isPooled = S == 128;
+  const int G = 128 / S / E;
   const int chunkBlocks = (keys - 1) / 128 - c.first / 128 + 1, words = (keys - 1) / 128 / 32 + 1;
   const size_t slots = c.slots.size();
   std::vector<bf16> q((size_t)c.rows * c.heads * c.d), k((size_t)kvHeads * capacity * c.d, 0x7fff);
@@ -35,7 +39,7 @@ static const char* check(const Case& c, Random& random) {
     return position < c.first || position >= keys ? 0.0 : (double)toFloat(q[((size_t)(position - c.first) * c.heads + head) * c.d + i]);
   };
 
-  const int most = c.part / S + 128, sumStride = ((keys - 1) / 128 / S + 1) * S, maximumStride = (keys - 1) / (128 * S) + 1;
+  const int most = c.part / (S * E) + 128, sumStride = ((keys - 1) / 128 / S + 1) * S, maximumStride = (keys - 1) / (128 * S) + 1;
   std::vector<float> sums(slots * most * sumStride), maxima(slots * most * maximumStride);
   std::vector<unsigned> bits(slots * chunkBlocks * words + 1, 0xabcdabcd);
   std::vector<long long> work(slots * chunkBlocks * 3 + 1, -7), pairCounts(2 * c.heads + 1, -7);
@@ -54,8 +58,7 @@ static const char* check(const Case& c, Random& random) {
   p.pairCounts = pairCounts.data(), p.kvHeadStride = (long long)capacity * c.d, p.firstPosition = c.first, p.rows = c.rows;
   p.sumStride = sumStride, p.maximumStride = maximumStride, p.words = words, p.chunkBlocks = chunkBlocks, p.stepCapacity = c.capacity;
   p.columns = c.columns ? columns.data() : nullptr, p.columnCounts = columnCounts.data(), p.columnStride = c.columns + 1;
-  p.qStride = c.heads * c.d, p.groupSize = c.group, p.stride = S, p.window = c.window, p.scaleLog2 = 0.11f / S;
-  p.denseFrom = c.last ? std::max(0, keys - c.last) / 128 * 128 : INT_MAX;
+  p.qStride = c.heads * c.d, p.groupSize = c.group, p.stride = S, p.queryStride = E, p.window = c.window, p.scaleLog2 = 0.11f / S;
   p.tileCost = c.tileCost, p.runCost = c.runCost, p.columnCost = c.columnCost, p.exact = c.exact;
   std::vector<std::vector<std::set<int>>> chosen(slots, std::vector<std::set<int>>(chunkBlocks));
 
@@ -64,10 +67,35 @@ static const char* check(const Case& c, Random& random) {
     std::fill(sums.begin(), sums.end(), NAN), std::fill(maxima.begin(), maxima.end(), NAN);
     p.q = q.data() + (size_t)(from - c.first) * c.heads * c.d, p.partPosition = from, p.partRows = to - from;
     const int blocks = (to - 1) / 128 - from / 128 + 1;
-    p.partGroups = blocks * (128 / S);
-    const int keyTiles = ((to - 1) / S) / 128 + 1, queryTiles = (p.partGroups + 127) / 128;
+    p.partGroups = blocks * G;
+    const int keyTiles = ((to - 1) / S) / 128 + 1, queryTiles = (p.partGroups + (isPooled ? 63 : 127)) / (isPooled ? 64 : 128);
+    // Means are float32, as mean_blocks leaves them; those behind the part are not there yet.
+    std::vector<float> queryMeans((size_t)c.heads * blocks * c.d), keyMeans((size_t)kvHeads * ((keys - 1) / 128 + 1) * c.d, NAN);
+    PooledScoreParameters pooled{};
+    pooled.queries = queryMeans.data(), pooled.keys = keyMeans.data(), pooled.heads = c.slots.data();
+    pooled.sums = sums.data(), pooled.maxima = maxima.data(), pooled.partBlock = from / 128, pooled.partBlocks = blocks;
+    pooled.keyBlocks = (keys - 1) / 128 + 1, pooled.sumStride = sumStride, pooled.maximumStride = maximumStride;
+    pooled.headDim = c.d, pooled.groupSize = c.group, pooled.window = c.window, pooled.scaleLog2 = 128 * p.scaleLog2;
+    if (isPooled) {
+      for (int head = 0; head < c.heads; ++head)
+        for (int b = 0; b < blocks; ++b)
+          for (int i = 0; i < c.d; ++i) {
+            const int begin = std::max(from, (from / 128 + b) * 128), end = std::min(to, (from / 128 + b + 1) * 128);
+            double sum = 0;
+            for (int r = begin; r < end; ++r) sum += query(head, r, i);
+            queryMeans[((size_t)head * blocks + b) * c.d + i] = sum / (end - begin);
+          }
+      for (int head = 0; head < kvHeads; ++head)
+        for (int b = 0; b * 128 < to; ++b)
+          for (int i = 0; i < c.d; ++i) {
+            double sum = 0;
+            for (int r = b * 128; r < std::min(to, (b + 1) * 128); ++r) sum += toFloat(k[((size_t)head * capacity + r) * c.d + i]);
+            keyMeans[((size_t)head * pooled.keyBlocks + b) * c.d + i] = sum / (std::min(to, (b + 1) * 128) - b * 128);
+          }
+    }
     auto scores = [&] {
-      if (c.d == 64) antidiagonal_scores_d64(p);
+      if (isPooled) pooled_scores(pooled);
+      else if (c.d == 64) antidiagonal_scores_d64(p);
       else if (c.d == 96) antidiagonal_scores_d96(p);
       else antidiagonal_scores_d128(p);
     };
@@ -75,13 +103,16 @@ static const char* check(const Case& c, Random& random) {
     for (size_t s = 0; s < slots; ++s) {
       const int head = c.slots[s].head;
       for (int g = 0; g < p.partGroups; ++g) {
-        const int a = from / 128 * (128 / S) + g;
+        const int a = (from / 128 * G + g) * E + E - 1;
         if ((long long)a * S + S <= from || a * S >= to) continue;
         std::vector<double> score(a + 1, -INFINITY);
         for (int e = 0; e <= a; ++e) {
           if ((long long)(a - e) * S - (S - 1) >= c.window) continue;
           double sum = 0;
-          for (int t = 0; t < S; ++t) {
+          for (int i = 0; isPooled && i < c.d; ++i)
+            sum += (double)queryMeans[((size_t)head * blocks + g) * c.d + i] *
+                   keyMeans[((size_t)(head / c.group) * pooled.keyBlocks + e) * c.d + i] * 128;
+          for (int t = 0; !isPooled && t < S; ++t) {
             const int position = a * S + S - 1 - t, key = e * S + t;
             if (key >= to || position < from || position >= to) continue;
             for (int i = 0; i < c.d; ++i)
@@ -107,14 +138,17 @@ static const char* check(const Case& c, Random& random) {
       for (int b = 0; b < blocks; ++b) {
         const int block = from / 128 + b, firstVisible = std::min((long long)block, std::max(0LL, (long long)std::max(from, block * 128) - c.window + 1) / 128);
         // As the kernel does it: one group after the other, sums by warps.
-        std::vector<float> maximum(128 / S), factor(128 / S);
+        auto isThere = [&](int g) {
+          const int start = block * 128 + (g * E + E - 1) * S;
+          return start + S > from && start < to;
+        };
         int valid = 0;
-        for (int g = 0; g < 128 / S; ++g) valid += block * 128 + g * S + S > from && block * 128 + g * S < to;
+        for (int g = 0; g < G; ++g) valid += isThere(g);
         std::vector<double> exactShare(block + 1);
-        for (int g = 0; g < 128 / S; ++g) {
-          if (block * 128 + g * S + S <= from || block * 128 + g * S >= to) continue;
-          const float* row = sums.data() + (s * p.partGroups + b * (128 / S) + g) * sumStride;
-          const float* high = maxima.data() + (s * p.partGroups + b * (128 / S) + g) * maximumStride;
+        for (int g = 0; g < G; ++g) {
+          if (!isThere(g)) continue;
+          const float* row = sums.data() + (s * p.partGroups + b * G + g) * sumStride;
+          const float* high = maxima.data() + (s * p.partGroups + b * G + g) * maximumStride;
           float top = -1e30f;
           for (int t = firstVisible / S; t <= block / S; ++t) top = std::max(top, high[t]);
           double sum = 0;
@@ -127,7 +161,7 @@ static const char* check(const Case& c, Random& random) {
         // What is taken is a prefix of the order by shares (a hair apart is a tie), long enough and no longer.
         const ShareHead& rule = c.slots[s];
         const int have = block + 1;
-        const bool isDense = block * 128 >= p.denseFrom;
+        const bool isDense = block * 128 >= rule.denseFrom || valid == 0;
         std::vector<int> order(have);
         for (int x = 0; x < have; ++x) order[x] = x;
         std::stable_sort(order.begin(), order.end(), [&](int x, int y) { return exactShare[x] > exactShare[y] + 1e-12; });
@@ -179,7 +213,7 @@ static const char* check(const Case& c, Random& random) {
     std::vector<std::vector<int>> expected(chunkBlocks);
     for (int b = 0; b < chunkBlocks; ++b) {
       const int block = c.first / 128 + b;
-      const bool isDense = block * 128 >= p.denseFrom;
+      const bool isDense = block * 128 >= c.slots[s].denseFrom;
       std::set<int> halves[2];
       for (int half = 0; half < 2; ++half) {
         const int tileRow = 2 * block + half, from = std::max(c.first, tileRow * 64), to = std::min(keys, tileRow * 64 + 64);
@@ -207,7 +241,7 @@ static const char* check(const Case& c, Random& random) {
                        (!c.exact && inTiles * (double)c.tileCost + runs * (double)c.runCost + inColumns * (double)c.columnCost > (double)causal);
     if (plan.kind != (dense ? 0 : 2) || plan.pad[0] != tooLong) return "dense or not";
     if (pairCounts[2 * head] != (dense ? causal : inTiles) || pairCounts[2 * head + 1] != (dense ? 0 : inColumns)) return "pairs";
-    if (plan.denseFrom != p.denseFrom) return "dense rows";
+    if (plan.denseFrom != c.slots[s].denseFrom) return "dense rows";
     if (dense) continue;
     if (plan.columnCount != (c.slots[s].hasColumns ? columnCounts[2 * head] : 0)) return "columns";
     if (plan.stepOffsets[0] != 0 || plan.stepOffsets[chunkBlocks] != plan.stepCount || plan.stepCount != length) return "ends of the lists";
@@ -230,14 +264,14 @@ int main(int count, char** arguments) {
     c.group = random.between(1, 3);
     c.heads = c.group;
     c.d = (const int[]){64, 96, 128}[random.between(0, 2)];
-    c.stride = random.between(0, 1) ? 16 : 8;
+    c.stride = (const int[]){8, 16, 16, 128}[random.between(0, 3)];
+    c.queryStride = c.stride == 128 ? 1 : 1 << random.between(0, 2);
     c.first = random.between(0, 2) ? random.between(0, 700) : 128 * random.between(0, 6);
     // Now and then one row, and more keys than one score tile has.
     c.rows = i % 6 == 0 ? 1 : i % 6 == 1 ? random.between(2100, 2600) : random.between(1, 900);
     c.part = 128 * random.between(1, 12);
     c.window = random.between(0, 2) ? INT_MAX : random.between(1, c.first + c.rows + 10);
     c.exact = random.between(0, 1);
-    c.last = random.between(0, 1) ? 256 : 0;
     c.columns = random.between(0, 1) ? random.between(1, 300) : 0;
     c.tileCost = random.between(0, 1) ? 1 : 1.25f;
     c.runCost = random.between(0, 1) ? 64 : 0;
@@ -246,11 +280,12 @@ int main(int count, char** arguments) {
     for (int h = 0; h < c.heads; ++h)
       if (c.slots.empty() || random.between(0, 1))
         c.slots.push_back({h, random.between(0, 6) ? random.between(0, 99) / 100.0f : 1.0f, random.between(0, 1) ? 0.05f : 0.5f,
-                           random.between(0, 2) ? 1.0f : 0.3f, c.columns ? random.between(0, 2) != 0 : 0});
+                           random.between(0, 2) ? 1.0f : 0.3f, c.columns ? random.between(0, 2) != 0 : 0,
+                           random.between(0, 1) ? INT_MAX : std::max(0, c.first + c.rows - random.between(1, 400)) / 128 * 128});
     if (const char* wrong = check(c, random)) {
       ++failed;
-      printf("case %d: %s (%d heads x %d, stride %d, %d rows from %d in parts of %d, window %d)\n", i, wrong, c.heads, c.d, c.stride,
-             c.rows, c.first, c.part, c.window);
+      printf("case %d: %s (%d heads x %d, stride %d by %d, %d rows from %d in parts of %d, window %d)\n", i, wrong, c.heads, c.d, c.stride,
+             c.queryStride, c.rows, c.first, c.part, c.window);
     }
   }
   printf("%d of %d plans right\n", cases - failed, cases);

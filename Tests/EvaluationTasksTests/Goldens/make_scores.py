@@ -2,11 +2,12 @@
 
     pip install rouge-score && python make_scores.py > scores.jsonl
 
-The rules are those of RULER's and InfiniteBench's scorers, written again here with `re`, `collections`
-and `rouge_score`, so that the Swift code is compared with Python's string functions.
+The rules are those of RULER's and InfiniteBench's scorers, written again here with `re`, `collections`,
+`difflib` and `rouge_score`, so that the Swift code is compared with Python's string functions.
 """
 
 import collections
+import difflib
 import json
 import random
 import re
@@ -75,6 +76,47 @@ def number(answer, references):
     return float(found[0]) == float(wanted) if "." in wanted else int(float(found[0])) == int(wanted)
 
 
+def set_f1(answer, references):
+    place = answer.lower().rfind("final answer:")
+    text = answer[place + len("final answer:"):] if place >= 0 else answer
+    text = re.split(r"[\]\n]", text.lstrip(" \n["))[0]
+    found = {x for x in re.split(r"""[,\["'`\s]+""", text) if x}
+    hits = len(found & set(references))
+    return 2 * hits / (len(found) + len(set(references))) if hits else 0.0
+
+
+def marked(answer, references):
+    mark, text = references
+    answer = answer.strip()
+    if not answer.startswith(mark):
+        return 0.0
+    return difflib.SequenceMatcher(None, answer[len(mark):].strip(), text).ratio()
+
+
+def python_value(answer, references):
+    if not references[0].startswith("["):
+        return (re.findall("[0-9]+", answer) or [""])[0] == references[0]
+    found = re.search(r"\[[^\]]*\]", answer)
+    return bool(found) and "".join(found[0].split()) == "".join(references[0].split())
+
+
+def last_integer(answer, references):
+    return (re.findall("[0-9]+", re.sub("(?<=[0-9]),(?=[0-9])", "", answer)) or [""])[-1] == references[0]
+
+
+def leading_words(answer, references):
+    answer, wanted = ([w for w in (re.sub(r"\W", "", x) for x in t.lower().split()) if w] for t in (answer, references[0]))
+    same = 0
+    while same < min(len(answer), len(wanted)) and answer[same] == wanted[same]:
+        same += 1
+    return same / len(wanted)
+
+
+def line_similarity(answer, references):
+    answer, wanted = ([x.strip() for x in t.splitlines() if x.strip()] for t in (answer, references[0]))
+    return difflib.SequenceMatcher(None, "\n".join(answer[:len(wanted)]), "\n".join(wanted)).ratio()
+
+
 RULES = {
     "contains_all": lambda a, r: sum(x.lower() in a.lower() for x in r) / len(r),
     "contains_any": lambda a, r: any(x.lower() in a.lower() for x in r),
@@ -87,7 +129,17 @@ RULES = {
     "word_f1": lambda a, r: max(f1(words(a), words(x)) for x in r),
     "character_f1": lambda a, r: max(f1(characters(a), characters(x)) for x in r),
     "rouge_l_sum": lambda a, r: rouge.score(r[0], a)["rougeLsum"].fmeasure,
+    "set_f1": set_f1,
+    "marked_similarity": marked,
+    "python_value": python_value,
+    "last_integer": last_integer,
+    "leading_words": leading_words,
+    "line_similarity": line_similarity,
 }
+
+TOWN = ("The mill stood above the harbour, and below it the boats came and went with salt and rope. Nobody in the "
+        "town could say who had built it, or when; the oldest letters name it, and the oldest maps show it, and in "
+        "every one of them its wheel is broken.")
 
 REFERENCES = {
     "contains_all": [["7340915", "1234567"], ["Harbor-Lamp"], ["é", "straße"]],
@@ -101,6 +153,12 @@ REFERENCES = {
     "word_f1": [["the old mill", "a mill by the river"], ["Ann Lee"]],
     "character_f1": [["北京大学", "北大"], ["三 天"]],
     "rouge_l_sum": [["The mill burned.\nAda left the town at dawn and never came back.\nThe river rose."]],
+    "set_f1": [["0f4e2ab917", "77c01d5be2", "d215ce4039"], ["9b3d8860fa"]],
+    "marked_similarity": [["qzkdwx", "The mill burned, and Ada left."], ["mark", TOWN]],
+    "python_value": [["[12, 7, 40]"], ["5"]],
+    "last_integer": [["42"], ["1042"]],
+    "leading_words": [["the wheel is broken"], ["Ada's boat came home"]],
+    "line_similarity": [["    if x:\n        return y\n    return None"], [TOWN]],
 }
 
 HAND = {
@@ -117,6 +175,17 @@ HAND = {
     "character_f1": ["北京，大学。", "北大", "3 天", "三天…", "", "ＡＢ"],
     "rouge_l_sum": ["Ada left at dawn.\nThe mill burned down.", "the the the river", "", "...\n\n", "The river rose. The mill burned.",
                     "Ada never came back to the town\nAda left Ada\r\nthe river the mill"],
+    "set_f1": ["0f4e2ab917, 77c01d5be2, d215ce4039]", "[9b3d8860fa]", "Final Answer: [0f4e2ab917, 9b3d8860fa]", "[]", "",
+               "A walk.\nFinal answer: [77c01d5be2]\nFinal Answer: ['d215ce4039', \"0f4e2ab917\"]. Done.",
+               "9b3d8860fa\n0f4e2ab917", "9b3d8860fa, 9b3d8860fa, 9b3d8860fa", "I think 9b3d8860fa"],
+    "marked_similarity": ["qzkdwx The mill burned, and Ada left.", "qzkdwxThe mill burned and Ada came.", "The mill burned",
+                          " qzkdwx\n", "mark" + TOWN, "mark " + TOWN[40:], "mark " + TOWN[::-1], "mark", "",
+                          "mark" + TOWN.replace("oldest", "newest"), "mark" + TOWN[100:] + TOWN[:100]],
+    "python_value": ["[12, 7, 40]", "`[12,7,40]`.", "[12, 7]", "5", "5 items, not 6", "It is 15", "", "[12, 7, 40", "[ 12,\n7, 40 ]"],
+    "last_integer": ["40 + 2 = 42", "Answer: 1,042.", "42, 1", "42 1042", "", "none", "1,042, 42", "Answer: 42 crates"],
+    "leading_words": ["the wheel is broken", "The wheel -- is broken!", "the wheel was broken", "wheel is broken", "",
+                      "Ada's boat came", "ADAS boat", "the  wheel\nis broken and more"],
+    "line_similarity": ["if x:\n  return y\n\nreturn None\nmore", "return None", "", "if y:\n    return x", TOWN, TOWN[::2], "\n\n"],
 }
 
 

@@ -158,6 +158,103 @@ private final class FakeRunner: PromptRunner {
   }
 }
 
+/// Answers a summary with words of which "sparse" gives fewer.
+private struct SummaryRunner: PromptRunner {
+  let methods = ["dense", "sparse"]
+
+  func countTokens(_ text: String) throws -> Int { try countFourBytes(text) }
+
+  func answer(
+    _ task: EvaluationTask, method: String,
+    progress: @escaping @Sendable (_ fraction: Double, _ tokens: Int) -> Void
+  ) async throws -> PromptAnswer {
+    let same = task.id.hasSuffix("0")
+    return PromptAnswer(
+      text: method == "dense" || same
+        ? "Ada left the mill at dawn." : "Ada left the mill in the rain.",
+      promptTokens: 9, timeToFirstToken: 1, density: method == "dense" ? 1 : 0.25)
+  }
+}
+
+@Suite struct ComparedMethodsTests {
+  private let plans = (0..<4).map { number in
+    var task = EvaluationTask(
+      id: "summaries-\(number)", kind: "summaries", length: 512, prompt: "x", references: [],
+      scoring: .rougeLSum, maximumAnswerTokens: 9)
+    task.comparesMethods = true
+    return TaskPlan(task)
+  }
+
+  @Test func `the first method's answer is the reference, also of results read from a file`()
+    async throws
+  {
+    try await withDirectory { directory in
+      let file = directory + "/results.jsonl"
+      let records = try await EvaluationRun.run(plans, on: SummaryRunner(), results: file)
+      #expect(
+        records.map(\.method) == Array(repeating: ["dense", "sparse"], count: 4).flatMap { $0 })
+      #expect(records.allSatisfy { $0.references == ["Ada left the mill at dawn."] })
+      #expect(
+        records.filter { $0.method == "dense" || $0.task == "summaries-0" }
+          .allSatisfy { $0.score == 1 })
+      // Four of six words against seven.
+      #expect(
+        records.filter { $0.method == "sparse" }.dropFirst()
+          .allSatisfy { abs($0.score - 8 / 13.0) < 1e-12 })
+      // The last sparse answer is taken out and given again.
+      let lines = try TextFile.read(file).split(separator: "\n")
+      try TextFile.replace(file, with: lines.dropLast().joined(separator: "\n") + "\n")
+      #expect(try await EvaluationRun.run(plans, on: SummaryRunner(), results: file) == records)
+    }
+  }
+
+  @Test func `a scenario's table has both methods in a row, and says where summaries part`()
+    async throws
+  {
+    let records = try await EvaluationRun.run(plans, on: SummaryRunner())
+    let summary = ScenarioSummary(records, methods: ["dense", "sparse"])
+    let group = try #require(summary.groups.first)
+    #expect(summary.commonWords(group, "sparse").map(\.common) == [6, 4, 4, 4])
+    #expect(summary.markdown.contains("| summaries |    512 |       4 | 1 (itself) |"))
+    #expect(summary.markdown.contains("4 (1 of 4 the same)"))
+    #expect(summary.markdown.contains("1.00 (25.0 %)"))
+  }
+
+  @Test func `a method holds within the interval of the first one`() async throws {
+    func record(_ task: Int, _ method: String, _ isRight: Bool) -> RunRecord {
+      RunRecord(
+        EvaluationTask(
+          id: "\(task)", kind: "code", length: 512, prompt: "x", references: ["a"],
+          scoring: .containsAll, maximumAnswerTokens: 1), method: method,
+        answer: PromptAnswer(text: isRight ? "a" : "b", promptTokens: 1))
+    }
+    let records = (0..<20).flatMap { task in
+      [
+        record(task, "dense", task < 18), record(task, "near", task < 15),
+        record(task, "far", task < 13),
+      ]
+    }
+    let summary = ScenarioSummary(records, methods: ["dense", "near", "far"])
+    let group = try #require(summary.groups.first)
+    // Wilson's interval of 18 of 20 is 0.699 to 0.972.
+    #expect(abs(summary.score(group, "dense").low - 0.6990) < 5e-5)
+    #expect(abs(summary.score(group, "dense").high - 0.9721) < 5e-5)
+    #expect(summary.isWithin(group, "near") && !summary.isWithin(group, "far"))
+    #expect(summary.markdown.contains(" yes |") && summary.markdown.contains(" no |"))
+  }
+
+  @Test func `Wilson's interval has width where all answers are right`() {
+    let all = Proportion.wilson(right: 25, of: 25)
+    #expect(all.mean == 1 && all.high == 1 && abs(all.low - 0.8668) < 5e-5)
+    let none = Proportion.wilson(right: 0, of: 25)
+    #expect(none.mean == 0 && none.low == 0 && abs(none.high - 0.1332) < 5e-5)
+    let half = Proportion.wilson(right: 10, of: 20)
+    #expect(abs(half.low - 0.2993) < 5e-5 && abs(half.high - 0.7007) < 5e-5)
+    #expect(Proportion.wilson(right: 0, of: 0).mean.isNaN)
+    #expect(Proportion.interval(of: [0.5, 1]) == Bootstrap.mean([0.5, 1]))
+  }
+}
+
 @Suite struct RunSummaryTests {
   @Test func `scores, differences and costs stand side by side`() async throws {
     let plans = NeedleTask(lengths: [512], depths: [0, 1], rounds: 2).plans

@@ -40,6 +40,43 @@ struct LanguageModelRunnerTests {
     }
   }
 
+  @Test(arguments: [GeneratedKind.secondQuestion, .graphParents, .latentList])
+  func `generated prompts have the length that the model counts`(kind: GeneratedKind) async throws {
+    let runner = try runner([.dense])
+    let length = kind == .secondQuestion ? 700 : 1500
+    let plan = GeneratedTask(kinds: [kind], lengths: [length], prompts: 1).plans[0]
+    let task = try plan.task { try runner.countTokens($0) }
+    let answer = try await runner.answer(task, method: "dense") { _, _ in }
+    let later = try task.laterTurns.reduce(0) { sum, turn in
+      try sum + runner.countTokens(turn.question + turn.answerPrefix) + turn.maximumAnswerTokens
+    }
+    let total = answer.promptTokens + task.maximumAnswerTokens + later
+    // The prompt and the answer's beginning are counted with a token more than they mostly take.
+    #expect((length - 2...length).contains(total), "\(total)")
+  }
+
+  @Test func `a later question is answered behind the first answer`() async throws {
+    let runner = try runner([.dense])
+    let fact = "One of the special magic numbers for harbor-window is: 7340915."
+    let key = "The pass key is 48213. Remember it. 48213 is the pass key."
+    var task = EvaluationTask(
+      id: "x", kind: "x",
+      prompt:
+        "The road is long. \(fact) On we walk. \(key) The river is wide.\n\nWhat is the pass key?",
+      references: ["7340915"], scoring: .containsAll, maximumAnswerTokens: 16)
+    let first = try await runner.answer(task, method: "dense") { _, _ in }
+    #expect(first.text.contains("48213"), "\(first.text)")
+    task.laterTurns = [
+      EvaluationTask.Turn(
+        question:
+          "What is the special magic number for harbor-window mentioned in the provided text?",
+        maximumAnswerTokens: 16)
+    ]
+    let second = try await runner.answer(task, method: "dense") { _, _ in }
+    #expect(task.score(second.text) == 1, "\(second.text)")
+    #expect(second.promptTokens == first.promptTokens)
+  }
+
   @Test func `a prompt that is too long loses its middle`() async throws {
     let form = LanguageModelRunner.Form(maximumTokens: 300)
     let runner = try runner([.dense], form: form)

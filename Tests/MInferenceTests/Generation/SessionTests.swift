@@ -125,6 +125,19 @@ import Testing
     await #expect(throws: CancellationError.self) { try await task.value }
   }
 
+  @Test func `a prompt that fills the context is read, and leads to one token`() async throws {
+    let session = try model.makeSession(capacity: TinyCheckpoint.context + 1)
+    try await session.prefill(Array(repeating: 97, count: TinyCheckpoint.context))
+    _ = try await answer(session)
+    #expect(session.metrics.promptTokens == TinyCheckpoint.context)
+    #expect(session.metrics.completionTokens <= 1)
+    let longer = try model.makeSession(capacity: TinyCheckpoint.context + 1)
+    await #expect(
+      throws: LanguageModelError.promptTooLong(
+        tokens: TinyCheckpoint.context + 1, contextLength: TinyCheckpoint.context)
+    ) { try await longer.prefill(Array(repeating: 97, count: TinyCheckpoint.context + 1)) }
+  }
+
   @Test func `what cannot be read is an error that says both numbers`() async throws {
     let long = Array(repeating: Int32(97), count: TinyCheckpoint.context)
     #expect(

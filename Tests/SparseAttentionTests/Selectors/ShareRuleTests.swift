@@ -5,6 +5,7 @@ import Testing
 @Suite struct ShareRuleTests {
   /// The rule written with a loop: take the largest, one after the other, until enough is held.
   private func naive(_ shares: [Float], _ rule: ShareRule) -> Set<Int32> {
+    guard shares.contains(where: { $0 > 0 }) else { return Set(0..<Int32(shares.count)) }
     var left = Array(shares.enumerated())
     let total = shares.reduce(0.0) { $0 + Double($1) }
     var held = 0.0
@@ -39,6 +40,10 @@ import Testing
       #expect(blocks == blocks.sorted() && Set(blocks).count == blocks.count)
       #expect(Set(blocks) == naive(shares, rule), "\(rule) of \(shares)")
     }
+  }
+
+  @Test func `a block that was not scored takes every block`() {
+    #expect(ShareRule(share: 0.5, cap: 0.1).blocks([0, 0, 0]) == [0, 1, 2])
   }
 
   @Test func `the first block and the query's own are always taken`() {

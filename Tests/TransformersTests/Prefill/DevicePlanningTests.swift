@@ -117,6 +117,68 @@ import Transformers
     #expect(backend.hostPoolings == 0)
   }
 
+  /// Heads that choose blocks, with budgets that differ from head to head.
+  private static let chosen: [[HeadPattern]] = [
+    [
+      HeadPattern(Antidiagonal(rule: ShareRule(share: 0.4, floor: 0.2), columns: 0, last: 0)),
+      HeadPattern(PooledBlocks(rule: ShareRule(share: 0.3, floor: 0.1), columns: 8, last: 200)),
+      HeadPattern(
+        Antidiagonal(rule: ShareRule(share: 0.3), queryStride: 2, columns: 12, last: 128)),
+      .dense,
+    ],
+    [
+      HeadPattern(PooledBlocks(rule: ShareRule(share: 0.2), columns: 0, last: 64)),
+      .verticalSlash(vertical: 40, slash: 50), .dense,
+      HeadPattern(PooledBlocks(rule: ShareRule(share: 0.2), columns: 0, last: 400)),
+    ],
+  ]
+
+  @Test(arguments: [nil, 384])
+  func `heads of chosen blocks compute on a device what they compute on the host`(
+    chunk: Int?
+  ) throws {
+    let (backend, device, host) = try models()
+    let options = PrefillOptions(planner: planner(Self.chosen), chunk: chunk, rowBlock: 128)
+    let onDevice = try prefill(device, options)
+    let onHost = try prefill(host, options)
+    #expect(onDevice.report.computedPairs == onHost.report.computedPairs)
+    #expect(distance(onDevice.logits, from: onHost.logits, width: 40) < 2e-5)
+    #expect(onDevice.report.density < 0.9)
+    let last = try #require(
+      backend.requests.last { $0.heads[1] == .chosenBlocks && $0.keys == 720 })
+    // The last rows are each head's own, rounded out to a block of 128.
+    #expect((0..<4).map { last.chosenHead($0)?.denseFrom } == [nil, 512, 512, nil])
+    #expect((0..<4).map { last.chosenHead($0)?.columns } == [0, 8, 12, nil])
+  }
+
+  @Test(arguments: [nil, 240])
+  func `counts are asked for when nothing waits behind them`(chunk: Int?) throws {
+    let (backend, device, _) = try models()
+    let options = PrefillOptions(planner: planner(Self.mixed), chunk: chunk, rowBlock: 64)
+    let report = try prefill(device, options).report
+    let made = backend.requests.count
+    #expect(made == (chunk == nil ? 2 : 6))
+    #expect(backend.countReadings == Array(repeating: made, count: made))
+    #expect(report.density < 0.9)
+
+    // Progress weighs what is to come by what was found: it asks behind every chunk.
+    let (watched, other, _) = try models()
+    var watching = options
+    watching.progress = { _ in }
+    let same = try prefill(other, watching).report
+    #expect(
+      watched.countReadings == (chunk == nil ? [2, 2] : [2, 2, 4, 4, 6, 6]))
+    #expect(same.computedPairs == report.computedPairs)
+    #expect(same.denseFallbacks == report.denseFallbacks)
+
+    // A monitor has to know before attention.
+    let (guarded, third, _) = try models()
+    var guarding = options
+    guarding.monitor = RecallMonitor(floor: 0)
+    _ = try prefill(third, guarding)
+    #expect(Array(guarded.countReadings.prefix(2)) == [1, 2])
+  }
+
   @Test func `an index is made where the means are`() throws {
     let (backend, device, _) = try models()
     let shape = device.attentionShape(layer: 0)

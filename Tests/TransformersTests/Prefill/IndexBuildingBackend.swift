@@ -10,6 +10,7 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
   override var name: String { "index building" }
   private let seen = Mutex<[IndexRequest]>([])
   private let pooledOnHost = Mutex(0)
+  private let readAfter = Mutex<[Int]>([])
 
   init(tile: TileShape) { super.init(ReferenceBackend(tile: tile)) }
 
@@ -20,6 +21,8 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
   }
 
   var requests: [IndexRequest] { seen.withLock { $0 } }
+  /// For each time that counts of an index were asked for, how many indices had been made.
+  var countReadings: [Int] { readAfter.withLock { $0 } }
   /// How often means came to the host.
   var hostPoolings: Int { pooledOnHost.withLock { $0 } }
 
@@ -53,7 +56,12 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
         try SparseIndex(
           firstPosition: request.firstPosition, rows: request.rows, tile: grid.tile,
           rowSets: rowSets, rowSetOfHead: Array(rowSets.indices)),
-        slidingWindow: shape.slidingWindow)
+        slidingWindow: shape.slidingWindow,
+        onReading: { [weak self] in
+          guard let self else { return }
+          let made = requests.count
+          readAfter.withLock { $0.append(made) }
+        })
     )
   }
 
@@ -85,35 +93,32 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
               base.meanPooledKeys(request.layer, count: request.keys, blockSize: 64))[
                 head / request.shape.groupSize], headDim: d,
             firstPosition: request.firstPosition, topK: topK)))
-    case .chosenBlocks(let columns):
-      return try chosenBlocks(head, columns: columns, request)
+    case .chosenBlocks: return try chosenBlocks(head, request)
     }
   }
 
   /// What the choice of a head holds, with the columns that the last rows look at.
-  private func chosenBlocks(
-    _ head: Int, columns: Int, _ request: IndexRequest
-  ) throws -> PairSelection {
+  private func chosenBlocks(_ head: Int, _ request: IndexRequest) throws -> PairSelection {
     let choice = request.blockChoices.first { $0.request.heads.contains { $0.head == head } }
     guard let choice = choice as? HostBlockChoice, let rows = choice.shares[head],
-      let rule = choice.request.heads.first(where: { $0.head == head })?.rule
+      let wanted = request.chosenHead(head)
     else { return .all }
     let first = request.firstPosition / ShareRule.blockSize
     var offsets: [Int32] = [0]
     var blocks: [Int32] = []
     for (block, shares) in rows.enumerated() {
-      let isDense = (first + block) * ShareRule.blockSize >= request.chosenDenseFrom ?? .max
-      blocks += isDense ? Array(0...Int32(first + block)) : rule.blocks(shares[...])
+      let isDense = (first + block) * ShareRule.blockSize >= wanted.denseFrom ?? .max
+      blocks += isDense ? Array(0...Int32(first + block)) : wanted.rule.blocks(shares[...])
       offsets.append(Int32(blocks.count))
     }
     var single: [Int32] = []
-    if columns > 0 {
+    if wanted.columns > 0 {
       let sums = try read(
         lastRowSums(
           q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
           layer: request.layer, shape: request.shape, heads: [head]), at: 0)
       single = LargestScores.indices(
-        of: sums.vertical, count: columns, forced: request.forcedColumns)
+        of: sums.vertical, count: wanted.columns, forced: request.forcedColumns)
     }
     return .blocks(
       BlockSelection(
@@ -147,23 +152,28 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
 }
 
 /// An index on the host that passes for a device's.
-private final class HostIndex: ResidentIndex {
+private final class HostIndex: ResidentIndex, ResidentIndexCounts {
   let index: SparseIndex
+  var counts: any ResidentIndexCounts { self }
   private let slidingWindow: Int?
+  private let onReading: @Sendable () -> Void
 
-  init(_ index: SparseIndex, slidingWindow: Int?) {
+  init(_ index: SparseIndex, slidingWindow: Int?, onReading: @escaping @Sendable () -> Void) {
     self.index = index
     self.slidingWindow = slidingWindow
+    self.onReading = onReading
   }
 
   func computedPairs() throws -> [Int] {
-    index.rowSetOfHead.indices.map {
+    onReading()
+    return index.rowSetOfHead.indices.map {
       index.computedPairs(ofHead: $0, slidingWindow: slidingWindow)
     }
   }
   func isDense() throws -> [Bool] { index.rowSetOfHead.map { index.rowSets[$0] == .all } }
   func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex {
-    HostIndex(try index.replacingByAll(heads: heads), slidingWindow: slidingWindow)
+    HostIndex(
+      try index.replacingByAll(heads: heads), slidingWindow: slidingWindow, onReading: onReading)
   }
 }
 
@@ -182,7 +192,7 @@ private final class HostBlockChoice: ResidentBlockChoice, @unchecked Sendable {
     let heads = request.heads.map(\.head)
     let found = try base.blockShares(
       q: q, firstPosition: position, layer: layer, shape: request.shape, heads: heads,
-      stride: request.stride)
+      source: request.source)
     let keyBlocks = found.shape[2]
     let first = position / ShareRule.blockSize
     for (index, head) in heads.enumerated() {

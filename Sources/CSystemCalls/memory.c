@@ -1,7 +1,7 @@
 // Peak and available memory.
 
 #define _GNU_SOURCE
-#include "CSystem.h"
+#include "CSystemCalls.h"
 #include "control_groups.h"
 
 #include <stdio.h>

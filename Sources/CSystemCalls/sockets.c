@@ -1,7 +1,7 @@
 // TCP connections between the processes of one run.
 
 #define _GNU_SOURCE
-#include "CSystem.h"
+#include "CSystemCalls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

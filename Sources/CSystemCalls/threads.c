@@ -1,7 +1,7 @@
 // Threads with a stack of a known size.
 
 #define _GNU_SOURCE
-#include "CSystem.h"
+#include "CSystemCalls.h"
 
 #include <errno.h>
 #include <pthread.h>

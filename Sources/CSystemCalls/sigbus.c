@@ -2,7 +2,7 @@
 // address in a fixed table, because nothing but atomics and write() may be used inside a handler.
 
 #define _GNU_SOURCE
-#include "CSystem.h"
+#include "CSystemCalls.h"
 
 #include <errno.h>
 #include <signal.h>

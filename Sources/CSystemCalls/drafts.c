@@ -1,7 +1,7 @@
 // Files that are being written under a name of their own. A signal handler that ends the process
 // removes them: nothing but atomics and unlink() may be used there, hence a fixed table.
 
-#include "CSystem.h"
+#include "CSystemCalls.h"
 
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,7 +1,7 @@
 // Usable processors, and the monotonic clock.
 
 #define _GNU_SOURCE
-#include "CSystem.h"
+#include "CSystemCalls.h"
 #include "control_groups.h"
 
 #include <time.h>

@@ -1,0 +1,280 @@
+internal import CUDASources
+internal import Compute
+
+/// The blocks of a chunk, chosen as its queries come, as bits on the device.
+final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
+  let request: ShareRequest
+  let sizes: ShareIndexSizes
+  private let backend: CUDABackend
+  /// [slots] ShareHead.
+  private let heads: Tensor
+  /// [slots, query blocks, words]; [slots, query blocks, 3] 64-bit; [slots, query blocks].
+  private let bits: Tensor
+  private let work: Tensor
+  private let stepCounts: Tensor
+  /// [keyValueHeads, key blocks, headDim] float32 where means are scored, and how many blocks are whole.
+  private let keyMeans: Tensor?
+  private var pooledKeyBlocks = 0
+
+  private var purpose: String { "choosing blocks over \(request.keyBlocks) key blocks" }
+
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for heads or keys that the kernels have no
+  ///   room for.
+  init(_ request: ShareRequest, backend: CUDABackend) throws {
+    self.request = request
+    self.backend = backend
+    sizes = ShareIndexSizes(
+      heads: request.heads.count, source: request.source,
+      firstPosition: request.firstPosition, rows: request.rows)
+    let shape = request.shape
+    try backend.require(
+      !request.heads.isEmpty && request.rows > 0 && request.source.isSupported
+        && CUDABackend.headDims.contains(shape.headDim)
+        && request.keyBlocks <= ShareLaunch.mostKeyBlocks, "makeBlockChoice",
+      "\(request.heads.count) heads of \(shape.headDim), \(request.source), at most "
+        + "\(ShareLaunch.mostKeyBlocks * ShareRule.blockSize) keys")
+    let purpose = "choosing blocks over \(request.keyBlocks) key blocks"
+    heads = try backend.uploaded(
+      request.heads.map {
+        mi_share_head(
+          head: Int32($0.head), share: $0.rule.share, floor: $0.rule.floor, cap: $0.rule.cap,
+          has_columns: $0.columns > 0 ? 1 : 0, dense_from: Int32(clamping: $0.denseFrom ?? .max))
+      }, purpose: purpose)
+    let slots = request.heads.count
+    bits = try backend.makeTensor(
+      .int32, [slots, sizes.queryBlocks, sizes.words], purpose: purpose)
+    work = try backend.makeTensor(.int32, [slots, sizes.queryBlocks, 6], purpose: purpose)
+    stepCounts = try backend.makeTensor(.int32, [slots, sizes.queryBlocks], purpose: purpose)
+    keyMeans =
+      request.source == .pooledMeans
+      ? try backend.makeTensor(
+        .float32, [shape.keyValueHeads, sizes.keyBlocks, shape.headDim], purpose: purpose) : nil
+  }
+
+  /// Query blocks scored at a time.
+  struct Part {
+    let blocks: Range<Int>
+    /// Position behind the part's last row.
+    let end: Int
+    let groups: Int
+    /// [slots, groups, sumStride] and [slots, groups, keyTiles] float32.
+    let sums: Tensor
+    let maxima: Tensor
+  }
+
+  func add(_ q: Tensor, firstPosition position: Int, layer: KeyValueLayer) throws {
+    try forParts(of: q, firstPosition: position, layer: layer) { _ in }
+  }
+
+  /// Scored groups of a block that the chunk has a row of.
+  func validGroups(ofBlock block: Int) -> Int {
+    let rows = request.firstPosition..<request.firstPosition + request.rows
+    return (0..<sizes.groupsOfBlock).count { group in
+      request.source.positions(ofScoredGroup: block * sizes.groupsOfBlock + group).overlaps(rows)
+    }
+  }
+
+  /// Scores and chooses for these rows; `visit` sees the sums of each part.
+  func forParts(
+    of q: Tensor, firstPosition position: Int, layer: KeyValueLayer,
+    visit: (Part) throws -> Void
+  ) throws {
+    let size = ShareRule.blockSize
+    let (shape, end) = (request.shape, position + q.rows)
+    try backend.require(
+      q.shape == [q.rows, shape.queryHeads, shape.headDim] && q.rows > 0
+        && position >= request.firstPosition && end <= request.firstPosition + request.rows
+        && end <= layer.count && (position == request.firstPosition || position % size == 0),
+      "ResidentBlockChoice", "q \(q.shape) from position \(position), \(layer.count) keys")
+    var start = position
+    while start < end {
+      let first = start / size
+      let next = min(end, (first + sizes.blocksAtOnce) * size)
+      let blocks = first..<(next - 1) / size + 1
+      let groups = blocks.count * sizes.groupsOfBlock
+      let slots = request.heads.count
+      let sums = try backend.makeTensor(
+        .float32, [slots, groups, sizes.sumStride], purpose: purpose)
+      let maxima = try backend.makeTensor(
+        .float32, [slots, groups, sizes.keyTiles], purpose: purpose)
+      var parameters = try self.parameters()
+      parameters.sums = try backend.address(sums, "ResidentBlockChoice")
+      parameters.maxima = try backend.address(maxima, "ResidentBlockChoice")
+      parameters.part_rows = Int32(next - start)
+      parameters.part_position = Int32(start)
+      parameters.part_groups = Int32(groups)
+      let rows = q.slice(rows: start - position..<next - position)
+      switch request.source {
+      case .antidiagonals: try score(rows, blocks: blocks, layer, parameters)
+      case .pooledMeans: try scoreMeans(of: rows, blocks: blocks, layer, parameters)
+      }
+      try launch(
+        "select_shares", in: ShareLaunch.file, parameters, grid: (blocks.count, slots, 1))
+      try visit(
+        Part(blocks: blocks, end: next, groups: groups, sums: sums, maxima: maxima))
+      // Memory goes back to the pool behind the launches that use it, not before.
+      withExtendedLifetime((sums, maxima, heads)) {}
+      start = next
+    }
+  }
+
+  /// Scores of antidiagonals of a part's queries.
+  private func score(
+    _ q: Tensor, blocks: Range<Int>, _ layer: KeyValueLayer, _ part: mi_share_parameters
+  ) throws {
+    var parameters = part
+    parameters.q = try backend.address(q, .bfloat16, "ResidentBlockChoice")
+    parameters.k = try backend.address(layer.keys, .bfloat16, "ResidentBlockChoice")
+    parameters.kv_head_stride = Int64(layer.capacity * request.shape.headDim)
+    let tile = ShareIndexSizes.scoreTile
+    let queryTiles = (blocks.count * sizes.groupsOfBlock + tile - 1) / tile
+    try launch(
+      "antidiagonal_scores_d\(request.shape.headDim)", in: ShareLaunch.scores, parameters,
+      grid: (sizes.keyTiles(upToBlock: blocks.upperBound), queryTiles, request.heads.count),
+      sharedBytes: ShareLaunch.scoreBytes)
+  }
+
+  /// Scores of the means of a part's queries, with the means of the keys up to them.
+  private func scoreMeans(
+    of q: Tensor, blocks: Range<Int>, _ layer: KeyValueLayer, _ part: mi_share_parameters
+  ) throws {
+    guard let keyMeans else { return }
+    let (shape, size) = (request.shape, ShareRule.blockSize)
+    let end = Int(part.part_position) + q.rows
+    let firstKey = pooledKeyBlocks * size
+    try backend.launchMeans(
+      of: backend.address(
+        layer.keys, .bfloat16, "ResidentBlockChoice") + UInt64(2 * firstKey * shape.headDim),
+      rows: end - firstKey, rowStride: shape.headDim, headStride: layer.capacity * shape.headDim,
+      firstPosition: firstKey, into: keyMeans, firstBlock: pooledKeyBlocks, blockSize: size)
+    pooledKeyBlocks = end / size
+    let queryMeans = try backend.makeTensor(
+      .float32, [shape.queryHeads, blocks.count, shape.headDim], purpose: purpose)
+    try backend.launchMeans(
+      of: backend.address(q, .bfloat16, "ResidentBlockChoice"), rows: q.rows,
+      rowStride: q.rowCount, headStride: shape.headDim, firstPosition: Int(part.part_position),
+      into: queryMeans, firstBlock: 0, blockSize: size)
+    let parameters = mi_pooled_score_parameters(
+      queries: try backend.address(queryMeans, "ResidentBlockChoice"),
+      keys: try backend.address(keyMeans, "ResidentBlockChoice"), heads: part.heads,
+      sums: part.sums, maxima: part.maxima, part_block: Int32(blocks.lowerBound),
+      part_blocks: Int32(blocks.count), key_blocks: Int32(sizes.keyBlocks),
+      sum_stride: part.sum_stride, maximum_stride: part.maximum_stride,
+      head_dim: Int32(shape.headDim), group_size: part.group_size, window: part.window,
+      scale_log2: shape.scale * log2OfE)
+    var arguments = KernelArguments()
+    arguments.add(parameters)
+    try backend.kernel("pooled_scores", in: ShareLaunch.pooled).launch(
+      grid: (
+        sizes.keyTiles(upToBlock: blocks.upperBound),
+        (blocks.count + ShareLaunch.pooledQueries - 1) / ShareLaunch.pooledQueries,
+        request.heads.count
+      ), block: ShareLaunch.threads, arguments)
+    withExtendedLifetime(queryMeans) {}
+  }
+
+  /// What is the same in all launches.
+  private func parameters() throws -> mi_share_parameters {
+    var parameters = mi_share_parameters()
+    parameters.heads = try backend.address(heads, "ResidentBlockChoice")
+    parameters.bits = try backend.address(bits, "ResidentBlockChoice")
+    parameters.work = try backend.address(work, "ResidentBlockChoice")
+    parameters.step_counts = try backend.address(stepCounts, "ResidentBlockChoice")
+    parameters.first_position = Int32(request.firstPosition)
+    parameters.rows = Int32(request.rows)
+    parameters.sum_stride = Int32(sizes.sumStride)
+    parameters.maximum_stride = Int32(sizes.keyTiles)
+    parameters.words = Int32(sizes.words)
+    parameters.chunk_blocks = Int32(sizes.queryBlocks)
+    parameters.q_stride = Int32(request.shape.queryHeads * request.shape.headDim)
+    parameters.group_size = Int32(request.shape.groupSize)
+    parameters.stride = Int32(request.source.stride)
+    parameters.query_stride = Int32(request.source.queryStride)
+    parameters.window = Int32(clamping: request.shape.slidingWindow ?? .max)
+    parameters.scale_log2 = request.shape.scale * log2OfE / Float(request.source.stride)
+    return parameters
+  }
+
+  private func launch(
+    _ name: String, in file: String, _ parameters: mi_share_parameters, grid: (Int, Int, Int),
+    block: Int = ShareLaunch.threads, sharedBytes: Int = 0
+  ) throws {
+    var arguments = KernelArguments()
+    arguments.add(parameters)
+    try backend.kernel(name, in: file).launch(
+      grid: grid, block: block, shared: sharedBytes, arguments)
+  }
+
+  /// The plans of these heads: their lists, and what they cost.
+  ///
+  /// - Parameters:
+  ///   - columns: [heads][most] and [heads][2], where a head has any.
+  /// - Returns: What the plans point to.
+  func plan(
+    _ index: IndexRequest, plans: Tensor, pairs: Tensor,
+    columns: (columns: Tensor, counts: Tensor)?
+  ) throws -> [Tensor] {
+    let slots = request.heads.count
+    let purpose = "an index over \(index.keys) keys"
+    let steps = try backend.makeTensor(.int32, [slots, sizes.stepCapacity], purpose: purpose)
+    let offsets = try backend.makeTensor(
+      .int32, [slots, sizes.queryBlocks + 1], purpose: purpose)
+    var parameters = try self.parameters()
+    parameters.steps = try backend.address(steps, "makeIndex")
+    parameters.step_offsets = try backend.address(offsets, "makeIndex")
+    parameters.step_capacity = Int32(sizes.stepCapacity)
+    parameters.plans = try backend.address(plans, "makeIndex")
+    parameters.pair_counts = try backend.address(pairs, "makeIndex")
+    if let columns {
+      parameters.columns = try backend.address(columns.columns, "makeIndex")
+      parameters.column_counts = try backend.address(columns.counts, "makeIndex")
+      parameters.column_stride = Int32(columns.columns.rowCount)
+    }
+    parameters.tile_cost = Float(index.tileCost)
+    parameters.run_cost = Float(index.runCost)
+    parameters.column_cost = Float(index.columnCost)
+    parameters.exact = index.exact ? 1 : 0
+    let lists = (sizes.queryBlocks, slots, 1)
+    if request.heads.contains(where: { $0.columns > 0 }) {
+      try backend.require(columns != nil, "makeIndex", "heads of chosen blocks without columns")
+      try launch(
+        "count_share_columns", in: ShareLaunch.file, parameters, grid: lists,
+        block: ShareLaunch.listThreads)
+    }
+    try launch(
+      "count_shares", in: ShareLaunch.file, parameters, grid: (slots, 1, 1),
+      block: ShareLaunch.countThreads)
+    try launch(
+      "gather_shares", in: ShareLaunch.file, parameters, grid: lists,
+      block: ShareLaunch.listThreads)
+    withExtendedLifetime((heads, bits, work, stepCounts)) {}
+    return [steps, offsets]
+  }
+}
+
+extension CUDABackend.Building {
+  /// Heads whose blocks were chosen as the queries came.
+  func planChosenBlocks() throws {
+    var planned: Set<Int> = []
+    for choice in request.blockChoices {
+      guard let choice = choice as? CUDABlockChoice else {
+        throw ComputeError.shapeMismatch(
+          operation: "makeIndex", detail: "blocks were chosen by another backend")
+      }
+      try backend.require(
+        choice.request.firstPosition == request.firstPosition
+          && choice.request.rows == request.rows,
+        "makeIndex", "blocks were chosen for another chunk")
+      lists += try choice.plan(request, plans: plans, pairs: pairs, columns: estimatedColumns)
+      planned.formUnion(choice.request.heads.map(\.head))
+    }
+    let wanted = request.heads.indices.filter {
+      if case .chosenBlocks = request.heads[$0] { true } else { false }
+    }
+    try backend.require(
+      planned == Set(wanted), "makeIndex", "blocks were chosen for heads \(planned.sorted())")
+  }
+}
+
+/// log2(e): scores are to base 2 on the device.
+private let log2OfE: Float = 1.442_695_04

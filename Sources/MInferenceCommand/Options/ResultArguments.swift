@@ -1,0 +1,18 @@
+import ArgumentParser
+import JSON
+
+/// Where the results of a run go.
+struct ResultArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "A file of JSON lines that results are added to, and read from.", valueName: "file"))
+  var results: String?
+
+  @Flag(help: "Print one JSON object instead of tables.")
+  var json = false
+
+  /// Prints the summary of a run in the form that was asked for.
+  func write(json value: @autoclosure () -> JSONValue, markdown: @autoclosure () -> String) throws {
+    try StandardOutput.write(json ? value().serialized() + "\n" : markdown())
+  }
+}

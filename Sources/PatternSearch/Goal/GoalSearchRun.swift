@@ -1,0 +1,429 @@
+import Compute
+import Files
+import SparseAttention
+import Transformers
+
+/// One search, from its first reading to its result.
+struct GoalSearchRun {
+  private let model: Transformer
+  private let samples: GoalSamples
+  private let goal: SearchGoal
+  private let reader: SampleReader
+  /// Dense attention is the last one.
+  private let candidates: [HeadPattern]
+  private var passes: SearchPasses
+  private var work: WorkFile?
+  private var dense: (choosing: [DenseReading], validating: [DenseReading]) = ([], [])
+  private var trials: [Trial] = []
+  private var rejected: [String] = []
+  /// Seconds of sparse readings over those of the dense readings of the same texts, as measured so far.
+  private var sparseShare = 0.8
+
+  /// A choice, read end to end.
+  private struct Trial {
+    let name: String
+    let patterns: [[HeadPattern]]
+    let readings: [SparseReading]
+    let share: Double
+    let isKept: Bool
+    let use: Double
+    /// Predicted seconds of attention of the probed text.
+    let seconds: Double
+
+    var figures: [SearchFigures.Length] { readings.figures }
+  }
+
+  init(
+    _ model: Transformer, samples: GoalSamples, options: GoalSearchOptions, work: WorkFile?
+  ) {
+    self.work = work
+    self.model = model
+    self.samples = samples
+    goal = options.goal
+    reader = SampleReader(model, options: options)
+    candidates = options.candidates.filter { $0 != .dense } + [.dense]
+    passes = SearchPasses(
+      limit: options.passes ?? GoalSearch.standardPasses(onDevice: model.backend.name))
+  }
+
+  private var layers: Int { model.layerCount }
+  private var heads: Int { model.attentionShape(layer: 0).queryHeads }
+
+  /// Searched lengths are read sparsely whatever the device's crossover, which is the file's affair.
+  static func planner(for patterns: [[HeadPattern]]) -> AttentionPlanner {
+    AttentionPlanner(
+      configuration: PatternConfiguration(patterns: patterns),
+      costModel: SparseCostModel(denseBelow: 0))
+  }
+
+  private func uniform(_ pattern: HeadPattern) -> [[HeadPattern]] {
+    Array(repeating: Array(repeating: pattern, count: heads), count: layers)
+  }
+
+  /// Everything, in order.
+  mutating func result() throws -> GoalResult {
+    try warmUp()
+    let probes = try readDensely()
+    let costs = HeadCosts(
+      probes, denseSeconds: dense.choosing[samples.probed ?? 0].attentionSeconds)
+    let frontier = costs.frontier
+    try tryRules(frontier, costs)
+    try tryHeads(costs)
+    return try validated(frontier, costs)
+  }
+
+  private func elapsed<Result>(_ work: () throws -> Result) rethrows -> (Result, Double) {
+    let clock = ContinuousClock()
+    let start = clock.now
+    let result = try work()
+    return (result, (clock.now - start).inSeconds)
+  }
+}
+
+// MARK: Dense readings
+
+extension GoalSearchRun {
+  /// A device that compiles kernels does so at their first use; that is no part of measuring.
+  private mutating func warmUp() throws {
+    guard model.backend.capabilities.buildsIndices, let sample = samples.choosing.first else {
+      return
+    }
+    let ids = Array(sample.ids.prefix(8192))
+    let short = GoalSample(
+      name: "warming up", kind: .text, length: ids.count, ids: ids,
+      positions: [ids.count / 2, ids.count - 1])
+    let (_, seconds) = try elapsed {
+      let (reference, _, _) = try reader.readDensely(
+        short, probing: candidates.dropLast().map { Self.planner(for: uniform($0)) })
+      for candidate in candidates.dropLast() {
+        _ = try reader.read(
+          short, planner: Self.planner(for: uniform(candidate)), dense: reference)
+      }
+    }
+    passes.warmingUp = seconds
+  }
+
+  /// Reads all samples densely, one of them with every candidate beside it.
+  private mutating func readDensely() throws -> HeadProbes {
+    var probes = HeadProbes(candidates: candidates.count - 1)
+    for (place, sample) in samples.choosing.enumerated() {
+      if place == samples.probed {
+        dense.choosing.append(try readProbed(sample, place, &probes))
+      } else {
+        dense.choosing.append(try readDensely(sample, place, isValidating: false))
+      }
+    }
+    for (place, sample) in samples.validating.enumerated() {
+      dense.validating.append(try readDensely(sample, place, isValidating: true))
+    }
+    return probes
+  }
+
+  private mutating func readDensely(
+    _ sample: GoalSample, _ place: Int, isValidating: Bool
+  ) throws -> DenseReading {
+    if let stored = work?.dense(sample: place, isValidating: isValidating) {
+      passes.dense += stored.elapsed
+      return try stored.reading(of: sample, model)
+    }
+    let (reading, seconds) = try elapsed { try reader.readDensely(sample) }
+    passes.dense += seconds
+    try store(reading, place, isValidating: isValidating, seconds: seconds)
+    return reading
+  }
+
+  private mutating func readProbed(
+    _ sample: GoalSample, _ place: Int, _ probes: inout HeadProbes
+  ) throws -> DenseReading {
+    if let stored = work?.dense(sample: place, isValidating: false), let found = work?.probes {
+      passes.dense += stored.elapsed
+      passes.probing += found.seconds
+      probes = found.probes
+      return try stored.reading(of: sample, model)
+    }
+    let planners = candidates.dropLast().map { Self.planner(for: uniform($0)) }
+    let (found, seconds) = try elapsed { try reader.readDensely(sample, probing: planners) }
+    passes.dense += seconds - found.seconds
+    passes.probing += found.seconds
+    probes = found.probes
+    try store(found.reading, place, isValidating: false, seconds: seconds - found.seconds)
+    try work?.append(.probes(found.probes, seconds: found.seconds))
+    return found.reading
+  }
+
+  private mutating func store(
+    _ reading: DenseReading, _ place: Int, isValidating: Bool, seconds: Double
+  ) throws {
+    guard work != nil else { return }
+    try work?.append(
+      .dense(
+        sample: place, isValidating: isValidating,
+        StoredReading(reading, elapsed: seconds, model)))
+  }
+}
+
+// MARK: Choosing
+
+extension GoalSearchRun {
+  /// Seconds that are kept back for validating.
+  private var reserve: Double {
+    sparseShare * dense.validating.reduce(0) { $0 + $1.seconds }
+  }
+
+  /// How much there is time to read: all samples (1), the beginnings of the texts alone (a half or a
+  /// quarter of each), or nothing.
+  private var affordableShare: Double? {
+    let left = passes.left - reserve
+    let all = dense.choosing.reduce(0) { $0 + $1.seconds }
+    if sparseShare * all <= left { return 1 }
+    let texts = zip(samples.choosing, dense.choosing).filter { $0.0.kind == .text }.map(\.1)
+    guard !texts.isEmpty else { return nil }
+    return [0.5, 0.25].first { share in
+      let seconds = texts.reduce(0) { $0 + $1.seconds(ofBeginning: share) }
+      return sparseShare * seconds <= left
+    }
+  }
+
+  /// Reads a choice on the samples that choose, as far as there is time; nil where there is none.
+  private mutating func read(
+    _ name: String, _ patterns: [[HeadPattern]], seconds: Double
+  ) throws -> Trial? {
+    guard let share = affordableShare else { return nil }
+    var readings: [SparseReading] = []
+    var taken = 0.0
+    for (place, sample) in samples.choosing.enumerated()
+    where share == 1 || sample.kind == .text {
+      let (reading, seconds) = try read(patterns, place, isValidating: false, share: share)
+      readings.append(reading)
+      taken += seconds
+    }
+    passes.choosing += taken
+    if share == 1 {
+      sparseShare = taken / max(dense.choosing.reduce(0) { $0 + $1.seconds }, 1e-9)
+    }
+    let trial = self.trial(name, patterns, readings, share: share, seconds: seconds)
+    trials.append(trial)
+    return trial
+  }
+
+  /// One sample under a choice, and the seconds that it took; from the work file, if it is there.
+  private mutating func read(
+    _ patterns: [[HeadPattern]], _ place: Int, isValidating: Bool, share: Double
+  ) throws -> (SparseReading, Double) {
+    let choice = Self.fingerprint(of: patterns)
+    if let found = work?.reading(
+      of: choice, sample: place, isValidating: isValidating, share: share)
+    {
+      return found
+    }
+    let sample = isValidating ? samples.validating[place] : samples.choosing[place]
+    let reference = isValidating ? dense.validating[place] : dense.choosing[place]
+    let (reading, seconds) = try elapsed {
+      try reader.read(
+        sample, planner: Self.planner(for: patterns), dense: reference, share: share)
+    }
+    try work?.append(
+      .reading(
+        choice: choice, sample: place, isValidating: isValidating, share: share, reading,
+        seconds: seconds))
+    return (reading, seconds)
+  }
+
+  private static func fingerprint(of patterns: [[HeadPattern]]) -> String {
+    var fingerprint = Fingerprint()
+    for pattern in patterns.joined() { fingerprint.add(name(pattern)) }
+    return fingerprint.text
+  }
+
+  private func trial(
+    _ name: String, _ patterns: [[HeadPattern]], _ readings: [SparseReading], share: Double,
+    seconds: Double
+  ) -> Trial {
+    let figures = readings.figures
+    let isKept = goal.isKept(figures)
+    let use = goal.use(figures)
+    return Trial(
+      name: name, patterns: patterns, readings: readings, share: share, isKept: isKept,
+      // Answers that were lost are a miss, too, whatever the divergence.
+      use: isKept ? use : max(use, 1.25), seconds: seconds)
+  }
+
+  /// Rules that all heads share, until the best one is known or there is no time left.
+  private mutating func tryRules(_ frontier: UniformFrontier, _ costs: HeadCosts) throws {
+    var tried: UniformFrontier.Tried = [:]
+    while let place = next(frontier, tried, costs) {
+      let entry = frontier.entries[place]
+      guard
+        let trial = try read(
+          name(of: entry.candidate), uniform(candidates[entry.candidate]), seconds: entry.seconds)
+      else { return }
+      tried[place] = (trial.use, trial.isKept)
+    }
+  }
+
+  private func next(
+    _ frontier: UniformFrontier, _ tried: UniformFrontier.Tried, _ costs: HeadCosts
+  ) -> Int? {
+    guard case .attentionTime(let most) = goal else { return frontier.nextForLoss(tried) }
+    return frontier.nextForTime(tried) { $0.seconds / costs.denseSeconds / most }
+  }
+
+  /// Heads with candidates of their own. What a rule of known divergence loses says how much of the heads'
+  /// errors the goal leaves; two corrections at most.
+  private mutating func tryHeads(_ costs: HeadCosts) throws {
+    let assignment = costs.assignment
+    for number in 1...3 {
+      guard let best = best, best.share == 1 else { return }
+      let choice: HeadAssignment.Choice?
+      if case .attentionTime = goal {
+        // The best rule's time says how far its prediction was off.
+        choice = assignment.best(within: 0.97 * best.seconds / max(best.use, 0.5))
+      } else {
+        guard let most = allowedError(costs) else { return }
+        choice = assignment.cheapest(losing: most)
+      }
+      guard let choice, isPromising(choice, best, costs) else { return }
+      let patterns = (0..<layers).map { layer in
+        (0..<heads).map { candidates[choice.candidates[layer * heads + $0]] }
+      }
+      guard !trials.contains(where: { $0.patterns == patterns }),
+        let trial = try read("by head, \(number)", patterns, seconds: choice.seconds)
+      else { return }
+      // Kept and better: it is the best now, and there may be a better one yet.
+      if trial.isKept, goal.limitsLoss, trial.use > 0.8 { return }
+    }
+  }
+
+  /// Whether a choice is predicted to be better than the best so far by more than predictions err.
+  private func isPromising(
+    _ choice: HeadAssignment.Choice, _ best: Trial, _ costs: HeadCosts
+  ) -> Bool {
+    goal.limitsLoss
+      ? choice.seconds < 0.97 * best.seconds
+      : choice.error < 0.9 * costs.error(best.patterns, candidates)
+  }
+
+  /// The sum of errors that the goal leaves: that of the trial which used the most without missing, or the
+  /// least beyond, scaled to nine tenths of the goal.
+  private func allowedError(_ costs: HeadCosts) -> Double? {
+    let byHead = trials.filter { $0.name.hasPrefix("by head") }
+    // Once heads were tried, they say what heads lose.
+    let known = byHead.isEmpty ? trials : byHead
+    let nearest = known.filter { $0.share == 1 }.min {
+      abs($0.use - 1) < abs($1.use - 1)
+    }
+    return nearest.map { 0.9 * costs.error($0.patterns, candidates) / max($0.use, 0.05) }
+  }
+
+  /// The best choice that was tried and keeps the goal: the fastest, or the one that loses least where time
+  /// is the goal. Whole readings come before beginnings.
+  private var best: Trial? {
+    let whole = trials.filter { $0.share == 1 && $0.isKept }
+    let kept = whole.isEmpty ? trials.filter(\.isKept) : whole
+    return kept.min { cost($0) < cost($1) }
+  }
+
+  private func cost(_ trial: Trial) -> Double {
+    guard goal.limitsLoss else {
+      return trial.figures.map(\.divergence).max() ?? .infinity
+    }
+    // On beginnings fixed costs weigh too much; the prediction is for the whole text.
+    guard trial.share == 1 else { return trial.seconds }
+    return trial.readings.reduce(0) { $0 + $1.attentionSeconds }
+  }
+
+  private func name(of candidate: Int) -> String { Self.name(candidates[candidate]) }
+
+  static func name(_ pattern: HeadPattern) -> String {
+    let budgets = pattern.budgets.map { "\($0.name) \($0.text)" }.joined(separator: ", ")
+    return budgets.isEmpty ? pattern.name : "\(pattern.name) (\(budgets))"
+  }
+}
+
+// MARK: Validating
+
+extension GoalSearchRun {
+  /// The choice, read on samples that chose nothing, and made more careful while it misses there.
+  private mutating func validated(
+    _ frontier: UniformFrontier, _ costs: HeadCosts
+  ) throws -> GoalResult {
+    var choice = best ?? fallback(frontier, costs)
+    var readings: [SparseReading] = []
+    while !samples.validating.isEmpty, choice.patterns != uniform(.dense) {
+      readings = []
+      for place in samples.validating.indices {
+        let (reading, taken) = try read(choice.patterns, place, isValidating: true, share: 1)
+        readings.append(reading)
+        passes.validating += taken
+      }
+      guard goal.limitsLoss, !goal.isKept(readings.figures),
+        let careful = moreCareful(choice, goal.use(readings.figures), frontier, costs)
+      else { break }
+      rejected.append(choice.name)
+      choice = careful
+      readings = []
+      if passes.left < reserve { break }
+    }
+    let isDense = choice.patterns == uniform(.dense)
+    let latest = readings.last ?? choice.readings.last
+    return GoalResult(
+      goal: goal, name: choice.name, patterns: choice.patterns,
+      densities: isDense
+        ? choice.patterns.map { $0.map { _ in 1 } }
+        : latest?.densities ?? choice.patterns.map { $0.map { _ in .nan } },
+      promised: choice.figures, validated: isDense ? [] : readings.figures, corrected: rejected,
+      trials: trials.map {
+        GoalResult.Trial(name: $0.name, figures: $0.figures, isKept: $0.isKept, share: $0.share)
+      }, passes: passes, lengths: Set(samples.choosing.map(\.length)).sorted(),
+      samples: samples.choosing.map(\.name), costs: planningCosts(choice, readings))
+  }
+
+  /// What is taken where nothing that was tried keeps the goal: dense attention, or the fastest rule
+  /// where time is the goal. Where nothing could be tried, the middle of the frontier, which validation
+  /// then judges.
+  private func fallback(_ frontier: UniformFrontier, _ costs: HeadCosts) -> Trial {
+    func untried(_ entry: UniformFrontier.Entry) -> Trial {
+      Trial(
+        name: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
+        readings: [], share: 0, isKept: false, use: .infinity, seconds: entry.seconds)
+    }
+    let entries = frontier.entries
+    if case .attentionTime(let most) = goal {
+      let within = entries.last { $0.seconds <= most * costs.denseSeconds }
+      return trials.min { $0.use < $1.use } ?? untried(within ?? entries[0])
+    }
+    return untried(trials.isEmpty ? entries[(entries.count - 1) / 2] : entries[entries.count - 1])
+  }
+
+  /// A choice that is predicted to lose enough less than one that used so much of the goal.
+  private func moreCareful(
+    _ choice: Trial, _ use: Double, _ frontier: UniformFrontier, _ costs: HeadCosts
+  ) -> Trial? {
+    guard choice.patterns != uniform(.dense) else { return nil }
+    let most = 0.9 * costs.error(choice.patterns, candidates) / max(use, 1.25)
+    let tried = trials.filter { trial in
+      trial.isKept && !rejected.contains(trial.name) && trial.name != choice.name
+        && costs.error(trial.patterns, candidates) <= most
+    }
+    if let known = tried.min(by: { $0.seconds < $1.seconds }) { return known }
+    guard let entry = frontier.entries.first(where: { $0.error <= most }) else { return nil }
+    return Trial(
+      name: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
+      readings: [], share: 0, isKept: false, use: .nan, seconds: entry.seconds)
+  }
+
+  /// The device's costs for the file: sparse from the device's usual crossover on, or from the shortest
+  /// length at which the choice was faster, whichever is less; above every length at which it was not.
+  private func planningCosts(_ choice: Trial, _ readings: [SparseReading]) -> SparseCostModel {
+    var costs = SparseCostModel.unsearched(onDevice: model.backend.name)
+    let measured = (choice.share == 1 ? choice.readings : []) + readings
+    let figures = measured.figures
+    if let fastest = figures.first(where: { $0.prefillTime < 0.97 }) {
+      costs.denseBelow = min(costs.denseBelow, fastest.tokens)
+    }
+    if let slowest = figures.last(where: { $0.prefillTime > 1 }) {
+      costs.denseBelow = max(costs.denseBelow, slowest.tokens + 1)
+    }
+    return costs
+  }
+}

@@ -1,0 +1,59 @@
+public import SparseAttention
+
+/// What a search aims at, in what a user means.
+public enum SearchGoal: Sendable, Hashable {
+  /// The least time with a mean divergence of next-token distributions of at most so many nats.
+  case divergence(Double)
+  /// The least time with a perplexity of at most so many times dense attention's; above 1.
+  case perplexityRatio(Double)
+  /// The least divergence within that share of the time of dense attention.
+  case attentionTime(Double)
+
+  /// Retrieval prompts may lose that share of the answer tokens that dense attention gives.
+  public static let lostAnswers = 0.05
+
+  /// In words, for reports and pattern files.
+  public var text: String {
+    switch self {
+    case .divergence(let most): "KL at most \(most)"
+    case .perplexityRatio(let most): "perplexity ratio at most \(most)"
+    case .attentionTime(let most): "attention time at most \(most) of dense attention's"
+    }
+  }
+
+  /// What was measured over what is allowed, where one is the limit: of the goal's own figure.
+  func use(_ figures: SearchFigures.Length) -> Double {
+    let use =
+      switch self {
+      case .divergence(let most): figures.divergence / most
+      case .perplexityRatio(let most): (figures.perplexityRatio - 1) / (most - 1)
+      case .attentionTime(let most): figures.attentionTime / most
+      }
+    // What is no number keeps nothing.
+    return use.isNaN ? .infinity : use
+  }
+
+  /// Whether figures of one length keep the goal: its own figure, and, unless time alone is asked for,
+  /// the answers of retrieval prompts.
+  public func isKept(_ figures: SearchFigures.Length) -> Bool {
+    guard use(figures) <= 1 else { return false }
+    if case .attentionTime = self { return true }
+    let least = (1 - Self.lostAnswers) * Double(figures.answerTokensRightDense)
+    return Double(figures.answerTokensRight) >= least.rounded(.down)
+  }
+
+  /// The same at every length. Nothing measured is nothing kept.
+  public func isKept(_ figures: [SearchFigures.Length]) -> Bool {
+    !figures.isEmpty && figures.allSatisfy { isKept($0) }
+  }
+
+  /// The largest use at any length.
+  func use(_ figures: [SearchFigures.Length]) -> Double {
+    figures.map { use($0) }.max() ?? .infinity
+  }
+
+  /// Whether less time is what is wanted, within what may be lost.
+  var limitsLoss: Bool {
+    if case .attentionTime = self { false } else { true }
+  }
+}
