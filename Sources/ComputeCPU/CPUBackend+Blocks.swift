@@ -2,11 +2,14 @@ internal import CKernels
 import Compute
 internal import StoredNumbers
 
-/// Matrices stored in blocks: rows are widened to float32 as they are multiplied by, a few at a time, into
-/// scratch memory that is used again.
+/// Matrices stored in blocks: activations become int8 too, and blocks are multiplied as they are.
+///
+/// An activation is rounded by at most half a step of its 32: 1/254 of the largest of them.
 extension CPUBackend {
-  /// Bytes of widened rows that one thread holds; they stay in a core's own cache.
-  private static let rowScratchBytes = 256 << 10
+  /// Up to this many rows, reading the weights is the cost, and no panel of them is made.
+  private static let fewBlockRows = 2
+  /// Rows whose activations are quantised together take at most about this many bytes: they stay in a cache.
+  private static let activationBytes = 16 << 20
 
   /// As ``linear(_:weight:bias:into:accumulate:)``, for a weight in blocks.
   func linear(
@@ -16,14 +19,51 @@ extension CPUBackend {
     let matrix = try BlockMatrix(weight, format)
     let source = UnsafePointer(try x.floats("linear"))
     let target = try y.floats("linear")
-    guard x.rows > Self.fewRows else {
-      return try fewRowsLinear(x.rows, source, matrix, bias, target, accumulate)
+    let (width, out) = (matrix.width, matrix.rows)
+    let rowBytes = max(1, products.activation_bytes(1, Int64(width)))
+    let rowsAtOnce = max(64, Self.activationBytes / rowBytes)
+    try activations.withMemory(bytes: min(x.rows, rowsAtOnce) * rowBytes) { memory in
+      for first in stride(from: 0, to: x.rows, by: rowsAtOnce) {
+        let rows = min(rowsAtOnce, x.rows - first)
+        pool.split(rows, minimum: max(1, (1 << 15) / width)) { range in
+          products.quantise_rows(
+            matrix.format, source + first * width, Int64(rows), Int64(width),
+            Int64(range.lowerBound), Int64(range.upperBound), memory)
+        }
+        try multiply(
+          memory, rows: rows, matrix, bias: bias, into: target + first * out, accumulate)
+      }
     }
-    try manyRowsLinear(x.rows, source, matrix, target, accumulate)
-    if let bias {
-      pool.split(x.rows, minimum: 16) { rows in
-        kernels.add_bias(
-          bias, target + rows.lowerBound * matrix.rows, Int64(rows.count), Int64(matrix.rows))
+  }
+
+  /// y (+)= x * transpose(matrix) + bias, of quantised rows.
+  private func multiply(
+    _ x: UnsafeRawPointer, rows: Int, _ matrix: BlockMatrix, bias: UnsafePointer<Float>?,
+    into y: UnsafeMutablePointer<Float>, _ accumulate: Bool
+  ) throws {
+    var blocks = mi_block_matrix(
+      format: matrix.format, blocks: matrix.bytes, row_bytes: Int64(matrix.rowBytes),
+      width: Int64(matrix.width))
+    let out = Int64(matrix.rows)
+    try withUnsafePointer(to: &blocks) { blocks in
+      // Pieces are smaller than a thread's share, for threads are not equally fast.
+      if rows <= Self.fewBlockRows {
+        let least = max(1, (1 << 16) / matrix.width)
+        let pieces = max(1, min(4 * threads, matrix.rows / least))
+        pool.run(pieces) { piece, _ in
+          products.few_rows(
+            blocks, x, Int64(rows), Int64(matrix.rows * piece / pieces),
+            Int64(matrix.rows * (piece + 1) / pieces), bias, y, out, accumulate)
+        }
+        return
+      }
+      let panel = Int(products.panel_outputs)
+      try parallel(
+        (matrix.rows + panel - 1) / panel, scratchBytes: products.panel_bytes(Int64(matrix.width))
+      ) { piece, scratch in
+        products.many_rows(
+          blocks, x, Int64(rows), Int64(piece * panel), min(out, Int64((piece + 1) * panel)), bias,
+          y, out, accumulate, scratch)
       }
     }
   }
@@ -49,47 +89,6 @@ extension CPUBackend {
     kernels.dequantise(
       matrix.format, matrix.bytes + rows.lowerBound * matrix.rowBytes, target,
       Int64(rows.count * matrix.rowBlocks))
-  }
-
-  private func fewRowsLinear(
-    _ rows: Int, _ source: UnsafePointer<Float>, _ matrix: BlockMatrix,
-    _ bias: UnsafePointer<Float>?, _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool
-  ) throws {
-    let width = matrix.width
-    let atOnce = max(1, Self.rowScratchBytes / (width * 4))
-    let pieces = (matrix.rows + atOnce - 1) / atOnce
-    try parallel(pieces, scratchBytes: atOnce * width * 4) { piece, memory in
-      let first = piece * atOnce
-      let count = min(atOnce, matrix.rows - first)
-      let wide = memory.assumingMemoryBound(to: Float.self)
-      widen(matrix, rows: first..<first + count, into: wide)
-      kernels.linear_rows(
-        source, Int64(rows), Int64(width), wide, MI_FLOAT32, bias.map { $0 + first }, 0,
-        Int64(count), Int64(matrix.rows), target + first, accumulate)
-    }
-  }
-
-  private func manyRowsLinear(
-    _ rows: Int, _ source: UnsafePointer<Float>, _ matrix: BlockMatrix,
-    _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool
-  ) throws {
-    let (out, width) = (matrix.rows, matrix.width)
-    let atOnce = min(out, max(1, Self.panelElements / width))
-    guard let panel = HostBuffer(byteCount: atOnce * width * 4) else {
-      throw ComputeError.outOfMemory(
-        wantedBytes: atOnce * width * 4, purpose: "a panel of weights")
-    }
-    let wide = panel.base.assumingMemoryBound(to: Float.self)
-    for first in stride(from: 0, to: out, by: atOnce) {
-      let count = min(atOnce, out - first)
-      pool.split(count, minimum: max(1, (1 << 14) / width)) { range in
-        widen(
-          matrix, rows: first + range.lowerBound..<first + range.upperBound,
-          into: wide + range.lowerBound * width)
-      }
-      try multiply(
-        source, rows: rows, width, wide, columns: count, target + first, out: out, accumulate)
-    }
   }
 
   /// A small weight in blocks (a norm, a bias) as float32.

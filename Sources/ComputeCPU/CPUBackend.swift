@@ -3,8 +3,8 @@ public import Compute
 
 /// The backend for processors: SIMD kernels chosen at run time, on threads of its own.
 ///
-/// Float32 arithmetic throughout. Weights stay in their stored type and are widened as they are
-/// used; keys and values are float32 or bfloat16.
+/// Float32 arithmetic; dense weights stay in their stored type and are widened as they are used, those
+/// in blocks are multiplied with int8 activations. Keys and values are float32 or bfloat16.
 public final class CPUBackend: Backend {
   public let name = "cpu"
   public let instructionSet: InstructionSet
@@ -17,9 +17,12 @@ public final class CPUBackend: Backend {
   public static let mostThreads = 1024
 
   nonisolated(unsafe) let kernels: mi_kernels
+  nonisolated(unsafe) let products: mi_block_products
   let pool: ThreadPool
   let blas: OpenBLAS?
   let scratch: ScratchMemory
+  /// Quantised rows of the product that is being computed.
+  let activations = SharedMemory()
   let rotationTables = RotationTables()
   let fallback = HostFallback()
 
@@ -43,7 +46,8 @@ public final class CPUBackend: Backend {
     threads: Int? = nil, instructionSet: InstructionSet? = nil, useBLAS: Bool = true,
     notices: [String] = []
   ) throws {
-    guard let set = instructionSet ?? InstructionSet.available.last, let kernels = set.kernels
+    guard let set = instructionSet ?? InstructionSet.available.last, let kernels = set.kernels,
+      let products = set.blockProducts
     else {
       throw ComputeError.unavailable(
         what: "instruction set \(instructionSet?.rawValue ?? "")",
@@ -61,6 +65,7 @@ public final class CPUBackend: Backend {
     }
     self.instructionSet = set
     self.kernels = kernels.pointee
+    self.products = products.pointee
     self.pool = pool
     scratch = ScratchMemory(threads: pool.threads)
     var notices = notices

@@ -7,12 +7,17 @@ public enum InstructionSet: String, Sendable, CaseIterable {
   case avx2
   case avx512
 
-  var kernels: UnsafePointer<mi_kernels>? {
+  var kernels: UnsafePointer<mi_kernels>? { mi_kernels_for(kernelSet) }
+
+  /// Products with matrices in blocks; for AVX-512 those of VNNI where the processor has it.
+  var blockProducts: UnsafePointer<mi_block_products>? { mi_block_products_for(kernelSet) }
+
+  private var kernelSet: mi_isa {
     switch self {
-    case .portable: mi_kernels_for(MI_PORTABLE)
-    case .neon: mi_kernels_for(MI_NEON)
-    case .avx2: mi_kernels_for(MI_AVX2)
-    case .avx512: mi_kernels_for(MI_AVX512)
+    case .portable: MI_PORTABLE
+    case .neon: MI_NEON
+    case .avx2: MI_AVX2
+    case .avx512: MI_AVX512
     }
   }
 

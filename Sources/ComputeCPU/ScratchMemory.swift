@@ -1,4 +1,6 @@
 internal import CSystemCalls
+internal import Compute
+internal import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -37,6 +39,30 @@ final class ScratchMemory: @unchecked Sendable {
       pieces[thread] = posix_memalign(&pointer, 64, size) == 0 ? (pointer, size) : (nil, 0)
     }
     return pieces[thread].base
+  }
+}
+
+/// One growing piece of memory for what all threads of an operation read.
+///
+/// The piece is lent to one operation at a time; a second one that runs meanwhile has a piece of its own.
+final class SharedMemory: Sendable {
+  private let idle = Mutex<HostBuffer?>(nil)
+
+  /// Runs body with at least `bytes` bytes, aligned to 64.
+  ///
+  /// - Throws: ``ComputeError/outOfMemory(wantedBytes:purpose:)``, and what the body throws.
+  func withMemory(bytes: Int, _ body: (UnsafeMutableRawPointer) throws -> Void) throws {
+    let found = idle.withLock { idle in
+      let found = idle
+      idle = nil
+      return found
+    }
+    guard
+      let buffer = found.flatMap({ $0.byteCount >= bytes ? $0 : nil })
+        ?? HostBuffer(byteCount: bytes)
+    else { throw ComputeError.outOfMemory(wantedBytes: bytes, purpose: "quantised activations") }
+    defer { idle.withLock { $0 = buffer } }
+    try body(buffer.base)
   }
 }
 

@@ -29,7 +29,7 @@ extension KernelVerifier {
     for (rows, blocks, outputs) in [(1, 1, 8), (1, 9, 136), (3, 2, 40), (8, 5, 64), (131, 3, 72)] {
       for (hasBias, accumulates) in [(false, false), (true, false), (false, true)] {
         let inputs = blocks * format.elementsPerBlock
-        let x = numbers(rows * inputs)
+        let x = eightBitNumbers(rows * inputs)
         let weight = StoredBlocks(format, rows: outputs, width: inputs, &random)
         let bias = numbers(outputs)
         let before = numbers(rows * outputs)
@@ -46,6 +46,31 @@ extension KernelVerifier {
           return [try side.backend.read(y)]
         }
       }
+      // Any activations: a backend may multiply by 8 bits of them.
+      let inputs = blocks * format.elementsPerBlock
+      let x = numbers(rows * inputs)
+      let weight = StoredBlocks(format, rows: outputs, width: inputs, &random)
+      check(
+        "linear \(format.rawValue)", "\(rows) x \(inputs) to \(outputs), any activations",
+        tolerance: 2e-2
+      ) { side in
+        let y = try side.output([rows, outputs])
+        try side.backend.linear(
+          side.tensor(x, [rows, inputs]), weight: weight.weight(side.backend, as: .matrix),
+          bias: nil, into: y, accumulate: false)
+        return [try side.backend.read(y)]
+      }
+    }
+  }
+
+  /// Activations that 8 bits with a scale for each 32 hold exactly: a product that quantises them is as
+  /// exact as one that does not.
+  private mutating func eightBitNumbers(_ count: Int) -> [Float] {
+    var step: Float = 1
+    return (0..<count).map { index in
+      guard index % 32 == 0 else { return Float(random.next(below: 255) - 127) * step }
+      step = [1 / 32, 1 / 64, 1 / 128][random.next(below: 3)]
+      return random.next(below: 2) == 0 ? 127 * step : -127 * step
     }
   }
 }

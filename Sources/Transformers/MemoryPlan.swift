@@ -185,13 +185,14 @@ public struct MemoryPlan: Sendable, Equatable {
   }
 
   init(
-    keyValues: KeyValueOptions, deviceBytes: Int, hostBytes: Int, keyValueBytes: Int, parts: Parts,
-    stages: [Stage]
+    keyValues: KeyValueOptions, deviceBytes: Int, hostBytes: Int, keyValueBytes: Int,
+    keepsQueries: Bool, parts: Parts, stages: [Stage]
   ) {
     self.keyValues = keyValues
     self.deviceBytes = deviceBytes
     self.hostBytes = hostBytes
     self.keyValueBytes = keyValueBytes
+    self.keepsQueries = keepsQueries
     self.parts = parts
     self.stages = stages
   }

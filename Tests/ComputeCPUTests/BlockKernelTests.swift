@@ -61,18 +61,30 @@ import Testing
 
   private static let sets = InstructionSet.available
 
+  /// Activations that 8 bits with a scale for each 32 hold exactly: products are exact too.
+  private func eightBitNumbers(_ count: Int, _ random: inout RandomNumbers) -> [Float] {
+    var scale: Float = 1
+    return (0..<count).map { index in
+      guard index % 32 == 0 else {
+        return Float(Int.random(in: -127...127, using: &random)) * scale
+      }
+      scale = random.pick([1 / 32, 1 / 64, 1 / 256])
+      return random.pick([127, -127]) * scale
+    }
+  }
+
   @Test(
     "Products of few rows and of many are those of the decoded matrix",
     arguments: sets, BlockFormat.allCases)
   func multiplies(set: InstructionSet, format: BlockFormat) throws {
     var random = RandomNumbers(seed: 31)
-    for useBLAS in [true, false] {
-      let cpu = try CPUBackend(threads: 2, instructionSet: set, useBLAS: useBLAS)
-      for rows in [1, 3, 8, 9, 40] {
-        let width = format.elementsPerBlock * random.pick([1, 2, 5])
+    let cpu = try CPUBackend(threads: 2, instructionSet: set, useBLAS: false)
+    for rows in [1, 2, 3, 7, 40] {
+      for blockCount in [1, 2, 5, 11] {
+        let width = format.elementsPerBlock * blockCount
         let out = random.pick([1, 7, 64, 130])
         let blocks = Blocks(format, rows: out, width: width, &random)
-        let x = random.floats(rows * width)
+        let x = eightBitNumbers(rows * width, &random)
         let bias = random.floats(out)
         let start = random.floats(rows * out)
         let accumulate = Bool.random(using: &random)
@@ -83,13 +95,75 @@ import Testing
           bias: hasBias ? Weight(try cpu.tensor(bias, [out])) : nil, into: y,
           accumulate: accumulate)
         let values = blocks.values
-        let expected = (0..<rows * out).map { index -> Float in
+        let isRight = try cpu.read(y).enumerated().map { index, actual in
           let (row, column) = index.quotientAndRemainder(dividingBy: out)
           var sum = (hasBias ? Double(bias[column]) : 0) + (accumulate ? Double(start[index]) : 0)
-          for i in 0..<width { sum += Double(x[row * width + i]) * values[column * width + i] }
-          return Float(sum)
+          var size = abs(sum)
+          for i in 0..<width {
+            let product = Double(x[row * width + i]) * values[column * width + i]
+            sum += product
+            size += abs(product)
+          }
+          return abs(Double(actual) - sum) <= 1e-6 * size
         }
-        #expect(relativeError(try cpu.read(y), expected) < 3e-6, "\(rows) rows")
+        #expect(!isRight.contains(false), "\(rows) rows of \(width)")
+      }
+    }
+  }
+
+  @Test("Any activations are rounded by at most half a step of their 32", arguments: sets)
+  func rounds(set: InstructionSet) throws {
+    var random = RandomNumbers(seed: 33)
+    let cpu = try CPUBackend(threads: 2, instructionSet: set)
+    for format in BlockFormat.allCases {
+      for rows in [1, 5] {
+        let width = format.elementsPerBlock * 3
+        let out = 40
+        let blocks = Blocks(format, rows: out, width: width, &random)
+        // A few large ones among small ones, as hidden states have them; and a group of zeros.
+        var x = random.floats(rows * width).map { random.pick([1, 1, 1, 1, 50]) * $0 }
+        for index in 0..<32 { x[index] = 0 }
+        let y = try cpu.tensor([Float](repeating: .nan, count: rows * out), [rows, out])
+        try cpu.linear(
+          try cpu.tensor(x, [rows, width]), weight: try blocks.weight(cpu), bias: nil, into: y,
+          accumulate: false)
+        let values = blocks.values
+        for (index, actual) in try cpu.read(y).enumerated() {
+          let (row, column) = index.quotientAndRemainder(dividingBy: out)
+          var (sum, size, rounding) = (0.0, 0.0, 0.0)
+          for group in stride(from: 0, to: width, by: 32) {
+            let elements = x[row * width + group..<row * width + group + 32].map(Double.init)
+            let weights = values[column * width + group..<column * width + group + 32]
+            let step = (elements.map(abs).max() ?? 0) / 127
+            for (element, weight) in zip(elements, weights) {
+              sum += element * weight
+              size += abs(element * weight)
+              rounding += step / 2 * abs(weight)
+            }
+          }
+          #expect(abs(Double(actual) - sum) <= rounding + 1e-5 * size, "\(format.rawValue)")
+        }
+      }
+    }
+  }
+
+  @Test("An activation that is no number makes its row's outputs none", arguments: sets)
+  func passesOnNothing(set: InstructionSet) throws {
+    var random = RandomNumbers(seed: 34)
+    let cpu = try CPUBackend(threads: 1, instructionSet: set)
+    for (format, bad) in [(BlockFormat.q80, Float.nan), (.q4K, .infinity), (.q6K, -.infinity)] {
+      let width = format.elementsPerBlock * 2
+      let blocks = Blocks(format, rows: 3, width: width, &random)
+      for rows in [1, 4] {
+        var x = random.floats(rows * width)
+        x[width - 3] = bad
+        let y = try cpu.tensor([Float](repeating: 0, count: rows * 3), [rows, 3])
+        try cpu.linear(
+          try cpu.tensor(x, [rows, width]), weight: try blocks.weight(cpu), bias: nil, into: y,
+          accumulate: false)
+        let values = try cpu.read(y)
+        let isNone = values.map(\.isNaN)
+        #expect(isNone == (0..<rows * 3).map { $0 < 3 })
       }
     }
   }

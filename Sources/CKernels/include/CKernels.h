@@ -155,6 +155,47 @@ typedef struct {
 // The kernels for an instruction set, or NULL if this build or this processor lacks it.
 const mi_kernels *mi_kernels_for(mi_isa isa);
 
+// MARK: Products with matrices in blocks
+
+// A matrix of rows of blocks, outputs by inputs; width is a multiple of 32.
+typedef struct {
+  mi_block_format format;
+  const void *blocks;
+  int64_t row_bytes;
+  int64_t width;
+} mi_block_matrix;
+
+// Products of activations with matrices in blocks. Activations are made int8 first, with a scale for
+// each 32 elements of a row: every product is exact but for that and for the rounding of float32 sums.
+// A row with an element that is no number has outputs that are none.
+typedef struct {
+  const char *name;
+  // Outputs that many_rows computes together.
+  int32_t panel_outputs;
+  // Bytes of quantised rows, and of one thread's scratch for many_rows; both aligned to 64.
+  size_t (*activation_bytes)(int64_t rows, int64_t width);
+  size_t (*panel_bytes)(int64_t width);
+  // Rows row_start ..< row_end of x, [rows, width], for a product with a matrix of that format.
+  void (*quantise_rows)(
+    mi_block_format format, const float *x, int64_t rows, int64_t width, int64_t row_start,
+    int64_t row_end, void *activations);
+  // y[r][o] (+)= dot(x[r], matrix[o]) + bias[o] for all quantised rows and outputs out_start ..<
+  // out_end; rows of y are y_stride floats apart. Reads the blocks once for every two
+  // rows: many_rows is faster for more.
+  void (*few_rows)(
+    const mi_block_matrix *matrix, const void *activations, int64_t rows, int64_t out_start,
+    int64_t out_end, const float *bias, float *y, int64_t y_stride, bool accumulate);
+  // The same by panels of outputs.
+  void (*many_rows)(
+    const mi_block_matrix *matrix, const void *activations, int64_t rows, int64_t out_start,
+    int64_t out_end, const float *bias, float *y, int64_t y_stride, bool accumulate,
+    void *scratch);
+} mi_block_products;
+
+// The products for an instruction set that mi_kernels_for has kernels for; with AVX-512 they are
+// those of AVX2 where the processor lacks VNNI.
+const mi_block_products *mi_block_products_for(mi_isa isa);
+
 // MARK: Threads
 
 typedef struct mi_pool mi_pool;

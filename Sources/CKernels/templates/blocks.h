@@ -136,7 +136,7 @@ MI_INLINE void hide_keys(
       vi first = *(const vi_unaligned *)(rows_see.first_key + r);
       vi hidden = (position > last) | (position < first);
       float *s = sT + j * rows + r;
-      store(s, select(hidden, splat(-INFINITY), load(s)));
+      store(s, select_lanes(hidden, splat(-INFINITY), load(s)));
     }
   }
 }

@@ -57,7 +57,7 @@ static void rms_norm(
 MI_INLINE vf silu_times(vf g, vf u) {
   vf magnitude = (vf)((vi)g & 0x7fffffff);
   vf small = exp2_nonpositive(magnitude * splat(-MI_LOG2E));
-  vf numerator = select(g < splat(0), small, splat(1));
+  vf numerator = select_lanes(g < splat(0), small, splat(1));
   return g * u * (numerator / (splat(1) + small));
 }
 

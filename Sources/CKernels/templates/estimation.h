@@ -110,7 +110,7 @@ static void last_row_sums(
           for (int r = 0; r < rows; r += MI_VL) {
             vf exponent = load(sT + j * rows + r) - load(lse + r);
             // Rounding may leave a single key slightly above its own log-sum-exp.
-            vf p = exp2_nonpositive(select(exponent > splat(0), splat(0), exponent));
+            vf p = exp2_nonpositive(select_lanes(exponent > splat(0), splat(0), exponent));
             total += p;
             store(offsets + r, load(offsets + r) + p);
           }

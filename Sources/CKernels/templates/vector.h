@@ -33,10 +33,10 @@ MI_INLINE vi splat_int(int32_t x) { return x - (vi){}; }
 MI_INLINE vf load(const float *p) { return *(const vf_unaligned *)p; }
 MI_INLINE void store(float *p, vf x) { *(vf_unaligned *)p = x; }
 
-MI_INLINE vf select(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
+MI_INLINE vf select_lanes(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
 
 // The larger; `b` where a lane of `a` is not a number.
-MI_INLINE vf maximum(vf a, vf b) { return select(a > b, a, b); }
+MI_INLINE vf maximum(vf a, vf b) { return select_lanes(a > b, a, b); }
 
 MI_INLINE float sum_lanes(vf x) {
   float sum[MI_VL];
@@ -56,7 +56,7 @@ MI_INLINE vf exp2_nonpositive(vf t) {
   const vf limit = splat(-126.0f);
   const vf magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   vi in_range = ~(t < limit);
-  vf clamped = select(t < limit, limit, t);
+  vf clamped = select_lanes(t < limit, limit, t);
   vf shifted = clamped + magic;
   vi exponent = (vi)((vu)shifted << 23);
   vf f = clamped - (shifted - magic);

@@ -19,6 +19,7 @@ extension KeyValueCache {
       keyValues: plan.keyValues, deviceBytes: plans.reduce(0) { $0 + $1.deviceBytes },
       hostBytes: plans.reduce(0) { $0 + $1.hostBytes },
       keyValueBytes: plans.reduce(0) { $0 + $1.keyValueBytes },
+      keepsQueries: plans.allSatisfy(\.keepsQueries),
       parts: plans.max { $0.deviceBytes < $1.deviceBytes }?.parts ?? plan.parts,
       stages: zip(names, plans).map { Stage(name: $0, deviceBytes: $1.deviceBytes) })
     memoryPlan = plan
