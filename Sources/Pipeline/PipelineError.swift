@@ -6,6 +6,8 @@ public enum PipelineError: RemediedError, Sendable {
   case stage(Int, of: Int, name: String, error: any Error)
   /// There are more stages than layers.
   case tooManyStages(stages: Int, layers: Int)
+  /// Numbers of layers that do not make the model.
+  case stageLayers(counts: [Int], stages: Int, layers: Int)
   /// The model does not fit the devices.
   case doesNotFit(neededBytes: Int, availableBytes: Int)
   /// Stages cut the prompt in different places.
@@ -38,6 +40,9 @@ public enum PipelineError: RemediedError, Sendable {
         + ((error as? any RemediedError)?.description(naming: name) ?? "\(error)")
     case .tooManyStages(let stages, let layers):
       "\(stages) devices are more than the model's \(layers) layers: name fewer devices"
+    case .stageLayers(let counts, let stages, let layers):
+      "stages of \(counts.map(String.init).joined(separator: ", ")) layers do not make the model: "
+        + "give \(stages) numbers whose sum is \(layers)"
     case .doesNotFit(let needed, let available):
       "the model needs \(needed >> 20) MiB and the devices have \(available >> 20) MiB free: name "
         + "more devices"

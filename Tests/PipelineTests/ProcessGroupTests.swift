@@ -57,7 +57,8 @@ struct ProcessGroupTests {
       let backend = wrap(0, try kind.make())
       pipeline = try LayerPipeline(
         group: group, shape: PipelineShape(mesh.checkpoint.configuration),
-        member: LayerPipeline.Member(backend: backend, name: "cpu:0"), stages: stages
+        member: LayerPipeline.Member(backend: backend, name: "cpu:0"),
+        stageLayers: stages.map(\.count)
       ) { try Transformer(checkpoint: mesh.checkpoint, backend: backend, part: $0) }
     }
 

@@ -7,12 +7,13 @@ extension ShapeBenchmark {
   /// - Throws: `ComputeError.unavailable` on a device that has no synthetic inputs; `PipelineError`.
   package init(
     shape: String, patterns: PatternConfiguration, setting: SyntheticAttention.Setting,
-    group: ProcessGroup, member: LayerPipeline.Member
+    group: ProcessGroup, member: LayerPipeline.Member, stageLayers: [Int]?
   ) throws {
     let checkpoint = try ModelShape.checkpoint(named: shape)
     let backend = try Self.synthetic(member)
     let pipeline = try LayerPipeline(
-      group: group, shape: PipelineShape(checkpoint.configuration), member: member
+      group: group, shape: PipelineShape(checkpoint.configuration), member: member,
+      stageLayers: stageLayers
     ) { try Transformer(shapeOf: checkpoint, backend: backend, seed: 1, part: $0) }
     try self.init(pipeline, patterns: patterns, setting: setting, backend: backend)
   }

@@ -42,7 +42,7 @@ package struct ShapeBenchmark {
   /// - Throws: `ComputeError.unavailable` on a device that has no synthetic inputs.
   package init(
     shape: String, patterns: PatternConfiguration, setting: SyntheticAttention.Setting,
-    members: [LayerPipeline.Member]
+    members: [LayerPipeline.Member], stageLayers: [Int]? = nil
   ) throws {
     backends = try members.map { member in
       guard let synthetic = member.backend as? any SyntheticBackend else {
@@ -57,7 +57,8 @@ package struct ShapeBenchmark {
     let backends = backends
     if members.count > 1 {
       let pipeline = try LayerPipeline(
-        shape: PipelineShape(checkpoint.configuration), members: members
+        shape: PipelineShape(checkpoint.configuration), members: members,
+        stageLayers: stageLayers
       ) { part, member in
         guard let synthetic = member.backend as? any SyntheticBackend else {
           throw ComputeError.unavailable(what: member.name, remedy: Remedy(use: .gpu))
@@ -91,25 +92,26 @@ package struct ShapeBenchmark {
   /// Reads a prompt once to warm up (of at most 8K tokens) and `runs` times for the figure, the median.
   package func measure(
     _ mode: String, tokens: Int, isDense: Bool, exact: Bool, chunk: Int?,
-    keyValues: KeyValueOptions, runs: Int,
+    keyValues: KeyValueOptions, budgets: ChunkBudgets? = nil, runs: Int,
     progress: @escaping @Sendable (PrefillProgress) -> Void
   ) throws -> Row {
     _ = try read(
       mode, tokens: min(tokens, 8192), isDense: isDense, exact: exact, chunk: chunk,
-      keyValues: KeyValueOptions(), progress: { _ in })
+      keyValues: KeyValueOptions(), budgets: budgets, progress: { _ in })
     var rows: [Row] = []
     for _ in 0..<max(1, runs) {
       rows.append(
         try read(
           mode, tokens: tokens, isDense: isDense, exact: exact, chunk: chunk,
-          keyValues: keyValues, progress: progress))
+          keyValues: keyValues, budgets: budgets, progress: progress))
     }
     return rows.sorted { $0.seconds < $1.seconds }[rows.count / 2]
   }
 
   private func read(
     _ mode: String, tokens: Int, isDense: Bool, exact: Bool, chunk: Int?,
-    keyValues: KeyValueOptions, progress: @escaping @Sendable (PrefillProgress) -> Void
+    keyValues: KeyValueOptions, budgets chunkBudgets: ChunkBudgets?,
+    progress: @escaping @Sendable (PrefillProgress) -> Void
   ) throws -> Row {
     let budgets = patterns.patterns.joined().reduce((columns: 1, offsets: 1)) { most, pattern in
       guard let bands = pattern.selector as? VerticalSlash else { return most }
@@ -128,12 +130,14 @@ package struct ShapeBenchmark {
       capacity: tokens + 1, keyValues: keyValues, chunk: chunk, planner: planner)
     var options = PrefillOptions(
       planner: planner, chunk: chunk, lastLayerLastRowOnly: true, progress: progress)
+    options.chunkBudgets = chunkBudgets
     options.injection = injections[0]
     if pipeline != nil, !isRanks { options.stageInjections = injections }
     if isRanks {
-      options.injectionRecipe = SyntheticRecipe(
-        setting: setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns
-      ).text
+      options.injectionRecipe =
+        SyntheticRecipe(
+          setting: setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns
+        ).text
     }
     options.measuresLinearLayers = true
     for backend in backends { try backend.finish() }

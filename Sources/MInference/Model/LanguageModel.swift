@@ -70,15 +70,18 @@ public final class LanguageModel: Sendable {
       let member = try options.makeMember(of: rank)
       let group = try ProcessGroup(rank, onLoss: options.lostRank?.call ?? { _ in })
       return try LayerPipeline(
-        group: group, shape: PipelineShape(checkpoint.configuration), member: member
+        group: group, shape: PipelineShape(checkpoint.configuration), member: member,
+        stageLayers: options.stageLayers
       ) { try Transformer(checkpoint: checkpoint, backend: member.backend, part: $0) }
-        .makeTransformer()
+      .makeTransformer()
     }
     if let members = try options.makeMembers() {
       guard members.count > 1 else {
         return try Transformer(checkpoint: checkpoint, backend: members[0].backend)
       }
-      return try LayerPipeline(checkpoint: checkpoint, members: members).makeTransformer()
+      return try LayerPipeline(
+        checkpoint: checkpoint, members: members, stageLayers: options.stageLayers
+      ).makeTransformer()
     }
     let backend = try options.makeBackend()
     do {

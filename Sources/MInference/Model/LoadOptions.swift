@@ -10,6 +10,8 @@ public struct LoadOptions: Sendable, Hashable {
   public var device: Device
   /// Devices that share the model's layers, in place of ``device``; nil: one device holds all.
   public var devices: DeviceList?
+  /// How many layers each of ``devices`` gets; nil: as is quickest.
+  public var stageLayers: [Int]?
   /// Called when another process of ``DeviceList/ranks`` is lost.
   public var lostRank: LossHandler?
   /// CPU threads to compute on; nil for one on every processor.

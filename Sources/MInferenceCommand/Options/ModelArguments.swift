@@ -29,6 +29,13 @@ struct DeviceArguments: ParsableArguments {
   var devices: DeviceList?
 
   @Option(
+    help: ArgumentHelp(
+      "With --devices: how many layers each gets, separated by commas; as is quickest if not given.",
+      valueName: "n,n"),
+    transform: { try List.parsed($0) { try Size.parsed($0) }.map(\.value) })
+  var stageLayers: [Int]?
+
+  @Option(
     parsing: .unconditional,
     help: ArgumentHelp("CPU threads; as many as there are processors.", valueName: "n"),
     transform: { try Size.parsed($0) })
@@ -58,6 +65,7 @@ struct DeviceArguments: ParsableArguments {
       directory: directory, device: device, threads: threads?.value, linear: linear,
       attentionPrecision: attentionPrecision, patterns: patterns, chatTemplate: chatTemplate,
       devices: devices)
+    options.stageLayers = stageLayers
     options.lostRank = LoadOptions.LossHandler { FailureReport.exit(with: $0) }
     return options
   }
@@ -95,6 +103,9 @@ struct DeviceArguments: ParsableArguments {
   }
 
   func validate() throws {
+    if stageLayers != nil, devices == nil {
+      throw ValidationError("--stage-layers: one device has all layers; give --devices too")
+    }
     if let devices, !devices.isRanks, device != .auto {
       throw ValidationError("--device and --devices: give one of the two")
     }

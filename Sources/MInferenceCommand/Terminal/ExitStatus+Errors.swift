@@ -66,7 +66,7 @@ extension ExitStatus {
   private static func status(_ error: PipelineError) -> ExitStatus {
     switch error {
     case .stage: ExitStatus(for: error.root) ?? .software
-    case .tooManyStages: .usage
+    case .tooManyStages, .stageLayers: .usage
     case .doesNotFit, .noThread: .system
     case .environment, .oneProcess: .usage
     case .connection, .lostRank: .unavailable

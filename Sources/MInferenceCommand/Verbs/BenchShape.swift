@@ -23,6 +23,7 @@ extension BenchPrefillCommand {
           try benchmark.measure(
             mode, tokens: length, isDense: mode == "dense", exact: attention.exact,
             chunk: attention.chunk?.value, keyValues: attention.sessionOptions().keyValues,
+            budgets: attention.chunkBudgets,
             runs: self.repeat.value
           ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
         progress.finish()
@@ -43,7 +44,8 @@ extension BenchPrefillCommand {
       let members = try device.makeMembers()
       Set(members.flatMap(\.backend.notices)).sorted().forEach(StandardError.note)
       return try ShapeBenchmark(
-        shape: shape, patterns: patterns, setting: setting, members: members)
+        shape: shape, patterns: patterns, setting: setting, members: members,
+        stageLayers: device.stageLayers)
     }
     let rank = try RankService.rank()
     let member = try device.loadOptions(directory: shape).makeMember(of: rank)
@@ -55,6 +57,7 @@ extension BenchPrefillCommand {
     }
     return try ShapeBenchmark(
       shape: shape, patterns: patterns, setting: setting,
-      group: ProcessGroup(rank) { FailureReport.exit(with: $0) }, member: member)
+      group: ProcessGroup(rank) { FailureReport.exit(with: $0) }, member: member,
+      stageLayers: device.stageLayers)
   }
 }

@@ -64,18 +64,16 @@ final class Connection: @unchecked Sendable {
   /// - Throws: ``PipelineError/connection(to:reason:)`` after so many seconds.
   convenience init(host: String, port: Int, seconds: Double) throws {
     let deadline = csystem_monotonic_seconds() + seconds
-    while true {
-      let status = csystem_connect(host, Int32(port))
-      if status >= 0 {
-        self.init(descriptor: status)
-        return
-      }
-      guard csystem_monotonic_seconds() < deadline else {
-        throw PipelineError.connection(
-          to: "\(host):\(port)", reason: String(cString: strerror(-status)))
-      }
+    var status = csystem_connect(host, Int32(port))
+    while status < 0, csystem_monotonic_seconds() < deadline {
       csystem_sleep_milliseconds(50)
+      status = csystem_connect(host, Int32(port))
     }
+    guard status >= 0 else {
+      throw PipelineError.connection(
+        to: "\(host):\(port)", reason: String(cString: strerror(-status)))
+    }
+    self.init(descriptor: status)
   }
 
   /// - Throws: ``Closed``.

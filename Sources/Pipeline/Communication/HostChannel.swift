@@ -77,13 +77,7 @@ final class HostInlet: TensorInlet {
 /// Numbers in messages: float32, little endian. Exact for every type of activations.
 enum HostNumbers {
   static func bytes(of floats: [Float]) -> [UInt8] {
-    floats.withUnsafeBytes { raw in
-      #if _endian(little)
-        Array(raw)
-      #else
-        floats.flatMap { withUnsafeBytes(of: $0.bitPattern.littleEndian, Array.init) }
-      #endif
-    }
+    floats.map(\.bitPattern.littleEndian).withUnsafeBytes { Array($0) }
   }
 
   static func floats(of bytes: [UInt8]) -> [Float] {
@@ -91,7 +85,8 @@ enum HostNumbers {
     return bytes.withUnsafeBytes { raw in
       (0..<count).map {
         Float(
-          bitPattern: UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)))
+          bitPattern: UInt32(
+            littleEndian: raw.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self)))
       }
     }
   }

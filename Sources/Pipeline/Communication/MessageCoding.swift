@@ -82,6 +82,7 @@ extension ReadingRequest {
     fields.append(("rows", .integer(ids.count)))
     fields.append(("ends", .array((options.chunkEnds ?? []).map { .integer($0) })))
     if let rowBlock = options.rowBlock { fields.append(("row_block", .integer(rowBlock))) }
+    fields.append(("budgets", .string((options.chunkBudgets ?? .whole).rawValue)))
     fields.append(("last_row_only", .boolean(options.lastLayerLastRowOnly)))
     fields.append(("all_rows", .boolean(wantsAllRows)))
     fields.append(("linear", .boolean(options.measuresLinearLayers)))
@@ -96,6 +97,7 @@ extension PrefillOptions {
       planner: try AttentionPlanner(fields: message), rowBlock: message["row_block"]?.int,
       lastLayerLastRowOnly: message.flag("last_row_only"))
     chunkEnds = message["ends"]?.elements?.compactMap(\.int) ?? []
+    chunkBudgets = message["budgets"]?.text.flatMap(ChunkBudgets.init)
     measuresLinearLayers = message.flag("linear")
     injectionRecipe = message["injection"]?.text
   }

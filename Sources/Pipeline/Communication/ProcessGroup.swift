@@ -1,5 +1,6 @@
 import Compute
 import JSON
+package import Transformers
 
 /// The processes of one run, as process 0 sees them: it talks to the others, and they serve it.
 public final class ProcessGroup: Sendable {
@@ -44,7 +45,8 @@ public final class ProcessGroup: Sendable {
       guard ContinuousClock.now < deadline else {
         let missing = (1..<rank.size).filter { found[$0] == nil }.map(String.init)
         throw PipelineError.connection(
-          to: "rank " + missing.joined(separator: ", "), reason: "no sign of it in \(Int(seconds)) s")
+          to: "rank " + missing.joined(separator: ", "),
+          reason: "no sign of it in \(Int(seconds)) s")
       }
       guard let (connection, address) = try listener.accept(milliseconds: 200) else { continue }
       // Whoever is none of this run's processes is left alone.
@@ -100,11 +102,11 @@ extension LayerPipeline {
   ///
   /// - Parameters:
   ///   - member: This process's device.
-  ///   - stages: The layers of each process; nil: as ``PipelinePlan`` spreads them.
+  ///   - stageLayers: How many layers each process gets; nil: as ``PipelinePlan`` spreads them.
   ///   - load: Makes the part of the model that this process holds.
   /// - Throws: ``PipelineError``; what a device says.
   package convenience init(
-    group: ProcessGroup, shape: PipelineShape, member: Member, stages: [Range<Int>]? = nil,
+    group: ProcessGroup, shape: PipelineShape, member: Member, stageLayers: [Int]? = nil,
     load: (DecoderPart) throws -> Transformer
   ) throws {
     var model = PipelinePlan.Model(shape)
@@ -113,7 +115,10 @@ extension LayerPipeline {
     let devices =
       [PipelinePlan.Device(freeBytes: try member.backend.availableMemory()?.device)]
       + group.members.map { PipelinePlan.Device(freeBytes: $0.freeBytes) }
-    let ranges = try stages ?? PipelinePlan(model, devices: devices).stages
+    let ranges =
+      try stageLayers.map {
+        try PipelinePlan(layers: $0, of: shape.layers, devices: devices.count).stages
+      } ?? PipelinePlan(model, devices: devices).stages
     guard ranges.count == group.rank.size else {
       throw PipelineError.tooManyStages(stages: group.rank.size, layers: shape.layers)
     }
@@ -134,7 +139,7 @@ extension LayerPipeline {
       outlet: .process(outlet) { ticket, hidden in
         try next.post(.expect(ticket: ticket, rows: hidden.rows))
       })
-    let others = group.clients.enumerated().map { number, client in
+    let others = group.clients.enumerated().map { number, client -> any StageRunner in
       let following = number + 1 < group.clients.count ? group.clients[number + 1] : nil
       return RemoteStage(
         client, layers: ranges[client.rank], device: group.members[number].device,

@@ -70,10 +70,12 @@ final class RankClient: Sendable {
 
   /// Lets the process end as it should.
   func end() {
-    guard !state.withLock({ state in
-      defer { state.hasEnded = true }
-      return state.hasEnded
-    }) else { return }
+    guard
+      !state.withLock({ state in
+        defer { state.hasEnded = true }
+        return state.hasEnded
+      })
+    else { return }
     try? connection.send(Message("end"))
     connection.close()
   }
@@ -103,29 +105,23 @@ final class RankClient: Sendable {
 
   /// - Parameter poll: Called every twentieth of a second meanwhile.
   /// - Throws: what the process answers; ``PipelineError/lostRank(_:of:host:reason:)``.
-  func wait(for call: Int, poll: (() -> Void)? = nil) throws -> Message {
-    func find(_ state: inout State) -> Result<Message, any Error>? {
-      if let reply = state.replies.removeValue(forKey: call) { return .success(reply) }
-      return state.failure.map { .failure($0) }
-    }
-    let reply: Message
-    if let poll {
-      var found: Result<Message, any Error>?
-      while found == nil {
-        found = state.wait(milliseconds: 50, for: find)
-        if found == nil { poll() }
+  func wait(for call: Int, poll: () -> Void = {}) throws -> Message {
+    var found: Result<Message, any Error>?
+    while found == nil {
+      found = state.wait(milliseconds: 50) { state -> Result<Message, any Error>? in
+        if let reply = state.replies.removeValue(forKey: call) { return .success(reply) }
+        return state.failure.map { .failure($0) }
       }
-      guard let found else { throw CancellationError() }
-      reply = try found.get()
-    } else {
-      reply = try state.wait(for: find).get()
+      if found == nil { poll() }
     }
+    guard let found else { throw CancellationError() }
+    let reply = try found.get()
     if reply.flag("cancelled") { throw CancellationError() }
     if let text = reply["error"]?.text { throw PipelineError.remote(text: text) }
     return reply
   }
 
-  func call(_ message: Message, poll: (() -> Void)? = nil) throws -> Message {
+  func call(_ message: Message, poll: () -> Void = {}) throws -> Message {
     try wait(for: start(message), poll: poll)
   }
 

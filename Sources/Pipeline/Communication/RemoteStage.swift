@@ -54,7 +54,7 @@ final class RemoteStage: StageRunner {
   ) throws -> any StageReading {
     let number = numbers.add(1, ordering: .relaxed).newValue
     let progress = request.progress
-    client.setProgress(of: number) { try? progress($0) }
+    client.setProgress(of: number) { _ = try? progress($0) }
     let reply = try client.call(
       Message(
         "begin",

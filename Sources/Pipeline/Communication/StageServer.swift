@@ -67,7 +67,7 @@ public final class StageServer {
       hello.fields.append(("free", .integer(free)))
     }
     try connection.send(hello)
-    let (connection, inbox, backend) = (connection, inbox, backend)
+    let (connection, inbox) = (connection, inbox)
     let takeIn: @Sendable (Message) throws -> Void = { [inlet = Reference(self)] message in
       try inlet.value?.takeIn(message)
     }
@@ -85,7 +85,6 @@ public final class StageServer {
         if !hasEnded { onLoss(loss) }
       }
     }
-    _ = backend
   }
 
   /// A weak reference that a thread may hold.
@@ -109,7 +108,7 @@ public final class StageServer {
     case "expect":
       let inlet = inlet.withLock { $0 }
       let (ticket, rows) = (try message.int("ticket"), try message.int("rows"))
-      let width = inbox.withLock { _ in hiddenSize.load(ordering: .relaxed) }
+      let width = hiddenSize.load(ordering: .relaxed)
       do {
         try inlet?.expect(ticket: ticket, type: backend.activationType, shape: [rows, width])
       } catch {
@@ -128,8 +127,8 @@ public final class StageServer {
   ///   - injection: Makes what stands in for queries and keys from the text that describes it.
   /// - Throws: ``PipelineError/lostRank(_:of:host:reason:)`` when process 0 is lost.
   package func serve(
-    load: @escaping (DecoderPart) throws -> Transformer,
-    injection: @escaping (String, Transformer) throws -> (any QueryKeyInjection)? = { _, _ in nil }
+    load: (DecoderPart) throws -> Transformer,
+    injection: (String, Transformer) throws -> (any QueryKeyInjection)?
   ) throws {
     while true {
       let message = try inbox.wait { inbox -> Result<Message, any Error>? in
@@ -155,7 +154,7 @@ public final class StageServer {
   }
 
   /// Serves a checkpoint.
-  public func serve(load: @escaping (DecoderPart) throws -> Transformer) throws {
+  public func serve(load: (DecoderPart) throws -> Transformer) throws {
     try serve(load: load, injection: { _, _ in nil })
   }
 

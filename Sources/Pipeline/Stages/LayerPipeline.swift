@@ -91,7 +91,9 @@ public final class LayerPipeline: LayerDistribution {
     for notice in stages.flatMap(\.notices) where !notices.contains(notice) {
       notices.append(notice)
     }
-    return notices
+    return notices + [
+      "each chunk of sparse attention takes the share of count budgets that it sees of the prompt"
+    ]
   }
 
   public func part(holding layer: Int) throws -> Transformer {

@@ -37,6 +37,9 @@ final class PipelineReading: PromptReading {
       options.chunkEnds = pipeline.chunkEnds(
         of: cache.count..<cache.count + ids.count, isSparse: options.planner != nil)
     }
+    if options.chunkBudgets == nil {
+      options.chunkBudgets = options.planner?.exact == true ? .whole : .proportional
+    }
     cache.beginFilling(adding: ids.count)
     var readings: [any StageReading] = []
     do {

@@ -11,6 +11,8 @@ public struct PrefillOptions: Sendable {
   /// Positions behind which chunks end, ascending, in place of chunks of one size; each is rounded up
   /// to a multiple of the backend's tile rows. Those outside the prompt are left out.
   public var chunkEnds: [Int]?
+  /// What budgets mean in a chunk; nil: whole on one device, proportional in a pipeline.
+  public var chunkBudgets: ChunkBudgets?
   /// Rows worked on at once within a layer, rounded up likewise. Bounds the memory of activations;
   /// changes no result. nil: what suits the backend.
   public var rowBlock: Int?
