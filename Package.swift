@@ -70,7 +70,9 @@ let package = Package(
       ]),
     module(
       "Pipeline",
-      imports: ["Checkpoints", "Compute", "CSystemCalls", "SparseAttention", "Transformers"]),
+      imports: [
+        "Checkpoints", "Compute", "CSystemCalls", "JSON", "SparseAttention", "Transformers",
+      ]),
     module(
       "PatternSearch",
       imports: [

@@ -23,6 +23,8 @@ public struct DeviceList: Sendable, Hashable {
     /// Every GPU.
     case all
     case members([Member])
+    /// One device in each process of a run.
+    case ranks
   }
 
   private let choice: Choice
@@ -32,17 +34,23 @@ public struct DeviceList: Sendable, Hashable {
   /// Every GPU that this process sees.
   public static let all = DeviceList(.all)
 
+  /// One device in each of the processes that torchrun, srun or mpirun started.
+  public static let ranks = DeviceList(.ranks)
+
+  /// Whether devices are in several processes.
+  public var isRanks: Bool { choice == .ranks }
+
   /// - Precondition: not empty.
   public init(_ members: [Member]) {
     precondition(!members.isEmpty)
     choice = .members(members)
   }
 
-  /// "all", or names separated by commas: the numbers of GPUs ("0,1"), kinds of devices ("cpu,cpu"),
+  /// "all", "ranks", or names separated by commas: the numbers of GPUs ("0,1"), kinds of devices ("cpu,cpu"),
   /// or both ("cuda:0,cuda:1"). nil for anything else, and for a GPU that is named twice.
   public init?(_ text: String) {
-    if text == "all" {
-      self = .all
+    if text == "all" || text == "ranks" {
+      self = text == "all" ? .all : .ranks
       return
     }
     var members: [Member] = []
@@ -68,6 +76,7 @@ public struct DeviceList: Sendable, Hashable {
   public func members() throws -> [Member] {
     switch choice {
     case .members(let members): return members
+    case .ranks: throw PipelineError.oneProcess(what: "a list of devices")
     case .all:
       let count = try DeviceRegistry.accelerators[0].deviceCount()
       guard count > 0 else {
@@ -99,6 +108,14 @@ extension DeviceList {
 }
 
 extension Device {
+  /// A backend for these options.
+  func makeBackend(_ options: DeviceOptions) throws -> any Backend {
+    guard let provider = DeviceRegistry.provider(named: rawValue) else {
+      return try DeviceRegistry.makeFastest(options)
+    }
+    return try provider.make(options)
+  }
+
   /// A backend for one device of several, which have the processors' threads to share.
   ///
   /// - Parameter options: For all of them; threads are divided.

@@ -31,7 +31,7 @@ public final class KeyValueCache {
   var decodeWorkspace: RowWorkspace?
   /// The decoding step that the device has recorded, for one that records.
   var decodingStep: DecodingStep?
-  let store: any KeyValueStore
+  package let store: any KeyValueStore
   /// The caches of a pipeline's stages, of which this one is made; none: it is one by itself.
   package let parts: [KeyValueCache]
   /// Whether a prefill that has not ended fills the cache.
@@ -78,6 +78,21 @@ public final class KeyValueCache {
     givenSequenceLength = first.givenSequenceLength
     extents = first.extents
     store = StagedKeyValueStore(parts: parts)
+  }
+
+  /// The part of a cache that another process keeps.
+  ///
+  /// - Parameter store: Stands for it; it opens no layer.
+  package init(
+    store: any KeyValueStore, layers: Range<Int>, shape: AttentionShape, sequenceLength: Int?
+  ) {
+    parts = []
+    capacity = store.capacity
+    self.layers = layers
+    self.sequenceLength = sequenceLength
+    givenSequenceLength = sequenceLength
+    extents = [shape.keyValueHeads, store.capacity, shape.headDim]
+    self.store = store
   }
 
   /// What static patterns have kept so far.

@@ -110,6 +110,33 @@ struct LayerPipelineTests {
     #expect(Set(report.monitor?.weakHeads ?? []) == Set(expectedReport.monitor?.weakHeads ?? []))
   }
 
+  @Test("budgets of chunks are proportional in a pipeline, and one device can have them so")
+  func budgets() throws {
+    let mesh = try Mesh()
+    let heads = [HeadPattern.verticalSlash(vertical: 40, slash: 120), .blockSparse(topK: 2)]
+    let planner = AttentionPlanner(
+      configuration: PatternConfiguration(patterns: Array(repeating: heads, count: 4)),
+      costModel: SparseCostModel(denseBelow: 0))
+    let ids = Mesh.ids(768)
+    struct Outcome: Equatable {
+      var logits: [Float]
+      var density: Double
+    }
+    func outcome(_ model: Transformer, _ budgets: ChunkBudgets?) throws -> Outcome {
+      var options = PrefillOptions(planner: planner, chunk: 192, rowBlock: 64)
+      options.chunkBudgets = budgets
+      let result = try model.prefill(
+        ids, cache: model.makeCache(capacity: ids.count), options: options)
+      return Outcome(logits: result.logits, density: result.report.density)
+    }
+    let model = try mesh.pipeline(.cpu, [0..<1, 1..<4]).makeTransformer()
+    let whole = try mesh.whole(.cpu)
+    let proportional = try outcome(model, nil)
+    #expect(try outcome(whole, .proportional) == proportional)
+    #expect(try outcome(whole, nil) == outcome(model, .whole))
+    #expect(proportional.density < (try outcome(whole, nil).density))
+  }
+
   @Test("several sequences at once do not disturb each other")
   func sequences() async throws {
     let mesh = try Mesh()
@@ -187,7 +214,7 @@ struct LayerPipelineTests {
       }
       #expect(starts[0] < starts[1] && starts[1] < starts[2])
     }
-    let text = pipeline.trace.chromeTrace(names: pipeline.stages.map(\.name))
+    let text = pipeline.trace.chromeTrace(names: pipeline.stageNames)
     #expect(text.contains("\"traceEvents\""))
     #expect(text.contains("cpu:1, layers 1..<2"))
   }

@@ -46,7 +46,7 @@ final class Mesh {
       checkpoint: checkpoint,
       members: stages.indices.map {
         LayerPipeline.Member(backend: wrap($0, try kind.make()), name: "\(kind.rawValue):\($0)")
-      }, stages: stages)
+      }, stageLayers: stages.map(\.count))
   }
 
   /// Ids of a prompt.

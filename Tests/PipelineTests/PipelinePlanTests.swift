@@ -100,7 +100,7 @@ struct PipelinePlanTests {
       #expect(
         zip(cut.chunks, cut.chunks.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
       #expect(cut.ends.allSatisfy { $0 % 1024 == 0 })
-      let seconds = cut.chunks.map { costs.layerSeconds($0, isSparse: isSparse) }
+      let seconds = cut.chunks.map { costs.layerSeconds($0, isSparse: isSparse, tokens: 1 << 18) }
       let (least, most) = (seconds.min() ?? 0, seconds.max() ?? .infinity)
       #expect(most / least < 1.35)
       // Later chunks of dense attention cost more for each token.
@@ -132,7 +132,7 @@ struct PipelinePlanTests {
       let simulation = PipelineSimulation(
         layersOfStages: Array(repeating: 4, count: stages), chunks: chunks, costs: costs,
         isSparse: true)
-      let turn = 4 * costs.layerSeconds(chunks[0], isSparse: true)
+      let turn = 4 * costs.layerSeconds(chunks[0], isSparse: true, tokens: 32 * 1024)
       #expect(abs(simulation.seconds / turn - Double(32 + stages - 1)) < 1e-6)
       #expect(abs(simulation.utilization - 32 / Double(32 + stages - 1)) < 1e-6)
     }
@@ -154,14 +154,15 @@ struct PipelinePlanTests {
     #expect(best <= seconds(chosen / 2).0 && best <= seconds(chosen * 2).0)
   }
 
-  @Test("a long chunk's pairs are those of a row's budget")
+  @Test("a chunk's pairs are those of its rows' budget, and no more than there are")
   func pairs() {
     let costs = PipelineCosts(Self.llama, device: .h200, sparseKeys: 100)
     for chunk in [0..<50, 0..<300, 40..<60, 80..<500, 200..<300] {
       let dense = chunk.reduce(0.0) { $0 + Double($1 + 1) }
-      let sparse = chunk.reduce(0.0) { $0 + min(Double($1 + 1), 100) }
-      #expect(abs(costs.pairs(chunk, isSparse: false) - dense) < 1)
-      #expect(abs(costs.pairs(chunk, isSparse: true) - sparse) < 101)
+      let budget = 100 * Double(chunk.upperBound) / 500
+      let sparse = chunk.reduce(0.0) { $0 + min(Double($1 + 1), budget) }
+      #expect(abs(costs.pairs(chunk, isSparse: false, tokens: 500) - dense) < 1)
+      #expect(abs(costs.pairs(chunk, isSparse: true, tokens: 500) - sparse) < 101)
     }
   }
 }

@@ -22,6 +22,8 @@ package struct ShapeBenchmark {
   private let backends: [any SyntheticBackend]
   /// The stages; nil for one device.
   package let pipeline: LayerPipeline?
+  /// Whether the stages are in several processes.
+  private let isRanks: Bool
   private let patterns: PatternConfiguration
   private let setting: SyntheticAttention.Setting
 
@@ -40,7 +42,7 @@ package struct ShapeBenchmark {
   /// - Throws: `ComputeError.unavailable` on a device that has no synthetic inputs.
   package init(
     shape: String, patterns: PatternConfiguration, setting: SyntheticAttention.Setting,
-    members: [LayerPipeline.Member]
+    members: [LayerPipeline.Member], stageLayers: [Int]? = nil
   ) throws {
     backends = try members.map { member in
       guard let synthetic = member.backend as? any SyntheticBackend else {
@@ -50,11 +52,13 @@ package struct ShapeBenchmark {
       return synthetic
     }
     self.setting = setting
+    isRanks = false
     let checkpoint = try ModelShape.checkpoint(named: shape)
     let backends = backends
     if members.count > 1 {
       let pipeline = try LayerPipeline(
-        shape: PipelineShape(checkpoint.configuration), members: members
+        shape: PipelineShape(checkpoint.configuration), members: members,
+        stageLayers: stageLayers
       ) { part, member in
         guard let synthetic = member.backend as? any SyntheticBackend else {
           throw ComputeError.unavailable(what: member.name, remedy: Remedy(use: .gpu))
@@ -62,7 +66,7 @@ package struct ShapeBenchmark {
         return try Transformer(shapeOf: checkpoint, backend: synthetic, seed: 1, part: part)
       }
       self.pipeline = pipeline
-      model = try pipeline.makeTransformer()
+      model = pipeline.makeTransformer()
     } else {
       pipeline = nil
       model = try Transformer(shapeOf: checkpoint, backend: backends[0], seed: 1)
@@ -71,28 +75,43 @@ package struct ShapeBenchmark {
       layers: model.layerCount, heads: model.attentionShape(layer: 0).queryHeads)
   }
 
+  /// A pipeline of several processes.
+  init(
+    _ pipeline: LayerPipeline, patterns: PatternConfiguration,
+    setting: SyntheticAttention.Setting, backend: any SyntheticBackend
+  ) throws {
+    self.pipeline = pipeline
+    self.setting = setting
+    backends = [backend]
+    isRanks = true
+    model = pipeline.makeTransformer()
+    self.patterns = try patterns.validated(
+      layers: model.layerCount, heads: model.attentionShape(layer: 0).queryHeads)
+  }
+
   /// Reads a prompt once to warm up (of at most 8K tokens) and `runs` times for the figure, the median.
   package func measure(
     _ mode: String, tokens: Int, isDense: Bool, exact: Bool, chunk: Int?,
-    keyValues: KeyValueOptions, runs: Int,
+    keyValues: KeyValueOptions, budgets: ChunkBudgets? = nil, runs: Int,
     progress: @escaping @Sendable (PrefillProgress) -> Void
   ) throws -> Row {
     _ = try read(
       mode, tokens: min(tokens, 8192), isDense: isDense, exact: exact, chunk: chunk,
-      keyValues: KeyValueOptions(), progress: { _ in })
+      keyValues: KeyValueOptions(), budgets: budgets, progress: { _ in })
     var rows: [Row] = []
     for _ in 0..<max(1, runs) {
       rows.append(
         try read(
           mode, tokens: tokens, isDense: isDense, exact: exact, chunk: chunk,
-          keyValues: keyValues, progress: progress))
+          keyValues: keyValues, budgets: budgets, progress: progress))
     }
     return rows.sorted { $0.seconds < $1.seconds }[rows.count / 2]
   }
 
   private func read(
     _ mode: String, tokens: Int, isDense: Bool, exact: Bool, chunk: Int?,
-    keyValues: KeyValueOptions, progress: @escaping @Sendable (PrefillProgress) -> Void
+    keyValues: KeyValueOptions, budgets chunkBudgets: ChunkBudgets?,
+    progress: @escaping @Sendable (PrefillProgress) -> Void
   ) throws -> Row {
     let budgets = patterns.patterns.joined().reduce((columns: 1, offsets: 1)) { most, pattern in
       guard let bands = pattern.selector as? VerticalSlash else { return most }
@@ -111,8 +130,15 @@ package struct ShapeBenchmark {
       capacity: tokens + 1, keyValues: keyValues, chunk: chunk, planner: planner)
     var options = PrefillOptions(
       planner: planner, chunk: chunk, lastLayerLastRowOnly: true, progress: progress)
+    options.chunkBudgets = chunkBudgets
     options.injection = injections[0]
-    if pipeline != nil { options.stageInjections = injections }
+    if pipeline != nil, !isRanks { options.stageInjections = injections }
+    if isRanks {
+      options.injectionRecipe =
+        SyntheticRecipe(
+          setting: setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns
+        ).text
+    }
     options.measuresLinearLayers = true
     for backend in backends { try backend.finish() }
     pipeline?.trace.clear()

@@ -72,6 +72,37 @@ bool csystem_take_interrupt(void);
 /// Whether an interrupt was taken since `csystem_catch_interrupts`.
 bool csystem_was_interrupted(void);
 
+// TCP connections between the processes of one run (IPv4). Descriptors are 0 or more; negative results are
+// error numbers.
+
+/// Listens at `port` of every address; 0 for any free port. Puts the port into `bound`.
+int csystem_listen(int port, int *bound);
+
+/// Waits for a connection, and puts the other side's address into `peer`. -ETIMEDOUT after so long.
+int csystem_accept(int listener, int milliseconds, char *peer, size_t capacity);
+
+/// Connects to a host by name or address.
+int csystem_connect(const char *host, int port);
+
+/// From now on receiving ends with ETIMEDOUT when nothing comes for so long. Returns 0 or an error number.
+int csystem_set_receive_timeout(int socket, int milliseconds);
+
+/// Sends all bytes. Returns 0 or an error number.
+int csystem_send_all(int socket, const void *bytes, size_t count);
+
+/// Receives so many bytes. Returns 0 or an error number; ECONNRESET when the other side has closed.
+int csystem_receive_all(int socket, void *bytes, size_t count);
+
+/// Ends a connection, so that threads that wait for it go on.
+void csystem_shutdown(int socket);
+
+void csystem_close(int descriptor);
+
+void csystem_sleep_milliseconds(int milliseconds);
+
+/// This machine's name. Returns 0 or an error number.
+int csystem_host_name(char *name, size_t capacity);
+
 // Mapped files. A mapping reads as SIGBUS where its file has become shorter.
 
 /// Remembers that `length` bytes at `address` are a mapping of the file at `path`, so that the

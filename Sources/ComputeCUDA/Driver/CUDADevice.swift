@@ -162,6 +162,9 @@ final class CUDADevice: @unchecked Sendable {
     }
   }
 
+  /// A further stream, beside the device's own.
+  func makeStream() throws -> OpaquePointer? { try Self.makeStream(driver) }
+
   private static func makeStream(_ driver: CUDADriver) throws -> OpaquePointer? {
     var stream: OpaquePointer?
     // CU_STREAM_NON_BLOCKING

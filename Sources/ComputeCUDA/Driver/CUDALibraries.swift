@@ -27,6 +27,18 @@ enum CUDALibraries {
     }
   }
 
+  /// Opens NCCL, whose version is its own. Beside the directory that ``variable`` names its sister is
+  /// looked into, as Python's packages lie: `.../nvidia/cu13/lib` and `.../nvidia/nccl/lib`.
+  static func openCollectives(remedy: Remedy) throws -> DynamicLibrary {
+    let name = "libnccl.so.2"
+    var paths: [String] = []
+    if let directory = HostSystem.environment(variable) {
+      paths = [directory + "/" + name, directory + "/../../nccl/lib/" + name]
+    }
+    return try DynamicLibrary(
+      oneOf: paths + [name, "/usr/local/cuda/lib64/" + name], remedy: remedy)
+  }
+
   /// Opens the newest of a library's versions. `name` is its file name without the version.
   static func open(_ name: String) throws -> DynamicLibrary {
     let files = [".13", ".12", ""].map { name + $0 }

@@ -16,6 +16,11 @@ enum HostSystem {
     return SystemPath.text(of: value)
   }
 
+  /// Sets variables that are not set.
+  static func setDefaults(_ variables: [String: String]) {
+    for (name, value) in variables { setenv(name, value, 0) }
+  }
+
   /// Loads a library that another one looks for, for good.
   static func preload(_ path: String) { _ = dlopen(path, RTLD_NOW) }
 

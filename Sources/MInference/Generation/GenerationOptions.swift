@@ -9,6 +9,8 @@ public struct SessionOptions: Sendable {
   public var keyValues: KeyValueOptions
   /// Tokens of a prompt read at once; nil: all of them, as in MInference 1.0.
   public var chunk: Int?
+  /// What budgets mean in a chunk; nil: whole on one device, proportional in a pipeline.
+  public var chunkBudgets: ChunkBudgets?
   /// Whether prefill also measures recall on sampled rows; its time is in no figure.
   public var measuresRecall: Bool
   /// Estimates recall while a prompt is read, and may compute weak heads densely; nil: not watched.

@@ -162,11 +162,13 @@ public final class Session: Sendable {
   func prefillOptions(
     progress: (@Sendable (PrefillProgress) -> Void)?, cancellation: CancellationFlag
   ) throws -> PrefillOptions {
-    PrefillOptions(
+    var prefill = PrefillOptions(
       planner: try model.planner(for: options.attention), chunk: options.chunk,
       measureRecall: options.measuresRecall,
       monitor: options.monitor,
       lastLayerLastRowOnly: true, progress: progress, isCancelled: { cancellation.isSet })
+    prefill.chunkBudgets = options.chunkBudgets
+    return prefill
   }
 
   /// Reads `tokens` but for the first `kept`, which the cache holds.

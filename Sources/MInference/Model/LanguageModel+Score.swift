@@ -61,14 +61,12 @@ extension LanguageModel {
     var mostLikely: [Int32] = []
     logProbabilities.reserveCapacity(ids.count - 1)
     mostLikely.reserveCapacity(ids.count)
-    let report = try transformer.scoreTokens(
-      ids, cache: cache,
-      options: PrefillOptions(
-        planner: planner, chunk: options.chunk,
-        measureRecall: options.measuresRecall,
-        monitor: options.monitor, progress: progress,
-        isCancelled: isCancelled)
-    ) { _, likeliest, logProbability in
+    var prefill = PrefillOptions(
+      planner: planner, chunk: options.chunk, measureRecall: options.measuresRecall,
+      monitor: options.monitor, progress: progress, isCancelled: isCancelled)
+    prefill.chunkBudgets = options.chunkBudgets
+    let report = try transformer.scoreTokens(ids, cache: cache, options: prefill) {
+      _, likeliest, logProbability in
       mostLikely.append(likeliest)
       if let logProbability { logProbabilities.append(logProbability) }
     }

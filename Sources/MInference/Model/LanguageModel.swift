@@ -73,12 +73,28 @@ public final class LanguageModel: Sendable {
     _ checkpoint: any WeightSource, _ options: LoadOptions,
     _ progress: (@Sendable (Double) -> Void)?
   ) throws -> Transformer {
+    if options.devices?.isRanks == true {
+      let rank = try RankService.rank()
+      guard rank.rank == 0 else {
+        throw PipelineError.environment(
+          problem: "rank \(rank.rank) serves rank 0: it loads no model of its own")
+      }
+      let member = try options.makeMember(of: rank)
+      let group = try ProcessGroup(rank, onLoss: options.lostRank?.call ?? { _ in })
+      return try LayerPipeline(
+        group: group, shape: PipelineShape(checkpoint.configuration), member: member,
+        stageLayers: options.stageLayers
+      ) { try Transformer(checkpoint: checkpoint, backend: member.backend, part: $0) }
+      .makeTransformer()
+    }
     if let members = try options.makeMembers() {
       guard members.count > 1 else {
         return try Transformer(
           checkpoint: checkpoint, backend: members[0].backend, progress: progress)
       }
-      return try LayerPipeline(checkpoint: checkpoint, members: members).makeTransformer()
+      return try LayerPipeline(
+        checkpoint: checkpoint, members: members, stageLayers: options.stageLayers
+      ).makeTransformer()
     }
     let backend = try options.makeBackend()
     do {

@@ -1,5 +1,5 @@
 public import Compute
-import Pipeline
+public import Pipeline
 
 /// Which checkpoint is loaded, where it computes, and how exactly.
 public struct LoadOptions: Sendable, Hashable {
@@ -13,6 +13,10 @@ public struct LoadOptions: Sendable, Hashable {
   public var device: Device
   /// Devices that share the model's layers, in place of ``device``; nil: one device holds all.
   public var devices: DeviceList?
+  /// How many layers each of ``devices`` gets; nil: as is quickest.
+  public var stageLayers: [Int]?
+  /// Called when another process of ``DeviceList/ranks`` is lost.
+  public var lostRank: LossHandler?
   /// CPU threads to compute on; nil for one on every processor.
   public var threads: Int?
   /// What linear layers of a GPU multiply.
@@ -39,6 +43,17 @@ public struct LoadOptions: Sendable, Hashable {
     self.attentionPrecision = attentionPrecision
     self.patterns = patterns
     self.chatTemplate = chatTemplate
+  }
+
+  /// What is done when another process is lost. Options are equal whatever it does.
+  public struct LossHandler: Sendable, Hashable {
+    public let call: @Sendable (PipelineError) -> Void
+
+    public init(_ call: @escaping @Sendable (PipelineError) -> Void) { self.call = call }
+
+    public static func == (left: LossHandler, right: LossHandler) -> Bool { true }
+
+    public func hash(into hasher: inout Hasher) {}
   }
 
   /// The backend that these options ask for.

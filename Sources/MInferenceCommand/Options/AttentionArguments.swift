@@ -35,6 +35,14 @@ struct AttentionArguments: ParsableArguments {
   var chunk: Size?
 
   @Option(
+    help: ArgumentHelp(
+      "What count budgets mean in a chunk: whole, or proportional to the keys that it sees of the "
+        + "prompt. Whole on one device, proportional on several, if not given.",
+      valueName: "kind"),
+    transform: { try List.named($0) })
+  var chunkBudgets: ChunkBudgets?
+
+  @Option(
     name: .customLong("kv"),
     help: ArgumentHelp(
       "How keys and values are kept: f32 or bf16 on the CPU, bf16 or fp8 on a GPU.",
@@ -67,10 +75,12 @@ struct AttentionArguments: ParsableArguments {
   }
 
   func sessionOptions() -> SessionOptions {
-    SessionOptions(
+    var session = SessionOptions(
       attention: options,
       keyValues: KeyValueOptions(type: keyValueType, place: keyValuePlace), chunk: chunk?.value,
       monitor: watching.options)
+    session.chunkBudgets = chunkBudgets
+    return session
   }
 
   func load(

@@ -17,16 +17,24 @@ struct DeviceArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Devices that share the model's layers, in place of --device: all GPUs, the numbers of some "
-        + "(0,1), or names (cpu,cpu).", valueName: "all|n,n"),
+        + "(0,1), names (cpu,cpu), or ranks: one in each process that torchrun, srun or mpirun "
+        + "started.", valueName: "all|n,n|ranks"),
     transform: { text in
       guard let devices = DeviceList(text) else {
         throw ValidationError(
-          "\"\(text)\" is not known; give all, or devices separated by commas such as 0,1, each "
+          "\"\(text)\" is not known; give all, ranks, or devices separated by commas such as 0,1, each "
             + "GPU once")
       }
       return devices
     })
   var devices: DeviceList?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --devices: how many layers each gets, separated by commas; as is quickest if not given.",
+      valueName: "n,n"),
+    transform: { try List.parsed($0) { try Size.parsed($0) }.map(\.value) })
+  var stageLayers: [Int]?
 
   @Option(
     parsing: .unconditional,
@@ -54,10 +62,26 @@ struct DeviceArguments: ParsableArguments {
   func loadOptions(
     directory: String, patterns: String? = nil, chatTemplate: String? = nil
   ) -> LoadOptions {
-    LoadOptions(
+    var options = LoadOptions(
       directory: directory, device: device, threads: threads?.value, linear: linear,
       attentionPrecision: attentionPrecision, patterns: patterns, chatTemplate: chatTemplate,
       devices: devices)
+    options.stageLayers = stageLayers
+    options.lostRank = LoadOptions.LossHandler { FailureReport.exit(with: $0) }
+    return options
+  }
+
+  /// With --devices ranks, in processes from rank 1 on: serves rank 0 with a part of the model until that
+  /// ends, and throws ``RankServed``. Does nothing otherwise.
+  func serveRank(directory: @autoclosure () throws -> String) async throws {
+    guard devices?.isRanks == true else { return }
+    let rank = try RankService.rank()
+    guard rank.rank > 0 else { return }
+    let options = loadOptions(directory: try directory())
+    try await WorkerThread.run {
+      try RankService.serve(options, as: rank) { FailureReport.exit(with: $0) }
+    }
+    throw RankServed()
   }
 
   /// The backend that these flags ask for.
@@ -80,7 +104,10 @@ struct DeviceArguments: ParsableArguments {
   }
 
   func validate() throws {
-    if devices != nil, device != .auto {
+    if stageLayers != nil, devices == nil {
+      throw ValidationError("--stage-layers: one device has all layers; give --devices too")
+    }
+    if let devices, !devices.isRanks, device != .auto {
       throw ValidationError("--device and --devices: give one of the two")
     }
     if let threads, threads.value > Device.mostThreads {
@@ -98,6 +125,9 @@ extension Device {
     return names.dropLast().joined(separator: ", ") + " or " + (names.last ?? "")
   }
 }
+
+/// A process has served another one to its end: nothing is left to do.
+struct RankServed: Error {}
 
 /// Which checkpoint is used.
 struct ModelArguments: ParsableArguments {

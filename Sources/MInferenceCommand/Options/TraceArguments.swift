@@ -34,6 +34,6 @@ struct TraceArguments: ParsableArguments {
   func write(_ pipeline: LayerPipeline?) throws {
     guard let trace, let pipeline else { return }
     try TextFile.replace(
-      trace, with: pipeline.trace.chromeTrace(names: pipeline.stages.map(\.name)))
+      trace, with: pipeline.trace.chromeTrace(names: pipeline.stageNames))
   }
 }

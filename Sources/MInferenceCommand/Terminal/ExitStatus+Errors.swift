@@ -76,9 +76,11 @@ extension ExitStatus {
   private static func status(_ error: PipelineError) -> ExitStatus {
     switch error {
     case .stage: ExitStatus(for: error.root) ?? .software
-    case .tooManyStages: .usage
+    case .tooManyStages, .stageLayers: .usage
     case .doesNotFit, .noThread: .system
-    case .differentChunks: .software
+    case .environment, .oneProcess: .usage
+    case .connection, .lostRank: .unavailable
+    case .differentChunks, .remote, .malformedMessage: .software
     }
   }
 

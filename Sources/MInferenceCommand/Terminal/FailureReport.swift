@@ -12,6 +12,7 @@ import CSystemCalls
 enum FailureReport {
   static func exit(with error: any Error) -> Never {
     if error is StandardOutput.ReaderGone { terminate(ExitStatus.inputOutput.rawValue) }
+    if error is RankServed { terminate(0) }
     if Minference.exitCode(for: error) == .success { showHelp(error) }
     let (status, message) = describe(error)
     if !message.isEmpty { StandardError.note(oneLine(message)) }

@@ -55,10 +55,10 @@ struct BenchPipelineCommand: ParsableCommand {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Keys that a row of sparse attention computes, tiles counted whole; 0 for dense attention.",
-      valueName: "n"),
+      "Keys that rows of the last chunk compute with sparse attention, tiles counted whole; 0 for "
+        + "dense attention.", valueName: "n"),
     transform: { try Size.parsed($0, atLeast: 0) })
-  var keys: Size = Size(value: 12_000)
+  var keys: Size = Size(value: 10_500)
 
   @Flag(help: "Print one JSON object.")
   var json = false

@@ -66,6 +66,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
       return try await WorkerThread.run { try command.runShape(shape) }
     }
     let directory = try self.model ?? ModelDirectory.builtIn()
+    try await device.serveRank(directory: directory)
     let model = try await attention.load(directory: directory, device: device)
     attention.notices(for: model).forEach(StandardError.note)
     try trace.begin(model)

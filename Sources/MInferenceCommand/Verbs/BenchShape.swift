@@ -10,11 +10,8 @@ extension BenchPrefillCommand {
     guard let file = attention.patterns else {
       throw ValidationError("--shape needs the heads' patterns: give --patterns FILE")
     }
-    let members = try device.makeMembers()
-    let benchmark = try ShapeBenchmark(
-      shape: shape, patterns: try PatternConfiguration(contentsOfFile: file), setting: setting,
-      members: members)
-    Set(members.flatMap(\.backend.notices)).sorted().forEach(StandardError.note)
+    let benchmark = try makeBenchmark(
+      shape, patterns: try PatternConfiguration(contentsOfFile: file))
     benchmark.pipeline?.stageDescriptions.forEach(StandardError.note)
     try trace.begin(benchmark.pipeline)
     var rows: [ShapeBenchmark.Row] = []
@@ -27,6 +24,7 @@ extension BenchPrefillCommand {
           try benchmark.measure(
             mode, tokens: length, isDense: mode == "dense", exact: attention.exact,
             chunk: attention.chunk?.value, keyValues: attention.sessionOptions().keyValues,
+            budgets: attention.chunkBudgets,
             runs: self.repeat.value
           ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
         progress.finish()
@@ -38,5 +36,30 @@ extension BenchPrefillCommand {
         ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: members.map(\.backend))
           .serialized() + "\n"
         : ShapeBenchmark.table(rows, setting: setting))
+  }
+
+  /// On one device, on several, or on those of several processes.
+  private func makeBenchmark(
+    _ shape: String, patterns: PatternConfiguration
+  ) throws -> ShapeBenchmark {
+    guard device.devices?.isRanks == true else {
+      let members = try device.makeMembers()
+      Set(members.flatMap(\.backend.notices)).sorted().forEach(StandardError.note)
+      return try ShapeBenchmark(
+        shape: shape, patterns: patterns, setting: setting, members: members,
+        stageLayers: device.stageLayers)
+    }
+    let rank = try RankService.rank()
+    let member = try device.loadOptions(directory: shape).makeMember(of: rank)
+    guard rank.rank == 0 else {
+      try ShapeBenchmark.serve(shape: shape, as: rank, member: member) {
+        FailureReport.exit(with: $0)
+      }
+      throw RankServed()
+    }
+    return try ShapeBenchmark(
+      shape: shape, patterns: patterns, setting: setting,
+      group: ProcessGroup(rank) { FailureReport.exit(with: $0) }, member: member,
+      stageLayers: device.stageLayers)
   }
 }

@@ -19,6 +19,7 @@ struct EvaluateArguments: ParsableArguments {
   /// The model, with its notices told.
   func load() async throws -> LanguageModel {
     let directory = try model ?? ModelDirectory.builtIn()
+    try await device.serveRank(directory: directory)
     let model = try await PreparationLine.load(
       device.loadOptions(directory: directory, patterns: methods.patterns))
     var told: Set<String> = []

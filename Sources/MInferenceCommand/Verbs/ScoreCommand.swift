@@ -25,6 +25,7 @@ struct ScoreCommand: AsyncParsableCommand {
   var json = false
 
   mutating func run() async throws {
+    try await model.device.serveRank(directory: model.model)
     let text =
       tokens == "-"
       ? try InputText.readStandardInput() : try InputText.read(path: tokens)

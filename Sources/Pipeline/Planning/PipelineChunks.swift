@@ -48,10 +48,13 @@ public struct PipelineChunks: Sendable, Equatable {
     _ positions: Range<Int>, into count: Int, costs: PipelineCosts, isSparse: Bool, granule: Int
   ) -> [Range<Int>] {
     guard count > 1, positions.count > granule else { return [positions] }
+    // Sums over single tokens, each as the last of its chunk.
     func work(_ end: Int) -> Double {
-      let part = positions.lowerBound..<end
-      return costs.perToken * Double(part.count)
-        + costs.perPair * costs.pairs(part, isSparse: isSparse)
+      let (first, last) = (Double(positions.lowerBound), Double(end))
+      let keys = (last * last - first * first) / 2
+      let share = costs.sparseKeys / Double(positions.upperBound)
+      return costs.perToken * (last - first)
+        + costs.perPair * (isSparse ? min(1, share) * keys : keys)
     }
     let whole = work(positions.upperBound)
     var chunks: [Range<Int>] = []

@@ -6,7 +6,7 @@
 ///     perChunk + perToken * n + perKey * (p + n) + perPair * pairs
 ///
 /// seconds: pairs are all of n * p + n (n + 1) / 2 when attention is dense, and with sparse attention those
-/// that a row's budget of keys allows.
+/// that the budget of the chunk's rows allows.
 public struct PipelineCosts: Sendable, Hashable {
   /// Linear layers, norms, rotation and the cache, for each token.
   public var perToken: Double
@@ -16,7 +16,9 @@ public struct PipelineCosts: Sendable, Hashable {
   public var perChunk: Double
   /// Estimation passes over the keys once for each chunk.
   public var perKey: Double
-  /// Keys that a row of sparse attention computes at most, tiles counted whole, as the mean of the heads.
+  /// Keys that the rows of a prompt's last chunk compute with sparse attention, tiles counted whole, as the
+  /// mean of the heads. Rows of earlier chunks compute the share that their chunk sees of the prompt
+  /// (`ChunkBudgets.proportional`).
   public var sparseKeys: Double
   /// Embedding of a token.
   public var embeddingPerToken: Double
@@ -34,6 +36,8 @@ public struct PipelineCosts: Sendable, Hashable {
     public var linearRate: Double
     /// Multiply-adds of attention in computed pairs.
     public var attentionRate: Double
+    /// Multiply-adds of the scores that estimation looks at.
+    public var estimationRate: Double
     /// Bytes of its memory.
     public var memoryRate: Double
     /// Bytes to the next device.
@@ -43,28 +47,30 @@ public struct PipelineCosts: Sendable, Hashable {
     public var perChunk: Double
 
     /// One H200 of those measured for this project, in bfloat16: 1M tokens of the shape of Llama-3-8B take
-    /// 20.7 s in linear layers, and a copy to another over NVLink runs at 394 GB/s.
+    /// 20.7 s in linear layers and 4.8 s in attention; estimation takes 5 ms for a million keys of a layer; a
+    /// chunk's copy to another GPU over NVLink runs at 200 GB/s.
     public static let h200 = Device(
-      name: "h200", linearRate: 354e12, attentionRate: 300e12, memoryRate: 4e12,
-      linkRate: 394e9, linkDelay: 20e-6, perChunk: 0.6e-3)
+      name: "h200", linearRate: 354e12, attentionRate: 300e12, estimationRate: 51e12,
+      memoryRate: 4e12, linkRate: 200e9, linkDelay: 20e-6, perChunk: 0.25e-3)
     /// The same with linear layers in eight bits.
     public static let h200Float8 = Device(
-      name: "h200-fp8", linearRate: 640e12, attentionRate: 300e12, memoryRate: 4e12,
-      linkRate: 394e9, linkDelay: 20e-6, perChunk: 0.6e-3)
+      name: "h200-fp8", linearRate: 720e12, attentionRate: 300e12, estimationRate: 51e12,
+      memoryRate: 4e12, linkRate: 200e9, linkDelay: 20e-6, perChunk: 0.25e-3)
     /// One core of a processor with AVX-512.
     public static let core = Device(
-      name: "core", linearRate: 50e9, attentionRate: 35e9, memoryRate: 10e9, linkRate: 5e9,
-      linkDelay: 20e-6, perChunk: 0.2e-3)
+      name: "core", linearRate: 50e9, attentionRate: 35e9, estimationRate: 10e9,
+      memoryRate: 10e9, linkRate: 5e9, linkDelay: 20e-6, perChunk: 0.2e-3)
 
     public static let all = [h200, h200Float8, core]
 
     public init(
-      name: String, linearRate: Double, attentionRate: Double, memoryRate: Double,
-      linkRate: Double, linkDelay: Double, perChunk: Double
+      name: String, linearRate: Double, attentionRate: Double, estimationRate: Double,
+      memoryRate: Double, linkRate: Double, linkDelay: Double, perChunk: Double
     ) {
       self.name = name
       self.linearRate = linearRate
       self.attentionRate = attentionRate
+      self.estimationRate = estimationRate
       self.memoryRate = memoryRate
       self.linkRate = linkRate
       self.linkDelay = linkDelay
@@ -73,15 +79,15 @@ public struct PipelineCosts: Sendable, Hashable {
   }
 
   /// The costs of a shape on a device, in bfloat16.
-  public init(_ shape: PipelineShape, device: Device, sparseKeys: Double = 12_000) {
+  public init(_ shape: PipelineShape, device: Device, sparseKeys: Double = 10_500) {
     let width = Double(shape.queryHeads * shape.headDim)
-    let keyBytes = 2 * Double(shape.keyValueHeads * shape.headDim)
     let hiddenBytes = 2 * Double(shape.hiddenSize)
-    // Norms, rotation, residuals and the cache read and write about fourteen rows of hidden states.
-    perToken = shape.linearProducts / device.linearRate + 14 * hiddenBytes / device.memoryRate
+    // Norms, rotation, residuals and the cache read and write about twenty-three rows of hidden states.
+    perToken = shape.linearProducts / device.linearRate + 23 * hiddenBytes / device.memoryRate
     perPair = 2 * width / device.attentionRate
     perChunk = device.perChunk
-    perKey = keyBytes / device.memoryRate
+    // The chunk's last 64 rows score every key.
+    perKey = 64 * width / device.estimationRate
     self.sparseKeys = sparseKeys
     embeddingPerToken = 2 * hiddenBytes / device.memoryRate
     output = Double(shape.vocabularySize) * hiddenBytes / device.memoryRate
@@ -90,20 +96,23 @@ public struct PipelineCosts: Sendable, Hashable {
   }
 
   /// Seconds of one layer for tokens at these positions, read as one chunk.
-  public func layerSeconds(_ chunk: Range<Int>, isSparse: Bool) -> Double {
+  ///
+  /// - Parameter tokens: The end of the prompt.
+  public func layerSeconds(_ chunk: Range<Int>, isSparse: Bool, tokens: Int) -> Double {
     perChunk + perToken * Double(chunk.count)
       + (isSparse ? perKey * Double(chunk.upperBound) : 0)
-      + perPair * pairs(chunk, isSparse: isSparse)
+      + perPair * pairs(chunk, isSparse: isSparse, tokens: tokens)
   }
 
   /// Pairs that one head computes, as the mean of the heads.
-  package func pairs(_ chunk: Range<Int>, isSparse: Bool) -> Double {
+  package func pairs(_ chunk: Range<Int>, isSparse: Bool, tokens: Int) -> Double {
     func causal(_ rows: Double) -> Double { rows * (rows + 1) / 2 }
     let (first, end) = (Double(chunk.lowerBound), Double(chunk.upperBound))
-    let dense = causal(end) - causal(first)
-    guard isSparse, end > sparseKeys else { return dense }
-    let from = max(first, sparseKeys)
-    return max(0, causal(from) - causal(first)) + sparseKeys * (end - from)
+    guard isSparse else { return causal(end) - causal(first) }
+    let keys = sparseKeys * end / Double(max(1, tokens))
+    // A row has no more keys than its own position.
+    let from = min(end, max(first, keys))
+    return max(0, causal(from) - causal(first)) + keys * (end - from)
   }
 
   /// Seconds that a chunk's hidden states are on their way to the next stage.

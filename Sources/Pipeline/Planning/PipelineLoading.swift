@@ -17,13 +17,13 @@ extension LayerPipeline {
 
   /// Loads a checkpoint, its layers spread over devices.
   ///
-  /// - Parameter stages: The layers of each device; nil: as ``PipelinePlan`` spreads them.
+  /// - Parameter stageLayers: How many layers each device gets; nil: as ``PipelinePlan`` spreads them.
   /// - Throws: ``PipelineError``, `TransformerError`, `CheckpointError`, `ComputeError`.
   public convenience init(
-    checkpoint: any WeightSource, members: [Member], stages: [Range<Int>]? = nil
+    checkpoint: any WeightSource, members: [Member], stageLayers: [Int]? = nil
   ) throws {
     try self.init(
-      shape: PipelineShape(checkpoint.configuration), members: members, stages: stages
+      shape: PipelineShape(checkpoint.configuration), members: members, stageLayers: stageLayers
     ) { try Transformer(checkpoint: checkpoint, backend: $1.backend, part: $0) }
   }
 
@@ -31,15 +31,16 @@ extension LayerPipeline {
   ///
   /// - Parameter load: Makes the part of the model that a device holds.
   package convenience init(
-    shape: PipelineShape, members: [Member], stages: [Range<Int>]? = nil,
+    shape: PipelineShape, members: [Member], stageLayers: [Int]? = nil,
     load: (DecoderPart, Member) throws -> Transformer
   ) throws {
-    let ranges = try stages ?? Self.plan(shape, members).stages
+    let ranges =
+      try stageLayers.map {
+        try PipelinePlan(layers: $0, of: shape.layers, devices: members.count).stages
+      } ?? Self.plan(shape, members).stages
     try self.init(
-      stages: zip(ranges, members).map { layers, member in
-        Stage(
-          transformer: try load(DecoderPart(stage: layers, of: shape.layers), member),
-          device: member.name)
+      parts: zip(ranges, members).map { layers, member in
+        (try load(DecoderPart(stage: layers, of: shape.layers), member), member.name)
       })
   }
 
@@ -58,7 +59,7 @@ extension PipelinePlan.Model {
   public init(_ shape: PipelineShape) {
     let costs = PipelineCosts(shape, device: .h200)
     let tokens = 32_768
-    let layer = costs.layerSeconds(0..<tokens, isSparse: true)
+    let layer = costs.layerSeconds(0..<tokens, isSparse: true, tokens: tokens)
     let vocabularyBytes = 2 * shape.vocabularySize * shape.hiddenSize
     self.init(
       layers: shape.layers, layerBytes: Int(2 * shape.layerParameters),

@@ -6,6 +6,22 @@ public struct PipelinePlan: Sendable, Equatable {
   /// The layers of each stage, in order; none is empty.
   public let stages: [Range<Int>]
 
+  /// The stages of these numbers of layers.
+  ///
+  /// - Throws: ``PipelineError/stageLayers(counts:stages:layers:)`` unless each of `devices` gets layers and
+  ///   all are given out.
+  public init(layers counts: [Int], of layers: Int, devices: Int) throws {
+    guard counts.count == devices, counts.allSatisfy({ $0 > 0 }), counts.reduce(0, +) == layers
+    else {
+      throw PipelineError.stageLayers(counts: counts, stages: devices, layers: layers)
+    }
+    var end = 0
+    stages = counts.map { count in
+      defer { end += count }
+      return end..<end + count
+    }
+  }
+
   /// What a device can take.
   public struct Device: Sendable, Hashable {
     /// Seconds of one layer for the tokens that count; only the ratio between devices matters.

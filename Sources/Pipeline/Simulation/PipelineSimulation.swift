@@ -18,7 +18,8 @@ public struct PipelineSimulation: Sendable, Equatable {
   public init(
     layersOfStages: [Int], chunks: [Range<Int>], costs: PipelineCosts, isSparse: Bool
   ) {
-    let layers = chunks.map { costs.layerSeconds($0, isSparse: isSparse) }
+    let tokens = chunks.last?.upperBound ?? 0
+    let layers = chunks.map { costs.layerSeconds($0, isSparse: isSparse, tokens: tokens) }
     let links = chunks.map(costs.linkSeconds)
     /// When each chunk is there for the next stage.
     var arrivals = [Double](repeating: 0, count: chunks.count)

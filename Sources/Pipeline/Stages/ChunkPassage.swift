@@ -1,15 +1,14 @@
 import Compute
-import SparseAttention
 import Transformers
 
 /// Moves the chunks of one prompt through the stages: what the threads of the stages share.
 final class ChunkPassage: @unchecked Sendable {
-  // Unchecked: a run and its cache are touched by the thread of their stage while a chunk is in it, and
-  // by the reader when no stage is at work.
+  // Unchecked: a reading is touched by the thread of its stage while a chunk is in it, and by whoever
+  // reads when no stage is at work.
   let progress: PipelineProgress
   private let pipeline: LayerPipeline
-  private var runs: [PrefillRun]
-  private let caches: [KeyValueCache]
+  private let readings: [any StageReading]
+  private let isCancelled: @Sendable () -> Bool
   private let chunks: [Range<Int>]
   private let monitor: Monitor<State>
   private(set) var reports: [PrefillReport] = []
@@ -17,29 +16,26 @@ final class ChunkPassage: @unchecked Sendable {
   private struct State {
     var schedule: ChunkSchedule
     /// The hidden states that wait before each stage, the oldest first.
-    var waiting: [[Tensor]]
+    var waiting: [[Carried]]
     /// What the last stage gave.
     var output: Tensor?
     var failure: (any Error)?
     var isStopped = false
-    /// What static patterns had kept in each stage before each chunk.
-    var selections: [[SelectionMemory.Selections]]
   }
 
   init(
-    _ pipeline: LayerPipeline, runs: [PrefillRun], caches: [KeyValueCache], chunks: [Range<Int>],
-    progress: PipelineProgress
+    _ pipeline: LayerPipeline, readings: [any StageReading], chunks: [Range<Int>],
+    progress: PipelineProgress, isCancelled: @escaping @Sendable () -> Bool
   ) {
     self.pipeline = pipeline
-    self.runs = runs
-    self.caches = caches
+    self.readings = readings
     self.chunks = chunks
     self.progress = progress
+    self.isCancelled = isCancelled
     monitor = Monitor(
       State(
-        schedule: ChunkSchedule(stages: runs.count, chunks: chunks.count),
-        waiting: Array(repeating: [], count: runs.count),
-        selections: Array(repeating: [], count: runs.count)))
+        schedule: ChunkSchedule(stages: readings.count, chunks: chunks.count),
+        waiting: Array(repeating: [], count: readings.count)))
   }
 
   // MARK: The reader's side
@@ -71,38 +67,32 @@ final class ChunkPassage: @unchecked Sendable {
   /// Ends all runs, whose chunks have all been taken.
   func finish() throws {
     // Stages that finish early wait for nobody; what is left to do is to wait for their devices.
-    for stage in runs.indices {
+    for stage in readings.indices {
       do {
         try pipeline.workers[stage].run {
-          guard case .finished = try self.runs[stage].advance() else {
-            throw PipelineError.differentChunks
-          }
+          try self.readings[stage].finish()
           try self.pipeline.noteCopies(from: stage)
         }
       } catch { throw named(error, stage: stage) }
     }
-    reports = runs.map(\.report)
-    runs = []
+    reports = readings.map(\.report)
   }
 
   /// Keeps stages from beginning anything more, and waits until none is at work.
   func stop() {
     monitor.withLock { $0.isStopped = true }
     monitor.wait { $0.schedule.isBusy ? nil : () }
-    runs = []
-    monitor.withLock { state in
-      state.waiting = state.waiting.map { _ in [] }
-      state.output = nil
+    let waiting = monitor.withLock { state in
+      defer { (state.waiting, state.output) = (state.waiting.map { _ in [] }, nil) }
+      return state.waiting
     }
+    for (stage, carried) in zip(pipeline.stages, waiting) { carried.forEach(stage.discard) }
   }
 
-  /// Static patterns forget what they kept in chunks that begin at `position` or later.
-  func forgetChunks(from position: Int) {
-    guard let chunk = chunks.firstIndex(where: { $0.lowerBound >= position }) else { return }
-    let selections = monitor.withLock { $0.selections }
-    for (cache, kept) in zip(caches, selections) where chunk < kept.count {
-      cache.keptSelections = kept[chunk]
-    }
+  /// Ends the readings, of which chunks before `position` stay.
+  func end(keeping position: Int) {
+    let chunk = chunks.firstIndex { $0.lowerBound >= position }
+    for reading in readings { reading.end(forgettingFrom: chunk) }
   }
 
   // MARK: The stages' side
@@ -118,37 +108,39 @@ final class ChunkPassage: @unchecked Sendable {
     }
   }
 
-  private func work(stage: Int, chunk: Int, input: Tensor?) {
+  private func work(stage: Int, chunk: Int, input: Carried?) {
     do {
-      let kept = caches[stage].keptSelections
-      monitor.withLock { $0.selections[stage].append(kept) }
-      if let input { try runs[stage].supply(input) }
-      let hidden = try pipeline.trace.measure(stage: stage, chunk: chunk, chunks[chunk]) {
-        try pass(stage: stage)
+      let carried = try pipeline.trace.measure(stage: stage, chunk: chunk, chunks[chunk]) {
+        try readings[stage].pass(chunk: chunk, input, isStopped: isStopped) { bytes in
+          if stage + 1 < readings.count {
+            pipeline.trace.beginCopy(stage: stage, chunk: chunk, bytes: bytes)
+          }
+        }
       }
-      let sent = stage + 1 < runs.count ? try pipeline.send(hidden, from: stage, chunk: chunk) : nil
-      monitor.withLock { state in
+      try monitor.withLock { state in
         state.schedule.finish(stage: stage)
-        if let sent { state.waiting[stage + 1].append(sent) } else { state.output = hidden }
+        if stage + 1 < readings.count {
+          state.waiting[stage + 1].append(carried)
+        } else if case .tensor(let hidden) = carried {
+          state.output = hidden
+        } else {
+          throw TransformerError.missingPart(what: "the last stage's output")
+        }
         beginWork(&state)
       }
     } catch {
       let error = named(error, stage: stage)
       monitor.withLock { state in
-        state.schedule.finish(stage: stage)
+        if state.schedule.isBusy(stage: stage) { state.schedule.finish(stage: stage) }
         state.failure = state.failure ?? error
       }
     }
   }
 
-  /// Runs a chunk through a stage's layers.
-  private func pass(stage: Int) throws -> Tensor {
-    while true {
-      guard monitor.withLock({ $0.failure == nil && !$0.isStopped }) else {
-        throw CancellationError()
-      }
-      if case .chunk(_, let hidden) = try runs[stage].advance() { return hidden }
-    }
+  /// Whether a stage need not go on with its chunk.
+  private func isStopped() -> Bool {
+    isCancelled() || progress.callbackError != nil
+      || monitor.withLock { $0.failure != nil || $0.isStopped }
   }
 
   /// An error with the stage's name; those that callers know by type stay as they are.
@@ -156,6 +148,6 @@ final class ChunkPassage: @unchecked Sendable {
     if error is CancellationError { return error }
     if let callbackError = progress.callbackError { return callbackError }
     return PipelineError.stage(
-      stage, of: caches.count, name: pipeline.stages[stage].name, error: error)
+      stage, of: readings.count, name: pipeline.stages[stage].name, error: error)
   }
 }

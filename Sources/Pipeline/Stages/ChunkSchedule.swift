@@ -27,6 +27,8 @@ package struct ChunkSchedule: Equatable {
   /// Whether a stage is at work.
   package var isBusy: Bool { begun != done }
 
+  package func isBusy(stage: Int) -> Bool { begun[stage] != done[stage] }
+
   /// The chunk that a stage may begin now; nil if it has to wait, or has done all.
   package func next(of stage: Int) -> Int? {
     let chunk = begun[stage]

@@ -8,18 +8,14 @@ extension LayerPipeline {
     capacity: Int, keyValues: KeyValueOptions, sequenceLength: Int?, chunk: Int?,
     planner: AttentionPlanner?
   ) throws -> KeyValueCache {
-    let chunk = chunk ?? largestChunk(of: capacity, isSparse: planner != nil)
-    let plans = try stages.map { stage in
-      try stage.transformer.memoryPlan(
-        tokens: capacity, chunk: chunk, wanted: keyValues, planner: planner,
-        layers: stage.transformer.layers.count)
+    var request = CacheRequest(
+      capacity: capacity, keyValues: keyValues, sequenceLength: sequenceLength,
+      chunk: chunk ?? largestChunk(of: capacity, isSparse: planner != nil), planner: planner)
+    let plans = try stages.map { try $0.plan(request) }
+    if let chosen = plans.compactMap({ $0 }).max(by: { $0.economy < $1.economy }) {
+      request.keyValues = chosen
     }
-    let chosen = plans.compactMap { $0?.keyValues }.max { $0.economy < $1.economy }
-    let parts = try stages.map { stage in
-      try stage.transformer.makeCache(
-        capacity: capacity, keyValues: chosen ?? keyValues, sequenceLength: sequenceLength,
-        chunk: chunk, planner: planner, layers: stage.transformer.layers)
-    }
+    let parts = try stages.map { try $0.makeCache(request) }
     let cache = try KeyValueCache(parts: parts)
     cache.describePlans(of: stages.map(\.name))
     return cache

@@ -9,79 +9,99 @@ public import Transformers
 /// stages are at work but for the beginning and the end. Heads and indices stay whole: results are those
 /// of one device that reads the same chunks, bit for bit.
 public final class LayerPipeline: LayerDistribution {
-  /// One device and its part of the model.
-  public struct Stage: Sendable {
-    public let transformer: Transformer
-    /// The device, as messages call it: "cuda:1".
-    public let device: String
-
-    public init(transformer: Transformer, device: String) {
-      self.transformer = transformer
-      self.device = device
-    }
-
-    /// "cuda:1, layers 16..<32"
-    public var name: String { "\(device), layers \(transformer.layers)" }
-  }
-
-  public let stages: [Stage]
   /// What the stages did and when; it records nothing until it is switched on.
   public let trace = PipelineTrace()
   /// What chunks cost, for their sizes.
   public let costs: PipelineCosts
+  let stages: [any StageRunner]
   let workers: [StageWorker]
-  /// From each stage to the next.
-  private let links: [any TensorLink]
+  /// The first stage.
+  let first: LocalStage
+  /// Where logits are made.
+  private let head: Transformer
+  /// The processes of the other stages; nil: all are in this one.
+  let group: ProcessGroup?
 
   /// - Parameters:
-  ///   - stages: In the order of their layers; together a whole model.
+  ///   - stages: In the order of their layers; together a whole model. The first is in this process.
+  ///   - head: A part with the output layer, where the last stage's hidden states arrive.
   ///   - costs: nil for those of the model's sizes on an H200, or on a core of a processor.
   /// - Throws: ``PipelineError``; what a device says.
-  public init(stages: [Stage], costs: PipelineCosts? = nil) throws {
-    guard let first = stages.first, let last = stages.last, first.transformer.part.hasEmbedding,
-      last.transformer.part.hasOutput,
+  init(
+    stages: [any StageRunner], head: Transformer, group: ProcessGroup? = nil,
+    costs: PipelineCosts? = nil
+  ) throws {
+    guard let first = stages.first as? LocalStage, let last = stages.last,
+      first.transformer.part.hasEmbedding, head.part.hasOutput,
       zip(stages, stages.dropFirst()).allSatisfy({
-        $0.transformer.layers.upperBound == $1.transformer.layers.lowerBound
-      }), last.transformer.layers.upperBound == first.transformer.layerCount
+        $0.layers.upperBound == $1.layers.lowerBound
+      }), last.layers.upperBound == head.layerCount
     else { throw TransformerError.missingPart(what: "all layers") }
     self.stages = stages
+    self.first = first
+    self.head = head
+    self.group = group
     self.costs =
       costs
       ?? PipelineCosts(
-        PipelineShape(first.transformer),
-        device: first.transformer.backend.capabilities.hasUnifiedMemory ? .core : .h200)
+        PipelineShape(head),
+        device: head.backend.capabilities.hasUnifiedMemory ? .core : .h200)
     workers = try stages.map { _ in try StageWorker() }
-    links = try zip(stages, stages.dropFirst()).map { sender, receiver in
-      let (sender, receiver) = (sender.transformer.backend, receiver.transformer.backend)
-      return try (sender as? any LinkingBackend)?.makeLink(to: receiver)
-        ?? HostLink(from: sender, to: receiver)
-    }
   }
+
+  /// Stages that are all on devices of this process.
+  ///
+  /// - Parameter parts: In the order of their layers, each with its device's name.
+  convenience init(parts: [(transformer: Transformer, device: String)]) throws {
+    guard let last = parts.last else { throw TransformerError.missingPart(what: "all layers") }
+    let stages = try parts.indices.map { number in
+      let (transformer, device) = parts[number]
+      var outlet: StageOutlet?
+      if number + 1 < parts.count {
+        let (sender, receiver) = (transformer.backend, parts[number + 1].transformer.backend)
+        outlet = .link(
+          try (sender as? any LinkingBackend)?.makeLink(to: receiver)
+            ?? HostLink(from: sender, to: receiver))
+      }
+      return LocalStage(
+        transformer, name: "\(device), layers \(transformer.layers)", outlet: outlet)
+    }
+    try self.init(stages: stages, head: last.transformer)
+  }
+
+  deinit { group?.end() }
 
   /// A model that reads and decodes through this pipeline.
-  public func makeTransformer() throws -> Transformer {
-    guard let last = stages.last else { throw TransformerError.missingPart(what: "all layers") }
-    return Transformer(head: last.transformer, distribution: self)
+  public func makeTransformer() -> Transformer {
+    Transformer(head: head, distribution: self)
   }
 
+  /// What each stage is: "cuda:1, layers 16..<32".
+  public var stageNames: [String] { stages.map(\.name) }
+
   public var stageDescriptions: [String] {
-    stages.indices.map { stage in
-      "stage \(stage + 1) of \(stages.count): \(stages[stage].name)"
-        + (stage < links.count ? ", hidden states by \(links[stage].name)" : "")
+    stages.enumerated().map { number, stage in
+      "stage \(number + 1) of \(stages.count): \(stage.name)"
+        + (stage.outletName.map { ", hidden states by \($0)" } ?? "")
     }
   }
 
   public var notices: [String] {
     var notices: [String] = []
-    for notice in stages.flatMap(\.transformer.backend.notices) where !notices.contains(notice) {
+    for notice in stages.flatMap(\.notices) where !notices.contains(notice) {
       notices.append(notice)
     }
-    return notices
+    return notices + [
+      "each chunk of sparse attention takes the share of count budgets that it sees of the prompt"
+    ]
   }
 
   public func part(holding layer: Int) throws -> Transformer {
-    guard let stage = stages.first(where: { $0.transformer.layers.contains(layer) }) else {
+    guard let stage = stages.first(where: { $0.layers.contains(layer) }) else {
       throw TransformerError.missingPart(what: "layer \(layer)")
+    }
+    guard let stage = stage as? LocalStage else {
+      throw PipelineError.oneProcess(what: "saving and restoring a cache")
     }
     return stage.transformer
   }
@@ -98,52 +118,48 @@ public final class LayerPipeline: LayerDistribution {
   /// Where chunks of a prompt end that take about equal time and fill the stages.
   func chunkEnds(of positions: Range<Int>, isSparse: Bool) -> [Int] {
     PipelineChunks(
-      positions, stages: stages.count, layers: stages.map(\.transformer.layers.count).max() ?? 1,
+      positions, stages: stages.count, layers: stages.map(\.layers.count).max() ?? 1,
       costs: costs, isSparse: isSparse,
-      granule: stages[0].transformer.backend.capabilities.hasUnifiedMemory ? 128 : 1024
+      granule: head.backend.capabilities.hasUnifiedMemory ? 128 : 1024
     ).ends
-  }
-
-  /// Sends hidden states to the next stage, on the sender's thread.
-  func send(_ hidden: Tensor, from stage: Int, chunk: Int) throws -> Tensor {
-    trace.beginCopy(stage: stage, chunk: chunk, bytes: hidden.byteCount)
-    return try links[stage].send(hidden)
   }
 
   /// Gives the trace the seconds of the copies that a stage sent.
   func noteCopies(from stage: Int) throws {
-    guard stage < links.count, trace.isOn else { return }
-    trace.endCopies(stage: stage, seconds: try links[stage].copySeconds())
+    guard trace.isOn, case .link(let link)? = (stages[stage] as? LocalStage)?.outlet else { return }
+    trace.endCopies(stage: stage, seconds: try link.copySeconds())
   }
 
   // MARK: Tokens
 
   public func hiddenState(of id: Int32, cache: KeyValueCache) throws -> Tensor {
-    guard cache.parts.count == stages.count else {
-      throw TransformerError.foreignCache(
-        detail: "it has \(cache.parts.count) parts for \(stages.count) stages")
-    }
+    try requireParts(of: cache)
     let count = cache.count
     cache.beginFilling(adding: 1)
     defer { cache.endFilling() }
-    var hidden: Tensor?
+    var carried: Carried?
     for stage in stages.indices {
-      let transformer = stages[stage].transformer
-      let input = hidden
+      let input = carried
       do {
-        hidden = try workers[stage].run {
-          let state = try input ?? transformer.embed(token: id)
-          try transformer.pass(token: state, cache: cache.parts[stage])
-          guard stage < links.count else { return state }
-          return try links[stage].send(state)
+        carried = try workers[stage].run {
+          try self.stages[stage].pass(token: id, input, cache: cache.parts[stage])
         }
       } catch {
         throw PipelineError.stage(
           stage, of: stages.count, name: stages[stage].name, error: error)
       }
     }
-    guard let hidden else { throw TransformerError.missingPart(what: "all layers") }
+    guard case .tensor(let hidden)? = carried else {
+      throw TransformerError.missingPart(what: "the last stage's output")
+    }
     cache.fill(to: count + 1)
     return hidden
+  }
+
+  func requireParts(of cache: KeyValueCache) throws {
+    guard cache.parts.count == stages.count else {
+      throw TransformerError.foreignCache(
+        detail: "it has \(cache.parts.count) parts for \(stages.count) stages")
+    }
   }
 }

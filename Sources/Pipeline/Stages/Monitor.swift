@@ -36,6 +36,25 @@ final class Monitor<State>: @unchecked Sendable {
     return try body(&state)
   }
 
+  /// The same for so long at most; nil then.
+  func wait<Result>(milliseconds: Int, for body: (inout State) -> Result?) -> Result? {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    if let result = body(&state) { return result }
+    var deadline = timespec()
+    clock_gettime(CLOCK_REALTIME, &deadline)
+    deadline.tv_sec += milliseconds / 1000
+    deadline.tv_nsec += milliseconds % 1000 * 1_000_000
+    if deadline.tv_nsec >= 1_000_000_000 {
+      deadline.tv_sec += 1
+      deadline.tv_nsec -= 1_000_000_000
+    }
+    while pthread_cond_timedwait(changed, mutex, &deadline) == 0 {
+      if let result = body(&state) { return result }
+    }
+    return body(&state)
+  }
+
   /// Waits until `body` gives something. It is called under the lock, after every change.
   func wait<Result>(for body: (inout State) -> Result?) -> Result {
     pthread_mutex_lock(mutex)

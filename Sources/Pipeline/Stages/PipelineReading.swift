@@ -28,38 +28,40 @@ final class PipelineReading: PromptReading {
     wantsAllRows: Bool
   ) throws {
     let stages = pipeline.stages
-    guard cache.parts.count == stages.count else {
-      throw TransformerError.foreignCache(
-        detail: "it has \(cache.parts.count) parts for \(stages.count) stages")
-    }
+    try pipeline.requireParts(of: cache)
     let progress = PipelineProgress(
-      layers: stages.map(\.transformer.layers.count), tokens: ids.count,
-      report: options.progress)
-    try stages[0].transformer.validate(stage: ids, for: cache)
+      layers: stages.map(\.layers.count), tokens: ids.count, report: options.progress)
+    try pipeline.first.transformer.validate(stage: ids, for: cache)
     var options = options
     if options.chunk == nil, options.chunkEnds == nil {
       options.chunkEnds = pipeline.chunkEnds(
         of: cache.count..<cache.count + ids.count, isSparse: options.planner != nil)
     }
+    if options.chunkBudgets == nil {
+      options.chunkBudgets = options.planner?.exact == true ? .whole : .proportional
+    }
     cache.beginFilling(adding: ids.count)
+    var readings: [any StageReading] = []
     do {
-      let runs = try stages.indices.map { stage in
-        var own = options
-        own.progress = { try progress.update(stage: stage, fraction: $0.fraction) }
-        own.injection = options.stageInjections?[stage] ?? options.injection
-        return try PrefillRun(
-          stages[stage].transformer,
-          stage == 0 ? .tokens(ids) : .hiddenStates(rows: ids.count), cache: cache.parts[stage],
-          options: own, wantsAllRows: wantsAllRows)
+      for (number, stage) in stages.enumerated() {
+        // All stages cut where the first one does.
+        if let first = readings.first {
+          options.chunkEnds = first.chunks.dropLast().map(\.upperBound)
+        }
+        let request = ReadingRequest(
+          ids: ids, options: options, wantsAllRows: wantsAllRows,
+          progress: { try progress.update(stage: number, fraction: $0) })
+        let reading = try stage.makeReading(request, cache: cache.parts[number], stage: number)
+        readings.append(reading)
+        guard reading.chunks == readings[0].chunks else { throw PipelineError.differentChunks }
       }
-      guard runs.allSatisfy({ $0.chunks == runs[0].chunks }) else {
-        throw PipelineError.differentChunks
-      }
-      chunks = runs[0].chunks
-      report = PrefillReport(merging: runs.map(\.report), seconds: 0)
+      chunks = readings[0].chunks
+      report = PrefillReport(merging: readings.map(\.report), seconds: 0)
       passage = ChunkPassage(
-        pipeline, runs: runs, caches: cache.parts, chunks: chunks, progress: progress)
+        pipeline, readings: readings, chunks: chunks, progress: progress,
+        isCancelled: options.isCancelled)
     } catch {
+      for reading in readings { reading.end(forgettingFrom: nil) }
       cache.endFilling()
       throw error
     }
@@ -106,7 +108,7 @@ final class PipelineReading: PromptReading {
 
   /// Leaves the cache with the chunks that were given.
   private func leaveCache() {
-    passage.forgetChunks(from: cache.count)
+    passage.end(keeping: cache.count)
     cache.endFilling()
   }
 }

@@ -1,13 +1,3 @@
-import CSystemCalls
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
-
 /// The thread of one stage: it does what it is given, in order.
 ///
 /// Everything that a stage's device computes for the pipeline is given to this thread, so chunks of one
@@ -39,15 +29,8 @@ final class StageWorker: Sendable {
 
   /// - Throws: ``PipelineError/noThread(reason:)``.
   init() throws {
-    let context = Unmanaged.passRetained(thread)
-    let status = csystem_start_thread(
-      { context in
-        if let context { Unmanaged<Thread>.fromOpaque(context).takeRetainedValue().run() }
-      }, context.toOpaque())
-    guard status == 0 else {
-      context.release()
-      throw PipelineError.noThread(reason: String(cString: strerror(status)))
-    }
+    let thread = thread
+    try BackgroundThread.start { thread.run() }
   }
 
   /// The thread ends once its jobs are done.

@@ -1,5 +1,5 @@
 import Files
-import JSON
+package import JSON
 
 extension PatternConfiguration {
   /// Layers times heads that a file may describe: sixteen times those of the largest models.
@@ -108,7 +108,7 @@ extension PatternConfiguration {
     }
   }
 
-  private init(versioned json: JSONValue, file: String) throws {
+  package init(versioned json: JSONValue, file: String) throws {
     guard json["format"]?.text == Self.format else {
       throw PatternError.malformed(
         file: file, detail: "it has no \"format\": \"\(Self.format)\" and is no list of layers")

@@ -37,7 +37,7 @@ extension PatternConfiguration {
   }
 
   /// The contents of the file.
-  var text: String {
+  package var text: String {
     var model = "\"layers\": \(layers), \"query_heads\": \(heads)"
     if let print = metadata.fingerprint { model = "\"fingerprint\": \(quoted(print)), " + model }
     if let name = metadata.model { model = "\"name\": \(quoted(name)), " + model }

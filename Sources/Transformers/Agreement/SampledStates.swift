@@ -46,8 +46,7 @@ extension Transformer {
     let hidden = try backend.makeTensor(
       backend.activationType, [positions.count, hiddenSize],
       purpose: "the hidden states of \(positions.count) positions")
-    let run = try PrefillRun(
-      self, .tokens(ids), cache: cache, options: options, wantsAllRows: true)
+    let run = try makeReading(ids, cache: cache, options: options, wantsAllRows: true)
     var next = 0
     try run.finish { states, chunk in
       let end = next + positions[next...].prefix { $0 < chunk.upperBound }.count

@@ -17,6 +17,8 @@ struct LayerPass {
     let workspace: RowWorkspace
     /// Fitted to the model; nil: dense.
     var planner: AttentionPlanner?
+    /// What the planner's budgets mean in a chunk.
+    var chunkBudgets = ChunkBudgets.whole
     let selectionMemory: SelectionMemory
     /// Whether queries that estimation has made are kept for attention, [rows of the chunk, queryHeads,
     /// headDim], or made again.
@@ -93,6 +95,10 @@ struct LayerPass {
     let decoder = context.model.decoder
     var context = context
     if outputRows != .all { context.planner = nil }
+    if context.chunkBudgets == .proportional, let end = context.plan.chunks.last?.upperBound {
+      context.planner = context.planner?.proportional(
+        layer: layer, keys: chunk.upperBound, of: end)
+    }
     self.context = context
     self.layer = layer
     self.chunk = chunk

@@ -11,6 +11,8 @@ public struct PrefillOptions: Sendable {
   /// Positions behind which chunks end, ascending, in place of chunks of one size; each is rounded up
   /// to a multiple of the backend's tile rows. Those outside the prompt are left out.
   public var chunkEnds: [Int]?
+  /// What budgets mean in a chunk; nil: whole on one device, proportional in a pipeline.
+  public var chunkBudgets: ChunkBudgets?
   /// Rows worked on at once within a layer, rounded up likewise. Bounds the memory of activations;
   /// changes no result. nil: what suits the backend.
   public var rowBlock: Int?
@@ -30,6 +32,8 @@ public struct PrefillOptions: Sendable {
   package var injection: (any QueryKeyInjection)?
   /// The same for each stage of a pipeline, on its device.
   package var stageInjections: [any QueryKeyInjection]?
+  /// How a stage of another process makes its own; nil: it computes the model's queries and keys.
+  package var injectionRecipe: String?
   /// Whether the report says what the linear layers took.
   package var measuresLinearLayers = false
 

@@ -46,7 +46,7 @@ public struct PrefillReport: Sendable {
     }
   }
 
-  init(layers: Int, heads: Int) {
+  package init(layers: Int, heads: Int) {
     computedPairs = Array(repeating: Array(repeating: 0, count: heads), count: layers)
     causalPairs = computedPairs
   }
@@ -59,4 +59,11 @@ public struct DenseFallback: Sendable, Hashable {
   /// The chunk's first position.
   public let firstPosition: Int
   public let reason: String
+
+  package init(layer: Int, head: Int, firstPosition: Int, reason: String) {
+    self.layer = layer
+    self.head = head
+    self.firstPosition = firstPosition
+    self.reason = reason
+  }
 }

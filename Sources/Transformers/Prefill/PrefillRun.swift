@@ -127,7 +127,8 @@ public final class PrefillRun {
       workspace: try RowWorkspace(
         rows: min(plan.rowBlock, plan.chunks.map(\.count).max() ?? 1), configuration: decoder,
         backend: model.backend),
-      planner: planner, selectionMemory: cache.selectionMemory,
+      planner: planner, chunkBudgets: options.chunkBudgets ?? .whole,
+      selectionMemory: cache.selectionMemory,
       keepsQueries: cache.memoryPlan?.keepsQueries ?? true, injection: options.injection,
       linearWatch: options.measuresLinearLayers ? model.backend.makeStopwatch() : nil,
       isCancelled: options.isCancelled)

@@ -1,0 +1,191 @@
+import Checkpoints
+import Compute
+import Pipeline
+import SparseAttention
+import Synchronization
+import Testing
+import Transformers
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Stages that speak to one another as those of several processes do; here each has a thread.
+struct ProcessGroupTests {
+  /// A run of so many ranks. Ranks from 1 on serve on threads of their own.
+  private final class Run: Sendable {
+    let pipeline: LayerPipeline
+    private let ended: [Ended]
+
+    private final class Ended: Sendable {
+      let outcome = Mutex<Result<Void, any Error>?>(nil)
+    }
+
+    init(
+      _ mesh: Mesh, stages: [Range<Int>], kind: Mesh.Kind = .cpu,
+      wrap: @escaping @Sendable (Int, any Backend) -> any Backend = { $1 }
+    ) throws {
+      let port = Self.freePort()
+      let path = mesh.directory.path("model")
+      func rank(_ number: Int) -> ProcessRank {
+        ProcessRank(
+          rank: number, size: stages.count, localRank: number, address: "127.0.0.1", port: port)
+      }
+      let ended = stages.dropFirst().map { _ in Ended() }
+      for number in 1..<stages.count {
+        let own = rank(number)
+        let end = ended[number - 1]
+        try BackgroundThread.start {
+          let outcome = Result {
+            let backend = wrap(number, try kind.make())
+            let checkpoint = try Checkpoint(directory: path)
+            let server = try StageServer(
+              own, member: LayerPipeline.Member(backend: backend, name: "cpu:\(number)"),
+              seconds: 20)
+            try server.serve { try Transformer(checkpoint: checkpoint, backend: backend, part: $0) }
+          }
+          end.outcome.withLock { $0 = outcome }
+        }
+      }
+      self.ended = ended
+      let group = try ProcessGroup(rank(0), seconds: 20)
+      let backend = wrap(0, try kind.make())
+      pipeline = try LayerPipeline(
+        group: group, shape: PipelineShape(mesh.checkpoint.configuration),
+        member: LayerPipeline.Member(backend: backend, name: "cpu:0"),
+        stageLayers: stages.map(\.count)
+      ) { try Transformer(checkpoint: mesh.checkpoint, backend: backend, part: $0) }
+    }
+
+    /// Ports of this test process, one after the other.
+    private static let ports = Atomic<Int>(0)
+
+    private static func freePort() -> Int {
+      31_000 + Int(getpid()) % 2_000 * 8 + ports.add(1, ordering: .relaxed).newValue
+    }
+  }
+
+  private static func outcome(
+    _ model: Transformer, _ ids: [Int32], _ options: PrefillOptions
+  ) throws -> [Float] {
+    let cache = try model.makeCache(
+      capacity: ids.count + 8, chunk: options.chunk, planner: options.planner)
+    var logits = try model.prefill(ids, cache: cache, options: options).logits
+    for id: Int32 in [3, 250, 3] { logits += try model.decode(id, cache: cache) }
+    return logits + (try model.prefill(Mesh.ids(5), cache: cache, options: options).logits)
+  }
+
+  private static func options(layers: Int) -> PrefillOptions {
+    PrefillOptions(
+      planner: Mesh.planner(layers: layers), chunk: 32, rowBlock: 32, lastLayerLastRowOnly: true)
+  }
+
+  @Test(
+    "stages in several processes give one device's results, bit for bit",
+    arguments: [[0..<2, 2..<4], [0..<1, 1..<2, 2..<4]])
+  func equality(stages: [Range<Int>]) throws {
+    let mesh = try Mesh()
+    let options = Self.options(layers: 4)
+    let whole = try mesh.whole(.cpu)
+    let run = try Run(mesh, stages: stages)
+    let model = run.pipeline.makeTransformer()
+    for tokens in [203, 1, 7] {
+      let expected = try Self.outcome(whole, Mesh.ids(tokens), options)
+      let found = try Self.outcome(model, Mesh.ids(tokens), options)
+      #expect(found.map(\.bitPattern) == expected.map(\.bitPattern))
+    }
+    // Every row's logits come back too.
+    func scores(_ model: Transformer) throws -> ([Float], PrefillReport) {
+      var all: [Float] = []
+      let report = try model.score(Mesh.ids(90), options: options) { all += $1 }
+      return (all, report)
+    }
+    let (expected, expectedReport) = try scores(whole)
+    let (found, report) = try scores(model)
+    #expect(found == expected)
+    #expect(report.computedPairs == expectedReport.computedPairs)
+    #expect(report.causalPairs == expectedReport.causalPairs)
+    #expect(Set(report.denseFallbacks) == Set(expectedReport.denseFallbacks))
+  }
+
+  @Test("what fails in another process stops all with its name, and reading goes on afterwards")
+  func failure() throws {
+    let mesh = try Mesh()
+    let options = Self.options(layers: 4)
+    let hasFailed = Atomic<Bool>(false)
+    let run = try Run(mesh, stages: [0..<1, 1..<2, 2..<4]) { number, backend in
+      number != 1
+        ? backend
+        : InterruptedBackend(backend) { call in
+          guard call == 9, !hasFailed.exchange(true, ordering: .relaxed) else { return }
+          throw ComputeError.outOfMemory(wantedBytes: 1, purpose: "a test")
+        }
+    }
+    let model = run.pipeline.makeTransformer()
+    let cache = try model.makeCache(capacity: 210, chunk: 32, planner: options.planner)
+    let ids = Mesh.ids(203)
+    let error = #expect(throws: PipelineError.self) {
+      try model.prefill(ids, cache: cache, options: options)
+    }
+    #expect(error.map { "\($0)" }?.hasPrefix("stage 2 of 3 (rank 1, ") == true)
+    #expect(error.map { "\($0)" }?.contains("not enough memory for a test") == true)
+    #expect(cache.count % 32 == 0)
+    let whole = try mesh.whole(.cpu)
+    let expected = try whole.prefill(
+      ids, cache: whole.makeCache(capacity: 210), options: options
+    ).logits
+    let rest = try model.prefill(Array(ids[cache.count...]), cache: cache, options: options)
+    #expect(rest.logits == expected)
+  }
+
+  @Test("cancellation reaches other processes")
+  func cancellation() throws {
+    let mesh = try Mesh()
+    let isCancelled = Atomic<Bool>(false)
+    let run = try Run(mesh, stages: [0..<2, 2..<4]) { number, backend in
+      number != 1
+        ? backend
+        : InterruptedBackend(backend) { call in
+          if call == 9 { isCancelled.store(true, ordering: .relaxed) }
+        }
+    }
+    let model = run.pipeline.makeTransformer()
+    var options = Self.options(layers: 4)
+    options.isCancelled = { isCancelled.load(ordering: .relaxed) }
+    let cache = try model.makeCache(capacity: 210, chunk: 32, planner: options.planner)
+    #expect(throws: CancellationError.self) {
+      try model.prefill(Mesh.ids(203), cache: cache, options: options)
+    }
+  }
+
+  @Test("what does not cross processes is refused")
+  func refusals() throws {
+    let mesh = try Mesh()
+    let run = try Run(mesh, stages: [0..<2, 2..<4])
+    let model = run.pipeline.makeTransformer()
+    var options = Self.options(layers: 4)
+    options.measureRecall = true
+    let cache = try model.makeCache(capacity: 210)
+    #expect(throws: PipelineError.self) {
+      try model.prefill(Mesh.ids(100), cache: cache, options: options)
+    }
+    #expect(throws: (any Error).self) {
+      try model.save(
+        cache, tokens: [], fingerprint: "0123456789abcdef", to: mesh.directory.path("cache"))
+    }
+    // The cache is still good.
+    _ = try model.prefill(Mesh.ids(100), cache: cache)
+  }
+
+  @Test("a rank that does not come is named")
+  func missing() throws {
+    let rank = ProcessRank(
+      rank: 0, size: 3, localRank: 0, address: "127.0.0.1", port: 30_000 + Int(getpid()) % 1_000)
+    let error = #expect(throws: PipelineError.self) { try ProcessGroup(rank, seconds: 0.3) }
+    #expect(error.map { "\($0)" }?.hasPrefix("rank 1, 2 cannot be reached (no sign of it") == true)
+  }
+}
