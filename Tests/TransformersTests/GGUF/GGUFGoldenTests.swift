@@ -33,8 +33,11 @@ import Transformers
   func readsExpertBlocks(backend: TestBackend) throws {
     let golden = Golden(name: "wide-qwen3-moe")
     let file = try ConvertedGolden(golden, expertBlocks: true).opened()
-    #expect(
-      try file.tensor(named: "model.layers.0.mlp.experts.gate_proj.weight").format == .blocks(.q80))
+    let gate = try file.tensor(named: "model.layers.0.mlp.experts.gate_proj.weight")
+    guard case .blocks = gate.format else {
+      Issue.record("gates are stored as \(gate.format)")
+      return
+    }
     let model = try Transformer(checkpoint: file, backend: try backend.make())
     let values = try score(model, try golden.ids())
     let expected = try golden.logits()
