@@ -199,13 +199,16 @@ public actor Engine {
     if !left.tokens.isEmpty { held.add(left) }
   }
 
-  /// Puts one sequence that is kept on disk, if there is one to put there.
+  /// Puts one sequence that is kept on disk, if there is one to put there. A request that comes meanwhile
+  /// ends the writing, unless the engine stops: it is begun anew at the next rest.
+  ///
+  /// - Returns: Whether there was one.
   private func storeOne() -> Bool {
     guard let directory, let sequence = held.unstored(atLeast: directory.leastTokens) else {
       return false
     }
-    sequence.isStored = true
-    directory.store(sequence)
+    let (inbox, isStopping) = (inbox, inbox.stopDeadline != nil)
+    sequence.isStored = directory.store(sequence) { !isStopping && inbox.hasNews }
     publish()
     return true
   }

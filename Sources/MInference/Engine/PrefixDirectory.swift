@@ -115,31 +115,41 @@ public final class PrefixDirectory {
 
   /// Writes a sequence, unless most of it is there already. What cannot be written is left out: a
   /// prefix on disk is never needed.
-  func store(_ sequence: HeldSequence) {
-    guard let key = key(of: sequence.attention), sequence.cache.byteCount > 0 else { return }
+  ///
+  /// - Parameter isCancelled: Asked now and then; true ends the writing, and nothing is written.
+  /// - Returns: false where it was ended so.
+  func store(_ sequence: HeldSequence, isCancelled: () -> Bool) -> Bool {
+    guard let key = key(of: sequence.attention), sequence.cache.byteCount > 0 else { return true }
     let count = sequence.tokens.count
+    // Of no further use once the whole is there.
+    var beginnings: [Entry] = []
     for entry in entries where entry.key == key {
       let common = commonPrefix(entry.tokens, sequence.tokens)
-      if count - common <= max(256, count / 8) { return touch(entry) }
-      // A beginning of what is written now.
-      if common == entry.tokens.count { remove(entry) }
+      if count - common <= max(256, count / 8) {
+        touch(entry)
+        return true
+      }
+      if common == entry.tokens.count { beginnings.append(entry) }
     }
     var fingerprint = Fingerprint()
     fingerprint.add(sequence.tokens)
     let path = "\(options.path)/\(key)-\(fingerprint.text)\(Self.suffix)"
     do {
       try model.transformer.save(
-        sequence.cache, tokens: sequence.tokens, fingerprint: key, to: path)
+        sequence.cache, tokens: sequence.tokens, fingerprint: key, to: path,
+        isCancelled: isCancelled)
     } catch {
-      return
+      return !(error is CancellationError)
     }
-    guard let saved = try? SavedSequence(contentsOfFile: path) else { return }
+    guard let saved = try? SavedSequence(contentsOfFile: path) else { return true }
+    for entry in beginnings where entry.path != path { remove(entry) }
     entries.removeAll { $0.path == path }
     entries.append(
       Entry(
         path: path, key: key, tokens: saved.tokens, byteCount: saved.byteCount,
         lastUse: Self.modificationTime(of: path)))
     removeWhatIsTooMuch()
+    return true
   }
 
   /// Sixteen digits that tell apart keys and values that differ for the same ids; nil where budgets of

@@ -9,9 +9,12 @@ extension Transformer {
   /// - Parameters:
   ///   - tokens: The ids at the cache's positions, and one more if it was given out but not read.
   ///   - fingerprint: Sixteen characters that tell this model from others.
-  /// - Throws: ``CacheFileError``, `ComputeError`.
+  ///   - isCancelled: Asked before every block of positions; true ends the writing, and the file is as
+  ///     before.
+  /// - Throws: ``CacheFileError``, `ComputeError`, `CancellationError`.
   public func save(
-    _ cache: KeyValueCache, tokens: [Int32], fingerprint: String, to file: String
+    _ cache: KeyValueCache, tokens: [Int32], fingerprint: String, to file: String,
+    isCancelled: () -> Bool = { false }
   ) throws {
     guard cache.count > 0, let sequenceLength = cache.sequenceLength else {
       throw CacheFileError.nothingToSave
@@ -37,6 +40,7 @@ extension Transformer {
       try cache.withLayer(layer, count: cache.count, for: .transfer) { keysAndValues in
         try writer.write(factorsOf: keysAndValues, header, backend: part.backend)
         for rows in blocks(of: cache.count) {
+          if isCancelled() { throw CancellationError() }
           for tensor in [keysAndValues.keys, keysAndValues.values] {
             try writer.write(try part.elements(of: tensor, at: rows), as: cache.type)
           }
