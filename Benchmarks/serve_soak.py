@@ -1,6 +1,6 @@
 """Many clients on a server of this machine, a third of which vanish: python3 serve_soak.py [options]
 
-Starts `minference serve` on a free port with the built-in model, asks each of a set of prompts once for its greedy answer,
+Starts `minference serve` on a free port, asks each of a set of prompts once for its greedy answer,
 then lets clients ask them at random. Clients that vanish close their connection while the prompt is read or the
 answer comes. Every whole answer is compared with the first one. Prints requests, failures, differences, resident memory over time, and
 the longest stall; the exit status is 1 where an answer differs, a request fails for another reason than a full queue, or the
@@ -27,7 +27,8 @@ class Server:
         self.options, self.directory = options, directory
 
     def start(self):
-        command = [self.options.binary, "serve", "--port", "0", "--log-level", "warning", "--max-requests", "2000",
+        model = ["--model", self.options.model] if self.options.model else []
+        command = [self.options.binary, "serve", *model, "--port", "0", "--log-level", "warning", "--max-requests", "2000",
                    "--kv-memory", self.options.memory, "--chunk", "2048", "--cache-dir", self.directory]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
@@ -155,6 +156,7 @@ async def run(options, server):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default=".build/release/minference")
+    parser.add_argument("--model", help="the built-in model if not given")
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=60)
