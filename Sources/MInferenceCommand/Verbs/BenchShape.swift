@@ -1,8 +1,8 @@
-import Benchmarks
-import TextReports
 import ArgumentParser
+import Benchmarks
 import JSON
 import MInference
+import TextReports
 
 /// `minference bench prefill --shape`: a model shape whose weights nobody has here.
 extension BenchPrefillCommand {
@@ -10,7 +10,7 @@ extension BenchPrefillCommand {
     guard let file = attention.patterns else {
       throw ValidationError("--shape needs the heads' patterns: give --patterns FILE")
     }
-    let benchmark = try makeBenchmark(
+    let (benchmark, backends) = try makeBenchmark(
       shape, patterns: try PatternConfiguration(contentsOfFile: file))
     benchmark.pipeline?.stageDescriptions.forEach(StandardError.note)
     try trace.begin(benchmark.pipeline)
@@ -33,21 +33,22 @@ extension BenchPrefillCommand {
     try trace.write(benchmark.pipeline)
     try StandardOutput.write(
       json
-        ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: members.map(\.backend))
+        ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: backends)
           .serialized() + "\n"
         : ShapeBenchmark.table(rows, setting: setting))
   }
 
-  /// On one device, on several, or on those of several processes.
+  /// On one device, on several, or on those of several processes; with this process's backends.
   private func makeBenchmark(
     _ shape: String, patterns: PatternConfiguration
-  ) throws -> ShapeBenchmark {
+  ) throws -> (ShapeBenchmark, [any Backend]) {
     guard device.devices?.isRanks == true else {
       let members = try device.makeMembers()
       Set(members.flatMap(\.backend.notices)).sorted().forEach(StandardError.note)
-      return try ShapeBenchmark(
+      let benchmark = try ShapeBenchmark(
         shape: shape, patterns: patterns, setting: setting, members: members,
         stageLayers: device.stageLayers)
+      return (benchmark, members.map(\.backend))
     }
     let rank = try RankService.rank()
     let member = try device.loadOptions(directory: shape).makeMember(of: rank)
@@ -57,9 +58,10 @@ extension BenchPrefillCommand {
       }
       throw RankServed()
     }
-    return try ShapeBenchmark(
+    let benchmark = try ShapeBenchmark(
       shape: shape, patterns: patterns, setting: setting,
       group: ProcessGroup(rank) { FailureReport.exit(with: $0) }, member: member,
       stageLayers: device.stageLayers)
+    return (benchmark, [member.backend])
   }
 }
