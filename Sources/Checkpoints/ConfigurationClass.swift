@@ -55,17 +55,18 @@ struct ConfigurationClass: Sendable {
       modelType: "qwen3_moe", numKeyValueHeads: 4, slidingWindow: 4096,
       fields: [
         "sliding_window", "use_sliding_window", "max_window_layers", "layer_types",
-        "attention_bias", "num_experts", "num_experts_per_tok", "moe_intermediate_size",
-        "norm_topk_prob", "decoder_sparse_step", "mlp_only_layers",
+        "attention_bias", "num_experts", "num_local_experts", "num_experts_per_tok",
+        "moe_intermediate_size", "norm_topk_prob", "decoder_sparse_step", "mlp_only_layers",
       ]),
     ConfigurationClass(
       modelType: "glm4_moe", numKeyValueHeads: 8, rmsNormEpsilon: 1e-5,
       fields: [
-        "attention_bias", "use_qk_norm", "n_routed_experts", "num_experts_per_tok",
+        "attention_bias", "use_qk_norm", "n_routed_experts", "num_local_experts",
+        "num_experts_per_tok",
         "moe_intermediate_size", "norm_topk_prob", "routed_scaling_factor", "n_group", "topk_group",
         "n_shared_experts", "first_k_dense_replace",
         // Layers that predict tokens beyond the next, which nobody asks for.
-        "num_nextn_predict_layers",
+        "num_nextn_predict_layers", "num_mtp_layers",
       ]),
     // The class that such a checkpoint carries, after `ChatGLMFields` has renamed what it can.
     ConfigurationClass(

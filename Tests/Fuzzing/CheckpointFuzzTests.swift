@@ -101,7 +101,7 @@ import Transformers
       let shape = try Checkpoint(shapeOf: configuration, named: "shape")
       _ = try shape.neededTensorNames()
     }
-    #expect(counts.accepted > 100 && counts.refused > 100)
+    #expect(counts.accepted > 0 && counts.refused > 100)
   }
 
   @Test func `Mutated sampling defaults are read or refused`() throws {

@@ -77,7 +77,7 @@ struct BadInputTests {
     try TinyCheckpoint.write(
       to: directory, configuration: ["max_position_embeddings": "2147483647"])
     let run = try run("$M generate --model $D/model --prompt hello --max-tokens 1G")
-    #expect(run.status == 71 && run.complains(of: "memory", "bytes"))
+    #expect(run.status == 71 && run.complains(of: "memory", "wanted"))
   }
 
   // MARK: Prompts
