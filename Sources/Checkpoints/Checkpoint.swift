@@ -88,10 +88,7 @@ public final class Checkpoint: WeightSource {
   }
 
   /// What a user should know of how weights are kept, one line each.
-  public var notices: [String] {
-    quantization == .none
-      ? [] : ["weights of 8 bits are kept as bfloat16, which takes twice the memory of the file"]
-  }
+  public var notices: [String] { [] }
 
   /// The directory itself.
   public func tokenizerSource() -> TokenizerSource { .directory(directory) }

@@ -51,6 +51,7 @@ public struct KernelVerifier {
     if backend.attentionPrecision == .fp8 { return checkFloat8Attention() }
     checkLayers()
     checkBlocks()
+    checkFloat8Weights()
     checkCache()
     checkAttention()
     checkRowAttention()

@@ -153,7 +153,8 @@ private struct WeightReader {
     _ name: String, _ outputs: Int, _ inputs: Int, biased: Bool
   ) throws -> Projection {
     Projection(
-      weight: try backend.prepare(finite(name + ".weight", [outputs, inputs]), as: .matrix),
+      weight: try backend.prepare(
+        finite(name + ".weight", [outputs, inputs], keepsFloat8: keepsFloat8), as: .matrix),
       bias: biased ? try backend.prepare(finite(name + ".bias", [outputs]), as: .bias) : nil)
   }
 
@@ -178,17 +179,27 @@ private struct WeightReader {
     }
   }
 
-  private func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+  /// Whether the backend multiplies by matrices of float8 as they are stored.
+  private var keepsFloat8: Bool {
+    backend.capabilities.weightFormats.contains(.dense(.float8))
+  }
+
+  /// - Parameter keepsFloat8: Whether elements of float8 stay so; they become bfloat16 otherwise.
+  private func finite(
+    _ name: String, _ shape: [Int], keepsFloat8: Bool = false
+  ) throws -> StoredTensor {
     var view = try checkpoint.tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {
       throw TransformerError.nonFiniteWeight(
         file: view.file, tensor: name, index: index, value: view.floats()[index])
     }
-    // No product here takes blocks of eight bits with scales; the checkpoint's notice says so.
-    if view.format == .float8 { view = view.widened() }
+    if view.format == .float8, !keepsFloat8 { view = view.widened() }
     return try StoredTensor(
       name: name, bytes: view.bytes, format: view.format.tensorFormat, shape: view.shape,
-      owner: view.owner)
+      owner: view.owner,
+      scales: view.scales.map {
+        StoredScales(values: $0.values, rows: $0.rows, columns: $0.columns)
+      })
   }
 }
 
