@@ -90,6 +90,46 @@ open class ForwardingBackend: Backend, @unchecked Sendable {
 
   open func add(_ x: Tensor, to y: Tensor) throws { try base.add(x, to: y) }
 
+  // MARK: Experts
+
+  open func prepareExperts(
+    _ count: Int, _ matrix: (_ expert: Int) throws -> StoredTensor
+  ) throws -> ExpertWeights {
+    try base.prepareExperts(count, matrix)
+  }
+
+  open func prepareExperts(_ numbers: Tensor) throws -> ExpertWeights {
+    try base.prepareExperts(numbers)
+  }
+
+  open func route(_ logits: Tensor, bias: Weight?, into routing: ExpertRouting) throws {
+    try base.route(logits, bias: bias, into: routing)
+  }
+
+  open func gatherRows(_ x: Tensor, by routing: ExpertRouting, into y: Tensor) throws {
+    try base.gatherRows(x, by: routing, into: y)
+  }
+
+  open func gatedExperts(
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+  ) throws {
+    try base.gatedExperts(x, gate: gate, up: up, by: routing, into: y)
+  }
+
+  open func expertLinear(
+    _ x: Tensor, weight: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+  ) throws {
+    try base.expertLinear(x, weight: weight, by: routing, into: y)
+  }
+
+  open func addExperts(_ x: Tensor, by routing: ExpertRouting, to y: Tensor) throws {
+    try base.addExperts(x, by: routing, to: y)
+  }
+
+  open func expertCounts(_ routing: ExpertRouting) throws -> [Int] {
+    try base.expertCounts(routing)
+  }
+
   // MARK: Attention
 
   open func store(k: Tensor, v: Tensor, in layer: KeyValueLayer, firstPosition: Int) throws {

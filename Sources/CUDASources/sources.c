@@ -25,6 +25,8 @@ MI_CHECK_LAYOUT(PooledScoreParameters, mi_pooled_score_parameters);
 MI_CHECK_LAYOUT(HopperParameters, mi_hopper_parameters);
 MI_CHECK_LAYOUT(Fp8Parameters, mi_fp8_parameters);
 MI_CHECK_LAYOUT(RowAttentionParameters, mi_row_attention_parameters);
+MI_CHECK_LAYOUT(ExpertRule, mi_expert_rule);
+MI_CHECK_LAYOUT(ExpertProduct, mi_expert_product);
 
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
@@ -76,6 +78,30 @@ static const char elementwise_cu[] = {
 
 static const char estimation_cu[] = {
 #embed "Kernels/estimation.cu"
+    , 0};
+
+static const char expert_blocks_cu[] = {
+#embed "Kernels/expert_blocks.cu"
+    , 0};
+
+static const char expert_products_cu[] = {
+#embed "Kernels/expert_products.cu"
+    , 0};
+
+static const char expert_products_hopper_cu[] = {
+#embed "Kernels/expert_products_hopper.cu"
+    , 0};
+
+static const char expert_tiles_cuh[] = {
+#embed "Kernels/expert_tiles.cuh"
+    , 0};
+
+static const char experts_cu[] = {
+#embed "Kernels/experts.cu"
+    , 0};
+
+static const char few_expert_rows_cuh[] = {
+#embed "Kernels/few_expert_rows.cuh"
     , 0};
 
 static const char fp8_blocks_cuh[] = {
@@ -228,6 +254,8 @@ static const mi_cuda_source headers[] = {
     {"block_dots.cuh", block_dots_cuh},
     {"blocks.cuh", blocks_cuh},
     {"common.cuh", common_cuh},
+    {"expert_tiles.cuh", expert_tiles_cuh},
+    {"few_expert_rows.cuh", few_expert_rows_cuh},
     {"fp8.cuh", fp8_cuh},
     {"fp8_blocks.cuh", fp8_blocks_cuh},
     {"hopper.cuh", hopper_cuh},
@@ -261,6 +289,10 @@ static const mi_cuda_source kernels[] = {
     {"dequantise.cu", dequantise_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},
+    {"expert_blocks.cu", expert_blocks_cu},
+    {"expert_products.cu", expert_products_cu},
+    {"expert_products_hopper.cu", expert_products_hopper_cu},
+    {"experts.cu", experts_cu},
     {"float8_blocks.cu", float8_blocks_cu},
     {"fp8_rows.cu", fp8_rows_cu},
     {"fp8_blocks_hopper.cu", fp8_blocks_hopper_cu},

@@ -18,6 +18,7 @@ extension ModelConfiguration {
     fields.add("rope_theta", ropeTheta)
     add(ropeScaling, to: &fields)
     fields.add("partial_rotary_factor", partialRotaryFactor)
+    if let experts { add(experts, to: &fields) }
     if let dualChunkAttention { add(dualChunkAttention, to: &fields) }
     fields.add("rms_norm_eps", rmsNormEpsilon)
     fields.add("hidden_act", activation.rawValue)
@@ -68,6 +69,21 @@ extension ModelConfiguration {
       fields.add("short_factor", longRope.shortFactors.map(\.description).joined(separator: ","))
       fields.add("long_factor", longRope.longFactors.map(\.description).joined(separator: ","))
     }
+  }
+
+  private func add(_ experts: ExpertConfiguration, to fields: inout Fields) {
+    fields.add("num_experts", experts.count)
+    fields.add("num_experts_per_tok", experts.perToken)
+    fields.add("moe_intermediate_size", experts.intermediateSize)
+    fields.add("norm_topk_prob", experts.normalizesWeights)
+    fields.add("routed_scaling_factor", experts.scaling)
+    fields.add("n_group", experts.groups)
+    fields.add("topk_group", experts.chosenGroups)
+    fields.add("n_shared_experts", experts.sharedCount)
+    fields.add("first_k_dense_replace", experts.leadingDenseLayers)
+    fields.add("mlp_only_layers", experts.denseLayers.map(\.description).joined(separator: ","))
+    fields.add("decoder_sparse_step", experts.layerStep)
+    fields.add("use_qk_norm", experts.normalizesHeads)
   }
 
   private func add(_ dualChunk: DualChunkConfiguration, to fields: inout Fields) {

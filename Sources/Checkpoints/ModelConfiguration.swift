@@ -26,6 +26,9 @@ public struct ModelConfiguration: Equatable, Sendable {
   /// model type decides.
   public var partialRotaryFactor: Double?
 
+  /// The mixture of experts in place of MLPs; nil in dense models.
+  public var experts: ExpertConfiguration?
+
   /// How attention reaches past the distances of training; nil in most models.
   public var dualChunkAttention: DualChunkConfiguration?
 
@@ -85,9 +88,10 @@ extension ModelConfiguration {
     maxPositionEmbeddings: Int, ropeTheta: Double, ropeScaling: RopeScaling,
     partialRotaryFactor: Double?, rmsNormEpsilon: Double, tieWordEmbeddings: Bool,
     attentionBias: Bool, slidingWindow: Int?, beginOfTextTokenIDs: [Int],
-    endOfTextTokenIDs: [Int]
+    endOfTextTokenIDs: [Int], experts: ExpertConfiguration? = nil
   ) {
     self.modelType = modelType
+    self.experts = experts
     architectures = []
     self.hiddenSize = hiddenSize
     self.intermediateSize = intermediateSize
@@ -155,6 +159,7 @@ extension ModelConfiguration {
     ropeScaling = rope.scaling
     partialRotaryFactor = rope.partialRotaryFactor
 
+    experts = try ExpertConfiguration(fields, layers: numHiddenLayers)
     dualChunkAttention = nil
     if let nested = try fields.object("dual_chunk_attention_config") {
       dualChunkAttention = try DualChunkConfiguration(

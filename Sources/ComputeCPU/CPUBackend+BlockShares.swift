@@ -1,16 +1,8 @@
 internal import CKernels
 public import Compute
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
-/// Shares of key blocks. By antidiagonals: products of groups of rows, which a BLAS computes, then a
-/// softmax over groups of keys. By means: products of means, then a softmax over blocks.
+/// Shares of key blocks: products of groups of rows, or of their means, which a BLAS computes, then a
+/// softmax over groups of keys.
 extension CPUBackend {
   /// Groups of queries whose scores are held at once: a batch sees the keys up to its last group.
   private static let groupsAtOnce = 128
@@ -26,18 +18,6 @@ extension CPUBackend {
       purpose: "shares of \(pass.keyBlocks) key blocks")
     let result = try shares.floats("blockShares")
     result.initialize(repeating: 0, count: shares.count)
-    switch source {
-    case .antidiagonals: try addAntidiagonalShares(q, layer, heads, pass, to: result)
-    case .pooledMeans: try addPooledShares(q, layer, heads, pass, to: result)
-    }
-    return shares
-  }
-
-  private func addAntidiagonalShares(
-    _ q: Tensor, _ layer: KeyValueLayer, _ heads: [Int], _ pass: SharePass,
-    to result: UnsafeMutablePointer<Float>
-  ) throws {
-    let shape = pass.shape
     let queries = try q.floats("blockShares")
     let keys = try scratch(pass.keyGroups * pass.width)
     let groups = try scratch(Self.groupsAtOnce * pass.width)
@@ -65,40 +45,7 @@ extension CPUBackend {
           to: result + slot * pass.queryBlocks * pass.keyBlocks)
       }
     }
-  }
-
-  /// Means come from the operations that pool. Scores are one for a pair of blocks: plain loops serve.
-  private func addPooledShares(
-    _ q: Tensor, _ layer: KeyValueLayer, _ heads: [Int], _ pass: SharePass,
-    to result: UnsafeMutablePointer<Float>
-  ) throws {
-    let size = ShareRule.blockSize
-    let dim = pass.shape.headDim
-    let keyMeans = try meanPooledKeys(layer, count: pass.keys, blockSize: size)
-    let keys = try keyMeans.floats("blockShares")
-    // The first block may have rows before the first of q.
-    let partial = min((size - pass.firstPosition % size) % size, q.rows)
-    let parts = [0..<partial, partial..<q.rows].filter { !$0.isEmpty }
-    var block = 0
-    for rows in parts {
-      let queryMeans = try meanPooled(q.slice(rows: rows), blockSize: size)
-      let queries = try queryMeans.floats("blockShares")
-      let blocks = queryMeans.shape[1]
-      let first = block
-      pool.split(heads.count * blocks) { part in
-        for index in part {
-          let (slot, own) = (index / blocks, index % blocks)
-          let (head, local) = (heads[slot], first + own)
-          pass.addPooledShares(
-            query: queries + (head * blocks + own) * dim,
-            keys: keys + head / pass.shape.groupSize * pass.keyBlocks * dim, block: local,
-            to: result + (slot * pass.queryBlocks + local) * pass.keyBlocks)
-        }
-      }
-      withExtendedLifetime(queryMeans) {}
-      block += blocks
-    }
-    withExtendedLifetime(keyMeans) {}
+    return shares
   }
 
   /// The softmax of a batch's scores, into the shares of their query blocks. Batches begin and end at
@@ -111,7 +58,9 @@ extension CPUBackend {
     let blocks = groups.lowerBound / size..<(groups.upperBound - 1) / size + 1
     pool.split(blocks.count) { part in
       for block in blocks.lowerBound + part.lowerBound..<blocks.lowerBound + part.upperBound {
-        let present = (block * size..<(block + 1) * size).filter { pass.hasRows(ofScored: $0) }
+        let present = (block * size..<(block + 1) * size).filter {
+          !pass.rows(ofScored: $0).isEmpty
+        }
         for scored in present {
           let group = pass.group(scored)
           kernels.group_shares(
@@ -123,7 +72,7 @@ extension CPUBackend {
     }
   }
 
-  /// The groups of keys of one head as rows: the keys as they lie, zeros behind the last one.
+  /// The groups of keys of one head as rows: the keys as they lie, zeros behind the last one; or their means.
   private func load(
     keys layer: KeyValueLayer, head: Int, _ pass: SharePass,
     into groups: UnsafeMutablePointer<Float>
@@ -135,6 +84,25 @@ extension CPUBackend {
     let dim = pass.shape.headDim
     let source =
       try layer.keys.hostAddress + head * layer.capacity * dim * layer.keys.type.byteCount
+    if case .means = pass.source {
+      pool.split(pass.keyGroups, minimum: 8) { part in
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: dim) { row in
+          guard let row = row.baseAddress else { return }
+          for group in part {
+            let mean = groups + group * dim
+            mean.initialize(repeating: 0, count: dim)
+            let positions = group * pass.stride..<min((group + 1) * pass.stride, pass.keys)
+            for position in positions {
+              kernels.to_float32(
+                source + position * dim * layer.keys.type.byteCount, type, row, Int64(dim))
+              for x in 0..<dim { mean[x] += row[x] }
+            }
+            for x in 0..<dim { mean[x] /= Float(positions.count) }
+          }
+        }
+      }
+      return
+    }
     pool.split(pass.keys * dim, minimum: 1 << 14) { range in
       kernels.to_float32(
         source + range.lowerBound * layer.keys.type.byteCount, type, groups + range.lowerBound,
@@ -144,13 +112,29 @@ extension CPUBackend {
       repeating: 0, count: pass.keyGroups * pass.width - pass.keys * dim)
   }
 
-  /// Scored groups of queries of one head as rows, last query first, scaled to base 2; rows that are
-  /// not there are zeros.
+  /// Scored groups of queries of one head as rows, last query first, or their means; scaled to base 2.
+  /// Rows that are not there are zeros.
   private func load(
     queries: UnsafePointer<Float>, head: Int, groups: Range<Int>, _ pass: SharePass,
     into target: UnsafeMutablePointer<Float>
   ) {
     let dim = pass.shape.headDim
+    if case .means = pass.source {
+      let factor = pass.shape.scale * log2OfE
+      pool.split(groups.count, minimum: 8) { part in
+        for index in part {
+          let mean = target + index * dim
+          mean.initialize(repeating: 0, count: dim)
+          let rows = pass.rows(ofScored: groups.lowerBound + index)
+          for row in rows {
+            let source = queries + (row * pass.shape.queryHeads + head) * dim
+            for x in 0..<dim { mean[x] += source[x] }
+          }
+          for x in 0..<dim { mean[x] *= factor / Float(max(1, rows.count)) }
+        }
+      }
+      return
+    }
     let factor = pass.shape.scale * log2OfE / Float(pass.stride)
     pool.split(groups.count, minimum: 8) { part in
       for index in part {
@@ -201,8 +185,8 @@ private struct SharePass {
   var stride: Int { source.stride }
   /// Keys up to the last query.
   var keys: Int { firstPosition + queries }
-  /// Elements of a group.
-  var width: Int { stride * shape.headDim }
+  /// Elements of a row that is multiplied: a group, or its mean.
+  var width: Int { if case .means = source { shape.headDim } else { stride * shape.headDim } }
   var groupsOfBlock: Int { ShareRule.blockSize / stride }
   var firstBlock: Int { firstPosition / ShareRule.blockSize }
   var keyBlocks: Int { (keys - 1) / ShareRule.blockSize + 1 }
@@ -220,9 +204,10 @@ private struct SharePass {
   /// The number of a scored group among all groups.
   func group(_ scored: Int) -> Int { source.positions(ofScoredGroup: scored).lowerBound / stride }
 
-  /// Whether q has a row of a scored group.
-  func hasRows(ofScored group: Int) -> Bool {
-    source.positions(ofScoredGroup: group).overlaps(firstPosition..<keys)
+  /// The rows of q in a scored group.
+  func rows(ofScored group: Int) -> Range<Int> {
+    let positions = source.positions(ofScoredGroup: group).clamped(to: firstPosition..<keys)
+    return positions.lowerBound - firstPosition..<positions.upperBound - firstPosition
   }
 
   /// The first group of keys that a group of queries sees through the model's window.
@@ -230,42 +215,5 @@ private struct SharePass {
     guard let window = shape.slidingWindow else { return 0 }
     // (group - e) * stride - (stride - 1) < window.
     return max(0, group - (window + stride - 2) / stride)
-  }
-
-  /// The softmax of the products of one mean query with the means of the key blocks that it sees.
-  ///
-  /// - Parameter block: Counted from the first that q has a row of.
-  func addPooledShares(
-    query: UnsafePointer<Float>, keys: UnsafePointer<Float>, block: Int,
-    to shares: UnsafeMutablePointer<Float>
-  ) {
-    let own = firstBlock + block
-    let from = max(firstPosition, own * ShareRule.blockSize)
-    let visible = shape.firstKey(visibleFrom: from) / ShareRule.blockSize...own
-    var largest = -Float.infinity
-    for other in visible {
-      let key = keys + other * shape.headDim
-      var sum = SIMD8<Float>(repeating: 0)
-      var d = 0
-      while d + 8 <= shape.headDim {
-        var (a, b) = (SIMD8<Float>(), SIMD8<Float>())
-        for lane in 0..<8 { (a[lane], b[lane]) = (query[d + lane], key[d + lane]) }
-        sum += a * b
-        d += 8
-      }
-      var dot = sum.sum()
-      while d < shape.headDim {
-        dot += query[d] * key[d]
-        d += 1
-      }
-      shares[other] = dot * shape.scale
-      largest = max(largest, shares[other])
-    }
-    var total: Float = 0
-    for other in visible {
-      shares[other] = expf(shares[other] - largest)
-      total += shares[other]
-    }
-    for other in visible { shares[other] /= total }
   }
 }

@@ -70,10 +70,11 @@ extension CUDABackend {
     withExtendedLifetime(gathered) {}
   }
 
-  /// A bfloat16 tensor of rank 3 for bulk copies: sizes with the innermost first, strides in bytes of
-  /// the outer two; zeros outside.
-  private func tensorMap(
-    _ address: UInt64, sizes: [UInt64], strides: [UInt64], box: [UInt32]
+  /// A tensor of rank 3 for bulk copies, of bfloat16 or of bytes: sizes with the innermost first, strides
+  /// in bytes of the outer two; zeros outside.
+  func tensorMap(
+    _ address: UInt64, sizes: [UInt64], strides: [UInt64], box: [UInt32],
+    type: DataType = .bfloat16
   ) throws -> mi_tensor_map {
     guard let encode = device.driver.encodeTensorMap else {
       throw ComputeError.unavailable(
@@ -83,9 +84,10 @@ extension CUDABackend {
     let memory = UnsafeMutableRawPointer.allocate(byteCount: 128, alignment: 64)
     defer { memory.deallocate() }
     let steps: [UInt32] = [1, 1, 1]
-    // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, no interleave, SWIZZLE_128B, L2_PROMOTION_L2_256B, no NaN fill.
+    // CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 or _UINT8, no interleave, SWIZZLE_128B, L2_PROMOTION_L2_256B, no NaN fill.
     let code = encode(
-      memory, 9, 3, UnsafeMutableRawPointer(bitPattern: UInt(address)) ?? memory, sizes, strides,
+      memory, type == .bfloat16 ? 9 : 0, 3,
+      UnsafeMutableRawPointer(bitPattern: UInt(address)) ?? memory, sizes, strides,
       box, steps, 0, 3, 3, 0)
     try device.driver.check("cuTensorMapEncodeTiled \(sizes) by \(strides)", code)
     return memory.load(as: mi_tensor_map.self)

@@ -30,7 +30,9 @@ struct KernelPrecision {
     guard isHalf else { return 0 }
     if kernel.hasPrefix("lastRowSums") { return 1e-3 }
     if kernel.hasPrefix("meanPooled") { return 1e-5 }
-    if kernel.hasPrefix("store") || kernel == "gatherRows" { return 1e-9 }
+    if kernel.hasPrefix("store") || kernel.hasPrefix("gatherRows") { return 1e-9 }
+    if kernel == "route" { return 1e-5 }
+    if kernel.contains("xpert") { return 1.2e-2 }
     if ["mostLikely", "draw", "penalize"].contains(kernel) { return 1e-9 }
     if kernel.hasPrefix("scoreTokens") { return 3e-6 }
     if kernel.hasPrefix("divergences") { return 1e-3 }

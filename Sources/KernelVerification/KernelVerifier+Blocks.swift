@@ -76,7 +76,7 @@ extension KernelVerifier {
 }
 
 /// Blocks of random integers, with scales of ordinary size.
-private final class StoredBlocks: Sendable {
+final class StoredBlocks: Sendable {
   private let bytes: [UInt8]
   private let format: BlockFormat
   private let shape: [Int]
@@ -110,12 +110,14 @@ private final class StoredBlocks: Sendable {
   }
 
   func weight(_ backend: any Backend, as role: WeightRole) throws -> Weight {
+    try backend.prepare(stored(), as: role)
+  }
+
+  func stored() throws -> StoredTensor {
     try bytes.withUnsafeBytes { raw in
       // The array is never written again, so its storage stays where it is.
-      try backend.prepare(
-        StoredTensor(
-          name: "verified blocks", bytes: raw, format: .blocks(format), shape: shape, owner: self),
-        as: role)
+      try StoredTensor(
+        name: "verified blocks", bytes: raw, format: .blocks(format), shape: shape, owner: self)
     }
   }
 }

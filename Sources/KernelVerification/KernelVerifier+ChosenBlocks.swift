@@ -53,7 +53,8 @@ private struct ChosenBlocksProblem {
           rule: ShareRule(share: 0.4, floor: 0.2, cap: 0.6), queryStride: 2, columns: 40,
           last: 256)),
       HeadPattern(PooledBlocks(rule: ShareRule(share: 0.5, floor: 0.1), columns: 30, last: 128)),
-      HeadPattern(PooledBlocks(rule: ShareRule(share: 0.3, floor: 0.3), columns: 0, last: 0)),
+      HeadPattern(
+        PooledBlocks(rule: ShareRule(share: 0.3, floor: 0.3), poolSize: 16, columns: 0, last: 0)),
       HeadPattern(Antidiagonal(rule: ShareRule(share: 0.5), stride: 8, columns: 60, last: 0)),
       .dense,
     ]

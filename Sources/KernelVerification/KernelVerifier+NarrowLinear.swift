@@ -123,7 +123,7 @@ extension KernelVerifier {
       rows: rows, tolerance: Tolerance.number)
   }
 
-  private mutating func add(
+  mutating func add(
     _ number: Int?, _ name: String,
     _ result: Result<([Float], Bool), any Error>, _ expected: [Float],
     rows: Int, tolerance: Double

@@ -47,11 +47,15 @@ public struct KernelVerifier {
 
   private mutating func checkAll() {
     // All else is the same as of a backend without narrow linear layers, or fp8 operands.
-    if hasNarrowLinear { return checkNarrowLinear() }
+    if hasNarrowLinear {
+      checkNarrowLinear()
+      return checkNarrowExperts()
+    }
     if backend.attentionPrecision == .fp8 { return checkFloat8Attention() }
     checkLayers()
     checkBlocks()
     checkFloat8Weights()
+    checkExperts()
     checkCache()
     checkAttention()
     checkRowAttention()
@@ -145,11 +149,25 @@ final class KernelSide {
   func weight(
     _ values: [Float], _ shape: [Int], type: DataType, as role: WeightRole
   ) throws -> Weight {
+    try backend.prepare(stored(values, shape, type: type), as: role)
+  }
+
+  /// Matrices of experts as a checkpoint stores them, [experts, out, in].
+  func experts(_ values: [Float], _ shape: [Int], type: DataType) throws -> ExpertWeights {
+    let count = shape[1] * shape[2]
+    return try backend.prepareExperts(shape[0]) { expert in
+      try stored(
+        Array(values[expert * count..<(expert + 1) * count]), [shape[1], shape[2]], type: type)
+    }
+  }
+
+  private func stored(
+    _ values: [Float], _ shape: [Int], type: DataType
+  ) throws -> StoredTensor {
     let bytes = StoredBytes(values, type: type)
-    return try backend.prepare(
-      StoredTensor(
-        name: "a verified weight", bytes: bytes.bytes, format: .dense(type), shape: shape,
-        owner: bytes), as: role)
+    return try StoredTensor(
+      name: "a verified weight", bytes: bytes.bytes, format: .dense(type), shape: shape,
+      owner: bytes)
   }
 
   /// A cache layer of `capacity` positions, all NaN, with k and v stored from position 0.

@@ -14,11 +14,16 @@ struct ProjectionBiases: Sendable, Equatable {
 struct DecoderConfiguration: Sendable {
   let layers: Int
   let hiddenSize: Int
+  /// Of the widest gated MLP of a layer; 0 where layers have experts alone.
   let intermediateSize: Int
+  /// nil: every layer has a gated MLP.
+  let experts: ExpertLayers?
   let vocabularySize: Int
   /// The attention of each layer; layers differ in the sliding window alone.
   let attention: [AttentionShape]
   let biases: ProjectionBiases
+  /// Whether queries and keys are normalised, where the family's weights have norms for them.
+  let hasHeadNorms: Bool
   let normEpsilon: Float
   let isOutputTied: Bool
   let rotary: RotaryScaling
@@ -28,11 +33,13 @@ struct DecoderConfiguration: Sendable {
   /// - Parameters:
   ///   - partialRotaryFactor: The share of a head that turns where config.json does not say; nil:
   ///     the family turns whole heads, and a file that asks for less is refused.
+  ///   - experts: Of the layers that have them; nil: none has.
   ///   - slidingWindow: The window in force in a layer.
   /// - Throws: ``TransformerError/unsupported`` for what no family here has.
   init(
-    _ checkpoint: any WeightSource, biases: ProjectionBiases, partialRotaryFactor: Double? = nil,
-    rotaryLayout: RotaryEmbedding.Layout = .halves,
+    _ checkpoint: any WeightSource, biases: ProjectionBiases, hasHeadNorms: Bool = true,
+    partialRotaryFactor: Double? = nil,
+    rotaryLayout: RotaryEmbedding.Layout = .halves, experts: ExpertLayers? = nil,
     slidingWindow: (_ layer: Int) -> Int? = { _ in nil }
   ) throws {
     let configuration = checkpoint.configuration
@@ -72,7 +79,10 @@ struct DecoderConfiguration: Sendable {
     }
     layers = configuration.numHiddenLayers
     hiddenSize = configuration.hiddenSize
-    intermediateSize = configuration.intermediateSize
+    self.experts = experts
+    intermediateSize =
+      experts?.denseWidth(intermediateSize: configuration.intermediateSize)
+      ?? configuration.intermediateSize
     vocabularySize = configuration.vocabularySize
     attention = (0..<configuration.numHiddenLayers).map { layer in
       AttentionShape(
@@ -80,6 +90,7 @@ struct DecoderConfiguration: Sendable {
         headDim: configuration.headDimension, slidingWindow: slidingWindow(layer))
     }
     self.biases = biases
+    self.hasHeadNorms = hasHeadNorms
     normEpsilon = Float(configuration.rmsNormEpsilon)
     isOutputTied = configuration.tieWordEmbeddings
     dualChunk = configuration.dualChunkAttention.map(DualChunk.init)
@@ -97,6 +108,13 @@ struct DecoderConfiguration: Sendable {
   var keyValueWidth: Int { rowWidths.keyValue }
   /// Of what a block of rows is worked on with.
   var rowWidths: RowWidths {
-    RowWidths(hidden: hiddenSize, intermediate: intermediateSize, attention: attention[0])
+    RowWidths(
+      hidden: hiddenSize, intermediate: intermediateSize, attention: attention[0],
+      experts: experts.map { ($0.rule, $0.width) })
+  }
+  /// Intermediate size of what one row passes in a layer.
+  func activeWidth(layer: Int) -> Int {
+    guard let experts, experts.hasExperts[layer] else { return intermediateSize }
+    return experts.activeWidth
   }
 }

@@ -83,7 +83,6 @@ struct DecoderWeights: Sendable {
     self.part = part
     let reader = WeightReader(checkpoint: checkpoint, backend: backend)
     let hidden = configuration.hiddenSize
-    let intermediate = configuration.intermediateSize
     let biases = configuration.biases
     let isOutputTied = configuration.isOutputTied
     let vocabulary =
@@ -97,12 +96,10 @@ struct DecoderWeights: Sendable {
       let qkv = try reader.projections(
         table.qkv, prefix, outputs: [queryWidth, keyValueWidth, keyValueWidth], hidden,
         biased: biases.qkv)
-      let gateUp = try reader.projections(
-        table.gateUp, prefix, outputs: [intermediate, intermediate], hidden, biased: biases.mlp)
       return DecoderLayer(
         inputNorm: try reader.norm(prefix + table.inputNorm, hidden),
         q: qkv[0], k: qkv[1], v: qkv[2],
-        headNorms: try table.headNorms.map { names in
+        headNorms: try (configuration.hasHeadNorms ? table.headNorms : nil).map { names in
           (
             try reader.norm(prefix + names.q, configuration.headDim),
             try reader.norm(prefix + names.k, configuration.headDim)
@@ -113,11 +110,8 @@ struct DecoderWeights: Sendable {
           try reader.norm(prefix + $0, hidden)
         },
         postAttentionNorm: try reader.norm(prefix + table.postAttentionNorm, hidden),
-        feedForward: .gated(
-          GatedMLP(
-            gate: gateUp[0], up: gateUp[1],
-            down: try reader.projection(
-              prefix + table.down, hidden, intermediate, biased: biases.mlp))),
+        feedForward: try reader.feedForward(
+          table, prefix, checkpoint.configuration.intermediateSize, configuration, layer: layer),
         feedForwardOutputNorm: try table.feedForwardOutputNorm.map {
           try reader.norm(prefix + $0, hidden)
         })
@@ -135,7 +129,7 @@ struct DecoderWeights: Sendable {
 }
 
 /// Takes tensors out of a checkpoint and sees that each is finite.
-private struct WeightReader {
+struct WeightReader {
   let checkpoint: any WeightSource
   let backend: any Backend
 
@@ -185,7 +179,7 @@ private struct WeightReader {
   }
 
   /// - Parameter keepsFloat8: Whether elements of float8 stay so; they become bfloat16 otherwise.
-  private func finite(
+  func finite(
     _ name: String, _ shape: [Int], keepsFloat8: Bool = false
   ) throws -> StoredTensor {
     var view = try checkpoint.tensor(named: name, shape: shape)

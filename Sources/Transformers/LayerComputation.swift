@@ -73,24 +73,29 @@ struct LayerComputation {
     try normalize(hidden, layer.postAttentionNorm)
     switch layer.feedForward {
     case .gated(let mlp): try add(mlp, to: hidden)
+    case .experts(let experts): try add(experts, to: hidden)
     }
   }
 
   /// hidden += down(silu(gate(x)) * up(x)), x as the workspace holds it.
-  private func add(_ mlp: GatedMLP, to hidden: Tensor) throws {
-    try project(workspace.normed, mlp.gate, into: workspace.gate)
-    try project(workspace.normed, mlp.up, into: workspace.up)
-    if let product = workspace.product {
-      try backend.swiGLU(gate: workspace.gate, up: workspace.up, into: product)
+  func add(_ mlp: GatedMLP, to hidden: Tensor) throws {
+    // Layers may differ in the width of their MLPs; the workspace has room for the widest.
+    let width = mlp.gate.weight.rows
+    let gate = workspace.gate.startingRows(width: width)
+    let up = workspace.up.startingRows(width: width)
+    let product = workspace.product?.startingRows(width: width)
+    try project(workspace.normed, mlp.gate, into: gate)
+    try project(workspace.normed, mlp.up, into: up)
+    if let product {
+      try backend.swiGLU(gate: gate, up: up, into: product)
     } else {
-      try backend.swiGLU(gate: workspace.gate, up: workspace.up)
+      try backend.swiGLU(gate: gate, up: up)
     }
     try addProjection(
-      of: workspace.product ?? workspace.gate, mlp.down, norm: layer.feedForwardOutputNorm,
-      to: hidden)
+      of: product ?? gate, mlp.down, norm: layer.feedForwardOutputNorm, to: hidden)
   }
 
-  private func normalize(_ x: Tensor, _ weight: Weight, into y: Tensor? = nil) throws {
+  func normalize(_ x: Tensor, _ weight: Weight, into y: Tensor? = nil) throws {
     try backend.rmsNorm(
       x, weight: weight, epsilon: configuration.normEpsilon, into: y ?? workspace.normed)
   }
@@ -115,11 +120,23 @@ struct LayerComputation {
   private func project(
     _ x: Tensor, _ projection: Projection, into y: Tensor, accumulate: Bool = false
   ) throws {
-    func multiply() throws {
+    try timed {
       try backend.linear(
         x.reshaped([x.rows, x.rowCount]), weight: projection.weight, bias: projection.bias,
         into: y.reshaped([y.rows, y.rowCount]), accumulate: accumulate)
     }
-    if let linearWatch { try linearWatch.time(multiply) } else { try multiply() }
+  }
+
+  /// Counts the time of work as that of linear layers.
+  func timed(_ work: () throws -> Void) throws {
+    if let linearWatch { try linearWatch.time(work) } else { try work() }
+  }
+}
+
+extension Tensor {
+  /// As many rows of `width` elements, from the start of this tensor's memory.
+  fileprivate func startingRows(width: Int) -> Tensor {
+    precondition(width <= rowCount)
+    return Tensor(buffer: buffer, byteOffset: byteOffset, type: type, shape: [rows, width])
   }
 }

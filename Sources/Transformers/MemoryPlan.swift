@@ -39,6 +39,8 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var activations = 0
     /// What goes into linear layers in eight bits.
     public internal(set) var linearInputs = 0
+    /// The rows of a block at their experts (`ExpertWorkspace`).
+    public internal(set) var experts = 0
     /// Sums and lists of estimated heads (`EstimatedIndexSizes`).
     public internal(set) var estimation = 0
     /// Means, scores and lists of block-sparse heads (`BlockIndexSizes`).
@@ -53,8 +55,8 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var reserve = 0
 
     public var sum: Int {
-      keyValues + staging + hiddenStates + queries + activations + linearInputs + estimation
-        + blockSelection + blockChoices + attention + logits + reserve
+      keyValues + staging + hiddenStates + queries + activations + linearInputs + experts
+        + estimation + blockSelection + blockChoices + attention + logits + reserve
     }
   }
 
@@ -90,6 +92,9 @@ public struct MemoryPlan: Sendable, Equatable {
     /// Heads that choose blocks by their shares, in the layer with most of them, and what any head scores.
     public var chosenBlockHeads = 0
     public var shareSources: Set<ShareSource> = []
+    /// How experts are chosen, and the intermediate size of one; nil: there are none.
+    public var routing: RoutingRule?
+    public var expertSize = 0
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
@@ -146,7 +151,8 @@ public struct MemoryPlan: Sendable, Equatable {
     _ sizes: Sizes, tokens: Int, chunk: Int?, keyValues: KeyValueOptions, keepsQueries: Bool
   ) {
     let widths = RowWidths(
-      hidden: sizes.hiddenSize, intermediate: sizes.intermediateSize, attention: sizes.attention)
+      hidden: sizes.hiddenSize, intermediate: sizes.intermediateSize, attention: sizes.attention,
+      experts: sizes.routing.map { ($0, sizes.expertSize) })
     let rows = min(chunk ?? tokens, tokens)
     let block = min(rows, sizes.rowBlock)
     let layerElements = 2 * widths.keyValue * tokens
@@ -161,6 +167,8 @@ public struct MemoryPlan: Sendable, Equatable {
     parts.queries = self.keepsQueries ? rows * widths.query * sizes.activationBytes : 0
     parts.activations = block * widths.activations * sizes.activationBytes
     parts.linearInputs = sizes.hasNarrowInputs ? block * widths.narrowInputBytes : 0
+    parts.experts = widths.expertBytes(
+      rows: block, activationBytes: sizes.activationBytes, hasNarrowInputs: sizes.hasNarrowInputs)
     parts.estimation = sizes.attention.queryHeads * EstimatedIndexSizes(keys: tokens).bytes
     if sizes.blockSparseHeads > 0 {
       parts.blockSelection = BlockIndexSizes(
@@ -282,6 +290,8 @@ extension Transformer {
         backend.capabilities.attentionBytesPerKey
       ).max() ?? 0,
       blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
+    sizes.routing = decoder.experts?.rule
+    sizes.expertSize = decoder.experts?.width ?? 0
     if let chosen = planner?.configuration.chosenBlocks {
       sizes.chosenBlockHeads = chosen.heads
       sizes.shareSources = chosen.sources

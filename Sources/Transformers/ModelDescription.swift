@@ -7,6 +7,8 @@ public struct ModelDescription: Sendable {
   public let configuration: ModelConfiguration
   /// Elements of all tensors.
   public let parameters: Int
+  /// Those that one token passes: of a mixture of experts, the experts that it goes to.
+  public let activeParameters: Int
   /// Bytes of all weight files.
   public let weightBytes: Int
   /// How tensors are stored, and how much of the model is stored so, the largest share first.
@@ -17,6 +19,8 @@ public struct ModelDescription: Sendable {
   public let turnedDimensions: Int
   /// Layers with a sliding window.
   public let slidingLayers: Int
+  /// Layers with experts.
+  public let expertLayers: Int
   private let decoder: DecoderConfiguration
 
   /// The tensors of one format.
@@ -41,9 +45,15 @@ public struct ModelDescription: Sendable {
     contextLength = decoder.rotary.contextLength
     turnedDimensions = decoder.rotary.dimensions
     slidingLayers = decoder.attention.count { $0.slidingWindow != nil }
+    expertLayers = decoder.experts?.hasExperts.count { $0 } ?? 0
     weightBytes = checkpoint.byteCount
     formats = try FormatShare.shares(of: checkpoint)
     parameters = formats.reduce(0) { $0 + $1.parameters }
+    let idle = try decoder.experts.map { experts in
+      let all = try checkpoint.parametersOfExperts()
+      return all - all / experts.rule.experts * experts.rule.perRow
+    }
+    activeParameters = parameters - (idle ?? 0)
   }
 
   /// Bytes of the keys and values of one position in all layers.
@@ -79,5 +89,14 @@ extension ModelDescription.FormatShare {
       shares[format] = share
     }
     return shares.values.sorted { ($1.bytes, $0.name) < ($0.bytes, $1.name) }
+  }
+}
+
+extension WeightSource {
+  /// Elements of the matrices of which a token passes those of its experts alone.
+  fileprivate func parametersOfExperts() throws -> Int {
+    try tensorNames.filter { $0.contains(".mlp.experts.") }.reduce(0) {
+      try $0 + tensor(named: $1).count
+    }
   }
 }

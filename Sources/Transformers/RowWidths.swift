@@ -2,17 +2,24 @@ import Compute
 
 /// Elements of a row of each tensor that a block of rows is worked on with: what a ``RowWorkspace``
 /// allocates and what a ``MemoryPlan`` counts.
-struct RowWidths: Sendable, Equatable {
+struct RowWidths: Sendable {
   let hidden: Int
   /// Of queries and attention outputs, all heads together.
   let query: Int
   /// Of keys, and of values.
   let keyValue: Int
+  /// Of the widest gated MLP; 0 where layers have experts alone.
   let intermediate: Int
+  /// How experts are chosen, and the intermediate size of one; nil: there are none.
+  let experts: (rule: RoutingRule, width: Int)?
 
-  init(hidden: Int, intermediate: Int, attention: AttentionShape) {
+  init(
+    hidden: Int, intermediate: Int, attention: AttentionShape,
+    experts: (rule: RoutingRule, width: Int)? = nil
+  ) {
     self.hidden = hidden
     self.intermediate = intermediate
+    self.experts = experts
     query = attention.queryHeads * attention.headDim
     keyValue = attention.keyValueHeads * attention.headDim
   }
@@ -26,5 +33,18 @@ struct RowWidths: Sendable, Equatable {
   /// projections (q k v, o, gate up, down).
   var narrowInputBytes: Int {
     hidden + query + intermediate + 4 * MemoryLayout<Float>.size
+  }
+
+  /// Bytes of what experts work on a block of rows with (`ExpertWorkspace`), and of what products in
+  /// eight bits take meanwhile.
+  func expertBytes(rows: Int, activationBytes: Int, hasNarrowInputs: Bool) -> Int {
+    guard let experts else { return 0 }
+    let positions = rows * experts.rule.perRow
+    // Outputs stand where inputs stood, unless those are narrower.
+    let activations = positions * (hidden + experts.width) * activationBytes
+    let factor = MemoryLayout<Float>.size
+    let narrow = hasNarrowInputs ? positions * (hidden + experts.width + 2 * factor) : 0
+    return activations + narrow + rows * experts.rule.experts * MemoryLayout<Float>.size
+      + ExpertRouting.byteCount(rows: rows, rule: experts.rule)
   }
 }

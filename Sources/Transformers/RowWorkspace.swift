@@ -18,6 +18,8 @@ struct RowWorkspace {
   let up: Tensor
   /// [rows, intermediate]; goes into a linear layer. nil: the gates' place serves.
   let product: Tensor?
+  /// nil: no layer has experts.
+  let experts: ExpertWorkspace?
 
   init(rows: Int, configuration: DecoderConfiguration, backend: any Backend) throws {
     let shape = configuration.attention[0]
@@ -39,6 +41,10 @@ struct RowWorkspace {
     v = try tensor(shape.keyValueHeads, shape.headDim)
     gate = try tensor(widths.intermediate)
     up = try tensor(widths.intermediate)
+    experts = try widths.experts.map {
+      try ExpertWorkspace(
+        rows: rows, hidden: widths.hidden, width: $0.width, rule: $0.rule, backend: backend)
+    }
   }
 
   private init(slicing whole: RowWorkspace, rows: Int, q: Tensor? = nil) {
@@ -51,6 +57,7 @@ struct RowWorkspace {
     up = whole.up.slice(rows: 0..<rows)
     output = whole.output.slice(rows: 0..<rows)
     product = whole.product?.slice(rows: 0..<rows)
+    experts = whole.experts?.prefix(rows)
   }
 
   /// The first `rows` rows of every tensor.

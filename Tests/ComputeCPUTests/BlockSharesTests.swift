@@ -26,7 +26,7 @@ import Testing
           ShareSource.antidiagonals(stride: stride, queryStride: $0)
         }
       }
-      for source in antidiagonals + [.pooledMeans] {
+      for source in antidiagonals + ShareSource.meanSizes.map { .means(size: $0) } {
         func shares(_ backend: any Backend) throws -> (shape: [Int], values: [Float]) {
           let tensor = try backend.blockShares(
             q: problem.queries(on: backend), firstPosition: first,
@@ -64,7 +64,7 @@ import Testing
       cpu.blockShares(
         q: tensor([1, 3], [2, 1, 1]), firstPosition: 256,
         layer: KeyValueLayer(keys: k, values: k, count: 258), shape: shape, heads: [0],
-        source: .pooledMeans))
+        source: .means(size: 128)))
     // The mean query is 2, mean keys are 0, 1 and 3.
     let weights = [1, 7.389_056_1, 403.428_79]
     let total = weights.reduce(0, +)

@@ -25,6 +25,8 @@ struct Golden: Sendable, CustomTestStringConvertible {
     "qwen2-dual-chunk-within", "qwen2-dual-chunk", "seed-oss", "seed-oss-all-biases",
     "wide-llama", "wide-mistral", "wide-qwen2", "wide-qwen2-window", "wide-qwen2-dual-chunk",
     "wide-qwen3", "wide-phi3", "wide-glm", "wide-glm4", "wide-chatglm", "wide-seed-oss",
+    "qwen3-moe", "qwen3-moe-fused", "qwen3-moe-mixed", "glm4-moe", "glm4-moe-groups",
+    "wide-qwen3-moe", "wide-glm4-moe",
   ].map(Golden.init)
 
   static let folder = String(#filePath.dropLast("Golden.swift".count)) + "Goldens/"

@@ -81,6 +81,23 @@ import Transformers
     #expect(try logits(keeping: true) == logits(keeping: false))
   }
 
+  @Test("The experts' part of a plan is what a prefill allocates for them")
+  func plansExperts() throws {
+    let checkpoint = try TemporaryCheckpoint.experts()
+    let backend = AllocationRecorder()
+    let model = try Transformer(
+      checkpoint: try Checkpoint(directory: checkpoint.directory), backend: backend)
+    backend.forget()
+    let cache = try model.makeCache(capacity: Self.tokens)
+    let plan = try #require(cache.memoryPlan)
+    _ = try model.prefill(
+      TemporaryCheckpoint.ids(Self.tokens), cache: cache,
+      options: PrefillOptions(rowBlock: AllocationRecorder.rowBlock))
+    #expect(backend.most(for: "experts' activations") == plan.parts.experts)
+    #expect(plan.parts.experts > 0 && plan.deviceBytes == plan.parts.sum)
+    #expect(backend.most(for: "activations") == plan.parts.activations)
+  }
+
   @Test func `estimation takes no more than the plan allows`() throws {
     let checkpoint = try TemporaryCheckpoint()
     let backend = AllocationRecorder()

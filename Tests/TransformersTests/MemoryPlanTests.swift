@@ -86,7 +86,7 @@ import Transformers
   @Test func `queries are kept for attention where that costs keys and values nothing`() throws {
     var sizes = Self.sizes
     sizes.chosenBlockHeads = 32
-    sizes.shareSources = [.pooledMeans]
+    sizes.shareSources = [.means(size: 128)]
     func plan(_ mebibytes: Int) throws -> MemoryPlan {
       try MemoryPlan(
         sizes, tokens: 131_072, chunk: nil,
@@ -114,8 +114,8 @@ import Transformers
       ).parts.blockChoices
     }
     let antidiagonals = ShareSource.antidiagonals(stride: 8, queryStride: 1)
-    let single = try [part([antidiagonals]), part([.pooledMeans])]
-    #expect(try part([antidiagonals, .pooledMeans]) == single.max())
+    let single = try [part([antidiagonals]), part([.means(size: 128)])]
+    #expect(try part([antidiagonals, .means(size: 128)]) == single.max())
     #expect(single.allSatisfy { $0 > 0 } && single[0] != single[1])
   }
 

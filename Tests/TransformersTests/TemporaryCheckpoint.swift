@@ -74,6 +74,36 @@ final class TemporaryCheckpoint {
     rmdir(directory)
   }
 
+  /// Qwen3 with four experts in its second layer, of which two are chosen.
+  static func experts() throws -> TemporaryCheckpoint {
+    let fields = [
+      "model_type": "\"qwen3_moe\"", "num_experts": "4", "num_experts_per_tok": "2",
+      "moe_intermediate_size": "24", "mlp_only_layers": "[0]", "norm_topk_prob": "true",
+    ]
+    return try TemporaryCheckpoint(fields: fields) { tensors in
+      var generator = SplitMix64(seed: 5)
+      func add(_ name: String, _ shape: Int...) {
+        let reach = shape.count == 1 ? Float(0.3) : 2.6 / Float(shape[1]).squareRoot()
+        tensors["model.layers." + name] = (
+          shape,
+          (0..<shape.reduce(1, *)).map { _ in
+            (shape.count == 1 ? 1 : 0) + Float.random(in: -reach...reach, using: &generator)
+          }
+        )
+      }
+      for layer in 0..<2 {
+        add("\(layer).self_attn.q_norm.weight", 16)
+        add("\(layer).self_attn.k_norm.weight", 16)
+      }
+      add("1.mlp.gate.weight", 4, 32)
+      for expert in 0..<4 {
+        add("1.mlp.experts.\(expert).gate_proj.weight", 24, 32)
+        add("1.mlp.experts.\(expert).up_proj.weight", 24, 32)
+        add("1.mlp.experts.\(expert).down_proj.weight", 32, 24)
+      }
+    }
+  }
+
   struct Failure: Error {
     let reason: String
   }

@@ -22,6 +22,25 @@ package enum ModelShape {
      "vocab_size": 152064, "max_position_embeddings": 2097152, "rope_theta": 10000000.0,
      "rms_norm_eps": 1e-06, "hidden_act": "silu", "tie_word_embeddings": false}
     """,
+    // Qwen3-30B-A3B-Instruct-2507 without the chunks of its 1M mode.
+    "qwen3-30b-a3b": """
+    {"model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size": 6144,
+     "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8,
+     "norm_topk_prob": true, "num_hidden_layers": 48, "num_attention_heads": 32,
+     "num_key_value_heads": 4, "head_dim": 128, "vocab_size": 151936,
+     "max_position_embeddings": 2097152, "rope_theta": 10000000.0, "rms_norm_eps": 1e-06,
+     "hidden_act": "silu", "tie_word_embeddings": false}
+    """,
+    "glm-4.5-air": """
+    {"model_type": "glm4_moe", "hidden_size": 4096, "intermediate_size": 10944,
+     "moe_intermediate_size": 1408, "n_routed_experts": 128, "num_experts_per_tok": 8,
+     "n_shared_experts": 1, "first_k_dense_replace": 1, "norm_topk_prob": true,
+     "routed_scaling_factor": 1.0, "n_group": 1, "topk_group": 1, "use_qk_norm": false,
+     "num_hidden_layers": 46, "num_attention_heads": 96, "num_key_value_heads": 8,
+     "head_dim": 128, "partial_rotary_factor": 0.5, "attention_bias": true,
+     "vocab_size": 151552, "max_position_embeddings": 2097152, "rope_theta": 1000000.0,
+     "rms_norm_eps": 1e-05, "hidden_act": "silu", "tie_word_embeddings": false}
+    """,
   ]
 
   /// A checkpoint without weights: of a published shape, or of a config.json.

@@ -1,17 +1,21 @@
-// Scores of antidiagonals: what groups of `stride` queries make of groups of `stride` keys, summed up over key blocks.
+// Scores of groups: what groups of `stride` queries make of groups of `stride` keys, summed up over key blocks.
 //
-// With group a of queries q[S a + i] and group e of keys k[S e + i], i in 0 ..< S,
+// By antidiagonals: with group a of queries q[S a + i] and group e of keys k[S e + i], i in 0 ..< S,
 //   score(a, e) = scale / S * sum over i of q[S a + S - 1 - i] . k[S e + i],   e <= a,
 // the sum along one antidiagonal of the S x S pairs of the two groups: every column and every offset crosses it. A row of
 // scores is a product of two vectors of S * headDim elements, so the work is 1 / (2 S) of dense attention's, on the
 // tensor cores; of it is done the part 1 / queryStride. Rows and keys that are not there count as zeros. Source:
 // XAttention (arXiv 2503.16428), section 2.1.
 //
+// By means: score(a, e) = scale * mean(q of a) . mean(k of e), the mean of all S x S pairs of the two groups, for 1 / S of
+// the work. Means are bf16, as group_means (pooled_shares.cu) leaves them.
+//
 // The row of scores goes through softmax, and the sums over key blocks are what selection wants. Its maximum is not known
 // before all of it is, so each tile of 128 x 128 groups leaves sums relative to its own maximum, and the maximum.
 //
-// Grid: (score tiles of keys, score tiles of queries, slots). Block: 256. Dynamic shared memory: AntidiagonalLayout::bytes.
-// Parameters: ShareParameters, by value. stride: 8 or 16.
+// Grid: (score tiles of keys, score tiles of queries, slots). Block: 256. Dynamic shared memory: GroupLayout::bytes.
+// Parameters: ShareParameters, by value. stride: 8 or 16; of means 16. mean_group_scores: q are the means of the part's
+// groups, [partGroups][queryHeads][headDim], and k those of the keys' groups.
 
 #include "shares.cuh"
 
@@ -19,7 +23,7 @@ using namespace mi;
 
 namespace {
 
-struct AntidiagonalLayout {
+struct GroupLayout {
   static constexpr int threads = 256;
   /// Elements of every vector that are multiplied at a time.
   static constexpr int depth = 32;
@@ -32,11 +36,11 @@ struct AntidiagonalLayout {
   static constexpr int warpQueries = 64, warpKeys = 32;
 };
 
-extern __shared__ __align__(128) unsigned char antidiagonalMemory[];
+extern __shared__ __align__(128) unsigned char groupMemory[];
 
-template <int D>
-__device__ __forceinline__ void antidiagonalScores(const ShareParameters& p) {
-  typedef AntidiagonalLayout L;
+template <int D, bool isMean>
+__device__ __forceinline__ void groupScores(const ShareParameters& p) {
+  typedef GroupLayout L;
   __shared__ float rowMaxima[scoreTile][4];
   const int slot = blockIdx.z;
   const int head = p.heads[slot].head;
@@ -51,25 +55,26 @@ __device__ __forceinline__ void antidiagonalScores(const ShareParameters& p) {
   if (groups.position(firstScored) >= keys) return;
 
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
-  const unsigned shared = sharedAddress(antidiagonalMemory);
+  const unsigned shared = sharedAddress(groupMemory);
   // Each thread copies 16 bytes of two queries and of two keys a stage.
   const int row = thread / 4, piece = thread % 4 * 8;
   const bf16* q = p.q + (long long)head * D + piece;
   const bf16* k = p.k + (long long)(head / p.groupSize) * p.kvHeadStride + piece;
   constexpr int slices = D / L::depth;
-  const int steps = S * slices;
+  const int steps = (isMean ? 1 : S) * slices;
   auto copy = [&](int step) {
     const unsigned stage = shared + step % L::stages * L::stageBytes;
     const int i = step / slices, element = step % slices * L::depth;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int local = row + 64 * half;
-      const int queryRow = groups.position(firstScored + local) + S - 1 - i - p.partPosition;
-      const bool isQuery = queryRow >= 0 && queryRow < p.partRows;
+      const int queryRow = isMean ? (int)blockIdx.y * scoreTile + local
+                                  : groups.position(firstScored + local) + S - 1 - i - p.partPosition;
+      const bool isQuery = queryRow >= 0 && queryRow < (isMean ? p.partGroups : p.partRows);
       copyAsync16(stage + (local * L::rowStride + piece) * 2,
                   q + (isQuery ? (long long)queryRow * p.qStride + element : 0), isQuery);
-      const int key = (firstKeyGroup + local) * S + i;
-      const bool isKey = key < keys;
+      const int key = isMean ? firstKeyGroup + local : (firstKeyGroup + local) * S + i;
+      const bool isKey = (isMean ? key * S : key) < keys;
       copyAsync16(stage + ((scoreTile + local) * L::rowStride + piece) * 2,
                   k + (isKey ? (long long)key * D + element : 0), isKey);
     }
@@ -91,7 +96,7 @@ __device__ __forceinline__ void antidiagonalScores(const ShareParameters& p) {
       ((scoreTile + warpColumn + (lane & 7) + (lane >> 4) * 8) * L::rowStride + (lane >> 3 & 1) * 8) * 2;
 #pragma unroll
   for (int step = 0; step < L::stages - 1; ++step) {
-    copy(step);
+    if (step < steps) copy(step);
     copyAsyncCommit();
   }
 #pragma unroll 1
@@ -188,11 +193,15 @@ __device__ __forceinline__ void antidiagonalScores(const ShareParameters& p) {
 
 }  // namespace
 
-#define ANTIDIAGONAL(D)                                                                         \
-  extern "C" __global__ void __launch_bounds__(AntidiagonalLayout::threads, 2)                  \
-      antidiagonal_scores_d##D(const ShareParameters parameters) {                              \
-    antidiagonalScores<D>(parameters);                                                          \
+#define GROUP_SCORES(D)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(GroupLayout::threads, 2)                                     \
+      antidiagonal_scores_d##D(const ShareParameters parameters) {                                          \
+    groupScores<D, false>(parameters);                                                                      \
+  }                                                                                                         \
+  extern "C" __global__ void __launch_bounds__(GroupLayout::threads, 2)                                     \
+      mean_group_scores_d##D(const ShareParameters parameters) {                                            \
+    groupScores<D, true>(parameters);                                                                       \
   }
-ANTIDIAGONAL(64)
-ANTIDIAGONAL(96)
-ANTIDIAGONAL(128)
+GROUP_SCORES(64)
+GROUP_SCORES(96)
+GROUP_SCORES(128)

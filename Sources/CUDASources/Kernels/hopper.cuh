@@ -88,7 +88,11 @@ __device__ __forceinline__ unsigned loadShared(unsigned shared) {
 
 // MARK: Bulk tensor copies
 
-enum : unsigned long long { cacheEvictFirst = 0x12F0000000000000ull, cacheEvictLast = 0x14F0000000000000ull };
+enum : unsigned long long {
+  cacheEvictNormal = 0x1000000000000000ull,
+  cacheEvictFirst = 0x12F0000000000000ull,
+  cacheEvictLast = 0x14F0000000000000ull
+};
 
 __device__ __forceinline__ void prefetchTensorMap(const TensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");

@@ -261,4 +261,28 @@
   FIELD(type, window, window, 116) \
   FIELD(type, scaleLog2, scale_log2, 120)
 
+#define MI_SIZE_ExpertRule 28
+#define MI_LAYOUT_ExpertRule(FIELD, type) \
+  FIELD(type, experts, experts, 0) \
+  FIELD(type, perRow, per_row, 4) \
+  FIELD(type, isSigmoid, is_sigmoid, 8) \
+  FIELD(type, groups, groups, 12) \
+  FIELD(type, chosenGroups, chosen_groups, 16) \
+  FIELD(type, normalizes, normalizes, 20) \
+  FIELD(type, scaling, scaling, 24)
+
+#define MI_SIZE_ExpertProduct 80
+#define MI_LAYOUT_ExpertProduct(FIELD, type) \
+  FIELD(type, x, x, 0) \
+  FIELD(type, weight, weight, 8) \
+  FIELD(type, up, up, 16) \
+  FIELD(type, y, y, 24) \
+  FIELD(type, offsets, offsets, 32) \
+  FIELD(type, xScales, x_scales, 40) \
+  FIELD(type, weightScales, weight_scales, 48) \
+  FIELD(type, upScales, up_scales, 56) \
+  FIELD(type, experts, experts, 64) \
+  FIELD(type, outputs, outputs, 68) \
+  FIELD(type, inputs, inputs, 72)
+
 #endif

@@ -6,7 +6,10 @@
 //
 // The products are 1 / 32768 of dense attention's, so plain float32 is fast enough and exact enough. Means come from
 // mean_blocks (pooling.cu).
+//
+// Means of smaller groups are bf16, and scored on the tensor cores (antidiagonal.cu).
 
+#include "numbers.cuh"
 #include "shares.cuh"
 
 using namespace mi;
@@ -128,5 +131,37 @@ extern "C" __global__ void __launch_bounds__(256) pooled_scores(const PooledScor
     *(float4*)(sums + 4 * x) = low;
     *(float4*)(sums + 64 + 4 * x) = high;
     if (x == 0) p.maxima[at * p.maximumStride + blockIdx.x] = maximum;
+  }
+}
+
+// Means of groups, in bf16. Group g, firstGroup <= g < firstGroup + groups, is the positions size * g and on; row r of x
+// stands at firstPosition + r, and the mean is over the rows that there are; zeros where there is none. x: element (r, h, d) at
+// r * rowStride + h * headStride + d. means: element (g, h, d) at (g - firstGroup) * meanStride + h * meanHeadStride + d.
+// Grid: any; a thread takes eight elements at a time. Block: 256. headDim: a multiple of 8.
+extern "C" __global__ void __launch_bounds__(256) group_means(
+    const bf16* x, bf16* means, int rows, int firstPosition, int headDim, int heads, int size, int firstGroup,
+    int groups, long long rowStride, long long headStride, long long meanStride, long long meanHeadStride) {
+  const int pieces = headDim / 8;
+  const long long all = (long long)groups * heads * pieces;
+  for (long long i = (long long)blockIdx.x * 256 + threadIdx.x; i < all; i += (long long)gridDim.x * 256) {
+    const int piece = (int)(i % pieces) * 8;
+    const int head = (int)(i / pieces % heads);
+    const int group = (int)(i / pieces / heads);
+    const int start = (firstGroup + group) * size;
+    const int from = max(start, firstPosition) - firstPosition;
+    const int to = min(start + size, firstPosition + rows) - firstPosition;
+    float sum[8] = {};
+    const bf16* source = x + from * rowStride + head * headStride + piece;
+#pragma unroll 4
+    for (int row = from; row < to; ++row, source += rowStride) {
+      float values[8];
+      AsBf16::load8(source, values);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) sum[j] += values[j];
+    }
+    const float factor = to > from ? 1 / (float)(to - from) : 0;
+#pragma unroll
+    for (int j = 0; j < 8; ++j) sum[j] *= factor;
+    AsBf16::store8(means + group * meanStride + head * meanHeadStride + piece, sum);
   }
 }

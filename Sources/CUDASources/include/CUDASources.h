@@ -292,3 +292,30 @@ typedef struct {
   int32_t window;
   float scale_log2;
 } mi_row_attention_parameters;
+
+// ExpertRule of Kernels/experts.cu.
+typedef struct {
+  int32_t experts;
+  int32_t per_row;
+  int32_t is_sigmoid;
+  int32_t groups;
+  int32_t chosen_groups;
+  int32_t normalizes;
+  float scaling;
+} mi_expert_rule;
+
+// ExpertProduct of Kernels/expert_tiles.cuh.
+typedef struct {
+  uint64_t x;
+  uint64_t weight;
+  uint64_t up;
+  uint64_t y;
+  uint64_t offsets;
+  uint64_t x_scales;
+  uint64_t weight_scales;
+  uint64_t up_scales;
+  int32_t experts;
+  int32_t outputs;
+  int32_t inputs;
+  int32_t padding;
+} mi_expert_product;

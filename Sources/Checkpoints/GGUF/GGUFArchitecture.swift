@@ -10,6 +10,7 @@ enum GGUFArchitecture: String, CaseIterable {
   case qwen3moe
   case phi3
   case glm4
+  case glm4moe
 
   /// Whether the rows of q and k were reordered, so that the two elements of a pair that turns are
   /// neighbours. GLM's own checkpoints have neighbouring pairs and are not reordered.
@@ -26,16 +27,32 @@ enum GGUFArchitecture: String, CaseIterable {
     ]
     let gated = [("ffn_gate", "mlp.gate_proj"), ("ffn_up", "mlp.up_proj")]
     let headNorms = [("attn_q_norm", "self_attn.q_norm"), ("attn_k_norm", "self_attn.k_norm")]
+    // A tensor for all experts.
+    let experts = [
+      ("ffn_gate_inp", "mlp.gate"), ("ffn_gate_exps", "mlp.experts.gate_proj"),
+      ("ffn_up_exps", "mlp.experts.up_proj"), ("ffn_down_exps", "mlp.experts.down_proj"),
+    ]
     // Gate above up in one tensor.
     let stacked = [("ffn_up", "mlp.gate_up_proj")]
     switch self {
     case .llama, .qwen2: return shared + gated
     case .qwen3: return shared + gated + headNorms
     case .qwen3moe:
-      return shared + headNorms + [
-        ("ffn_gate_inp", "mlp.gate"), ("ffn_gate_exps", "mlp.experts.gate_proj"),
-        ("ffn_up_exps", "mlp.experts.up_proj"), ("ffn_down_exps", "mlp.experts.down_proj"),
+      return shared + gated + headNorms + experts
+    case .glm4moe:
+      // The norm before the MLP has a name of its own there.
+      var names = shared.filter { $0.0 != "ffn_norm" }
+      names += gated
+      names += headNorms
+      names += experts
+      names += [
+        ("post_attention_norm", "post_attention_layernorm"),
+        ("exp_probs_b", "mlp.gate.e_score_correction_bias"),
+        ("ffn_gate_shexp", "mlp.shared_experts.gate_proj"),
+        ("ffn_up_shexp", "mlp.shared_experts.up_proj"),
+        ("ffn_down_shexp", "mlp.shared_experts.down_proj"),
       ]
+      return names
     case .phi3: return shared + stacked
     case .glm4:
       return shared + stacked + [
@@ -59,6 +76,8 @@ enum GGUFArchitecture: String, CaseIterable {
       guard parts.count == 4, parts[0] == "blk", parts[3] == "weight" || parts[3] == "bias",
         let name = layerNames[String(parts[2])]
       else { return (tensor, tensor) }
+      // The one bias that Hugging Face calls so without a word behind.
+      if name.hasSuffix("_bias") { return (tensor, "model.layers.\(parts[1]).\(name)") }
       return (tensor, "model.layers.\(parts[1]).\(name).\(parts[3])")
     }
   }

@@ -18,7 +18,7 @@ struct GGUFConfigurationReader {
   /// The tensor of Hugging Face's name as it is stored, nil without one.
   let tensor: (String) throws(CheckpointError) -> TensorView?
 
-  private func key(_ name: String) -> String { architecture.rawValue + "." + name }
+  func key(_ name: String) -> String { architecture.rawValue + "." + name }
 
   private func size(
     _ name: String, atMost limit: Int
@@ -29,10 +29,13 @@ struct GGUFConfigurationReader {
   /// - Throws: `.invalidField` that names file and key; `.missingTensor`.
   func configuration() throws(CheckpointError) -> ModelConfiguration {
     // The limits of ModelConfiguration.
-    let layers = try size("block_count", atMost: 1 << 12)
+    let blocks = try size("block_count", atMost: 1 << 12)
     func layerSize(_ name: String, atMost limit: Int) throws(CheckpointError) -> Int? {
-      try metadata.integer(key(name), in: 1...limit, layers: layers)
+      try metadata.integer(key(name), in: 1...limit, layers: blocks)
     }
+    // The last blocks may be there for predicting several tokens at once.
+    let further = try metadata.integer(key("nextn_predict_layers"), in: 0...blocks - 1) ?? 0
+    let layers = blocks - further
     let hiddenSize = try size("embedding_length", atMost: 1 << 18)
     let heads = try metadata.required(
       key("attention.head_count"), try layerSize("attention.head_count", atMost: 1 << 12))
@@ -66,7 +69,8 @@ struct GGUFConfigurationReader {
       attentionBias: try tensor("model.layers.0.self_attn.q_proj.bias") != nil,
       slidingWindow: window == 0 ? nil : window,
       beginOfTextTokenIDs: try metadata.tokenID("bos_token_id").map { [$0] } ?? [],
-      endOfTextTokenIDs: try metadata.endOfTextTokenIDs())
+      endOfTextTokenIDs: try metadata.endOfTextTokenIDs(),
+      experts: try experts(layers: layers))
   }
 
   /// As Hugging Face calls it.
@@ -78,6 +82,7 @@ struct GGUFConfigurationReader {
     case .qwen3moe: "qwen3_moe"
     case .phi3: "phi3"
     case .glm4: "glm4"
+    case .glm4moe: "glm4_moe"
     }
   }
 
@@ -125,7 +130,9 @@ struct GGUFConfigurationReader {
   /// Nil where heads turn whole and the model type has no other default.
   private func partialRotaryFactor(headDimension: Int) throws(CheckpointError) -> Double? {
     let count = try metadata.integer(key("rope.dimension_count"), in: 1...headDimension)
-    guard let count, count != headDimension || architecture == .glm4 else { return nil }
+    guard let count, count != headDimension || [.glm4, .glm4moe].contains(architecture) else {
+      return nil
+    }
     let share = Double(count) / Double(headDimension)
     // The share times the dimension is truncated to the count where it is used.
     return Int(Double(headDimension) * share) < count ? share.nextUp : share

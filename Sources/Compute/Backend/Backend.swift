@@ -9,5 +9,5 @@
 /// No operation has a default. A backend without a kernel of its own for an operation calls
 /// ``HostFallback`` by name, which records it.
 public protocol Backend: DeviceOperations, MemoryOperations, WeightOperations, LayerOperations,
-  AttentionOperations, EstimationOperations, SamplingOperations
+  ExpertOperations, AttentionOperations, EstimationOperations, SamplingOperations
 {}

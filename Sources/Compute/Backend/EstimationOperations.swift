@@ -20,18 +20,17 @@ public protocol EstimationOperations: AnyObject, Sendable {
 
   /// The share of each query block's attention that each block of 128 keys holds, by what `source` scores.
   ///
-  /// Antidiagonals: groups are `stride` positions at absolute multiples. With group a of queries and
-  /// group e of keys, score(a, e) = scale / stride * sum over i of q[stride a + stride - 1 - i] .
-  /// k[stride e + i] for e <= a (and inside the window); rows and keys that are not there count as
-  /// zeros. P(a, .) is the softmax of a's scores, and the share of key block c in query block b the
-  /// mean, over the scored groups of b that q has a row of, of P(a, e) summed over the groups e of c.
-  /// Scored are the groups a with a mod queryStride = queryStride - 1. Source: XAttention (arXiv
-  /// 2503.16428), section 2.1.
+  /// Groups are `stride` positions at absolute multiples. With score(a, e) of group a of queries and
+  /// group e of keys, e <= a (and (a - e) stride - (stride - 1) inside the window), P(a, .) is the
+  /// softmax of a's scores, and the share of key block c in query block b the mean, over the scored
+  /// groups of b that q has a row of, of P(a, e) summed over the groups e of c.
   ///
-  /// Means: score(b, c) = scale * mean(q of b) . mean(k of c) for c <= b that some row of b sees
-  /// through the window; means are over the rows of q, and the keys up to the last of them, that a
-  /// block has. The share is the softmax of b's scores. Source: FlexPrefill (arXiv 2502.20766),
-  /// section 3.2.
+  /// Antidiagonals: score(a, e) = scale / stride * sum over i of q[stride a + stride - 1 - i] .
+  /// k[stride e + i]; rows and keys that are not there count as zeros. Scored are the groups a with
+  /// a mod queryStride = queryStride - 1. Source: XAttention (arXiv 2503.16428), section 2.1.
+  ///
+  /// Means: score(a, e) = scale * mean(q of a) . mean(k of e), over the rows of q, and the keys up
+  /// to the last of them, that a group has. Source: FlexPrefill (arXiv 2502.20766), section 3.2.
   ///
   /// - Parameters:
   ///   - q: [rows, queryHeads, headDim] after rotary, row r at position firstPosition + r.

@@ -3,26 +3,32 @@ public enum ShareSource: Sendable, Hashable {
   /// Scores of antidiagonals: of groups of `stride` queries and keys, and of every `queryStride` groups of queries
   /// the last one alone. Source: XAttention (arXiv 2503.16428), section 2.1, which is a query stride of 1.
   case antidiagonals(stride: Int, queryStride: Int)
-  /// Products of the means of blocks of 128 queries and 128 keys. Source: FlexPrefill (arXiv 2502.20766), section 3.2.
-  case pooledMeans
+  /// Products of the means of groups of `size` queries and `size` keys. Source: FlexPrefill (arXiv 2502.20766),
+  /// section 3.2, where a group is a block of 128; smaller groups lose less and cost more.
+  case means(size: Int)
 
   /// The strides of antidiagonals that backends have.
   public static let strides = [8, 16]
   /// The strides over groups of queries that backends have.
   public static let queryStrides = [1, 2, 4]
+  /// The sizes of groups whose means backends score.
+  public static let meanSizes = [16, 128]
 
   /// Whether backends have it.
   public var isSupported: Bool {
     switch self {
     case .antidiagonals(let stride, let queryStride):
       Self.strides.contains(stride) && Self.queryStrides.contains(queryStride)
-    case .pooledMeans: true
+    case .means(let size): Self.meanSizes.contains(size)
     }
   }
 
-  /// Positions of a group; a block is one group where its mean is scored.
+  /// Positions of a group.
   package var stride: Int {
-    if case .antidiagonals(let stride, _) = self { stride } else { ShareRule.blockSize }
+    switch self {
+    case .antidiagonals(let stride, _): stride
+    case .means(let size): size
+    }
   }
 
   /// Of so many groups of queries the last is scored.

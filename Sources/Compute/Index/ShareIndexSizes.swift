@@ -51,9 +51,13 @@ public struct ShareIndexSizes: Sendable, Equatable {
   /// Bytes of all that is on the device at once.
   public func bytes(shape: AttentionShape) -> Int {
     let sums = blocksAtOnce * groupsOfBlock * (sumStride + keyTiles) * 4
-    let means =
-      source == .pooledMeans
-      ? (shape.queryHeads * blocksAtOnce + shape.keyValueHeads * keyBlocks) * shape.headDim * 4 : 0
+    var means = 0
+    if case .means(let size) = source {
+      // Means of blocks are float32, those of smaller groups bfloat16.
+      let groups = ShareRule.blockSize / size
+      let vectors = shape.queryHeads * blocksAtOnce + shape.keyValueHeads * keyBlocks
+      means = groups * vectors * shape.headDim * (groups == 1 ? 4 : 2)
+    }
     return heads * (sums + queryBlocks * (words * 4 + 3 * 8 + 2 * 4) + stepCapacity * 4) + means
   }
 }

@@ -39,19 +39,9 @@ extension ReferenceBackend {
     source: ShareSource
   ) throws -> Tensor {
     try layer.requireBlockShares(q, firstPosition, shape, heads, source)
-    let (queries, keys) = (try read(q), try read(layer.keys))
-    let shares =
-      switch source {
-      case .antidiagonals(let stride, let queryStride):
-        ReferenceEstimation.blockShares(
-          q: queries, rows: q.rows, firstPosition: firstPosition, keys: keys,
-          capacity: layer.capacity, shape: shape, heads: heads, stride: stride,
-          queryStride: queryStride)
-      case .pooledMeans:
-        ReferenceEstimation.pooledShares(
-          q: queries, rows: q.rows, firstPosition: firstPosition, keys: keys,
-          capacity: layer.capacity, shape: shape, heads: heads)
-      }
+    let shares = ReferenceEstimation.blockShares(
+      q: try read(q), rows: q.rows, firstPosition: firstPosition, keys: try read(layer.keys),
+      capacity: layer.capacity, shape: shape, heads: heads, source: source)
     let keyBlocks = (firstPosition + q.rows - 1) / ShareRule.blockSize + 1
     let tensor = try makeTensor(
       .float32, [heads.count, keyBlocks - firstPosition / ShareRule.blockSize, keyBlocks],

@@ -76,6 +76,17 @@ extension ReferenceBackend {
     }
   }
 
+  /// Writes all elements of an int32 tensor.
+  func store(integers values: [Int32], in tensor: Tensor) throws {
+    try require(
+      values.count == tensor.count && tensor.type == .int32, "store",
+      "\(values.count) integers, \(tensor.type) \(tensor.shape)")
+    let start = try hostStart(of: tensor)
+    for (index, value) in values.enumerated() {
+      (start + index * tensor.type.byteCount).storeBytes(of: value, as: Int32.self)
+    }
+  }
+
   private func hostStart(of tensor: Tensor) throws -> UnsafeMutableRawPointer {
     guard let buffer = tensor.buffer as? HostBuffer else {
       throw ComputeError.shapeMismatch(

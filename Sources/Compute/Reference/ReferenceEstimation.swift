@@ -65,7 +65,7 @@ public enum ReferenceEstimation {
     }
   }
 
-  /// Shares of attention that blocks of 128 keys hold, by the scores of antidiagonals; see
+  /// Shares of attention that blocks of 128 keys hold; see
   /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:source:)``.
   ///
   /// - q: [rows, queryHeads, headDim], row r at position firstPosition + r.
@@ -75,38 +75,55 @@ public enum ReferenceEstimation {
   /// O(heads * rows * keys * headDim / stride).
   public static func blockShares(
     q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int, shape: AttentionShape,
-    heads: [Int], stride: Int, queryStride: Int = 1
+    heads: [Int], source: ShareSource
   ) -> [[Float]] {
     let end = firstPosition + rows
     let size = ShareRule.blockSize
+    let stride = source.stride
     let firstBlock = firstPosition / size
     let keyBlocks = (end - 1) / size + 1
     let dim = shape.headDim
     return heads.map { head in
       let keyHead = (head / shape.groupSize) * capacity * dim
+      func query(_ position: Int, _ d: Int) -> Double {
+        Double(q[((position - firstPosition) * shape.queryHeads + head) * dim + d])
+      }
+      func key(_ position: Int, _ d: Int) -> Double { Double(keys[keyHead + position * dim + d]) }
+      func positions(_ group: Int) -> Range<Int> { group * stride..<(group + 1) * stride }
+      func score(_ group: Int, _ other: Int) -> Double {
+        switch source {
+        case .antidiagonals:
+          var dot = 0.0
+          for t in 0..<stride {
+            let (row, column) = (positions(group).upperBound - 1 - t, other * stride + t)
+            guard row >= firstPosition, row < end, column < end else { continue }
+            for d in 0..<dim { dot += query(row, d) * key(column, d) }
+          }
+          return dot * Double(shape.scale) / Double(stride)
+        case .means:
+          let rows = positions(group).clamped(to: firstPosition..<end)
+          let columns = positions(other).clamped(to: 0..<end)
+          var dot = 0.0
+          for d in 0..<dim {
+            dot +=
+              rows.reduce(0.0) { $0 + query($1, d) } / Double(rows.count)
+              * columns.reduce(0.0) { $0 + key($1, d) } / Double(columns.count)
+          }
+          return dot * Double(shape.scale)
+        }
+      }
       var shares = [Float](repeating: 0, count: (keyBlocks - firstBlock) * keyBlocks)
       for block in firstBlock..<keyBlocks {
         let groups = (block * size / stride..<(block + 1) * size / stride).filter {
-          $0 * stride < end && ($0 + 1) * stride > firstPosition
-            && $0 % queryStride == queryStride - 1
+          $0 % source.queryStride == source.queryStride - 1
+            && positions($0).overlaps(firstPosition..<end)
         }
         for group in groups {
           var scores = [Double](repeating: -.infinity, count: group + 1)
           for other in 0...group {
             let nearest = (group - other) * stride - (stride - 1)
             if let window = shape.slidingWindow, nearest >= window { continue }
-            var dot = 0.0
-            for t in 0..<stride {
-              let row = group * stride + stride - 1 - t - firstPosition
-              let key = other * stride + t
-              guard row >= 0, row < rows, key < end else { continue }
-              for d in 0..<dim {
-                dot +=
-                  Double(q[(row * shape.queryHeads + head) * dim + d])
-                  * Double(keys[keyHead + key * dim + d])
-              }
-            }
-            scores[other] = dot * Double(shape.scale) / Double(stride)
+            scores[other] = score(group, other)
           }
           let largest = scores.max() ?? 0
           let weights = scores.map { exp($0 - largest) }
@@ -114,52 +131,6 @@ public enum ReferenceEstimation {
           for (other, weight) in weights.enumerated() {
             shares[(block - firstBlock) * keyBlocks + other * stride / size] += Float(weight / sum)
           }
-        }
-      }
-      return shares
-    }
-  }
-
-  /// Shares of attention that blocks of 128 keys hold, by products of means; see
-  /// ``EstimationOperations/blockShares(q:firstPosition:layer:shape:heads:source:)``. Arguments and result
-  /// as for antidiagonals.
-  ///
-  /// O(heads * headDim * (rows + blocks of queries * keys)).
-  public static func pooledShares(
-    q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int, shape: AttentionShape,
-    heads: [Int]
-  ) -> [[Float]] {
-    let end = firstPosition + rows
-    let size = ShareRule.blockSize
-    let firstBlock = firstPosition / size
-    let keyBlocks = (end - 1) / size + 1
-    let dim = shape.headDim
-    func mean(of positions: Range<Int>, _ element: (_ position: Int, _ d: Int) -> Float) -> [Double]
-    {
-      (0..<dim).map { d in
-        positions.reduce(0.0) { $0 + Double(element($1, d)) } / Double(positions.count)
-      }
-    }
-    return heads.map { head in
-      let keyHead = (head / shape.groupSize) * capacity * dim
-      var shares = [Float](repeating: 0, count: (keyBlocks - firstBlock) * keyBlocks)
-      for block in firstBlock..<keyBlocks {
-        let present = (block * size..<(block + 1) * size).clamped(to: firstPosition..<end)
-        let query = mean(of: present) {
-          q[(($0 - firstPosition) * shape.queryHeads + head) * dim + $1]
-        }
-        let visible = shape.firstKey(visibleFrom: present.lowerBound) / size...block
-        let scores = visible.map { other in
-          let key = mean(of: other * size..<min((other + 1) * size, end)) {
-            keys[keyHead + $0 * dim + $1]
-          }
-          return zip(query, key).reduce(0.0) { $0 + $1.0 * $1.1 } * Double(shape.scale)
-        }
-        let largest = scores.max() ?? 0
-        let weights = scores.map { exp($0 - largest) }
-        let sum = weights.reduce(0, +)
-        for (other, weight) in zip(visible, weights) {
-          shares[(block - firstBlock) * keyBlocks + other] = Float(weight / sum)
         }
       }
       return shares

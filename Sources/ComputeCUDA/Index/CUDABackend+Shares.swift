@@ -77,6 +77,8 @@ package enum ShareLaunch {
   package static let listThreads = 128
   /// Four stages of two tiles of 128 rows, 40 elements of two bytes apart.
   package static let scoreBytes = 4 * 2 * 128 * 40 * 2
+  /// log2(e): scores are to base 2 on the device.
+  static let log2OfE: Float = 1.442_695_04
   /// Key blocks that select_shares has bits for.
   package static let mostKeyBlocks = 2048 / 2 * 32
 }

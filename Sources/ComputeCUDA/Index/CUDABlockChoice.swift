@@ -5,18 +5,19 @@ internal import Compute
 final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
   let request: ShareRequest
   let sizes: ShareIndexSizes
-  private let backend: CUDABackend
+  let backend: CUDABackend
   /// [slots] ShareHead.
   private let heads: Tensor
   /// [slots, query blocks, words]; [slots, query blocks, 3] 64-bit; [slots, query blocks].
   private let bits: Tensor
   private let work: Tensor
   private let stepCounts: Tensor
-  /// [keyValueHeads, key blocks, headDim] float32 where means are scored, and how many blocks are whole.
-  private let keyMeans: Tensor?
-  private var pooledKeyBlocks = 0
+  /// Where means are scored: [keyValueHeads, groups of keys, headDim], float32 of blocks and bfloat16 of
+  /// smaller groups; and how many groups are whole.
+  let keyMeans: Tensor?
+  var pooledKeyGroups = 0
 
-  private var purpose: String { "choosing blocks over \(request.keyBlocks) key blocks" }
+  var purpose: String { "choosing blocks over \(request.keyBlocks) key blocks" }
 
   /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for heads or keys that the kernels have no
   ///   room for.
@@ -45,10 +46,14 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
       .int32, [slots, sizes.queryBlocks, sizes.words], purpose: purpose)
     work = try backend.makeTensor(.int32, [slots, sizes.queryBlocks, 6], purpose: purpose)
     stepCounts = try backend.makeTensor(.int32, [slots, sizes.queryBlocks], purpose: purpose)
-    keyMeans =
-      request.source == .pooledMeans
-      ? try backend.makeTensor(
-        .float32, [shape.keyValueHeads, sizes.keyBlocks, shape.headDim], purpose: purpose) : nil
+    if case .means(let size) = request.source {
+      let groups = sizes.keyBlocks * (ShareRule.blockSize / size)
+      keyMeans = try backend.makeTensor(
+        size == ShareRule.blockSize ? .float32 : .bfloat16,
+        [shape.keyValueHeads, groups, shape.headDim], purpose: purpose)
+    } else {
+      keyMeans = nil
+    }
   }
 
   /// Query blocks scored at a time.
@@ -105,8 +110,10 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
       parameters.part_groups = Int32(groups)
       let rows = q.slice(rows: start - position..<next - position)
       switch request.source {
-      case .antidiagonals: try score(rows, blocks: blocks, layer, parameters)
-      case .pooledMeans: try scoreMeans(of: rows, blocks: blocks, layer, parameters)
+      case .antidiagonals: try scoreAntidiagonals(of: rows, blocks: blocks, layer, parameters)
+      case .means(ShareRule.blockSize):
+        try scoreBlockMeans(of: rows, blocks: blocks, layer, parameters)
+      case .means: try scoreGroupMeans(of: rows, blocks: blocks, layer, parameters)
       }
       try launch(
         "select_shares", in: ShareLaunch.file, parameters, grid: (blocks.count, slots, 1))
@@ -116,61 +123,6 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
       withExtendedLifetime((sums, maxima, heads)) {}
       start = next
     }
-  }
-
-  /// Scores of antidiagonals of a part's queries.
-  private func score(
-    _ q: Tensor, blocks: Range<Int>, _ layer: KeyValueLayer, _ part: mi_share_parameters
-  ) throws {
-    var parameters = part
-    parameters.q = try backend.address(q, .bfloat16, "ResidentBlockChoice")
-    parameters.k = try backend.address(layer.keys, .bfloat16, "ResidentBlockChoice")
-    parameters.kv_head_stride = Int64(layer.capacity * request.shape.headDim)
-    let tile = ShareIndexSizes.scoreTile
-    let queryTiles = (blocks.count * sizes.groupsOfBlock + tile - 1) / tile
-    try launch(
-      "antidiagonal_scores_d\(request.shape.headDim)", in: ShareLaunch.scores, parameters,
-      grid: (sizes.keyTiles(upToBlock: blocks.upperBound), queryTiles, request.heads.count),
-      sharedBytes: ShareLaunch.scoreBytes)
-  }
-
-  /// Scores of the means of a part's queries, with the means of the keys up to them.
-  private func scoreMeans(
-    of q: Tensor, blocks: Range<Int>, _ layer: KeyValueLayer, _ part: mi_share_parameters
-  ) throws {
-    guard let keyMeans else { return }
-    let (shape, size) = (request.shape, ShareRule.blockSize)
-    let end = Int(part.part_position) + q.rows
-    let firstKey = pooledKeyBlocks * size
-    try backend.launchMeans(
-      of: backend.address(
-        layer.keys, .bfloat16, "ResidentBlockChoice") + UInt64(2 * firstKey * shape.headDim),
-      rows: end - firstKey, rowStride: shape.headDim, headStride: layer.capacity * shape.headDim,
-      firstPosition: firstKey, into: keyMeans, firstBlock: pooledKeyBlocks, blockSize: size)
-    pooledKeyBlocks = end / size
-    let queryMeans = try backend.makeTensor(
-      .float32, [shape.queryHeads, blocks.count, shape.headDim], purpose: purpose)
-    try backend.launchMeans(
-      of: backend.address(q, .bfloat16, "ResidentBlockChoice"), rows: q.rows,
-      rowStride: q.rowCount, headStride: shape.headDim, firstPosition: Int(part.part_position),
-      into: queryMeans, firstBlock: 0, blockSize: size)
-    let parameters = mi_pooled_score_parameters(
-      queries: try backend.address(queryMeans, "ResidentBlockChoice"),
-      keys: try backend.address(keyMeans, "ResidentBlockChoice"), heads: part.heads,
-      sums: part.sums, maxima: part.maxima, part_block: Int32(blocks.lowerBound),
-      part_blocks: Int32(blocks.count), key_blocks: Int32(sizes.keyBlocks),
-      sum_stride: part.sum_stride, maximum_stride: part.maximum_stride,
-      head_dim: Int32(shape.headDim), group_size: part.group_size, window: part.window,
-      scale_log2: shape.scale * log2OfE)
-    var arguments = KernelArguments()
-    arguments.add(parameters)
-    try backend.kernel("pooled_scores", in: ShareLaunch.pooled).launch(
-      grid: (
-        sizes.keyTiles(upToBlock: blocks.upperBound),
-        (blocks.count + ShareLaunch.pooledQueries - 1) / ShareLaunch.pooledQueries,
-        request.heads.count
-      ), block: ShareLaunch.threads, arguments)
-    withExtendedLifetime(queryMeans) {}
   }
 
   /// What is the same in all launches.
@@ -191,11 +143,11 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
     parameters.stride = Int32(request.source.stride)
     parameters.query_stride = Int32(request.source.queryStride)
     parameters.window = Int32(clamping: request.shape.slidingWindow ?? .max)
-    parameters.scale_log2 = request.shape.scale * log2OfE / Float(request.source.stride)
+    parameters.scale_log2 = request.shape.scale * ShareLaunch.log2OfE / Float(request.source.stride)
     return parameters
   }
 
-  private func launch(
+  func launch(
     _ name: String, in file: String, _ parameters: mi_share_parameters, grid: (Int, Int, Int),
     block: Int = ShareLaunch.threads, sharedBytes: Int = 0
   ) throws {
@@ -275,6 +227,3 @@ extension CUDABackend.Building {
       planned == Set(wanted), "makeIndex", "blocks were chosen for heads \(planned.sorted())")
   }
 }
-
-/// log2(e): scores are to base 2 on the device.
-private let log2OfE: Float = 1.442_695_04

@@ -8,7 +8,7 @@ extension CUDABackend {
   /// Rows that the kernel for few rows takes; as in dequantise.cu.
   static let fewRows = 8
   /// Elements of a matrix that are made bfloat16 at once: an output layer is done in parts.
-  private static let scratchElements = 1 << 26
+  static let scratchElements = 1 << 26
 
   /// The blocks on the device, or numbers of the role's type where it is not multiplied by.
   func prepareBlocks(
@@ -141,7 +141,7 @@ extension CUDABackend {
   }
 
   /// Rows of a weight as bfloat16, into the start of a tensor.
-  private func dequantise(
+  func dequantise(
     _ weight: Weight, _ format: BlockFormat, rows: Range<Int>, into target: Tensor
   ) throws {
     let groups = rows.count * weight.rowCount / 8

@@ -113,7 +113,10 @@ public final class ModelVerifier {
     let hidden = configuration.hiddenSize
     let heads = configuration.numAttentionHeads * configuration.headDimension
     let shared = configuration.numKeyValueHeads * configuration.headDimension
-    let layer = hidden * (2 * heads + 2 * shared + 3 * configuration.intermediateSize)
+    let width =
+      configuration.experts.map { ($0.perToken + ($0.sharedCount ?? 0)) * $0.intermediateSize }
+      ?? configuration.intermediateSize
+    let layer = hidden * (2 * heads + 2 * shared + 3 * width)
     let weights = configuration.numHiddenLayers * layer + hidden * configuration.vocabularySize
     return tokens * weights + configuration.numHiddenLayers * heads * tokens * tokens
   }

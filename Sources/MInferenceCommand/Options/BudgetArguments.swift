@@ -59,6 +59,11 @@ struct BudgetArguments: ParsableArguments {
 
   @Option(
     parsing: .unconditional,
+    help: ArgumentHelp("Positions of a group whose mean is scored, 16 or 128.", valueName: "n"))
+  var poolSize: Int?
+
+  @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("Key columns beside chosen blocks.", valueName: "n"),
     transform: { try Size.parsed($0, atLeast: 0) })
   var columns: Size?
@@ -73,7 +78,8 @@ struct BudgetArguments: ParsableArguments {
     let counts = [
       ("sink", sink?.value), ("local", local?.value), ("vertical", vertical?.value),
       ("slash", slash?.value), ("top-k-blocks", topKBlocks?.value), ("stride", stride),
-      ("query-stride", queryStride), ("columns", columns?.value), ("last", last?.value),
+      ("query-stride", queryStride), ("pool-size", poolSize), ("columns", columns?.value),
+      ("last", last?.value),
     ].compactMap { name, value in value.map { (name, Double($0), "\($0)") } }
     let shares = [("share", share), ("floor", floor), ("cap", cap)]
       .compactMap { name, value in value.map { (name, $0, "\($0)") } }

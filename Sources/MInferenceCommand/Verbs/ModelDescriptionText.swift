@@ -35,7 +35,7 @@ package struct ModelDescriptionText {
       ),
       (
         "parameters",
-        Quantity.grouped(description.parameters) + " in "
+        Quantity.grouped(description.parameters) + active + " in "
           + Quantity.bytes(description.weightBytes)
           + (configuration.storedType.map { " (\($0))" } ?? "")
       ),
@@ -43,6 +43,7 @@ package struct ModelDescriptionText {
       ("context", Quantity.grouped(description.contextLength) + " tokens"),
       ("rope", rope),
       ("layers", "\(configuration.numHiddenLayers)" + window),
+      ("experts", experts),
       (
         "heads",
         "\(configuration.numAttentionHeads) for queries, \(configuration.numKeyValueHeads) for keys "
@@ -60,7 +61,20 @@ package struct ModelDescriptionText {
         }.joined(separator: ", ")
       ),
       ("patterns", patterns.text),
-    ]
+    ].filter { !$0.1.isEmpty }
+  }
+
+  private var active: String {
+    description.configuration.experts == nil
+      ? "" : ", of which a token passes \(Quantity.grouped(description.activeParameters)),"
+  }
+
+  /// Empty for a model without.
+  private var experts: String {
+    guard let experts = description.configuration.experts else { return "" }
+    let shared = experts.sharedCount.map { $0 > 0 ? " and \($0) shared" : "" } ?? ""
+    return "\(experts.perToken) of \(experts.count)\(shared) for a token, in "
+      + "\(description.expertLayers) layers"
   }
 
   /// The formats of tensors, the largest share first, and what a parameter takes on average.

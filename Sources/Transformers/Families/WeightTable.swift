@@ -17,6 +17,8 @@ struct WeightTable: Sendable {
   var postAttentionNorm = "post_attention_layernorm.weight"
   var gateUp = ProjectionNames.separate(["mlp.gate_proj", "mlp.up_proj"])
   var down = "mlp.down_proj"
+  /// Of layers with experts.
+  var experts = ExpertNames()
   /// The norm of the MLP output before the residual addition; nil without one.
   var feedForwardOutputNorm: String?
   var norm = "model.norm.weight"
@@ -30,4 +32,23 @@ enum ProjectionNames: Sendable {
   case separate([String])
   /// One tensor in which the rows of each lie above those of the next.
   case stacked(String)
+}
+
+/// Where the weights of a layer's experts lie, behind the layer's prefix.
+///
+/// Matrices are stored in one of three layouts, which is told by what is there: one tensor for each
+/// expert, `stem.E.gate.weight`; one for all, `stem.gate.weight`, [experts, out, in] (GGUF); or gate and
+/// up in one, `stem.gate_up_proj`, [experts, 2 * intermediate, hidden], and `stem.down_proj`, as
+/// transformers 5 holds them.
+struct ExpertNames: Sendable {
+  var router = "mlp.gate"
+  /// Not there where choices have no bias.
+  var choiceBias: String?
+  var stem = "mlp.experts"
+  var gate = "gate_proj"
+  var up = "up_proj"
+  var down = "down_proj"
+  var gateUp = "gate_up_proj"
+  /// An MLP's stem; nil: there is no shared expert.
+  var shared: String?
 }

@@ -31,7 +31,7 @@ struct WorkMeter {
     keyValueCost = 2 * hidden * Double(configuration.keyValueWidth)
     restCost =
       2 * hidden * Double(configuration.queryWidth)
-      + 3 * hidden * Double(configuration.intermediateSize)
+      + 3 * hidden * Double(layers.map(configuration.activeWidth).max() ?? 0)
     guess = isSparse ? 0.2 : 1
     let rows = plan.chunks.reduce(0) { $0 + $1.count }
     remainingRows = Double(rows * layers.count) * (keyValueCost + restCost)

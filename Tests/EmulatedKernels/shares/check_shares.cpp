@@ -18,14 +18,14 @@ struct Random {
 };
 
 struct Case {
-  int heads, group, d, first, rows, window, exact, stride, queryStride, part, columns, capacity;
+  int heads, group, d, first, rows, window, exact, stride, queryStride, isMean, part, columns, capacity;
   float tileCost, runCost, columnCost;
   std::vector<ShareHead> slots;
 };
 
 static const char* check(const Case& c, Random& random) {
   const int keys = c.first + c.rows, kvHeads = c.heads / c.group, capacity = keys + 5, S = c.stride, E = c.queryStride;
-  // A group of 128 positions is scored by its mean. G: scored groups of queries of a block.
+  // Groups of 128 positions are scored by their float32 means. G: scored groups of queries of a block.
   const bool isPooled = S == 128;
   const int G = 128 / S / E;
   const int chunkBlocks = (keys - 1) / 128 - c.first / 128 + 1, words = (keys - 1) / 128 / 32 + 1;
@@ -58,7 +58,7 @@ static const char* check(const Case& c, Random& random) {
   p.pairCounts = pairCounts.data(), p.kvHeadStride = (long long)capacity * c.d, p.firstPosition = c.first, p.rows = c.rows;
   p.sumStride = sumStride, p.maximumStride = maximumStride, p.words = words, p.chunkBlocks = chunkBlocks, p.stepCapacity = c.capacity;
   p.columns = c.columns ? columns.data() : nullptr, p.columnCounts = columnCounts.data(), p.columnStride = c.columns + 1;
-  p.qStride = c.heads * c.d, p.groupSize = c.group, p.stride = S, p.queryStride = E, p.window = c.window, p.scaleLog2 = 0.11f / S;
+  p.qStride = c.heads * c.d, p.groupSize = c.group, p.stride = S, p.queryStride = E, p.window = c.window, p.scaleLog2 = c.isMean ? 0.5f : 0.11f / S;
   p.tileCost = c.tileCost, p.runCost = c.runCost, p.columnCost = c.columnCost, p.exact = c.exact;
   std::vector<std::vector<std::set<int>>> chosen(slots, std::vector<std::set<int>>(chunkBlocks));
 
@@ -93,8 +93,48 @@ static const char* check(const Case& c, Random& random) {
             keyMeans[((size_t)head * pooled.keyBlocks + b) * c.d + i] = sum / (std::min(to, (b + 1) * 128) - b * 128);
           }
     }
+    // Means of smaller groups, as the kernel makes them; those of keys go on from part to part.
+    std::vector<bf16> queryGroups, keyGroups;
+    const bf16* const queries = p.q;
+    const int allGroups = ((keys - 1) / 128 + 1) * (128 / S);
+    if (c.isMean) {
+      queryGroups.assign((size_t)p.partGroups * c.heads * c.d, 0x7fff), keyGroups.assign((size_t)kvHeads * allGroups * c.d, 0x7fff);
+      emulated::launch(3, 1, 1, 256, [&] {
+        group_means(queries, queryGroups.data(), to - from, from, c.d, c.heads, S, from / 128 * G, p.partGroups, (long long)c.heads * c.d,
+                    c.d, (long long)c.heads * c.d, c.d);
+      });
+      const int middle = random.between(0, (to - 1) / S);
+      for (int half = 0; half < 2; ++half) {
+        const int first = half ? middle : 0, end = half ? (to - 1) / S + 1 : middle;
+        if (first == end) continue;
+        emulated::launch(2, 1, 1, 256, [&] {
+          group_means(k.data() + (size_t)first * S * c.d, keyGroups.data() + (size_t)first * c.d, std::min(to, end * S) - first * S, first * S,
+                      c.d, kvHeads, S, first, end - first, c.d, (long long)capacity * c.d, c.d, (long long)allGroups * c.d);
+        });
+      }
+      auto near = [](bf16 made, double wanted) { return std::abs(toFloat(made) - wanted) <= 0.004 * std::abs(wanted) + 1e-6; };
+      for (int g = 0; g < p.partGroups; ++g)
+        for (int head = 0; head < c.heads; ++head)
+          for (int i = 0; i < c.d; ++i) {
+            const int begin = std::max(from, (from / 128 * G + g) * S), end = std::min(to, (from / 128 * G + g + 1) * S);
+            double sum = 0;
+            for (int r = begin; r < end; ++r) sum += query(head, r, i);
+            if (!near(queryGroups[((size_t)g * c.heads + head) * c.d + i], begin < end ? sum / (end - begin) : 0)) return "means of queries";
+          }
+      for (int head = 0; head < kvHeads; ++head)
+        for (int g = 0; g * S < to; ++g)
+          for (int i = 0; i < c.d; ++i) {
+            double sum = 0;
+            for (int r = g * S; r < std::min(to, (g + 1) * S); ++r) sum += toFloat(k[((size_t)head * capacity + r) * c.d + i]);
+            if (!near(keyGroups[((size_t)head * allGroups + g) * c.d + i], sum / (std::min(to, (g + 1) * S) - g * S))) return "means of keys";
+          }
+      p.q = queryGroups.data(), p.k = keyGroups.data(), p.kvHeadStride = (long long)allGroups * c.d;
+    }
     auto scores = [&] {
       if (isPooled) pooled_scores(pooled);
+      else if (c.isMean && c.d == 64) mean_group_scores_d64(p);
+      else if (c.isMean && c.d == 96) mean_group_scores_d96(p);
+      else if (c.isMean) mean_group_scores_d128(p);
       else if (c.d == 64) antidiagonal_scores_d64(p);
       else if (c.d == 96) antidiagonal_scores_d96(p);
       else antidiagonal_scores_d128(p);
@@ -112,13 +152,16 @@ static const char* check(const Case& c, Random& random) {
           for (int i = 0; isPooled && i < c.d; ++i)
             sum += (double)queryMeans[((size_t)head * blocks + g) * c.d + i] *
                    keyMeans[((size_t)(head / c.group) * pooled.keyBlocks + e) * c.d + i] * 128;
-          for (int t = 0; !isPooled && t < S; ++t) {
+          for (int i = 0; c.isMean && i < c.d; ++i)
+            sum += (double)toFloat(queryGroups[((size_t)g * c.heads + head) * c.d + i]) *
+                   toFloat(keyGroups[((size_t)(head / c.group) * allGroups + e) * c.d + i]) * 16;
+          for (int t = 0; !isPooled && !c.isMean && t < S; ++t) {
             const int position = a * S + S - 1 - t, key = e * S + t;
             if (key >= to || position < from || position >= to) continue;
             for (int i = 0; i < c.d; ++i)
               sum += query(head, position, i) * toFloat(k[((size_t)(head / c.group) * capacity + key) * c.d + i]);
           }
-          score[e] = sum * p.scaleLog2;
+          score[e] = sum * (c.isMean ? p.scaleLog2 / 16 : p.scaleLog2);
         }
         const float* row = sums.data() + (s * p.partGroups + g) * sumStride;
         const float* high = maxima.data() + (s * p.partGroups + g) * maximumStride;
@@ -265,7 +308,8 @@ int main(int count, char** arguments) {
     c.heads = c.group;
     c.d = (const int[]){64, 96, 128}[random.between(0, 2)];
     c.stride = (const int[]){8, 16, 16, 128}[random.between(0, 3)];
-    c.queryStride = c.stride == 128 ? 1 : 1 << random.between(0, 2);
+    c.isMean = c.stride == 16 && random.between(0, 1);
+    c.queryStride = c.stride == 128 || c.isMean ? 1 : 1 << random.between(0, 2);
     c.first = random.between(0, 2) ? random.between(0, 700) : 128 * random.between(0, 6);
     // Now and then one row, and more keys than one score tile has.
     c.rows = i % 6 == 0 ? 1 : i % 6 == 1 ? random.between(2100, 2600) : random.between(1, 900);
@@ -284,8 +328,8 @@ int main(int count, char** arguments) {
                            random.between(0, 1) ? INT_MAX : std::max(0, c.first + c.rows - random.between(1, 400)) / 128 * 128});
     if (const char* wrong = check(c, random)) {
       ++failed;
-      printf("case %d: %s (%d heads x %d, stride %d by %d, %d rows from %d in parts of %d, window %d)\n", i, wrong, c.heads, c.d, c.stride,
-             c.queryStride, c.rows, c.first, c.part, c.window);
+      printf("case %d: %s (%d heads x %d, stride %d by %d%s, %d rows from %d in parts of %d, window %d)\n", i, wrong, c.heads, c.d, c.stride,
+             c.queryStride, c.isMean ? ", means" : "", c.rows, c.first, c.part, c.window);
     }
   }
   printf("%d of %d plans right\n", cases - failed, cases);

@@ -137,36 +137,49 @@ struct ChosenBlocksTests {
     return (0...block).map { other in all.reduce(0) { $0 + $1[other] } / Double(all.count) }
   }
 
-  @Test(arguments: [0..<700, 300..<700, 128..<600])
-  func `pooled blocks are chosen by the products of means`(rows: Range<Int>) throws {
+  @Test(arguments: [0..<700, 300..<700, 128..<600], [16, 128])
+  func `pooled blocks are chosen by the products of means`(
+    rows: Range<Int>, poolSize: Int
+  ) throws {
     let layer = try layer(seed: 9)
     for (rule, columns, last) in [
       (ShareRule(share: 0.4), 0, 0), (ShareRule(share: 0.2, floor: 0.4, cap: 0.7), 50, 200),
     ] {
       let made = try selections(
-        HeadPattern(PooledBlocks(rule: rule, columns: columns, last: last)), layer, rows: rows,
-        rowBlock: 2)
+        HeadPattern(PooledBlocks(rule: rule, poolSize: poolSize, columns: columns, last: last)),
+        layer, rows: rows, rowBlock: 2)
       for (head, selection) in made.enumerated() {
         try check(
           selection, rows: rows, rule: rule, last: last,
           columns: self.columns(columns, layer, head: head, rows: rows)
-        ) { block in
-          func mean(_ x: [[Double]], _ positions: Range<Int>) -> [Double] {
-            (0..<8).map { d in
-              positions.reduce(0) { $0 + x[$1][d] } / Double(positions.count)
-            }
-          }
-          let q = mean(
-            layer.naive.queries[head], (block * 128..<block * 128 + 128).clamped(to: rows))
-          return softmax(
-            (0...block).map { other in
-              let k = mean(
-                layer.naive.keys[0], other * 128..<min(other * 128 + 128, rows.upperBound))
-              return zip(q, k).reduce(0) { $0 + $1.0 * $1.1 } * layer.naive.scale
-            })
-        }
+        ) { pooledShares(layer, head: head, block: $0, rows: rows, size: poolSize) }
       }
     }
+  }
+
+  /// The mean over the groups of a block of the softmax of products of means.
+  private func pooledShares(
+    _ layer: RandomLayer, head: Int, block: Int, rows: Range<Int>, size: Int
+  ) -> [Double] {
+    func mean(_ x: [[Double]], _ positions: Range<Int>) -> [Double] {
+      (0..<8).map { d in positions.reduce(0) { $0 + x[$1][d] } / Double(positions.count) }
+    }
+    var shares = [Double](repeating: 0, count: block + 1)
+    var groups = 0.0
+    for group in block * 128 / size..<(block + 1) * 128 / size {
+      let present = (group * size..<(group + 1) * size).clamped(to: rows)
+      guard !present.isEmpty else { continue }
+      let q = mean(layer.naive.queries[head], present)
+      let weights = softmax(
+        (0...group).map { other in
+          let k = mean(
+            layer.naive.keys[0], other * size..<min((other + 1) * size, rows.upperBound))
+          return zip(q, k).reduce(0) { $0 + $1.0 * $1.1 } * layer.naive.scale
+        })
+      for (other, weight) in weights.enumerated() { shares[other * size / 128] += weight }
+      groups += 1
+    }
+    return shares.map { $0 / groups }
   }
 
   private func softmax(_ scores: [Double]) -> [Double] {
@@ -178,7 +191,7 @@ struct ChosenBlocksTests {
   @Test func `budgets come from the registry, in files too`() throws {
     for (name, values) in [
       ("antidiagonal", [0.7, 0.05, 0.5, 8, 100, 128, 2]),
-      ("pooled-blocks", [0.7, 0.05, 0.5, 100, 128]),
+      ("pooled-blocks", [0.7, 0.05, 0.5, 16, 100, 128]),
     ] {
       let selector = try #require(Selectors.named(name))
       #expect(selector.init(values: values).values == values)
@@ -208,7 +221,7 @@ struct ChosenBlocksTests {
     let selector = PooledBlocks(rule: ShareRule(share: 0.5), columns: 0, last: 300)
     #expect(
       selector.deviceRequest(keys: 700)
-        == .chosenBlocks(.pooledMeans, selector.rule, columns: 0, denseFrom: 384))
+        == .chosenBlocks(.means(size: 128), selector.rule, columns: 0, denseFrom: 384))
     #expect(!selector.needs.lastRows)
   }
 }

@@ -34,12 +34,18 @@ struct ConvertedGolden {
   }
 
   private func writer() throws -> GGUFWriter {
-    let tensors = try checkpoint.tensorNames.map(converted) + factors()
+    let names = checkpoint.tensorNames.filter { !$0.contains(".mlp.experts.") }
+    let tensors = try names.map(converted) + experts() + factors()
     return GGUFWriter(metadata: try metadata(), tensors: tensors)
   }
 
   private var architecture: String {
-    configuration.modelType == "mistral" ? "llama" : configuration.modelType
+    switch configuration.modelType {
+    case "mistral": "llama"
+    case "qwen3_moe": "qwen3moe"
+    case "glm4_moe": "glm4moe"
+    case let other: other
+    }
   }
 
   private func metadata() throws -> [(key: String, value: GGUFWriter.Value)] {
@@ -49,7 +55,7 @@ struct ConvertedGolden {
     func number(_ key: String, _ value: Double) -> (key: String, value: GGUFWriter.Value) {
       ("\(architecture).\(key)", .float32(Float(value)))
     }
-    let share = configuration.partialRotaryFactor ?? (architecture == "glm4" ? 0.5 : 1)
+    let share = configuration.partialRotaryFactor ?? (architecture.hasPrefix("glm4") ? 0.5 : 1)
     var pairs: [(key: String, value: GGUFWriter.Value)] = [
       ("general.architecture", .string(architecture)),
       integer("block_count", configuration.numHiddenLayers),
@@ -68,6 +74,20 @@ struct ConvertedGolden {
       ["mistral", "phi3"].contains(configuration.modelType)
     {
       pairs.append(integer("attention.sliding_window", window))
+    }
+    if let experts = configuration.experts {
+      pairs += [
+        integer("expert_count", experts.count), integer("expert_used_count", experts.perToken),
+        integer("expert_feed_forward_length", experts.intermediateSize),
+      ]
+      if architecture == "glm4moe" {
+        pairs += [
+          integer("expert_shared_count", experts.sharedCount ?? 0),
+          integer("leading_dense_block_count", experts.leadingDenseLayers ?? 0),
+          integer("expert_gating_func", 2), number("expert_weights_scale", experts.scaling ?? 1),
+          ("glm4moe.expert_weights_norm", .boolean(experts.normalizesWeights ?? true)),
+        ]
+      }
     }
     func scaling(_ type: String, _ factor: Double) {
       pairs.append(("\(architecture).rope.scaling.type", .string(type)))
@@ -124,6 +144,26 @@ struct ConvertedGolden {
     }
   }
 
+  /// The matrices of each layer's experts, one behind the other in one tensor.
+  private func experts() throws -> [GGUFWriter.Tensor] {
+    guard let experts = configuration.experts else { return [] }
+    var tensors: [GGUFWriter.Tensor] = []
+    for layer in 0..<configuration.numHiddenLayers {
+      for (kind, name) in [("gate", "gate_proj"), ("up", "up_proj"), ("down", "down_proj")] {
+        let stem = "model.layers.\(layer).mlp.experts."
+        guard checkpoint.contains(stem + "0.\(name).weight") else { continue }
+        let matrices = try (0..<experts.count).map {
+          try checkpoint.tensor(named: stem + "\($0).\(name).weight")
+        }
+        tensors.append(
+          .init(
+            name: "blk.\(layer).ffn_\(kind)_exps.weight", type: 30,
+            shape: [experts.count] + matrices[0].shape, bytes: matrices.flatMap(\.bytes)))
+      }
+    }
+    return tensors
+  }
+
   private static let names = [
     "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v", "self_attn.qkv_proj": "attn_qkv",
@@ -131,7 +171,10 @@ struct ConvertedGolden {
     "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.gate_up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down", "post_self_attn_layernorm": "post_attention_norm",
-    "post_mlp_layernorm": "post_ffw_norm",
+    "post_mlp_layernorm": "post_ffw_norm", "mlp.gate": "ffn_gate_inp",
+    "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
+    "mlp.shared_experts.up_proj": "ffn_up_shexp",
+    "mlp.shared_experts.down_proj": "ffn_down_shexp",
   ]
 
   private func converted(_ name: String) throws -> GGUFWriter.Tensor {
@@ -149,7 +192,12 @@ struct ConvertedGolden {
     default:
       let parts = name.split(separator: ".")
       let inner = parts[3..<parts.count - 1].joined(separator: ".")
-      let kind = try #require(Self.names[inner], "\(name)")
+      guard parts.last != "e_score_correction_bias" else {
+        result.name = "blk.\(parts[2]).exp_probs_b.bias"
+        return result
+      }
+      var kind = try #require(Self.names[inner], "\(name)")
+      if architecture == "glm4moe", kind == "ffn_norm" { kind = "post_attention_norm" }
       result.name = "blk.\(parts[2]).\(kind).\(parts[parts.count - 1])"
       if architecture == "llama", kind == "attn_q" || kind == "attn_k" {
         result.bytes = permuted(result.bytes, rows: tensor.shape[0])

@@ -12,13 +12,15 @@ import Transformers
     "rope-yarn", "phi3", "phi3-window", "phi3-partial", "phi3-longrope-within",
     "phi3-longrope-beyond", "phi3-longrope-head-dim-96", "glm4", "yi", "wide-llama",
     "wide-mistral", "wide-qwen2", "wide-qwen3", "wide-phi3", "wide-glm4",
+    "qwen3-moe", "wide-qwen3-moe", "glm4-moe",
   ].map(Golden.init)
 
   @Test("Tensors come back bit for bit, under their names and in their order", arguments: goldens)
   func keepsTensors(golden: Golden) throws {
     let directory = try golden.checkpoint()
     let file = try ConvertedGolden(golden).opened()
-    for name in directory.tensorNames {
+    // Of experts a file has one tensor where the directory has many.
+    for name in directory.tensorNames where !name.contains(".mlp.experts.") {
       let expected = try directory.tensor(named: name)
       let found = try file.tensor(named: name, shape: expected.shape)
       #expect(found.format == expected.format)

@@ -29,8 +29,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from transformers import (
-    AutoModelForCausalLM, Glm4Config, GlmConfig, LlamaConfig, MistralConfig, Phi3Config,
-    Qwen2Config, Qwen3Config, SeedOssConfig)
+    AutoModelForCausalLM, Glm4Config, Glm4MoeConfig, GlmConfig, LlamaConfig, MistralConfig,
+    Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig, SeedOssConfig)
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-3  # of the largest logit at a position, as in the tests
@@ -43,7 +43,8 @@ BASE = dict(
 
 CONFIGURATIONS = dict(
     llama=LlamaConfig, mistral=MistralConfig, qwen2=Qwen2Config, qwen3=Qwen3Config,
-    phi3=Phi3Config, glm=GlmConfig, glm4=Glm4Config, seed_oss=SeedOssConfig)
+    phi3=Phi3Config, glm=GlmConfig, glm4=Glm4Config, seed_oss=SeedOssConfig,
+    qwen3_moe=Qwen3MoeConfig, glm4_moe=Glm4MoeConfig)
 
 
 def rope(kind, theta=10000.0, **fields):
@@ -64,6 +65,12 @@ PHI3 = dict(family="phi3", hidden_size=32, head_dim=None, original_max_position_
 GLM = dict(num_attention_heads=4, num_key_value_heads=2, attention_bias=True)
 WIDE = dict(head_dim=128, tokens=160)
 GLM_PLAIN = [{"rope_parameters": rope("default", partial_rotary_factor=1.0)}]
+EXPERTS = dict(family="qwen3_moe", num_experts=8, num_experts_per_tok=3, moe_intermediate_size=24,
+               norm_topk_prob=True)
+GLM_EXPERTS = dict(
+    family="glm4_moe", num_attention_heads=4, num_key_value_heads=2, num_hidden_layers=3,
+    n_routed_experts=8, num_experts_per_tok=3, moe_intermediate_size=24, n_shared_experts=1,
+    norm_topk_prob=True, routed_scaling_factor=1.5, num_nextn_predict_layers=1)
 
 
 class Variation:
@@ -215,6 +222,24 @@ VARIATIONS = [
               without=GLM_PLAIN),
     Variation("wide-seed-oss", family="seed_oss", **WIDE, num_attention_heads=4,
               num_hidden_layers=3, attention_out_bias=True, mlp_bias=True),
+    # Qwen3 with experts: a tensor for each expert, or fused ones; dense layers among them; weights
+    # that are not normalised.
+    Variation("qwen3-moe", **EXPERTS, head_dim=32,
+              without=[{"norm_topk_prob": False}, {"num_experts_per_tok": 2}]),
+    Variation("qwen3-moe-fused", **EXPERTS, layout="fused experts"),
+    Variation("qwen3-moe-mixed", **{**EXPERTS, "norm_topk_prob": False}, layout="old",
+              num_hidden_layers=4, mlp_only_layers=[3], decoder_sparse_step=2,
+              without=[{"norm_topk_prob": True}]),
+    # GLM-4.5: sigmoid scores with a bias for the choice, groups of experts, a shared expert, a
+    # dense first layer; norms of queries and keys in the large ones.
+    Variation("glm4-moe", **GLM_EXPERTS, attention_bias=True, head_dim=32, layout="old",
+              without=[{"routed_scaling_factor": 1.0}, {"norm_topk_prob": False}]),
+    Variation("glm4-moe-groups", **GLM_EXPERTS, n_group=4, topk_group=2, use_qk_norm=True,
+              without=[{"n_group": 1, "topk_group": 1}]),
+    Variation("wide-qwen3-moe", **{**EXPERTS, **WIDE}, num_attention_heads=4, num_key_value_heads=2,
+              hidden_size=32, without=[{"norm_topk_prob": False}]),
+    Variation("wide-glm4-moe", **{**GLM_EXPERTS, **WIDE}, attention_bias=True, use_qk_norm=True,
+              n_group=2, topk_group=1, without=[{"n_group": 1, "topk_group": 1}]),
 ]
 
 
@@ -229,8 +254,11 @@ def randomise(model, generator):
         elif "embed_tokens" in name or "lm_head" in name:
             value = noise * 2 / math.sqrt(parameter.shape[1])
         else:
-            value = noise * 1.5 / math.sqrt(parameter.shape[1])
+            value = noise * 1.5 / math.sqrt(parameter.shape[-1])
         parameter.data.copy_(value)
+    for name, buffer in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            buffer.copy_(0.1 * torch.randn(buffer.shape, generator=generator))
 
 
 def to_older_layout(path, file):
@@ -295,6 +323,27 @@ def to_chatglm(directory):
     save_file(renamed, directory / "model.safetensors")
 
 
+def fuse_experts(directory):
+    """The experts of a layer in one tensor for gate and up and one for down, as transformers 5 holds
+    them in memory."""
+    weights = load_file(directory / "model.safetensors")
+    fused, stacks = {}, {}
+    for name, tensor in weights.items():
+        if ".mlp.experts." not in name:
+            fused[name] = tensor
+            continue
+        prefix, rest = name.split(".mlp.experts.")
+        number, kind, _ = rest.split(".")
+        stacks.setdefault(prefix, {})[int(number), kind] = tensor
+    for prefix, stack in stacks.items():
+        experts = range(1 + max(number for number, _ in stack))
+        fused[prefix + ".mlp.experts.gate_up_proj"] = torch.stack(
+            [torch.cat([stack[e, "gate_proj"], stack[e, "up_proj"]]) for e in experts])
+        fused[prefix + ".mlp.experts.down_proj"] = torch.stack(
+            [stack[e, "down_proj"] for e in experts])
+    save_file(fused, directory / "model.safetensors")
+
+
 def shorten_index(directory):
     """Takes the last shard out of the index; the file stays."""
     path = directory / "model.safetensors.index.json"
@@ -313,7 +362,8 @@ def logits(directory, ids, dtype, **changes):
         fields = {k: v for k, v in fields.items() if k != "layer_types" or v is not None}
         config = type(config)(**fields)
     model = AutoModelForCausalLM.from_pretrained(
-        directory, config=config, dtype=dtype, attn_implementation="eager")
+        directory, config=config, dtype=dtype, attn_implementation="eager",
+        experts_implementation="eager")
     model.eval()
     result = model(ids[None], use_cache=False).logits[0]
     return result, model.model.rotary_emb
@@ -422,6 +472,8 @@ def make(variation, seed):
         extra = {"generated_ids": tokens.float(), "generated_logits": scores.contiguous()}
     if variation.layout == "chatglm":
         to_chatglm(directory)
+    if variation.layout == "fused experts":
+        fuse_experts(directory)
 
     save_file(
         {
