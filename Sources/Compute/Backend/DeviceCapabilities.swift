@@ -56,7 +56,7 @@ public struct DeviceCapabilities: Sendable, Hashable {
 
   /// The dense float formats, blocks of every kind, and matrices of float8 with a scale for each block.
   public static let allWeightFormats = denseWeightFormats.union(
-    BlockFormat.allCases.map { .blocks($0) } + [.dense(.float8)])
+    BlockFormat.allCases.map { TensorFormat.blocks($0) } + [TensorFormat.dense(.float8)])
 
   /// Whether inputs of linear layers are held in tensors of their own, narrower than activations.
   public var hasNarrowLinearInputs: Bool { linearInputType != activationType }
