@@ -124,6 +124,10 @@ static const char fp8_cuh[] = {
 #embed "Kernels/fp8.cuh"
     , 0};
 
+static const char float8_blocks_cu[] = {
+#embed "Kernels/float8_blocks.cu"
+    , 0};
+
 static const char fp8_rows_cu[] = {
 #embed "Kernels/fp8_rows.cu"
     , 0};
@@ -304,6 +308,7 @@ static const mi_cuda_source kernels[] = {
     {"expert_products.cu", expert_products_cu},
     {"expert_products_hopper.cu", expert_products_hopper_cu},
     {"experts.cu", experts_cu},
+    {"float8_blocks.cu", float8_blocks_cu},
     {"fp8_rows.cu", fp8_rows_cu},
     {"fp8_blocks_hopper.cu", fp8_blocks_hopper_cu},
     {"kv.cu", kv_cu},

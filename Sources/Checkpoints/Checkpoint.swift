@@ -84,13 +84,8 @@ public final class Checkpoint: WeightSource {
     return scaled
   }
 
-  /// What a user should know of the configuration and of how weights are kept, one line each.
-  public var notices: [String] {
-    let widening =
-      quantization == .none
-      ? [] : ["weights of 8 bits are kept as bfloat16, which takes twice the memory of the file"]
-    return configuration.notices + weights.notices + widening
-  }
+  /// What a user should know of the configuration and of which files are read, one line each.
+  public var notices: [String] { configuration.notices + weights.notices }
 
   /// The directory itself.
   public func tokenizerSource() -> TokenizerSource { .directory(directory) }

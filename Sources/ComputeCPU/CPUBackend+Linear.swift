@@ -23,6 +23,10 @@ extension CPUBackend {
       return try linear(
         x, blocks: weight, format, bias: bias, into: y, accumulate: accumulate)
     }
+    if let scales = weight.blockScales {
+      return try linear(
+        x, float8: weight, scales, bias: bias, into: y, accumulate: accumulate)
+    }
     let weight = try weight.tensor(for: "linear")
     guard let type = weight.type.storage else { throw mismatch() }
     let source = try x.floats("linear")

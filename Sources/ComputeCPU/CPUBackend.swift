@@ -129,6 +129,7 @@ public final class CPUBackend: Backend, HostSampling {
       case .norm, .bias: return Weight(try widened(stored, format))
       }
     }
+    if let scales = stored.scales, role == .matrix { return try prepareFloat8(stored, scales) }
     let type = try stored.denseType(on: self)
     return try prepare(
       Tensor(

@@ -73,6 +73,9 @@ extension CUDABackend {
       return try linear(
         x, blocks: weight, format, bias: bias, into: y, accumulate: accumulate)
     }
+    if weight.blockScales != nil {
+      return try linear(x, float8: weight, bias: bias, into: y, accumulate: accumulate)
+    }
     if weight.format == .dense(.float8) || x.type == .float8 {
       return try linearFloat8(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
     }

@@ -54,6 +54,7 @@ public struct KernelVerifier {
     if backend.attentionPrecision == .fp8 { return checkFloat8Attention() }
     checkLayers()
     checkBlocks()
+    checkFloat8Weights()
     checkExperts()
     checkCache()
     checkAttention()

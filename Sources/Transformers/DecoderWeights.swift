@@ -175,7 +175,9 @@ struct WeightReader {
   /// The weight of a tensor in the role that it is for.
   func weight(_ name: String, _ shape: [Int], _ role: WeightRole) throws -> Weight {
     defer { onTensor(name) }
-    return try isNaming ? unread(shape) : backend.prepare(finite(name, shape), as: role)
+    guard !isNaming else { return unread(shape) }
+    return try backend.prepare(
+      finite(name, shape, keepsFloat8: role == .matrix && keepsFloat8), as: role)
   }
 
   /// The matrices of all experts, [outputs, inputs] each, as `prepare` makes them of these tensors.
@@ -230,18 +232,29 @@ struct WeightReader {
     }
   }
 
+  /// Whether the backend multiplies by matrices of float8 as they are stored.
+  private var keepsFloat8: Bool {
+    backend.capabilities.weightFormats.contains(.dense(.float8))
+  }
+
   /// The tensor, every element of it finite.
-  func finite(_ name: String, _ shape: [Int]) throws -> StoredTensor {
+  ///
+  /// - Parameter keepsFloat8: Whether elements of float8 stay so; they become bfloat16 otherwise.
+  func finite(
+    _ name: String, _ shape: [Int], keepsFloat8: Bool = false
+  ) throws -> StoredTensor {
     var view = try checkpoint.tensor(named: name, shape: shape)
     if let index = view.firstNonFiniteIndex() {
       throw TransformerError.nonFiniteWeight(
         file: view.file, tensor: name, index: index, value: view.floats()[index])
     }
-    // No product here takes blocks of eight bits with scales; the checkpoint's notice says so.
-    if view.format == .float8 { view = view.widened() }
+    if view.format == .float8, !keepsFloat8 { view = view.widened() }
     return try StoredTensor(
       name: name, bytes: view.bytes, format: view.format.tensorFormat, shape: view.shape,
-      owner: view.owner)
+      owner: view.owner,
+      scales: view.scales.map {
+        StoredScales(values: $0.values, rows: $0.rows, columns: $0.columns)
+      })
   }
 }
 

@@ -142,6 +142,8 @@ typedef struct {
   void (*dequantise)(mi_block_format format, const void *source, float *target, int64_t blocks);
   void (*to_float32)(const void *source, mi_type type, float *target, int64_t count);
   void (*to_bfloat16)(const float *source, uint16_t *target, int64_t count);
+  // Float8 (e4m3) times a factor.
+  void (*float8_to_float32)(const uint8_t *source, float factor, float *target, int64_t count);
   void (*rms_norm)(
     const float *x, const float *weight, float epsilon, float *y, int64_t rows, int64_t width);
   void (*swiglu)(float *gate, const float *up, int64_t count);

@@ -13,6 +13,26 @@ static void to_float32(const void *source, mi_type type, float *target, int64_t 
   for (; i < count; i++) target[i] = element_as_float32(source, type, i);
 }
 
+// Every float8 (e4m3) is exact in float32: the exponent is moved by a multiplication, which also
+// normalises subnormals. The two codes of NaN are no numbers of a weight.
+static void float8_to_float32(const uint8_t *source, float factor, float *target, int64_t count) {
+  int64_t i = 0;
+  const vf scale = splat(0x1p120f);
+  for (; i + MI_VL <= count; i += MI_VL) {
+    vc_unaligned bytes;
+    memcpy(&bytes, source + i, sizeof bytes);
+    vu bits = __builtin_convertvector(bytes, vu);
+    vf magnitude = (vf)((bits & 0x7fu) << 20) * scale;
+    store(target + i, (vf)((vu)magnitude | (bits & 0x80u) << 24) * splat(factor));
+  }
+  for (; i < count; i++) {
+    uint32_t bits = (source[i] & 0x7fu) << 20;
+    float magnitude;
+    memcpy(&magnitude, &bits, sizeof magnitude);
+    target[i] = (source[i] & 0x80u ? -magnitude : magnitude) * 0x1p120f * factor;
+  }
+}
+
 // Rounds to the nearest, ties to even; a NaN stays one.
 static void to_bfloat16(const float *source, uint16_t *target, int64_t count) {
   int64_t i = 0;

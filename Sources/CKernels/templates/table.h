@@ -22,6 +22,7 @@ const mi_kernels MI_TABLE = {
   .dequantise = dequantise,
   .to_float32 = to_float32,
   .to_bfloat16 = to_bfloat16,
+  .float8_to_float32 = float8_to_float32,
   .rms_norm = rms_norm,
   .swiglu = swiglu,
   .add_bias = add_bias,

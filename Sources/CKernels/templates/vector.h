@@ -20,6 +20,7 @@ typedef float vf_unaligned __attribute__((vector_size(MI_VL * 4), aligned(4)));
 typedef int32_t vi __attribute__((vector_size(MI_VL * 4)));
 typedef int32_t vi_unaligned __attribute__((vector_size(MI_VL * 4), aligned(4)));
 typedef uint32_t vu __attribute__((vector_size(MI_VL * 4)));
+typedef uint8_t vc_unaligned __attribute__((vector_size(MI_VL), aligned(1)));
 typedef uint16_t vh __attribute__((vector_size(MI_VL * 2)));
 typedef uint16_t vh_unaligned __attribute__((vector_size(MI_VL * 2), aligned(2)));
 

@@ -59,9 +59,9 @@ public struct DeviceCapabilities: Sendable, Hashable {
     .dense(.float32), .dense(.float16), .dense(.bfloat16),
   ]
 
-  /// The dense float formats, and blocks of every kind.
+  /// The dense float formats, blocks of every kind, and matrices of float8 with a scale for each block.
   public static let allWeightFormats = denseWeightFormats.union(
-    BlockFormat.allCases.map { .blocks($0) })
+    BlockFormat.allCases.map { TensorFormat.blocks($0) } + [TensorFormat.dense(.float8)])
 
   /// Whether inputs of linear layers are held in tensors of their own, narrower than activations.
   public var hasNarrowLinearInputs: Bool { linearInputType != activationType }

@@ -15,6 +15,11 @@ extension ReferenceBackend {
       try store(format.decodedRow(stored.bytes), in: numbers)
       return Weight(numbers)
     }
+    if let values = stored.float8Numbers {
+      let numbers = try makeTensor(.float32, stored.shape, purpose: "weights")
+      try store(values, in: numbers)
+      return Weight(numbers)
+    }
     _ = try stored.denseType(on: self)
     return Weight(
       storage: HostBuffer(borrowing: stored.bytes, owner: stored.owner), format: stored.format,

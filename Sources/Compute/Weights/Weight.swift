@@ -10,17 +10,20 @@ public struct Weight: Sendable {
   public let format: TensorFormat
   /// What stored elements are multiplied with, a float32 for each row; nil: nothing.
   public let scales: Tensor?
+  /// What stored elements are multiplied with, a float32 for each block of the matrix; nil: nothing.
+  public let blockScales: BlockScales?
   /// Extents, slowest first: [out, in], [vocabulary, hidden], [width].
   public let shape: [Int]
 
   public init(
     storage: any DeviceBuffer, byteOffset: Int = 0, format: TensorFormat, scales: Tensor? = nil,
-    shape: [Int]
+    blockScales: BlockScales? = nil, shape: [Int]
   ) {
     self.storage = storage
     self.byteOffset = byteOffset
     self.format = format
     self.scales = scales
+    self.blockScales = blockScales
     self.shape = shape
   }
 
@@ -45,12 +48,13 @@ public struct Weight: Sendable {
     let rowBytes = format.rowByteCount(rowCount) ?? 0
     return Weight(
       storage: storage, byteOffset: byteOffset + range.lowerBound * rowBytes, format: format,
-      scales: scales?.slice(rows: range), shape: [range.count] + shape.dropFirst())
+      scales: scales?.slice(rows: range), blockScales: blockScales?.slice(rows: range),
+      shape: [range.count] + shape.dropFirst())
   }
 
   /// The elements as a tensor, where they are dense and without scales; shares their memory.
   public var tensor: Tensor? {
-    guard case .dense(let type) = format, scales == nil else { return nil }
+    guard case .dense(let type) = format, scales == nil, blockScales == nil else { return nil }
     return Tensor(buffer: storage, byteOffset: byteOffset, type: type, shape: shape)
   }
 
@@ -61,7 +65,8 @@ public struct Weight: Sendable {
     guard let tensor else {
       throw ComputeError.shapeMismatch(
         operation: operation,
-        detail: "dense weights expected, \(format)\(scales == nil ? "" : " with scales") passed")
+        detail: "dense weights expected, \(format)"
+          + (scales == nil && blockScales == nil ? "" : " with scales") + " passed")
     }
     return tensor
   }

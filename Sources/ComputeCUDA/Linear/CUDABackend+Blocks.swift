@@ -6,7 +6,7 @@ internal import StoredNumbers
 extension CUDABackend {
   private static let file = "dequantise.cu"
   /// Rows that the kernel for few rows takes; as in dequantise.cu.
-  private static let fewRows = 8
+  static let fewRows = 8
   /// Elements of a matrix that are made bfloat16 at once: an output layer is done in parts.
   static let scratchElements = 1 << 26
 
@@ -50,6 +50,18 @@ extension CUDABackend {
       return try fewRowsLinear(
         x, weight, format, bias: bias, into: y, accumulate: accumulate)
     }
+    try linear(x, bfloat16RowsOf: weight, bias: bias, into: y, accumulate: accumulate) {
+      try dequantise(weight, format, rows: $0, into: $1)
+    }
+  }
+
+  /// A product of many rows with a weight that is made bfloat16 first, in scratch memory.
+  ///
+  /// - Parameter widen: Writes rows of the weight as bfloat16 to the start of a tensor.
+  func linear(
+    _ x: Tensor, bfloat16RowsOf weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool,
+    widen: (_ rows: Range<Int>, _ target: Tensor) throws -> Void
+  ) throws {
     let width = weight.rowCount
     let atOnce = min(weight.rows, max(8, Self.scratchElements / width / 8 * 8))
     let input = try address(x, .bfloat16, "linear")
@@ -60,7 +72,7 @@ extension CUDABackend {
       let matrix = try address(scratch, .bfloat16, "linear")
       for first in stride(from: 0, to: weight.rows, by: atOnce) {
         let rows = first..<min(first + atOnce, weight.rows)
-        try dequantise(weight, format, rows: rows, into: scratch)
+        try widen(rows, scratch)
         let target = output + UInt64(first * y.type.byteCount)
         let offset = added.map { $0 + UInt64(first * DataType.bfloat16.byteCount) }
         let shape = LinearLayers.Shape(
@@ -142,7 +154,7 @@ extension CUDABackend {
       grid: (ElementwiseLaunch.blocks(groups), 1, 1), block: ElementwiseLaunch.threads, arguments)
   }
 
-  private func blockAddress(_ weight: Weight) throws -> UInt64 {
+  func blockAddress(_ weight: Weight) throws -> UInt64 {
     guard let memory = weight.storage as? DeviceMemory, memory.device === device else {
       throw ComputeError.shapeMismatch(
         operation: "linear", detail: "a weight belongs to another device")

@@ -11,6 +11,7 @@ extension CUDABackend {
     if case .blocks(let format) = stored.format {
       return try prepareBlocks(stored, format, as: role)
     }
+    if let scales = stored.scales, role == .matrix { return try prepareFloat8(stored, scales) }
     let type = try stored.denseType(on: self)
     let numbers = try makeTensor(type, stored.shape, purpose: "weights")
     try device.activate()

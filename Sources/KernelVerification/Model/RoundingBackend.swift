@@ -160,7 +160,7 @@ final class RoundingBackend: ForwardingBackend, @unchecked Sendable {
     let rounded = try cpu.makeTensor(.float32, stored.shape, purpose: "rounded weights")
     let values =
       switch stored.format {
-      case .dense: try cpu.read(weight)
+      case .dense: try stored.float8Numbers?.map { Float($0) } ?? cpu.read(weight)
       case .blocks(let format): format.decodedRow(stored.bytes).map { Float($0) }
       }
     try cpu.write(values.map(Self.bfloat16), to: rounded)
