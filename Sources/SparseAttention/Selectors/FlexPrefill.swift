@@ -1,4 +1,4 @@
-public import Compute
+import Compute
 
 #if canImport(Glibc)
   import Glibc
