@@ -19,7 +19,6 @@ struct ProcessGroupTests {
   /// A run of so many ranks. Ranks from 1 on serve on threads of their own.
   private final class Run: Sendable {
     let pipeline: LayerPipeline
-    let losses = Mutex<[String]>([])
     private let ended: [Ended]
 
     private final class Ended: Sendable {

@@ -1,4 +1,5 @@
 import Compute
+import JSON
 
 /// A link between two processes by TCP, for backends that compute in the host's memory.
 final class HostOutlet: TensorOutlet {

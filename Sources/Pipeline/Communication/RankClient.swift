@@ -76,8 +76,8 @@ final class RankClient: Sendable {
         return state.hasEnded
       })
     else { return }
+    // The process closes the connection.
     try? connection.send(Message("end"))
-    connection.close()
   }
 
   /// Tells the process something that has no answer.

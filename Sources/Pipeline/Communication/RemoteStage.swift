@@ -84,6 +84,11 @@ final class RemoteStage: StageRunner {
     return try carry(reply)
   }
 
+  func discard(_ carried: Carried) {
+    guard case .ticket(let ticket) = carried else { return }
+    try? client.post(Message("discard", [("ticket", .integer(ticket))]))
+  }
+
   static func number(of cache: KeyValueCache) throws -> Int {
     guard let store = cache.store as? RemoteKeyValueStore else {
       throw TransformerError.foreignCache(detail: "it is of this process")

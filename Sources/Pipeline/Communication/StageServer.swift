@@ -31,6 +31,8 @@ public final class StageServer {
     /// Readings that need not go on.
     var stopped: Set<Int> = []
     var failure: (any Error)?
+    /// Process 0 has said that this is the end.
+    var hasEnded = false
   }
 
   /// Connects to process 0.
@@ -69,7 +71,7 @@ public final class StageServer {
     try connection.send(hello)
     let (connection, inbox) = (connection, inbox)
     let takeIn: @Sendable (Message) throws -> Void = { [inlet = Reference(self)] message in
-      try inlet.value?.takeIn(message)
+      _ = try inlet.value?.takeIn(message)
     }
     try BackgroundThread.start {
       do {
@@ -78,9 +80,8 @@ public final class StageServer {
         let loss = PipelineError.lostRank(
           0, of: rank.size, host: rank.address, reason: "\(error)")
         let hasEnded = inbox.withLock { inbox in
-          let hasEnded = inbox.messages.contains { $0.kind == "end" }
           inbox.failure = inbox.failure ?? loss
-          return hasEnded
+          return inbox.hasEnded
         }
         if !hasEnded { onLoss(loss) }
       }
@@ -114,7 +115,11 @@ public final class StageServer {
       } catch {
         inbox.withLock { $0.failure = $0.failure ?? error }
       }
-    default: inbox.withLock { $0.messages.append(message) }
+    default:
+      inbox.withLock { inbox in
+        inbox.hasEnded = inbox.hasEnded || message.kind == "end"
+        inbox.messages.append(message)
+      }
     }
   }
 
@@ -183,6 +188,9 @@ public final class StageServer {
         KeyValueOptions(type: cache.type, place: cache.place).fields + [
           ("bytes", .integer(cache.byteCount))
         ])
+    case "discard":
+      _ = try requireStage().receive(.ticket(message.int("ticket")))
+      return Message("reply")
     case "drop":
       caches[try message.int("cache")] = nil
       return Message("reply")

@@ -82,10 +82,11 @@ final class ChunkPassage: @unchecked Sendable {
   func stop() {
     monitor.withLock { $0.isStopped = true }
     monitor.wait { $0.schedule.isBusy ? nil : () }
-    monitor.withLock { state in
-      state.waiting = state.waiting.map { _ in [] }
-      state.output = nil
+    let waiting = monitor.withLock { state in
+      defer { (state.waiting, state.output) = (state.waiting.map { _ in [] }, nil) }
+      return state.waiting
     }
+    for (stage, carried) in zip(pipeline.stages, waiting) { carried.forEach(stage.discard) }
   }
 
   /// Ends the readings, of which chunks before `position` stay.

@@ -1,4 +1,5 @@
 import Compute
+import SparseAttention
 import Transformers
 
 /// One prompt on its way through the stages of a ``LayerPipeline``.

@@ -54,6 +54,9 @@ protocol StageRunner: AnyObject, Sendable {
   /// Passes one token through the stage's layers and sends its hidden state on. `input`: what the stage
   /// before sent; nil for the first one, which embeds `id`.
   func pass(token id: Int32, _ input: Carried?, cache: KeyValueCache) throws -> Carried
+
+  /// Drops what the stage before sent and nobody wants any longer.
+  func discard(_ carried: Carried)
 }
 
 /// One prompt in one stage.
