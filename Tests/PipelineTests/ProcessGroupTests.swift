@@ -3,6 +3,7 @@ import Compute
 import Pipeline
 import SparseAttention
 import Synchronization
+import TemporaryCheckpoints
 import Testing
 import Transformers
 

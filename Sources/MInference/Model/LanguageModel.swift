@@ -68,12 +68,15 @@ public final class LanguageModel: Sendable {
           problem: "rank \(rank.rank) serves rank 0: it loads no model of its own")
       }
       let member = try options.makeMember(of: rank)
-      let group = try ProcessGroup(rank, onLoss: options.lostRank?.call ?? { _ in })
-      return try LayerPipeline(
+      let handler = options.lostRank
+      let group = try ProcessGroup(rank) { loss in handler?.call(loss) }
+      let pipeline = try LayerPipeline(
         group: group, shape: PipelineShape(checkpoint.configuration), member: member,
         stageLayers: options.stageLayers
-      ) { try Transformer(checkpoint: checkpoint, backend: member.backend, part: $0) }
-      .makeTransformer()
+      ) { (part: DecoderPart) throws -> Transformer in
+        try Transformer(checkpoint: checkpoint, backend: member.backend, part: part)
+      }
+      return pipeline.makeTransformer()
     }
     if let members = try options.makeMembers() {
       guard members.count > 1 else {
