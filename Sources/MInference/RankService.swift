@@ -34,16 +34,19 @@ public enum RankService {
 
   /// Serves process 0 with a part of a checkpoint until process 0 ends; for processes from rank 1 on.
   ///
-  /// - Parameter onLoss: Called on a thread of its own when process 0 is lost, which may be long before
-  ///   the device's work returns.
+  /// - Parameters:
+  ///   - onEnd: Called when process 0 has ended as it should, before this returns.
+  ///   - onLoss: Called on a thread of its own when process 0 is lost, which may be long before the
+  ///     device's work returns.
   /// - Throws: ``PipelineError``, `CheckpointError`, `ComputeError`.
   public static func serve(
     _ options: LoadOptions, as rank: ProcessRank,
+    onEnd: @escaping @Sendable () -> Void = {},
     onLoss: @escaping @Sendable (PipelineError) -> Void
   ) throws {
     let checkpoint = try openWeightSource(at: options.directory)
     let member = try options.makeMember(of: rank)
-    let server = try StageServer(rank, member: member, onLoss: onLoss)
+    let server = try StageServer(rank, member: member, onEnd: onEnd, onLoss: onLoss)
     try server.serve { try Transformer(checkpoint: checkpoint, backend: member.backend, part: $0) }
   }
 }

@@ -10,7 +10,7 @@ package struct PipelineBenchmark {
     package var chunks: Int
     package var seconds: Double
     package var utilization: Double
-    /// One device with one chunk, over the seconds.
+    /// The seconds of one device with as many chunks as are quickest there, over these.
     package var speedup: Double
   }
 
@@ -48,7 +48,12 @@ package struct PipelineBenchmark {
       PipelineSimulation(
         layersOfStages: layers, chunks: chunks, costs: costs, isSparse: isSparse)
     }
-    let alone = simulation([shape.layers], [0..<tokens])
+    let alone = simulation(
+      [shape.layers],
+      PipelineChunks(
+        0..<tokens, stages: 1, layers: shape.layers, costs: costs, isSparse: isSparse,
+        granule: 1024
+      ).chunks)
     let result = simulation(layers, cut.chunks)
     return Row(
       stages: stages, tokens: tokens, chunks: cut.chunks.count, seconds: result.seconds,

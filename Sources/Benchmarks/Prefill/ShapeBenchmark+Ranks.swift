@@ -21,11 +21,12 @@ extension ShapeBenchmark {
   /// Serves process 0 with a part of a shape until process 0 ends.
   package static func serve(
     shape: String, as rank: ProcessRank, member: LayerPipeline.Member,
+    onEnd: @escaping @Sendable () -> Void,
     onLoss: @escaping @Sendable (PipelineError) -> Void
   ) throws {
     let checkpoint = try ModelShape.checkpoint(named: shape)
     let backend = try synthetic(member)
-    let server = try StageServer(rank, member: member, onLoss: onLoss)
+    let server = try StageServer(rank, member: member, onEnd: onEnd, onLoss: onLoss)
     try server.serve(
       load: { try Transformer(shapeOf: checkpoint, backend: backend, seed: 1, part: $0) },
       injection: { try SyntheticRecipe(text: $0)?.make(for: $1, backend: backend) })

@@ -29,7 +29,8 @@ private final class NCCLPair: @unchecked Sendable {
     self.communicator = communicator
   }
 
-  deinit { abort() }
+  // The communicator stays to the end of the process: ending it takes both processes, and the other one may be
+  // gone already.
 
   func abort() {
     guard !isAborted.exchange(true, ordering: .relaxed) else { return }

@@ -79,7 +79,9 @@ struct DeviceArguments: ParsableArguments {
     guard rank.rank > 0 else { return }
     let options = loadOptions(directory: try directory())
     try await WorkerThread.run {
-      try RankService.serve(options, as: rank) { FailureReport.exit(with: $0) }
+      try RankService.serve(
+        options, as: rank, onEnd: { FailureReport.exit(with: RankServed()) },
+        onLoss: { FailureReport.exit(with: $0) })
     }
     throw RankServed()
   }

@@ -53,9 +53,9 @@ extension BenchPrefillCommand {
     let rank = try RankService.rank()
     let member = try device.loadOptions(directory: shape).makeMember(of: rank)
     guard rank.rank == 0 else {
-      try ShapeBenchmark.serve(shape: shape, as: rank, member: member) {
-        FailureReport.exit(with: $0)
-      }
+      try ShapeBenchmark.serve(
+        shape: shape, as: rank, member: member,
+        onEnd: { FailureReport.exit(with: RankServed()) }, onLoss: { FailureReport.exit(with: $0) })
       throw RankServed()
     }
     let benchmark = try ShapeBenchmark(

@@ -18,6 +18,7 @@ public final class StageServer {
   private let listener: Listener
   private let backend: any Backend
   private let device: String
+  private let onEnd: @Sendable () -> Void
   private let inbox = Monitor(Inbox())
   /// Where hidden states arrive, once the links are made.
   private let inlet = Mutex<(any TensorInlet)?>(nil)
@@ -40,15 +41,19 @@ public final class StageServer {
   /// - Parameters:
   ///   - member: This process's device.
   ///   - seconds: How long process 0 may take to listen.
+  ///   - onEnd: Called by ``serve(load:injection:)`` when process 0 says that this is the end, before it
+  ///     returns: a process may end here, without taking down what its device holds.
   ///   - onLoss: Called once, on a thread of its own, when process 0 is lost; ``serve(load:injection:)``
   ///     throws the same error as soon as it is not at work.
   /// - Throws: ``PipelineError``.
   public init(
     _ rank: ProcessRank, member: LayerPipeline.Member, seconds: Double = 300,
+    onEnd: @escaping @Sendable () -> Void = {},
     onLoss: @escaping @Sendable (PipelineError) -> Void = { _ in }
   ) throws {
     backend = member.backend
     device = member.name
+    self.onEnd = onEnd
     listener = try Listener(port: 0)
     connection = try Connection(host: rank.address, port: rank.port, seconds: seconds)
     // Process 0 speaks once all are there.
@@ -141,6 +146,7 @@ public final class StageServer {
         return inbox.failure.map { .failure($0) }
       }.get()
       if message.kind == "end" {
+        onEnd()
         connection.close()
         return
       }
