@@ -65,7 +65,7 @@ extension KernelVerifier {
 
   /// Activations that 8 bits with a scale for each 32 hold exactly: a product that quantises them is as
   /// exact as one that does not.
-  private mutating func eightBitNumbers(_ count: Int) -> [Float] {
+  mutating func eightBitNumbers(_ count: Int) -> [Float] {
     var step: Float = 1
     return (0..<count).map { index in
       guard index % 32 == 0 else { return Float(random.next(below: 255) - 127) * step }

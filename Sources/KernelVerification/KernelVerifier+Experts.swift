@@ -105,12 +105,14 @@ extension KernelVerifier {
 
   private mutating func checkProducts(
     _ format: String, _ rows: Int, _ experts: Int, _ perRow: Int, _ inputs: Int, _ outputs: Int,
+    hasEightBitInputs: Bool = false,
     weights: (KernelSide, [Float], [Int]) throws -> ExpertWeights
   ) {
     let (inputs, outputs) = (precision.width(inputs), precision.width(outputs))
     let rule = RoutingRule(experts: experts, perRow: perRow, score: .softmax, normalizes: true)
     let logits = logits(rows: rows, experts: experts)
-    let x = numbers(rows * perRow * inputs)
+    let count = rows * perRow * inputs
+    let x = hasEightBitInputs ? eightBitNumbers(count) : numbers(count)
     let shape = [experts, outputs, inputs]
     let gate = numbers(experts * outputs * inputs, magnitude: 0.2)
     let up = numbers(experts * outputs * inputs)
@@ -146,7 +148,9 @@ extension KernelVerifier {
         StoredBlocks(format, rows: outputs, width: inputs, &random)
       }
       // What the numbers would be is of no interest: the blocks are the weights.
-      checkProducts(format.rawValue, rows, experts, perRow, inputs, outputs) { side, _, _ in
+      checkProducts(
+        format.rawValue, rows, experts, perRow, inputs, outputs, hasEightBitInputs: true
+      ) { side, _, _ in
         try side.backend.prepareExperts(experts) { try matrices[$0].stored() }
       }
     }

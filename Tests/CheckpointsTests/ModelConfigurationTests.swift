@@ -7,7 +7,8 @@ import Testing
     #expect(try configuration(["sliding_window": "null"]).fingerprint == plain)
     #expect(try configuration(["a field that nobody knows": "1"]).fingerprint == plain)
     let changes: [[String: String?]] = [
-      ["model_type": "\"qwen2\""], ["intermediate_size": "256"], ["rope_theta": "5e5"],
+      ["model_type": "\"qwen2\"", "num_key_value_heads": "4"], ["intermediate_size": "256"],
+      ["rope_theta": "5e5"],
       ["attention_bias": "false"], ["sliding_window": "64"], ["tie_word_embeddings": "true"],
       ["rope_scaling": "{\"rope_type\": \"linear\", \"factor\": 2}"],
       ["rope_scaling": "{\"rope_type\": \"dynamic\", \"factor\": 2}"],
