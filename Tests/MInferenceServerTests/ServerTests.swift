@@ -91,7 +91,7 @@ import Testing
       "/v1/completions", "{\"prompt\": \"\(text)\", \"max_tokens\": 1}")
     #expect(reply.status == 400)
     #expect(reply.json?["error"]?["code"]?.text == "context_length_exceeded")
-    #expect(reply.json?["error"]?["message"]?.text?.contains("2500 tokens") == true)
+    #expect(reply.json?["error"]?["message"]?.text?.contains("2,500 tokens") == true)
     await server.stop()
   }
 

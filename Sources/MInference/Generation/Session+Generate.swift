@@ -2,25 +2,17 @@ import Compute
 import Synchronization
 import Transformers
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
-
 extension Session {
   /// Continues what was prefilled, and yields the answer's text piece by piece.
   ///
   /// Special tokens are left out, incomplete characters and what may become a stop string are held
-  /// back. When the consumer stops listening, computing stops within one token. Computing waits for a
-  /// consumer that is ``mostPieces`` behind. Figures are in ``metrics`` once the stream has ended. The
-  /// answer stays in the session: the next prefill continues behind it.
+  /// back. When the consumer stops listening, computing stops within one token. Pieces wait in memory
+  /// for a consumer that is behind. Figures are in ``metrics`` once the stream has ended. The answer
+  /// stays in the session: the next prefill continues behind it.
   public func generate(
     _ options: GenerationOptions = GenerationOptions()
   ) -> AsyncThrowingStream<String, any Error> {
-    AsyncThrowingStream(bufferingPolicy: .bufferingOldest(Self.mostPieces)) { continuation in
+    AsyncThrowingStream { continuation in
       let cancellation = CancellationFlag()
       let turn = turns.reserve()
       let waiting = Task {
@@ -34,7 +26,7 @@ extension Session {
             let outcome = Result {
               try self.withState { state in
                 try self.generate(options, state: &state, cancellation: cancellation) {
-                  Self.push($0, to: continuation, cancellation)
+                  continuation.yield($0)
                 }
               }
             }
@@ -55,17 +47,6 @@ extension Session {
         waiting.cancel()
       }
     }
-  }
-
-  /// Pieces of an answer that may wait for their consumer.
-  static let mostPieces = 1024
-
-  /// Waits while as many pieces as may wait do.
-  private static func push(
-    _ piece: String, to continuation: AsyncThrowingStream<String, any Error>.Continuation,
-    _ cancellation: CancellationFlag
-  ) {
-    while case .dropped = continuation.yield(piece), !cancellation.isSet { usleep(1000) }
   }
 
   private func generate(

@@ -58,26 +58,6 @@ import Testing
     #expect(!text.isEmpty)
   }
 
-  @Test func `computing waits for a consumer that is far behind`() async throws {
-    let session = try model.makeSession(capacity: 10_000)
-    try await session.prefill([40, 41])
-    let stream = session.generate(GenerationOptions(maximumTokens: 4000))
-    var iterator = stream.makeAsyncIterator()
-    var text = try await iterator.next() ?? ""
-    // Long enough for all of it, if nobody waited.
-    try await Task.sleep(for: .milliseconds(1500))
-    while let piece = try await iterator.next() { text += piece }
-    #expect(session.metrics.completionTokens == 4000)
-    let prompt = try model.makeSession(capacity: 10_000)
-    try await prompt.prefill([40, 41])
-    var whole = ""
-    for try await piece in prompt.generate(GenerationOptions(maximumTokens: 4000)) {
-      whole += piece
-    }
-    // None is lost, and none comes twice.
-    #expect(text == whole && !whole.isEmpty)
-  }
-
   @Test func `weights that are overwritten while they are mapped are an error`() async throws {
     let session = try model.makeSession(capacity: 200)
     try await session.prefill(Array(40..<60))
