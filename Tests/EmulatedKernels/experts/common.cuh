@@ -13,7 +13,6 @@ struct alignas(8) uint2 {
   unsigned x, y;
 };
 
-template <typename T> T __shfl_sync(unsigned, T value, int from) { return emulated::exchange(value, from & 31); }
 inline unsigned __ballot_sync(unsigned, bool vote) {
   unsigned result = 0;
   for (int lane = 0; lane < 32; ++lane) result |= (unsigned)emulated::exchange((int)vote, lane) << lane;

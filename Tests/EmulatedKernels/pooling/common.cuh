@@ -141,7 +141,7 @@ template <typename T> T __shfl_up_sync(unsigned, T value, int step) {
   const int lane = threadIdx.x & 31;
   return emulated::exchange(value, lane < step ? lane : lane - step);
 }
-template <typename T> T __shfl_sync(unsigned, T value, int from) { return emulated::exchange(value, from); }
+template <typename T> T __shfl_sync(unsigned, T value, int from) { return emulated::exchange(value, from & 31); }
 inline bool __any_sync(unsigned, int vote) {
   for (int mask = 1; mask < 32; mask <<= 1) vote |= __shfl_xor_sync(0xffffffffu, vote, mask);
   return vote != 0;
