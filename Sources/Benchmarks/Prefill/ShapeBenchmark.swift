@@ -113,6 +113,8 @@ package struct ShapeBenchmark {
     keyValues: KeyValueOptions, budgets chunkBudgets: ChunkBudgets?,
     progress: @escaping @Sendable (PrefillProgress) -> Void
   ) throws -> Row {
+    // Chunks of dual chunk attention are chunks of the prompt.
+    let dualChunk = model.configuration.dualChunkAttention?.stride
     let budgets = patterns.patterns.joined().reduce((columns: 1, offsets: 1)) { most, pattern in
       guard let bands = pattern.selector as? VerticalSlash else { return most }
       return (max(most.columns, bands.vertical), max(most.offsets, bands.slash))
@@ -120,7 +122,7 @@ package struct ShapeBenchmark {
     let injections = try backends.map {
       try SyntheticInjection(
         setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns,
-        isChunked: pipeline != nil || chunk ?? tokens < tokens,
+        isChunked: pipeline != nil || min(chunk ?? tokens, dualChunk ?? tokens) < tokens,
         shape: model.attentionShape(layer: 0), seed: 11, backend: $0)
     }
     var random = SeededGenerator(seed: 3)
