@@ -24,6 +24,7 @@ extension CPUBackend {
           + "\(index.firstPosition) for \(index.rowSetOfHead.count) heads, \(layer.count) keys")
     }
     guard rows > 0 else { return }
+    let index = try index.cutToKeyRange()
     let kv = try KeyValuePointers(layer, shape)
     let tileRows =
       firstPosition / index.tile.rows..<(firstPosition + rows + index.tile.rows - 1)

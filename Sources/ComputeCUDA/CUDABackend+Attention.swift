@@ -90,12 +90,13 @@ extension CUDABackend {
     parameters.group_size = Int32(shape.groupSize)
     parameters.window = Int32(clamping: shape.slidingWindow ?? .max)
     parameters.scale_log2 = shape.scale * 1.442695040888963
-    // Parts of an index may lack their diagonal tiles, which only the portable kernel allows for.
+    parameters.first_key = Int32(index.keyRange?.lowerBound ?? 0)
+    parameters.end_key = index.keyRange.map { Int32($0.upperBound) } ?? .max
     if try usesFloat8Attention(shape: shape, mostColumns: columns), !index.isPart {
       try launchFloat8Attention(
         parameters, keyValueHeads: shape.keyValueHeads, keys: index.keys, mostColumns: columns,
         generation: layer.generation)
-    } else if usesHopperKernel(headDim: headDim), !index.isPart {
+    } else if usesHopperKernel(headDim: headDim) {
       try launchHopperAttention(
         parameters, headDim: headDim, keyValueHeads: shape.keyValueHeads, mostColumns: columns)
     } else {

@@ -58,6 +58,7 @@ public struct KernelVerifier {
     checkExperts()
     checkCache()
     checkAttention()
+    checkParts()
     checkRowAttention()
     checkSteps()
     checkEstimation()

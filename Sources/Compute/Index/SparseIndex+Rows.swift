@@ -13,9 +13,7 @@ extension SparseIndex {
         operation: "SparseIndex", detail: "rows \(positions) of \(firstPosition)..<\(keys)")
     }
     // The device's kernel picks the rows of its own index; all heads are as cheap as some.
-    if let resident {
-      return SparseIndex(firstPosition: firstPosition, rows: rows, tile: tile, resident: resident)
-    }
+    if resident != nil { return self }
     let wanted = Set(rowSetOfHead.indices.filter(heads.contains).map { rowSetOfHead[$0] }).sorted()
     let places = Dictionary(uniqueKeysWithValues: wanted.enumerated().map { ($1, $0) })
     return try SparseIndex(

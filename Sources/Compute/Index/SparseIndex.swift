@@ -15,8 +15,13 @@ public struct SparseIndex: Sendable {
   public let rowSetOfHead: [Int]
   /// The index itself, where a device built it and keeps it; nil: it is here.
   public let resident: (any ResidentIndex)?
-  /// Whether this is a part of an index, whose rows may lack their diagonal tiles.
-  public let isPart: Bool
+  /// Keys that attention computes, whatever the row sets say; nil: all. See ``restricted(toKeys:)``.
+  public internal(set) var keyRange: Range<Int>?
+  /// Whether the rows may lack their diagonal tiles, as a ``cutToKeyRange()`` leaves them.
+  let isCut: Bool
+
+  /// Whether this is a part of an index: rows may be left without keys.
+  public var isPart: Bool { isCut || keyRange != nil }
 
   /// Keys that the chunk may see: all positions up to its last row.
   public var keys: Int { firstPosition + rows }
@@ -37,7 +42,7 @@ public struct SparseIndex: Sendable {
     self.rowSets = rowSets
     self.rowSetOfHead = rowSetOfHead
     resident = nil
-    isPart = false
+    isCut = false
     guard firstPosition >= 0, rows > 0 else {
       throw ComputeError.shapeMismatch(
         operation: "SparseIndex", detail: "\(rows) rows from position \(firstPosition)")
@@ -61,11 +66,13 @@ public struct SparseIndex: Sendable {
     rowSets = []
     rowSetOfHead = []
     self.resident = resident
-    isPart = false
+    isCut = false
   }
 
   /// Whether every head is known to compute every causal pair.
-  public var isDense: Bool { resident == nil && rowSets.allSatisfy { $0 == .all } }
+  public var isDense: Bool {
+    resident == nil && keyRange == nil && rowSets.allSatisfy { $0 == .all }
+  }
 
   /// Some of the pairs of an index that was checked; diagonal tiles may be missing.
   init(partOf whole: SparseIndex, rowSets: [RowSet]) {
@@ -75,7 +82,7 @@ public struct SparseIndex: Sendable {
     self.rowSets = rowSets
     rowSetOfHead = whole.rowSetOfHead
     resident = nil
-    isPart = true
+    isCut = true
   }
 
   /// An index that was checked, on another grid of tiles.
@@ -86,7 +93,8 @@ public struct SparseIndex: Sendable {
     self.rowSets = rowSets
     rowSetOfHead = other.rowSetOfHead
     resident = nil
-    isPart = other.isPart
+    keyRange = other.keyRange
+    isCut = other.isCut
   }
 
   /// Dense causal attention for every head; takes no memory.

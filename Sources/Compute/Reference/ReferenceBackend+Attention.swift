@@ -135,7 +135,9 @@ extension SparseIndex {
   /// Whether attention computes the pair (query position, key position) for a head: the key is not
   /// after the query, is in the window, and lies in a tile of the query's tile row or is a column.
   public func computes(query: Int, key: Int, head: Int, slidingWindow: Int? = nil) -> Bool {
-    guard key <= query, query - key < slidingWindow ?? Int.max else { return false }
+    guard key <= query, query - key < slidingWindow ?? Int.max,
+      keyRange?.contains(key) ?? true
+    else { return false }
     switch rowSet(ofHead: head) {
     case .all: return true
     case .tiles(let tiles):

@@ -53,6 +53,33 @@ struct IndexPartTests {
     #expect(replaced.rowSets.count == 2)
   }
 
+  @Test(arguments: [0..<4, 4..<32, 20..<61, 60..<61, 0..<61])
+  func `a part computes the pairs whose keys are in its range, cut or not`(
+    keys: Range<Int>
+  ) throws {
+    let index = try index()
+    let part = try index.restricted(toKeys: keys)
+    let cut = try part.cutToKeyRange()
+    #expect(part.isPart && cut.isPart && part.keyRange == keys && cut.keyRange == nil)
+    for head in 0..<4 {
+      for query in 16..<61 {
+        for key in 0..<61 {
+          let expected =
+            keys.contains(key) && index.computes(query: query, key: key, head: head)
+          #expect(part.computes(query: query, key: key, head: head) == expected)
+          #expect(cut.computes(query: query, key: key, head: head) == expected)
+        }
+      }
+    }
+  }
+
+  @Test func `parts that do not lie at tiles are refused`() throws {
+    let index = try index()
+    for keys in [2..<32, 4..<31, 4..<62, 8..<8] {
+      #expect(throws: ComputeError.self) { try index.restricted(toKeys: keys) }
+    }
+  }
+
   @Test func `rows outside the index are refused`() throws {
     let index = try index()
     for positions in [15..<17, 60..<62, 20..<20] {
@@ -65,7 +92,8 @@ struct IndexPartTests {
     fine: TileShape
   ) throws {
     let index = try index()
-    for original in [index, try index.restricted(toKeys: 4..<32)] {
+    let part = try index.restricted(toKeys: 4..<32)
+    for original in [index, part, try part.cutToKeyRange()] {
       let other = try original.onTiles(fine)
       #expect(other.tile == fine && other.isPart == original.isPart)
       for head in 0..<4 {
