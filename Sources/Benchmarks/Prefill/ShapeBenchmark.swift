@@ -89,6 +89,11 @@ package struct ShapeBenchmark {
       layers: model.layerCount, heads: model.attentionShape(layer: 0).queryHeads)
   }
 
+  /// Plans memory as if each device had so many bytes.
+  package func limitMemory(to bytes: Int) {
+    for backend in backends { backend.limitMemory(to: bytes) }
+  }
+
   /// Reads a prompt once to warm up (of at most 8K tokens) and `runs` times for the figure, the median.
   package func measure(
     _ mode: String, tokens: Int, isDense: Bool, exact: Bool, chunk: Int?,
