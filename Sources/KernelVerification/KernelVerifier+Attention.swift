@@ -42,9 +42,9 @@ extension KernelVerifier {
           checkAttention(type, headDim, (6, 2), first: 45, rows: 70, pattern: pattern, window: 50)
         }
         // A question behind a long prompt: a GPU shares out the keys.
-        for (rows, window) in [(17, nil), (64, nil), (21, 3000)] where headDim == 128 {
+        for (rows, window) in [(17, nil), (9, 3000)] where headDim == 128 {
           checkAttention(
-            type, headDim, (6, 2), first: 4200, rows: rows, pattern: .dense, window: window)
+            type, headDim, (2, 1), first: 4200, rows: rows, pattern: .dense, window: window)
         }
       }
     }
