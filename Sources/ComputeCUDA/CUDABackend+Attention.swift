@@ -72,6 +72,15 @@ extension CUDABackend {
         + "\(index.firstPosition)..<\(index.keys), \(layer.count) keys of \(layer.keys.shape); head "
         + "sizes are 64, 96 or 128 on a GPU")
     guard q.rows > 0 else { return }
+    if index.isDense, !index.isPart, device.step == nil,
+      AttentionLaunch.sharesKeys(
+        rows: q.rows, keys: firstPosition + q.rows, queryHeads: shape.queryHeads,
+        multiprocessors: device.multiprocessors)
+    {
+      return try rowAttention(
+        q: q, positions: Array(firstPosition..<firstPosition + q.rows), layer: layer, shape: shape,
+        into: o, logSumExp: logSumExp)
+    }
     let (plans, columns, owner) = try plans(of: index, heads: shape.queryHeads)
     var parameters = mi_attention_parameters()
     parameters.q = try address(q, .bfloat16, "attention")
@@ -140,6 +149,15 @@ extension CUDABackend {
 package enum AttentionLaunch {
   /// Query positions of a thread block: a pair of tile rows.
   package static let rows = 128
+
+  /// Whether dense attention of these rows is better done by blocks that share out the keys: a few rows
+  /// behind a long prompt make fewer blocks of tiles than half the multiprocessors, and each of them
+  /// would read all keys.
+  package static func sharesKeys(
+    rows: Int, keys: Int, queryHeads: Int, multiprocessors: Int
+  ) -> Bool {
+    rows <= 64 && keys >= 4096 && 2 * queryHeads <= multiprocessors
+  }
   package static let threads = 128
 
   package static func sharedBytes(headDim: Int) -> Int {
