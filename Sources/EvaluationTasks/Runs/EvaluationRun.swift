@@ -76,6 +76,30 @@ public enum EvaluationRun {
     return units.flatMap { unit in methods.compactMap { log[name(unit), $0] } }
   }
 
+  /// Measures every window of a text with every method.
+  ///
+  /// - Parameters:
+  ///   - ids: the text's tokens.
+  ///   - name: of a window of a length.
+  /// - Throws: as ``run(_:methods:results:name:progress:prepare:measure:)``, and
+  ///   ``RunError/textTooShort(tokens:wanted:)``.
+  package static func run<Line: RunLine>(
+    _ windows: TextWindows, of ids: [Int32], methods: [String], results: Results,
+    name: (_ length: Int, _ window: Int) -> String,
+    progress: @escaping @Sendable (Progress) -> Void,
+    measure: (
+      _ window: TextWindows.Window, _ tokens: [Int32], _ method: String,
+      _ reading: @escaping ReadingProgress
+    ) async throws -> Line
+  ) async throws -> [Line] {
+    try await run(
+      windows.all(tokens: ids.count), methods: methods, results: results,
+      name: { name($0.length, $0.number) }, progress: progress, prepare: { window, _ in window }
+    ) { (window, method, _: Line?, reading) in
+      try await measure(window, Array(ids[window.range]), method, reading)
+    }
+  }
+
   /// Puts tasks to every method.
   ///
   /// - Parameters:

@@ -22,24 +22,9 @@ struct GoalSearchRun {
   private var passes: SearchPasses
   private var work: WorkFile?
   private var dense: (choosing: [DenseReading], validating: [DenseReading]) = ([], [])
-  private var trials: [Trial] = []
-  private var rejected: [String] = []
+  private var trials: GoalTrials
   /// Seconds of sparse readings over those of the dense readings of the same texts, as measured so far.
   private var sparseShare = 0.7
-
-  /// A choice, read end to end.
-  private struct Trial {
-    let name: String
-    let patterns: [[HeadPattern]]
-    let readings: [SparseReading]
-    let share: Double
-    let isKept: Bool
-    let use: Double
-    /// Predicted seconds of attention of the probed text.
-    let seconds: Double
-
-    var figures: [SearchFigures.Length] { readings.figures }
-  }
 
   init(
     _ model: Transformer, samples: GoalSamples, options: GoalSearchOptions, work: WorkFile?
@@ -48,6 +33,7 @@ struct GoalSearchRun {
     self.model = model
     self.samples = samples
     goal = options.goal
+    trials = GoalTrials(goal: options.goal)
     reader = SampleReader(model, options: options)
     candidates = options.candidates.filter { $0 != .dense } + [.dense]
     passes = SearchPasses(
@@ -195,7 +181,7 @@ extension GoalSearchRun {
   /// Reads a choice on the samples that choose, as far as there is time; nil where there is none.
   private mutating func read(
     _ name: String, _ patterns: [[HeadPattern]], seconds: Double
-  ) throws -> Trial? {
+  ) throws -> GoalTrial? {
     guard let share = affordableShare else { return nil }
     var readings: [SparseReading] = []
     var taken = 0.0
@@ -214,9 +200,7 @@ extension GoalSearchRun {
     if share == 1, readings.count == samples.choosing.count {
       sparseShare = taken / max(dense.choosing.reduce(0) { $0 + $1.seconds }, 1e-9)
     }
-    let trial = self.trial(name, patterns, readings, share: share, seconds: seconds)
-    trials.append(trial)
-    return trial
+    return trials.add(name, patterns, readings, share: share, seconds: seconds)
   }
 
   /// One sample under a choice, and the seconds that it took; from the work file, if it is there.
@@ -249,20 +233,6 @@ extension GoalSearchRun {
     return fingerprint.text
   }
 
-  private func trial(
-    _ name: String, _ patterns: [[HeadPattern]], _ readings: [SparseReading], share: Double,
-    seconds: Double
-  ) -> Trial {
-    let figures = readings.figures
-    let use = goal.use(figures)
-    // What only just keeps the goal where it was chosen misses it elsewhere.
-    let isKept = goal.isKept(figures) && (!goal.limitsLoss || use <= 0.95)
-    return Trial(
-      name: name, patterns: patterns, readings: readings, share: share, isKept: isKept,
-      // Answers that were lost are a miss, too, whatever the divergence.
-      use: goal.isKept(figures) ? use : max(use, 1.25), seconds: seconds)
-  }
-
   /// Rules that all heads share, until the best one is known or there is no time left.
   private mutating func tryRules(_ frontier: UniformFrontier, _ costs: HeadCosts) throws {
     var tried: UniformFrontier.Tried = [:]
@@ -290,21 +260,23 @@ extension GoalSearchRun {
       candidates, selectsByLayer: model.backend.capabilities.buildsIndices)
     for number in 1...4 {
       // The beginnings of texts say too little of heads that are told apart.
-      guard let best = best, best.share == 1, affordableShare == 1 else { return }
+      guard let best = trials.best, best.share == 1, affordableShare == 1 else { return }
       let choice: HeadAssignment.Choice?
       if case .attentionTime = goal {
         // The best rule's time says how far its prediction was off.
         choice = assignment.best(within: 0.97 * best.seconds / max(best.use, 0.5))
       } else {
-        guard let most = allowedError(costs) else { return }
+        guard let most = trials.allowedError({ costs.error($0.patterns, candidates) }) else {
+          return
+        }
         choice = assignment.cheapest(losing: most)
       }
       guard let choice, isPromising(choice, best, costs) else { return }
       let patterns = (0..<layers).map { layer in
         (0..<heads).map { candidates[choice.candidates[layer * heads + $0]] }
       }
-      guard !trials.contains(where: { $0.patterns == patterns }),
-        let trial = try read("by head, \(number)", patterns, seconds: choice.seconds)
+      guard !trials.all.contains(where: { $0.patterns == patterns }),
+        let trial = try read(GoalTrials.nameByHead(number), patterns, seconds: choice.seconds)
       else { return }
       // Kept and better: it is the best now, and there may be a better one yet.
       if trial.isKept, goal.limitsLoss, trial.use > 0.8 { return }
@@ -313,51 +285,11 @@ extension GoalSearchRun {
 
   /// Whether a choice is predicted to be better than the best so far by more than predictions err.
   private func isPromising(
-    _ choice: HeadAssignment.Choice, _ best: Trial, _ costs: HeadCosts
+    _ choice: HeadAssignment.Choice, _ best: GoalTrial, _ costs: HeadCosts
   ) -> Bool {
     goal.limitsLoss
       ? choice.seconds < 0.97 * best.seconds
       : choice.error < 0.9 * costs.error(best.patterns, candidates)
-  }
-
-  /// The sum of errors that the goal leaves. Between a choice that keeps the goal and one that misses it
-  /// the use of what is allowed grows with a power of the error, which the two tell. A little less than the goal is aimed at.
-  private func allowedError(_ costs: HeadCosts) -> Double? {
-    let byHead = trials.filter { $0.name.hasPrefix("by head") }
-    // Once heads were tried, they say what heads lose.
-    let known = (byHead.isEmpty ? trials : byHead).filter { $0.share == 1 }.map {
-      (use: max($0.use, 0.05), error: costs.error($0.patterns, candidates))
-    }
-    let aim = 0.88
-    if let low = known.filter({ $0.use <= aim }).max(by: { $0.use < $1.use }),
-      let high = known.filter({ $0.use > aim }).min(by: { $0.use < $1.use }),
-      low.error > 0, low.error < high.error
-    {
-      // Near enough: what is left to gain is less than the figures vary between texts.
-      if low.use >= 0.75 { return nil }
-      let part = log(aim / low.use) / log(high.use / low.use)
-      return low.error * pow(high.error / low.error, part)
-    }
-    return known.min { abs($0.use - 1) < abs($1.use - 1) }.map {
-      $0.error * pow(aim / $0.use, 1 / UniformFrontier.power)
-    }
-  }
-
-  /// The best choice that was tried and keeps the goal: the fastest, or the one that loses least where time
-  /// is the goal. Whole readings come before beginnings.
-  private var best: Trial? {
-    let whole = trials.filter { $0.share == 1 && $0.isKept }
-    let kept = whole.isEmpty ? trials.filter(\.isKept) : whole
-    return kept.min { cost($0) < cost($1) }
-  }
-
-  private func cost(_ trial: Trial) -> Double {
-    guard goal.limitsLoss else {
-      return trial.figures.map(\.divergence).max() ?? .infinity
-    }
-    // On beginnings fixed costs weigh too much; the prediction is for the whole text.
-    guard trial.share == 1 else { return trial.seconds }
-    return trial.readings.reduce(0) { $0 + $1.attentionSeconds }
   }
 
   private func name(of candidate: Int) -> String { Self.name(candidates[candidate]) }
@@ -375,7 +307,7 @@ extension GoalSearchRun {
   private mutating func validated(
     _ frontier: UniformFrontier, _ costs: HeadCosts
   ) throws -> GoalResult {
-    var choice = best ?? fallback(frontier, costs)
+    var choice = trials.best ?? fallback(frontier, costs)
     var readings: [SparseReading] = []
     while !samples.validating.isEmpty, choice.patterns != uniform(.dense) {
       readings = []
@@ -387,7 +319,7 @@ extension GoalSearchRun {
       guard goal.limitsLoss, !goal.isKept(readings.figures),
         let careful = moreCareful(choice, goal.use(readings.figures), frontier, costs)
       else { break }
-      rejected.append(choice.name)
+      trials.reject(choice)
       choice = careful
       readings = []
       // A choice that nobody has validated is worth little: one pass more may be taken for it.
@@ -400,8 +332,9 @@ extension GoalSearchRun {
       densities: isDense
         ? choice.patterns.map { $0.map { _ in 1 } }
         : latest?.densities ?? choice.patterns.map { $0.map { _ in .nan } },
-      promised: choice.figures, validated: isDense ? [] : readings.figures, corrected: rejected,
-      trials: trials.map {
+      promised: choice.figures, validated: isDense ? [] : readings.figures,
+      corrected: trials.rejected,
+      trials: trials.all.map {
         GoalResult.Trial(
           name: $0.name, figures: $0.figures, isKept: goal.isKept($0.figures), share: $0.share,
           headErrors: costs.error($0.patterns, candidates))
@@ -412,53 +345,45 @@ extension GoalSearchRun {
   /// What is taken where nothing that was tried keeps the goal: dense attention, or the fastest rule
   /// where time is the goal. Where nothing could be tried, the middle of the frontier, which validation
   /// then judges.
-  private func fallback(_ frontier: UniformFrontier, _ costs: HeadCosts) -> Trial {
-    func untried(_ entry: UniformFrontier.Entry) -> Trial {
-      Trial(
-        name: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
-        readings: [], share: 0, isKept: false, use: .infinity, seconds: entry.seconds)
-    }
+  private func fallback(_ frontier: UniformFrontier, _ costs: HeadCosts) -> GoalTrial {
     let entries = frontier.entries
     if case .attentionTime(let most) = goal {
       let within = entries.last { $0.seconds <= most * costs.denseSeconds }
-      return trials.min { $0.use < $1.use } ?? untried(within ?? entries[0])
+      return trials.all.min { $0.use < $1.use } ?? untried(within ?? entries[0])
     }
-    return untried(trials.isEmpty ? entries[(entries.count - 1) / 2] : entries[entries.count - 1])
+    return untried(
+      trials.all.isEmpty ? entries[(entries.count - 1) / 2] : entries[entries.count - 1])
+  }
+
+  private func untried(_ entry: UniformFrontier.Entry) -> GoalTrial {
+    GoalTrial(
+      untried: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
+      seconds: entry.seconds)
   }
 
   /// A choice that is expected to keep the goal where another one used so much of it, more than there is:
   /// the fastest that lost enough less where it was tried, or else the cheapest rule whose errors are
   /// smaller by as much than those of the rule that was nearest to the goal.
   private func moreCareful(
-    _ choice: Trial, _ use: Double, _ frontier: UniformFrontier, _ costs: HeadCosts
-  ) -> Trial? {
+    _ choice: GoalTrial, _ use: Double, _ frontier: UniformFrontier, _ costs: HeadCosts
+  ) -> GoalTrial? {
     guard choice.patterns != uniform(.dense) else { return nil }
     // Lost answers are a miss, too, whatever the divergence.
     let part = 0.95 / max(use, 1.25)
     let most = part * (choice.readings.isEmpty ? 1 : min(choice.use, 1))
-    let known = trials.filter { trial in
-      trial.isKept && trial.share == 1 && trial.use <= most && !rejected.contains(trial.name)
-    }
-    if let best = known.min(by: { cost($0) < cost($1) }) { return best }
-    let rules = trials.filter { !$0.name.hasPrefix("by head") }
-    let nearest = rules.min { abs($0.use - 1) < abs($1.use - 1) }
+    if let best = trials.best(using: most) { return best }
     let (error, used) =
-      nearest.map { (costs.error($0.patterns, candidates), max($0.use, 0.05)) }
+      trials.nearestRule.map { (costs.error($0.patterns, candidates), max($0.use, 0.05)) }
       ?? (costs.error(choice.patterns, candidates), 1)
     let allowed = error * pow(most / used, 1 / UniformFrontier.power)
-    guard
-      let entry = frontier.entries.first(where: {
-        $0.error <= allowed && !rejected.contains(name(of: $0.candidate))
-      })
-    else { return nil }
-    return Trial(
-      name: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
-      readings: [], share: 0, isKept: false, use: .infinity, seconds: entry.seconds)
+    return frontier.entries.first {
+      $0.error <= allowed && !trials.rejected.contains(name(of: $0.candidate))
+    }.map(untried)
   }
 
   /// The device's costs for the file: sparse from the device's usual crossover on, or from the shortest
   /// length at which the choice was faster, whichever is less; above every length at which it was not.
-  private func planningCosts(_ choice: Trial, _ readings: [SparseReading]) -> SparseCostModel {
+  private func planningCosts(_ choice: GoalTrial, _ readings: [SparseReading]) -> SparseCostModel {
     var costs = SparseCostModel.unsearched(onDevice: model.backend.name)
     let measured = (choice.share == 1 ? choice.readings : []) + readings
     let figures = measured.figures

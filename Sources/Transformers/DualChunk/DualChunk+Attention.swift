@@ -97,7 +97,7 @@ final class RegionIndices {
     if keys == 0..<whole.keys { return whole }
     if let found = restricted[keys] { return found }
     let part = try whole.restricted(toKeys: keys)
-    let made = areCut ? try part.cutToKeyRange() : part
+    let made = areCut ? .tiles(try part.hostTiles("dual chunk attention")) : part
     restricted[keys] = made
     return made
   }

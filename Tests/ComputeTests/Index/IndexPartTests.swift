@@ -5,9 +5,9 @@ struct IndexPartTests {
   private let tile = TileShape(rows: 8, columns: 4)
 
   /// One head of bands and columns, one dense, one of the first's row set again, one of blocks' kind.
-  private func index() throws -> SparseIndex {
+  private func index() throws -> TileIndex {
     let grid = TileGrid(firstPosition: 16, rows: 45, tile: tile, slidingWindow: nil)
-    return try SparseIndex(
+    return try TileIndex(
       firstPosition: 16, rows: 45, tile: tile,
       rowSets: [
         .tiles(TileRuns(offsets: [0..<3, 20..<21], columns: [0, 5, 31, 60], on: grid)), .all,
@@ -46,7 +46,7 @@ struct IndexPartTests {
 
   @Test func `replacing heads makes them dense and leaves the others as they are`() throws {
     let index = try index()
-    let replaced = try index.replacingByAll(heads: [2, 3])
+    let replaced = index.replacingByAll(heads: [2, 3])
     #expect(replaced.rowSet(ofHead: 0) == index.rowSet(ofHead: 0))
     for head in 1..<4 { #expect(replaced.rowSet(ofHead: head) == .all) }
     // Row sets that no head uses are gone.
@@ -54,19 +54,19 @@ struct IndexPartTests {
   }
 
   @Test(arguments: [0..<4, 4..<32, 20..<61, 60..<61, 0..<61])
-  func `a part computes the pairs whose keys are in its range, cut or not`(
+  func `the row sets of a part are cut to the pairs whose keys are in its range`(
     keys: Range<Int>
   ) throws {
     let index = try index()
-    let part = try index.restricted(toKeys: keys)
-    let cut = try part.cutToKeyRange()
-    #expect(part.isPart && cut.isPart && part.keyRange == keys && cut.keyRange == nil)
+    let part = try SparseIndex.tiles(index).restricted(toKeys: keys)
+    let cut = try part.hostTiles("a test")
+    #expect(part.isPart && cut.isPart && part.keyRange == keys && !part.isDense)
+    #expect(part.keys == index.keys && part.rows == index.rows && part.tile == index.tile)
     for head in 0..<4 {
       for query in 16..<61 {
         for key in 0..<61 {
           let expected =
             keys.contains(key) && index.computes(query: query, key: key, head: head)
-          #expect(part.computes(query: query, key: key, head: head) == expected)
           #expect(cut.computes(query: query, key: key, head: head) == expected)
         }
       }
@@ -77,7 +77,11 @@ struct IndexPartTests {
     let index = try index()
     for keys in [2..<32, 4..<31, 4..<62, 8..<8] {
       #expect(throws: ComputeError.self) { try index.restricted(toKeys: keys) }
+      #expect(throws: ComputeError.self) { try SparseIndex.tiles(index).restricted(toKeys: keys) }
     }
+    let part = try SparseIndex.tiles(index).restricted(toKeys: 4..<32)
+    #expect(throws: ComputeError.self) { try part.restricted(toKeys: 4..<8) }
+    #expect(throws: ComputeError.self) { try part.computedPairs() }
   }
 
   @Test func `rows outside the index are refused`() throws {
@@ -93,8 +97,11 @@ struct IndexPartTests {
   ) throws {
     let index = try index()
     let part = try index.restricted(toKeys: 4..<32)
-    for original in [index, part, try part.cutToKeyRange()] {
-      let other = try original.onTiles(fine)
+    let fineOfPart = try SparseIndex.tiles(index).restricted(toKeys: 4..<32).onTiles(fine)
+    for (original, other) in [
+      (index, try index.onTiles(fine)), (part, try part.onTiles(fine)),
+      (part, try fineOfPart.hostTiles("a test")),
+    ] {
       #expect(other.tile == fine && other.isPart == original.isPart)
       for head in 0..<4 {
         for query in 16..<61 {
