@@ -175,8 +175,8 @@ let package = Package(
     .testTarget(
       name: "FuzzingTests",
       dependencies: [
-        "ChatTemplates", "Checkpoints", "EvaluationTasks", "JSON", "MInference", "SparseAttention",
-        "TemporaryCheckpoints", "Tokenizers", "Transformers",
+        "ChatTemplates", "Checkpoints", "EvaluationTasks", "Files", "JSON", "MInference",
+        "PatternSearch", "SparseAttention", "TemporaryCheckpoints", "Tokenizers", "Transformers",
       ], path: "Tests/Fuzzing", exclude: ["README.md"], swiftSettings: swiftSettings),
   ]
 )

@@ -6,6 +6,7 @@ struct AttentionArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "\(AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "mode"),
+    completion: .list(AttentionMode.allCases.map(\.rawValue)),
     transform: { text in
       guard let mode = AttentionMode(rawValue: text) else {
         let known = AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")
@@ -19,7 +20,8 @@ struct AttentionArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"))
+      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"),
+    completion: .file())
   var patterns: String?
 
   @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
@@ -39,6 +41,7 @@ struct AttentionArguments: ParsableArguments {
       "What count budgets mean in a chunk: whole, or proportional to the keys that it sees of the "
         + "prompt. Whole on one device, proportional on several, if not given.",
       valueName: "kind"),
+    completion: .list(ChunkBudgets.allCases.map(\.rawValue)),
     transform: { try List.named($0) })
   var chunkBudgets: ChunkBudgets?
 
@@ -47,6 +50,7 @@ struct AttentionArguments: ParsableArguments {
     help: ArgumentHelp(
       "How keys and values are kept: f32 or bf16 on the CPU, bf16 or fp8 on a GPU.",
       valueName: "type"),
+    completion: .list(["f32", "bf16", "fp8"]),
     transform: { text in
       switch text {
       case "f32": return .float32
@@ -61,6 +65,7 @@ struct AttentionArguments: ParsableArguments {
     name: .customLong("kv-on"),
     help: ArgumentHelp(
       "Where keys and values lie between uses: device or host.", valueName: "place"),
+    completion: .list(["device", "host"]),
     transform: { text in
       guard let place = KeyValueOptions.Place(rawValue: text) else {
         throw ValidationError("\"\(text)\" is not known; give device or host")

@@ -9,6 +9,7 @@ struct MethodArguments: ParsableArguments {
       "Kinds of attention, separated by commas: "
         + "\(AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")).",
       valueName: "mode,mode"),
+    completion: .list(AttentionMode.allCases.map(\.rawValue)),
     transform: { text in
       let modes = try text.split(separator: ",", omittingEmptySubsequences: false).map { name in
         guard let mode = AttentionMode(rawValue: String(name)) else {
@@ -34,6 +35,7 @@ struct MethodArguments: ParsableArguments {
     help: ArgumentHelp(
       "A kind of attention with budgets of its own, KIND,NAME=NUMBER,..., or patterns=FILE; beside "
         + "dense, or beside --attention if that is given. May be repeated.", valueName: "method"),
+    completion: .list(AttentionMode.allCases.map(\.rawValue) + ["patterns="]),
     transform: { try AttentionMethod.parsed($0) })
   var given: [AttentionMethod] = []
 
@@ -41,7 +43,8 @@ struct MethodArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"))
+      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"),
+    completion: .file())
   var patterns: String?
 
   @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
@@ -57,7 +60,7 @@ struct MethodArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A UTF-8 file whose indices the kind static applies to all prompts; a chronicle of its own if "
-        + "not given.", valueName: "file"))
+        + "not given.", valueName: "file"), completion: .file())
   var calibration: String?
 
   /// The names of all methods, in the order of the tables' columns.

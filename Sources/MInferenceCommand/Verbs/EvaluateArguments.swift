@@ -7,7 +7,7 @@ struct EvaluateArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "The checkpoint's directory, a GGUF file, or ORG/NAME; the model that came with the package if "
-        + "not given.", valueName: "model"))
+        + "not given.", valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String?
 
   @OptionGroup var device: DeviceArguments

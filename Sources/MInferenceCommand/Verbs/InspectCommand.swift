@@ -59,7 +59,7 @@ struct InspectCommand: AsyncParsableCommand {
     transform: { try Size.parsed($0, atLeast: 8) })
   var cells: Size?
 
-  @Option(help: ArgumentHelp("The SVG file to write.", valueName: "file"))
+  @Option(help: ArgumentHelp("The SVG file to write.", valueName: "file"), completion: .file())
   var output: String?
 
   func validate() throws {

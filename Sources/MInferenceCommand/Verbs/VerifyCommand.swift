@@ -19,11 +19,14 @@ struct VerifyCommand: ParsableCommand {
       Example: minference verify --device cpu
       """)
 
-  @Option(help: ArgumentHelp("Verify this checkpoint instead of the kernels.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "Verify this checkpoint instead of the kernels: a directory, a GGUF file, or ORG/NAME.",
+      valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String?
 
   @Option(
-    parsing: .unconditional,
+    name: [.customLong("length"), .customLong("tokens")], parsing: .unconditional,
     help: ArgumentHelp("With --model: tokens of the prompt; 512 if not given.", valueName: "n"),
     transform: { try Size.parsed($0) })
   var tokens: Size?
@@ -31,13 +34,13 @@ struct VerifyCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "With --model: a UTF-8 file with the prompt; a made-up document if not given.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var promptFile: String?
 
   @Option(
     help: ArgumentHelp(
       "With --model: pattern file; patterns.json of its directory if not given.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var patterns: String?
 
   @OptionGroup var device: DeviceArguments
@@ -85,7 +88,7 @@ struct VerifyCommand: ParsableCommand {
       return
     }
     if tokens != nil || promptFile != nil || patterns != nil {
-      throw ValidationError("--tokens, --prompt-file and --patterns need --model DIR")
+      throw ValidationError("--length, --prompt-file and --patterns need --model DIR")
     }
   }
 

@@ -77,7 +77,11 @@ public struct GoalSearch: Sendable {
       throw SearchError.sampleTooShort(
         name: sample.name, tokens: sample.ids.count, wanted: 2 * VerticalSlashRule.lastRows)
     }
-    let work = try options.workFile.map { try WorkFile(path: $0, identity: identity(samples)) }
+    let work = try options.workFile.map {
+      try WorkFile(
+        path: $0, identity: identity(samples),
+        candidates: options.candidates.count { $0 != .dense })
+    }
     var run = GoalSearchRun(model, samples: samples, options: options, work: work)
     return try run.result()
   }
