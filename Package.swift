@@ -90,17 +90,18 @@ let package = Package(
     module(
       "KernelVerification",
       imports: [
-        "BackendTesting", "EvaluationTasks", "Files", "JSON", "MInference", "StoredNumbers",
-        "TextReports",
+        "BackendTesting", "EvaluationTasks", "MInference", "StoredNumbers", "TextReports",
       ]),
-    module("Benchmarks", imports: ["EvaluationTasks", "JSON", "MInference", "TextReports"]),
+    module(
+      "Benchmarks",
+      imports: ["Checkpoints", "EvaluationTasks", "JSON", "MInference", "TextReports"]),
     module("Plots", imports: ["MInference", "EvaluationTasks", "TextReports"]),
     // The page that the server shows; its files are embedded.
     .target(name: "CWebPage", exclude: ["Page"]),
     .target(
       name: "MInferenceServer",
       dependencies: [
-        "CWebPage", "Files", "Grammars", "JSON", "MInference",
+        "CWebPage", "Grammars", "JSON", "MInference",
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -115,9 +116,10 @@ let package = Package(
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "Benchmarks", "CBuild", "CSystemCalls", "EvaluationTasks", "Files", "JSON",
-        "KernelVerification", "MInference", "MInferenceServer", "PatternSearch", "Plots",
-        "TextReports",
+        "Benchmarks", "CBuild", "CSystemCalls", "Checkpoints", "Compute", "EvaluationTasks",
+        "Files",
+        "JSON", "KernelVerification", "MInference", "MInferenceServer", "PatternSearch", "Plots",
+        "TextReports", "Transformers",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
