@@ -64,6 +64,9 @@ public struct Sampler: Sendable {
       temperature: options.temperature, topK: options.topK, topP: options.topP, minP: options.minP)
   }
 
+  /// Whether the largest logit decides, as the model gave it.
+  var isGreedy: Bool { options.temperature <= 0 && !looksBack }
+
   /// Whether it matters which ids were seen before.
   var looksBack: Bool { options.repetitionPenalty != 1 }
 

@@ -24,6 +24,8 @@ public struct TokenGenerator {
   private var logits: Tensor
   /// The last token that was given out, which is not in the cache yet.
   private var pending: Int32?
+  /// What ``decodePending(_:by:)`` made the logits with.
+  private var batch: BatchRow?
   /// Prompt and answer.
   public private(set) var history: [Int32]
   /// The ids of ``history``, where the sampler asks for them.
@@ -75,9 +77,18 @@ public struct TokenGenerator {
       }
       logits = try logits(behind: id)
       pending = nil
+    } else if let batch, batch.call != batch.decoder.calls, let last = history.last {
+      // The decoder has used the place of the logits again.
+      cache.truncate(to: cache.count - 1)
+      logits = try model.decodedLogits(last, cache: cache)
+      self.batch = nil
     }
+    let mostLikely = sampler.isGreedy ? batch?.mostLikely : nil
+    batch = nil
     let id: Int32
-    if let examine {
+    if examine == nil, let mostLikely {
+      id = mostLikely
+    } else if let examine {
       var values = try model.backend.read(logits)
       try examine(&values)
       id = try sampler.sample(logits: values, history: seen)
@@ -103,6 +114,44 @@ public struct TokenGenerator {
     let unread = history.dropFirst(cache.count)
     guard unread.count > 1 else { return try model.decodedLogits(id, cache: cache) }
     return try model.prefill(Array(unread), cache: cache, options: rereading).deviceLogits
+  }
+
+  /// Decodes the last tokens of several answers together, so that ``next(examining:)`` of each only has to
+  /// choose. Those that have to end or to be read again are left as they are.
+  ///
+  /// - Parameter decoder: Of the model of all of them.
+  /// - Throws: As ``BatchDecoder/logits(behind:caches:)``; the answers are then as before.
+  public static func decodePending(
+    _ generators: inout [TokenGenerator], by decoder: BatchDecoder
+  ) throws {
+    let rows = generators.indices.filter { generators[$0].canDecodePending }
+    guard !rows.isEmpty else { return }
+    let logits = try decoder.logits(
+      behind: rows.compactMap { generators[$0].pending }, caches: rows.map { generators[$0].cache })
+    // One wait for all whose choice hangs on the largest logit alone.
+    let isGreedy = rows.contains { generators[$0].sampler.isGreedy }
+    let largest = isGreedy ? try decoder.model.backend.mostLikely(logits) : []
+    for (row, index) in rows.enumerated() {
+      generators[index].logits = logits.slice(rows: row..<row + 1)
+      generators[index].pending = nil
+      generators[index].batch = BatchRow(
+        decoder: decoder, call: decoder.calls, mostLikely: isGreedy ? largest[row] : nil)
+    }
+  }
+
+  /// Whether the last token can be decoded, and ``next(examining:)`` would.
+  private var canDecodePending: Bool {
+    finishReason == nil && count < maximumTokens && pending != nil
+      && cache.count < min(cache.capacity, model.contextLength)
+      && !model.mustReadAgain(cache, adding: 1) && history.count == cache.count + 1
+  }
+
+  /// A row of logits that a decoder made.
+  private struct BatchRow {
+    let decoder: BatchDecoder
+    let call: Int
+    /// The id of the largest logit; nil where it was not asked for, or where there is none.
+    let mostLikely: Int32?
   }
 
   private mutating func finish(_ reason: FinishReason) -> Int32? {
