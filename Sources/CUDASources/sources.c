@@ -27,6 +27,8 @@ MI_CHECK_LAYOUT(Fp8Parameters, mi_fp8_parameters);
 MI_CHECK_LAYOUT(RowAttentionParameters, mi_row_attention_parameters);
 MI_CHECK_LAYOUT(SequenceRow, mi_sequence_row);
 MI_CHECK_LAYOUT(DecodingHeads, mi_decoding_heads);
+MI_CHECK_LAYOUT(DecodingMatrix, mi_decoding_matrix);
+MI_CHECK_LAYOUT(DecodingProduct, mi_decoding_product);
 MI_CHECK_LAYOUT(ExpertRule, mi_expert_rule);
 MI_CHECK_LAYOUT(ExpertProduct, mi_expert_product);
 
@@ -80,6 +82,26 @@ static const char decoding_heads_cu[] = {
 
 static const char dependent_launch_cuh[] = {
 #embed "Kernels/dependent_launch.cuh"
+    , 0};
+
+static const char decoding_blocks_cu[] = {
+#embed "Kernels/decoding_blocks.cu"
+    , 0};
+
+static const char decoding_blocks_cuh[] = {
+#embed "Kernels/decoding_blocks.cuh"
+    , 0};
+
+static const char decoding_blocks_rows_cu[] = {
+#embed "Kernels/decoding_blocks_rows.cu"
+    , 0};
+
+static const char decoding_products_cu[] = {
+#embed "Kernels/decoding_products.cu"
+    , 0};
+
+static const char decoding_products_cuh[] = {
+#embed "Kernels/decoding_products.cuh"
     , 0};
 
 static const char dequantise_cu[] = {
@@ -315,6 +337,8 @@ static const mi_cuda_source headers[] = {
     {"row_attention_kernel.cuh", row_attention_kernel_cuh},
     {"row_attention_merge.cuh", row_attention_merge_cuh},
     {"rotation.cuh", rotation_cuh},
+    {"decoding_blocks.cuh", decoding_blocks_cuh},
+    {"decoding_products.cuh", decoding_products_cuh},
     {"dependent_launch.cuh", dependent_launch_cuh},
     {"row_attention_tile.cuh", row_attention_tile_cuh},
 };
@@ -326,7 +350,10 @@ static const mi_cuda_source kernels[] = {
     {"attention_fp8_hopper.cu", attention_fp8_hopper_cu},
     {"attention_hopper.cu", attention_hopper_cu},
     {"block_row.cu", block_row_cu},
+    {"decoding_blocks.cu", decoding_blocks_cu},
+    {"decoding_blocks_rows.cu", decoding_blocks_rows_cu},
     {"decoding_heads.cu", decoding_heads_cu},
+    {"decoding_products.cu", decoding_products_cu},
     {"dequantise.cu", dequantise_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},

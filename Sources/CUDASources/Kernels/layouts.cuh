@@ -292,6 +292,31 @@
   FIELD(type, attentionScaling, attention_scaling, 92) \
   FIELD(type, epsilon, epsilon, 96)
 
+#define MI_SIZE_DecodingMatrix 56
+#define MI_LAYOUT_DecodingMatrix(FIELD, type) \
+  FIELD(type, weight, weight, 0) \
+  FIELD(type, scales, scales, 8) \
+  FIELD(type, bias, bias, 16) \
+  FIELD(type, y, y, 24) \
+  FIELD(type, outputs, outputs, 32) \
+  FIELD(type, scaleRows, scale_rows, 36) \
+  FIELD(type, scaleColumns, scale_columns, 40) \
+  FIELD(type, scalesAcross, scales_across, 44) \
+  FIELD(type, firstRow, first_row, 48)
+
+#define MI_SIZE_DecodingProduct 216
+#define MI_LAYOUT_DecodingProduct(FIELD, type) \
+  FIELD(type, x, x, 0) \
+  FIELD(type, norm, norm, 8) \
+  FIELD(type, matrices, matrices, 16) \
+  FIELD(type, rows, rows, 184) \
+  FIELD(type, inputs, inputs, 188) \
+  FIELD(type, isGated, is_gated, 192) \
+  FIELD(type, isWide, is_wide, 196) \
+  FIELD(type, accumulate, accumulate, 200) \
+  FIELD(type, parts, parts, 204) \
+  FIELD(type, epsilon, epsilon, 208)
+
 #define MI_SIZE_ExpertRule 28
 #define MI_LAYOUT_ExpertRule(FIELD, type) \
   FIELD(type, experts, experts, 0) \

@@ -342,6 +342,34 @@ typedef struct {
   float epsilon;
 } mi_decoding_heads;
 
+// DecodingMatrix of Kernels/decoding_products.cuh.
+typedef struct {
+  uint64_t weight;
+  uint64_t scales;
+  uint64_t bias;
+  uint64_t y;
+  int32_t outputs;
+  int32_t scale_rows;
+  int32_t scale_columns;
+  int32_t scales_across;
+  int32_t first_row;
+  int32_t padding;
+} mi_decoding_matrix;
+
+// DecodingProduct of Kernels/decoding_products.cuh.
+typedef struct {
+  uint64_t x;
+  uint64_t norm;
+  mi_decoding_matrix matrices[3];
+  int32_t rows;
+  int32_t inputs;
+  int32_t is_gated;
+  int32_t is_wide;
+  int32_t accumulate;
+  int32_t parts;
+  float epsilon;
+} mi_decoding_product;
+
 // ExpertRule of Kernels/experts.cu.
 typedef struct {
   int32_t experts;

@@ -3,34 +3,6 @@ public import Compute
 
 /// A layer of a decoding step, in a few launches: row r is the next token of sequence r.
 extension CUDABackend {
-  public func normedLinear(
-    _ x: Tensor, norm: RowNorm, normed: Tensor, products: [RowProduct]
-  ) throws {
-    try rmsNorm(x, weight: norm.weight, epsilon: norm.epsilon, into: normed)
-    for product in products {
-      try rowLinear(
-        normed, weight: product.weight, bias: product.bias, into: product.y, accumulate: false)
-    }
-  }
-
-  public func gatedLinear(
-    _ x: Tensor, norm: RowNorm, normed: Tensor, gate: RowProduct, up: RowProduct, input: Tensor?
-  ) throws -> Tensor {
-    try normedLinear(x, norm: norm, normed: normed, products: [gate, up])
-    guard let input else {
-      try swiGLU(gate: gate.y, up: up.y)
-      return gate.y
-    }
-    try swiGLU(gate: gate.y, up: up.y, into: input)
-    return input
-  }
-
-  public func rowLinear(
-    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
-  ) throws {
-    try linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
-  }
-
   public func storeRows(
     q: Tensor, k: Tensor, v: Tensor, headNorms: HeadNorms?, rotaries: [RotaryEmbedding],
     in sequences: [KeyValueLayer], positions: [Int]
