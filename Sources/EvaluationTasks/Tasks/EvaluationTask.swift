@@ -66,7 +66,7 @@ public struct EvaluationTask: Sendable, Hashable {
   }
 }
 
-/// Tokens that a text makes, as the model at hand counts them.
+/// The number of a text's tokens, as the model counts them.
 public typealias TokenCounter = @Sendable (String) throws -> Int
 
 /// A task that is not written yet: prompts of a million tokens are made one at a time, and those
