@@ -37,7 +37,6 @@ public protocol DeviceOperations: AnyObject, Sendable {
 
 /// Shorthands for single capabilities.
 extension DeviceOperations {
-  public var properties: [DeviceProperty] { [] }
   public var activationType: DataType { capabilities.activationType }
   public var rowBlock: Int { capabilities.rowBlock }
   public var attentionPrecision: AttentionPrecision { capabilities.attentionPrecision }
