@@ -142,6 +142,9 @@ import Testing
     #expect(
       try states(
         "AttentionParameters", "window", "window", MemoryLayout<Attention>.offset(of: \.window)))
+    #expect(
+      try states(
+        "AttentionParameters", "endKey", "end_key", MemoryLayout<Attention>.offset(of: \.end_key)))
     typealias Rows = mi_row_attention_parameters
     #expect(
       try states(
@@ -163,7 +166,7 @@ import Testing
     #expect(MemoryLayout<mi_head_plan>.stride == 64)
     #expect(MemoryLayout<mi_head_budget>.stride == 16)
     #expect(MemoryLayout<mi_fixed_bands>.stride == 32)
-    #expect(MemoryLayout<mi_attention_parameters>.stride == 96)
+    #expect(MemoryLayout<mi_attention_parameters>.stride == 104)
     #expect(MemoryLayout<mi_selection_parameters>.stride == 80)
     #expect(MemoryLayout<mi_plan_parameters>.stride == 128)
     #expect(MemoryLayout<mi_fp8_parameters>.stride == 48)

@@ -30,6 +30,12 @@ public struct AnswerToken: Sendable {
   public var text: String
   /// nil unless asked for.
   public var logProbability: TokenLogProbability?
+
+  package init(id: Int32, text: String, logProbability: TokenLogProbability? = nil) {
+    self.id = id
+    self.text = text
+    self.logProbability = logProbability
+  }
 }
 
 /// How likely a token was, before temperature and penalties.
@@ -38,6 +44,11 @@ public struct TokenLogProbability: Sendable {
   public var value: Float
   /// The likeliest tokens, in order.
   public var likeliest: [(id: Int32, value: Float)]
+
+  package init(value: Float, likeliest: [(id: Int32, value: Float)]) {
+    self.value = value
+    self.likeliest = likeliest
+  }
 }
 
 /// What an answer came to.
@@ -63,6 +74,24 @@ public struct AnswerSummary: Sendable {
   public var notices: [String]
   /// Seconds of the reading that went into measurements, which are in no figure of its report.
   var measuringSeconds = 0.0
+
+  package init(
+    finish: GenerationMetrics.Finish, text: String, promptTokens: Int, cachedTokens: Int,
+    completionTokens: Int, queueSeconds: Double, prefillSeconds: Double,
+    timeToFirstToken: Double?, decodeSeconds: Double, prefill: PrefillReport, notices: [String]
+  ) {
+    self.finish = finish
+    self.text = text
+    self.promptTokens = promptTokens
+    self.cachedTokens = cachedTokens
+    self.completionTokens = completionTokens
+    self.queueSeconds = queueSeconds
+    self.prefillSeconds = prefillSeconds
+    self.timeToFirstToken = timeToFirstToken
+    self.decodeSeconds = decodeSeconds
+    self.prefill = prefill
+    self.notices = notices
+  }
 }
 
 /// The events of one request. Cancelling the task that reads them, or dropping the iterator, ends the

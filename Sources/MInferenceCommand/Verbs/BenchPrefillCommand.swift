@@ -62,12 +62,25 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   @Flag(help: "With --shape: leave out dense attention.")
   var onlySparse = false
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "With --shape: plan memory as if the GPU had so many bytes: 80G.", valueName: "bytes"),
+    transform: { try Size.parsed($0) })
+  var deviceMemory: Size?
+
   @OptionGroup var device: DeviceArguments
   @OptionGroup var trace: TraceArguments
   @OptionGroup var attention: AttentionArguments
 
   @Flag(help: "Print one JSON object.")
   var json = false
+
+  func validate() throws {
+    if deviceMemory != nil, shape == nil {
+      throw ValidationError("--device-memory is for shapes; give --shape, or leave it out")
+    }
+  }
 
   mutating func run() async throws {
     if let shape {

@@ -12,6 +12,7 @@ extension BenchPrefillCommand {
     }
     let (benchmark, backends) = try makeBenchmark(
       shape, patterns: try PatternConfiguration(contentsOfFile: file))
+    if let deviceMemory { benchmark.limitMemory(to: deviceMemory.value) }
     benchmark.pipeline?.stageDescriptions.forEach(StandardError.note)
     try trace.begin(benchmark.pipeline)
     var rows: [ShapeBenchmark.Row] = []

@@ -50,7 +50,8 @@ struct VerifyCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Verify only kernels whose names begin so: attention, \"linear fp8\".", valueName: "name"))
+      "Verify only kernels whose names begin so: attention, \"linear fp8\"; with --perf: experts alone.",
+      valueName: "name"))
   var only: String?
 
   @Option(
@@ -65,8 +66,12 @@ struct VerifyCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
-    if only != nil && (model != nil || perf) {
-      throw ValidationError("--only picks kernels to verify; leave out --model and --perf")
+    if only != nil && model != nil {
+      throw ValidationError("--only picks kernels to verify; leave out --model")
+    }
+    if perf, let only, only != "experts" {
+      throw ValidationError(
+        "--only: with --perf there is \"experts\" alone; give it, or leave out --only")
     }
     if cases != nil && (model != nil || perf) {
       throw ValidationError("--cases is for verifying kernels; leave out --model and --perf")
@@ -124,7 +129,8 @@ struct VerifyCommand: ParsableCommand {
     let narrow = Result { try device.device.makeBackend(linear: .fp8) }
     try StandardOutput.write(
       KernelSpeed.table(
-        try KernelSpeed.measure(backend, narrow: try? narrow.get(), rows: 131_072)))
+        try KernelSpeed.measure(
+          backend, narrow: try? narrow.get(), rows: 131_072, onlyExperts: only != nil)))
     // Not every GPU has them.
     if case .failure(let error) = narrow {
       try StandardOutput.write("linear layers in fp8 were not measured: \(ErrorText.of(error))\n")

@@ -18,7 +18,11 @@ struct WorkShape {
       Self.coefficients(costs).allSatisfy(Self.isDuration)
     case .layer(let sample, let layer, let measured):
       sample >= 0 && (0..<layers).contains(layer) && measured.count == heads
-        && measured.allSatisfy { $0.count == candidates && $0.allSatisfy(Self.isMeasured) }
+        && measured.allSatisfy { head in
+          head.count == candidates && head.allSatisfy(Self.isMeasured)
+            // Dense attention comes first.
+            && head.first.map { $0.recall >= 1 && $0.tenthPercentile >= 1 } ?? true
+        }
     case .dense(let sample, _, let stored):
       sample >= 0 && stored.durations.allSatisfy(Self.isDuration)
     case .probes(let probes, let seconds):
@@ -49,10 +53,8 @@ struct WorkShape {
 
   private static func isMeasured(_ measurement: CandidateMeasurement) -> Bool {
     let work = measurement.work
-    return [
-      measurement.recall, measurement.tenthPercentile, measurement.outputError ?? 0,
-      measurement.residualError,
-    ].allSatisfy(isNumber)
+    return [measurement.recall, measurement.tenthPercentile].allSatisfy((0...1.001).contains)
+      && [measurement.outputError ?? 0, measurement.residualError].allSatisfy { $0 >= 0 }
       && [work.tilePairs, work.columnPairs, work.runs, work.tileRows].allSatisfy(isCount)
   }
 

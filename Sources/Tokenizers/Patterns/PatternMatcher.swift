@@ -61,6 +61,7 @@ struct PatternMatcher: ~Copyable {
   mutating func forEachMatch(
     in bytes: UnsafePointer<UInt8>, _ range: Range<Int>, _ body: (Range<Int>) -> Void
   ) {
+    guard mayMatch(in: bytes, range) else { return }
     load(bytes, range)
     var byte = range.lowerBound
     var scalar = 0
@@ -105,6 +106,18 @@ struct PatternMatcher: ~Copyable {
           start = end
         }
       }
+    }
+  }
+
+  /// Whether some match may begin in the range. Of an expression that is one of several to cut by, most
+  /// pieces hold nothing.
+  private func mayMatch(in bytes: UnsafePointer<UInt8>, _ range: Range<Int>) -> Bool {
+    guard program.first >= 0 else { return true }
+    return program.firstBytes.withUnsafeBufferPointer { firstBytes in
+      guard let isFirst = firstBytes.baseAddress else { return true }
+      var byte = range.lowerBound
+      while byte < range.upperBound, !isFirst[Int(bytes[byte])] { byte += 1 }
+      return byte < range.upperBound
     }
   }
 

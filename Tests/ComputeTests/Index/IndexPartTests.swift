@@ -53,6 +53,37 @@ struct IndexPartTests {
     #expect(replaced.rowSets.count == 2)
   }
 
+  @Test(arguments: [0..<4, 4..<32, 20..<61, 60..<61, 0..<61])
+  func `the row sets of a part are cut to the pairs whose keys are in its range`(
+    keys: Range<Int>
+  ) throws {
+    let index = try index()
+    let part = try SparseIndex.tiles(index).restricted(toKeys: keys)
+    let cut = try part.hostTiles("a test")
+    #expect(part.isPart && cut.isPart && part.keyRange == keys && !part.isDense)
+    #expect(part.keys == index.keys && part.rows == index.rows && part.tile == index.tile)
+    for head in 0..<4 {
+      for query in 16..<61 {
+        for key in 0..<61 {
+          let expected =
+            keys.contains(key) && index.computes(query: query, key: key, head: head)
+          #expect(cut.computes(query: query, key: key, head: head) == expected)
+        }
+      }
+    }
+  }
+
+  @Test func `parts that do not lie at tiles are refused`() throws {
+    let index = try index()
+    for keys in [2..<32, 4..<31, 4..<62, 8..<8] {
+      #expect(throws: ComputeError.self) { try index.restricted(toKeys: keys) }
+      #expect(throws: ComputeError.self) { try SparseIndex.tiles(index).restricted(toKeys: keys) }
+    }
+    let part = try SparseIndex.tiles(index).restricted(toKeys: 4..<32)
+    #expect(throws: ComputeError.self) { try part.restricted(toKeys: 4..<8) }
+    #expect(throws: ComputeError.self) { try part.computedPairs() }
+  }
+
   @Test func `rows outside the index are refused`() throws {
     let index = try index()
     for positions in [15..<17, 60..<62, 20..<20] {
@@ -65,8 +96,12 @@ struct IndexPartTests {
     fine: TileShape
   ) throws {
     let index = try index()
-    for original in [index, try index.restricted(toKeys: 4..<32)] {
-      let other = try original.onTiles(fine)
+    let part = try index.restricted(toKeys: 4..<32)
+    let fineOfPart = try SparseIndex.tiles(index).restricted(toKeys: 4..<32).onTiles(fine)
+    for (original, other) in [
+      (index, try index.onTiles(fine)), (part, try part.onTiles(fine)),
+      (part, try fineOfPart.hostTiles("a test")),
+    ] {
       #expect(other.tile == fine && other.isPart == original.isPart)
       for head in 0..<4 {
         for query in 16..<61 {
