@@ -122,7 +122,10 @@ struct IndexPartTests {
     #expect(kept.firstPosition == 16 && kept.rows == 45 && kept.keys == 61 && kept.tile == tile)
     #expect(!kept.isDense && !kept.isPart)
     #expect(throws: ComputeError.self) { try kept.hostTiles("a test") }
-    #expect(throws: ComputeError.self) { try kept.restricted(toKeys: 4..<32) }
+    let part = try kept.restricted(toKeys: 4..<32)
+    #expect(part.resident === kept.resident && part.isPart && part.keyRange == 4..<32)
+    #expect(throws: ComputeError.self) { try part.hostTiles("a test") }
+    #expect(throws: ComputeError.self) { try part.computedPairs() }
     #expect(throws: ComputeError.self) { try kept.onTiles(TileShape(rows: 4, columns: 2)) }
     #expect(try kept.onTiles(tile).resident === kept.resident)
     // The device's kernel picks the rows itself, but only such as there are.
