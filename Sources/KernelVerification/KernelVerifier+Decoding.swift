@@ -232,7 +232,8 @@ extension KernelVerifier {
               let o = try side.output([rows, queryHeads, headDim])
               try side.backend.rowAttention(
                 q: side.tensor(q, [rows, queryHeads, headDim]), positions: lengths.map { $0 - 1 },
-                sequences: Self.layers(lengths, keys, values, shape, type, side), shape: shape, into: o)
+                sequences: Self.layers(lengths, keys, values, shape, type, side), shape: shape,
+                into: o)
               return [try side.backend.read(o)]
             }
           }
