@@ -35,7 +35,7 @@ extension CUDABackend {
     arguments.add(Int64(k.rowCount))
     arguments.add(Int64(k.rowCount))
     // Within a step the position is on the device.
-    let position = try device.step?.positionAddress(rows: k.rows)
+    let position = try device.step?.onlyPositionAddress(rows: k.rows)
     arguments.add(position == nil ? Int32(firstPosition) : 0)
     arguments.add(Int64(headStride))
     arguments.add(position ?? 0)

@@ -54,7 +54,7 @@ extension KernelVerifier {
 }
 
 /// Random bytes, none of them NaN, with powers of two as scales: nothing is rounded in bfloat16.
-private final class Float8Problem: Sendable {
+final class Float8Problem: Sendable {
   private let bytes: [UInt8]
   private let shape: [Int]
   private let scales: StoredScales

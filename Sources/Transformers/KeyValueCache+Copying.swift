@@ -13,9 +13,10 @@ package struct CachedRows {
 
 extension Transformer {
   /// Whether ``append(_:to:)`` takes rows of such caches: numbers without factors of a sequence's own, that lie
-  /// where they are used, all on one device.
+  /// where they are used, on devices of this process.
   package func canCopyRows(of cache: KeyValueCache) -> Bool {
-    cache.parts.isEmpty && cache.type != .float8 && cache.place == .device
+    cache.type != .float8 && cache.place == .device
+      && cache.layers.allSatisfy { (try? part(holding: $0)) != nil }
   }
 
   /// Appends rows of other caches to a cache, bit for bit and without a way over the host. The rotary
@@ -30,7 +31,7 @@ extension Transformer {
     let count = sources.reduce(0) { $0 + $1.rows.count }
     for source in sources {
       let (from, to) = (source.cache.extents, target.extents)
-      guard canCopyRows(of: source.cache), target.parts.isEmpty,
+      guard canCopyRows(of: source.cache), source.cache.parts.count == target.parts.count,
         source.cache.type == target.type, source.cache.layers == target.layers,
         target.place == source.cache.place, from[0] == to[0], from[2] == to[2],
         source.rows.lowerBound >= 0, source.rows.upperBound <= source.cache.count
@@ -49,15 +50,19 @@ extension Transformer {
       target.beginRestoring(sequenceLength: length)
     }
     for layer in target.layers {
+      let part = try part(holding: layer)
       try target.withLayer(layer, count: start + count, for: .transfer) { copied in
         var first = start
         for source in sources {
-          try copy(source, layer: layer, to: copied, at: first)
+          try part.copy(source, layer: layer, to: copied, at: first)
           first += source.rows.count
         }
       }
+      // The last layer of a device ends its copies.
+      if layer + 1 == target.layers.upperBound || part.layers.upperBound == layer + 1 {
+        try part.backend.finish()
+      }
     }
-    try backend.finish()
     target.finishRestoring(count: start + count)
   }
 

@@ -71,8 +71,10 @@ import Testing
 
   @Test func `geometry and order of block-sparse selection`() throws {
     let pooling = try text(of: BlockLaunch.file)
-    #expect(pooling.contains("static constexpr int queries = \(BlockLaunch.queries);"))
-    #expect(pooling.contains("static constexpr int keys = \(BlockLaunch.keys);"))
+    let products = try text(of: "mean_products.cuh")
+    #expect(products.contains("static constexpr int queries = \(BlockLaunch.queries);"))
+    #expect(products.contains("static constexpr int keys = \(BlockLaunch.keys);"))
+    #expect(products.contains("static constexpr int threads = \(BlockLaunch.threads);"))
     #expect(pooling.contains("static constexpr int threads = \(BlockLaunch.threads);"))
     #expect(pooling.contains("Grid: slots. Block: \(BlockLaunch.countThreads)."))
     #expect(pooling.contains("any; \(BlockLaunch.gatherThreads) is good"))
@@ -107,7 +109,9 @@ import Testing
     #expect(scores.contains("static constexpr int threads = \(ShareLaunch.threads);"))
     let pooled = try text(of: ShareLaunch.pooled)
     #expect(pooled.contains("Block: \(ShareLaunch.threads)."))
-    #expect(pooled.contains("static constexpr int queries = \(ShareLaunch.pooledQueries);"))
+    let products = try text(of: "mean_products.cuh")
+    #expect(products.contains("static constexpr int queries = \(ShareLaunch.pooledQueries);"))
+    #expect(products.contains("static constexpr int threads = \(ShareLaunch.threads);"))
     #expect(try text(of: "shares.cuh").contains("scoreTile = \(ShareIndexSizes.scoreTile);"))
     #expect(MemoryLayout<mi_share_head>.stride == 24)
     #expect(MemoryLayout<mi_share_parameters>.stride == 208)

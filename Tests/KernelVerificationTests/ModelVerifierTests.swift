@@ -16,7 +16,7 @@ import Testing
     let prompt = try ModelPrompt.find(
       directory: directory, text: nil, tokens: tokens, configuration: checkpoint.configuration)
     return try ModelVerifier.verify(
-      checkpoint, on: backend, plain: try Device.cpu.comparisonBackend(threads: 2), prompt: prompt,
+      checkpoint, on: backend, cpu: try Device.cpu.comparisonBackend(threads: 2), prompt: prompt,
       patterns: nil)
   }
 

@@ -3,6 +3,7 @@
 // experts, which lie one behind the other, as their factors do. Sums and products are fp32, results are rounded to nearest.
 
 #include "expert_tiles.cuh"
+#include "few_rows.cuh"
 #include "numbers.cuh"
 
 using namespace mi;
@@ -10,8 +11,6 @@ using namespace mi;
 namespace {
 
 constexpr int threads = 256;
-/// Rows of x that one product of few rows takes.
-constexpr int fewRows = 8;
 
 /// Where the factors lie. Blocks are a multiple of 8 columns wide, or as wide as the matrix.
 struct Factors {
@@ -104,37 +103,14 @@ extern "C" __global__ void __launch_bounds__(256) linear_float8(
   const int o = blockIdx.x * (threads / 32) + (threadIdx.x >> 5);
   if (o >= out) return;
   const Factors scales = {factors, blockRows, blockColumns, across, firstRow};
-  float sums[fewRows];
-#pragma unroll
-  for (int r = 0; r < fewRows; ++r) sums[r] = 0.0f;
+  FewRows products;
 #pragma unroll 2
   for (int first = (threadIdx.x & 31) * 8; first < in; first += 32 * 8) {
     float weights[8];
     read8(bytes, (long long)o * in + first, scales.at(o, first), weights);
-#pragma unroll
-    for (int r = 0; r < fewRows; ++r) {
-      if (r >= rows) break;
-      float values[8];
-      AsBf16::load8(x + (long long)r * in + first, values);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) sums[r] += weights[i] * values[i];
-    }
+    products.add(weights, x, rows, in, first);
   }
-#pragma unroll
-  for (int r = 0; r < fewRows; ++r) {
-    if (r >= rows) break;
-    float sum = warpSum(sums[r]);
-    if ((threadIdx.x & 31) != 0) continue;
-    if (bias) sum += bias[o];
-    const long long place = (long long)r * out + o;
-    if (isWide) {
-      float* to = (float*)y + place;
-      *to = accumulate ? *to + sum : sum;
-    } else {
-      bf16* to = (bf16*)y + place;
-      AsBf16::store(to, accumulate ? AsBf16::load(to) + sum : sum);
-    }
-  }
+  products.store(bias, y, rows, out, o, accumulate, isWide);
 }
 
 // The elements of the matrices of experts, [matrices][rows][width], into y, [matrices][rows][width]. Grid: (groups + 255) / 256,

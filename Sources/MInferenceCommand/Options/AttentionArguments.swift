@@ -16,25 +16,9 @@ struct AttentionArguments: ParsableArguments {
     })
   var attention: AttentionMode = .minference
 
-  @OptionGroup var budgets: BudgetArguments
-
-  @Option(
-    help: ArgumentHelp(
-      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"),
-    completion: .file())
-  var patterns: String?
-
-  @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
-  var exact = false
+  @OptionGroup var prefill: PrefillArguments
 
   @OptionGroup var watching: MonitorArguments
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Tokens of the prompt read at once; all of them if not given.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var chunk: Size?
 
   @Option(
     help: ArgumentHelp(
@@ -76,13 +60,14 @@ struct AttentionArguments: ParsableArguments {
 
   /// The library's options.
   var options: AttentionOptions {
-    AttentionOptions(mode: attention, budgets: budgets.budgets, exact: exact)
+    AttentionOptions(mode: attention, budgets: prefill.budgets.budgets, exact: prefill.exact)
   }
 
   func sessionOptions() -> SessionOptions {
     var session = SessionOptions(
       attention: options,
-      keyValues: KeyValueOptions(type: keyValueType, place: keyValuePlace), chunk: chunk?.value,
+      keyValues: KeyValueOptions(type: keyValueType, place: keyValuePlace),
+      chunk: prefill.chunk?.value,
       monitor: watching.options)
     session.chunkBudgets = chunkBudgets
     return session
@@ -93,7 +78,7 @@ struct AttentionArguments: ParsableArguments {
     configuration: String? = nil
   ) async throws -> LanguageModel {
     var options = device.loadOptions(
-      directory: directory, patterns: patterns, chatTemplate: chatTemplate)
+      directory: directory, patterns: prefill.patterns, chatTemplate: chatTemplate)
     options.configuration = configuration
     return try await PreparationLine.load(options)
   }

@@ -39,23 +39,7 @@ struct MethodArguments: ParsableArguments {
     transform: { try AttentionMethod.parsed($0) })
   var given: [AttentionMethod] = []
 
-  @OptionGroup var budgets: BudgetArguments
-
-  @Option(
-    help: ArgumentHelp(
-      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"),
-    completion: .file())
-  var patterns: String?
-
-  @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
-  var exact = false
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Tokens of the prompt read at once; all of them if not given.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var chunk: Size?
+  @OptionGroup var prefill: PrefillArguments
 
   @Option(
     help: ArgumentHelp(
@@ -83,14 +67,14 @@ struct MethodArguments: ParsableArguments {
   func options() throws -> [(name: String, options: AttentionOptions)] {
     let given = given.filter { method in !kinds.contains { $0.rawValue == method.name } }
     return kinds.map { ($0.rawValue, options($0)) }
-      + (try given.map { ($0.name, try $0.options(exact: exact)) })
+      + (try given.map { ($0.name, try $0.options(exact: prefill.exact)) })
   }
 
   private func options(_ mode: AttentionMode) -> AttentionOptions {
-    let budgets = budgets.budgets
+    let budgets = prefill.budgets.budgets
     // A budget given for one kind is no mistake for another.
     let unused = Set(mode.unusedBudgets(budgets, hasPatternFile: false))
-    return AttentionOptions(mode: mode, budgets: budgets.without(unused), exact: exact)
+    return AttentionOptions(mode: mode, budgets: budgets.without(unused), exact: prefill.exact)
   }
 
   /// The methods of a run.
@@ -110,7 +94,7 @@ struct MethodArguments: ParsableArguments {
       return LanguageModelRunner.Method(
         name: name,
         options: SessionOptions(
-          attention: options, chunk: chunk?.value,
+          attention: options, chunk: prefill.chunk?.value,
           measuresRecall: measuringRecall && options.mode != .dense))
     }
   }

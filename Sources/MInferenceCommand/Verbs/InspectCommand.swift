@@ -80,7 +80,7 @@ struct InspectCommand: AsyncParsableCommand {
   mutating func run() async throws {
     guard let output else {
       let description = try ModelDescriptionText(
-        directory: model.model, patterns: attention.patterns)
+        directory: model.model, patterns: attention.prefill.patterns)
       try StandardOutput.write(description.text)
       return description.notices.forEach(StandardError.note)
     }

@@ -23,7 +23,7 @@ struct GoalSearchRun {
   private var work: WorkFile?
   private var dense: (choosing: [DenseReading], validating: [DenseReading]) = ([], [])
   private var trials: GoalTrials
-  /// Seconds of sparse readings over those of the dense readings of the same texts, as measured so far.
+  /// Seconds of sparse readings divided by those of dense readings of the same texts, as measured so far.
   private var sparseShare = 0.7
 
   init(
@@ -43,7 +43,7 @@ struct GoalSearchRun {
   private var layers: Int { model.layerCount }
   private var heads: Int { model.attentionShape(layer: 0).queryHeads }
 
-  /// Searched lengths are read sparsely whatever the device's crossover, which is the file's affair.
+  /// A planner without a crossover: the search reads every length sparsely. The crossover goes into the file.
   static func planner(for patterns: [[HeadPattern]]) -> AttentionPlanner {
     AttentionPlanner(
       configuration: PatternConfiguration(patterns: patterns),
@@ -77,7 +77,7 @@ struct GoalSearchRun {
 // MARK: Dense readings
 
 extension GoalSearchRun {
-  /// A device that compiles kernels does so at their first use; that is no part of measuring.
+  /// Kernels are compiled at their first use; a warm-up keeps that out of the measurements.
   private mutating func warmUp() throws {
     guard model.backend.capabilities.buildsIndices, let sample = samples.choosing.first else {
       return
@@ -100,36 +100,36 @@ extension GoalSearchRun {
   /// Reads all samples densely, one of them with every candidate beside it.
   private mutating func readDensely() throws -> HeadProbes {
     var probes = HeadProbes(candidates: candidates.count - 1)
-    for (place, sample) in samples.choosing.enumerated() {
-      if place == samples.probed {
-        dense.choosing.append(try readProbed(sample, place, &probes))
+    for (index, sample) in samples.choosing.enumerated() {
+      if index == samples.probed {
+        dense.choosing.append(try readProbed(sample, index, &probes))
       } else {
-        dense.choosing.append(try readDensely(sample, place, isValidating: false))
+        dense.choosing.append(try readDensely(sample, index, isValidating: false))
       }
     }
-    for (place, sample) in samples.validating.enumerated() {
-      dense.validating.append(try readDensely(sample, place, isValidating: true))
+    for (index, sample) in samples.validating.enumerated() {
+      dense.validating.append(try readDensely(sample, index, isValidating: true))
     }
     return probes
   }
 
   private mutating func readDensely(
-    _ sample: GoalSample, _ place: Int, isValidating: Bool
+    _ sample: GoalSample, _ index: Int, isValidating: Bool
   ) throws -> DenseReading {
-    if let stored = work?.dense(sample: place, isValidating: isValidating) {
+    if let stored = work?.dense(sample: index, isValidating: isValidating) {
       passes.dense += stored.elapsed
       return try stored.reading(of: sample, model)
     }
     let (reading, seconds) = try elapsed { try reader.readDensely(sample) }
     passes.dense += seconds
-    try store(reading, place, isValidating: isValidating, seconds: seconds)
+    try store(reading, index, isValidating: isValidating, seconds: seconds)
     return reading
   }
 
   private mutating func readProbed(
-    _ sample: GoalSample, _ place: Int, _ probes: inout HeadProbes
+    _ sample: GoalSample, _ index: Int, _ probes: inout HeadProbes
   ) throws -> DenseReading {
-    if let stored = work?.dense(sample: place, isValidating: false), let found = work?.probes {
+    if let stored = work?.dense(sample: index, isValidating: false), let found = work?.probes {
       passes.dense += stored.elapsed
       passes.probing += found.seconds
       probes = found.probes
@@ -140,18 +140,18 @@ extension GoalSearchRun {
     passes.dense += seconds - found.seconds
     passes.probing += found.seconds
     probes = found.probes
-    try store(found.reading, place, isValidating: false, seconds: seconds - found.seconds)
+    try store(found.reading, index, isValidating: false, seconds: seconds - found.seconds)
     try work?.append(.probes(found.probes, seconds: found.seconds))
     return found.reading
   }
 
   private mutating func store(
-    _ reading: DenseReading, _ place: Int, isValidating: Bool, seconds: Double
+    _ reading: DenseReading, _ index: Int, isValidating: Bool, seconds: Double
   ) throws {
     guard work != nil else { return }
     try work?.append(
       .dense(
-        sample: place, isValidating: isValidating,
+        sample: index, isValidating: isValidating,
         StoredReading(reading, elapsed: seconds, model)))
   }
 }
@@ -159,13 +159,13 @@ extension GoalSearchRun {
 // MARK: Choosing
 
 extension GoalSearchRun {
-  /// Seconds that are kept back for validating.
+  /// Seconds reserved for validating.
   private var reserve: Double {
     sparseShare * dense.validating.reduce(0) { $0 + $1.seconds }
   }
 
-  /// How much there is time to read: all samples (1), the beginnings of the texts alone (a half or a
-  /// quarter of each), or nothing.
+  /// The share of the samples that the remaining time allows: all (1), the first half or quarter of the texts
+  /// alone, or nil.
   private var affordableShare: Double? {
     let left = passes.left - reserve
     let all = dense.choosing.reduce(0) { $0 + $1.seconds }
@@ -178,21 +178,21 @@ extension GoalSearchRun {
     }
   }
 
-  /// Reads a choice on the samples that choose, as far as there is time; nil where there is none.
+  /// Reads a choice on the choosing samples, as far as time allows; nil where none is left.
   private mutating func read(
     _ name: String, _ patterns: [[HeadPattern]], seconds: Double
   ) throws -> GoalTrial? {
     guard let share = affordableShare else { return nil }
     var readings: [SparseReading] = []
     var taken = 0.0
-    // Texts first: where they miss the goal, prompts need not be read.
-    let places = samples.choosing.indices.filter { samples.choosing[$0].kind == .text }
+    // Texts come first: if they miss the goal, the prompts need not be read.
+    let texts = samples.choosing.indices.filter { samples.choosing[$0].kind == .text }
     let prompts = samples.choosing.indices.filter { samples.choosing[$0].kind == .retrieval }
-    for place in places + (share == 1 ? prompts : []) {
-      if prompts.contains(place), !places.isEmpty, goal.limitsLoss, !goal.isKept(readings.figures) {
+    for index in texts + (share == 1 ? prompts : []) {
+      if prompts.contains(index), !texts.isEmpty, goal.limitsLoss, !goal.isKept(readings.figures) {
         break
       }
-      let (reading, seconds) = try read(patterns, place, isValidating: false, share: share)
+      let (reading, seconds) = try read(patterns, index, isValidating: false, share: share)
       readings.append(reading)
       taken += seconds
     }
@@ -205,24 +205,24 @@ extension GoalSearchRun {
 
   /// One sample under a choice, and the seconds that it took; from the work file, if it is there.
   private mutating func read(
-    _ patterns: [[HeadPattern]], _ place: Int, isValidating: Bool, share: Double
+    _ patterns: [[HeadPattern]], _ index: Int, isValidating: Bool, share: Double
   ) throws -> (SparseReading, Double) {
     let choice = Self.fingerprint(of: patterns)
     if let found = work?.reading(
-      of: choice, sample: place, isValidating: isValidating, share: share)
+      of: choice, sample: index, isValidating: isValidating, share: share)
     {
       return found
     }
-    var sample = isValidating ? samples.validating[place] : samples.choosing[place]
+    var sample = isValidating ? samples.validating[index] : samples.choosing[index]
     sample.name = (isValidating ? "validating on " : "choosing on ") + sample.name
-    let reference = isValidating ? dense.validating[place] : dense.choosing[place]
+    let reference = isValidating ? dense.validating[index] : dense.choosing[index]
     let (reading, seconds) = try elapsed {
       try reader.read(
         sample, planner: Self.planner(for: patterns), dense: reference, share: share)
     }
     try work?.append(
       .reading(
-        choice: choice, sample: place, isValidating: isValidating, share: share, reading,
+        choice: choice, sample: index, isValidating: isValidating, share: share, reading,
         seconds: seconds))
     return (reading, seconds)
   }
@@ -233,16 +233,16 @@ extension GoalSearchRun {
     return fingerprint.text
   }
 
-  /// Rules that all heads share, until the best one is known or there is no time left.
+  /// Tries rules that all heads share, until the best one is known or no time is left.
   private mutating func tryRules(_ frontier: UniformFrontier, _ costs: HeadCosts) throws {
     var tried: UniformFrontier.Tried = [:]
-    while let place = next(frontier, tried, costs) {
-      let entry = frontier.entries[place]
+    while let index = next(frontier, tried, costs) {
+      let entry = frontier.entries[index]
       guard
         let trial = try read(
           name(of: entry.candidate), uniform(candidates[entry.candidate]), seconds: entry.seconds)
       else { return }
-      tried[place] = (trial.use, trial.isKept)
+      tried[index] = (trial.use, trial.isKept)
     }
   }
 
@@ -253,13 +253,13 @@ extension GoalSearchRun {
     return frontier.nextForTime(tried) { $0.seconds / costs.denseSeconds / most }
   }
 
-  /// Heads with candidates of their own. What a rule of known divergence loses says how much of the heads'
-  /// errors the goal leaves; two corrections at most.
+  /// Tries choices in which each head has its own candidate. A rule of known divergence tells how large the
+  /// sum of the heads' errors may be.
   private mutating func tryHeads(_ costs: HeadCosts) throws {
     let assignment = costs.assignment(
       candidates, selectsByLayer: model.backend.capabilities.buildsIndices)
     for number in 1...4 {
-      // The beginnings of texts say too little of heads that are told apart.
+      // Parts of texts are too noisy to choose candidates for single heads.
       guard let best = trials.best, best.share == 1, affordableShare == 1 else { return }
       let choice: HeadAssignment.Choice?
       if case .attentionTime = goal {
@@ -283,7 +283,7 @@ extension GoalSearchRun {
     }
   }
 
-  /// Whether a choice is predicted to be better than the best so far by more than predictions err.
+  /// Whether a choice is predicted to improve on the best so far by more than the prediction's error.
   private func isPromising(
     _ choice: HeadAssignment.Choice, _ best: GoalTrial, _ costs: HeadCosts
   ) -> Bool {
@@ -303,7 +303,7 @@ extension GoalSearchRun {
 // MARK: Validating
 
 extension GoalSearchRun {
-  /// The choice, read on samples that chose nothing, and made more careful while it misses there.
+  /// Reads the choice on held-out samples, and takes a more careful one while it misses the goal there.
   private mutating func validated(
     _ frontier: UniformFrontier, _ costs: HeadCosts
   ) throws -> GoalResult {
@@ -311,8 +311,8 @@ extension GoalSearchRun {
     var readings: [SparseReading] = []
     while !samples.validating.isEmpty, choice.patterns != uniform(.dense) {
       readings = []
-      for place in samples.validating.indices {
-        let (reading, taken) = try read(choice.patterns, place, isValidating: true, share: 1)
+      for index in samples.validating.indices {
+        let (reading, taken) = try read(choice.patterns, index, isValidating: true, share: 1)
         readings.append(reading)
         passes.validating += taken
       }
@@ -322,7 +322,7 @@ extension GoalSearchRun {
       trials.reject(choice)
       choice = careful
       readings = []
-      // A choice that nobody has validated is worth little: one pass more may be taken for it.
+      // An unvalidated choice is of little use, so one extra pass is allowed for it.
       if passes.left + passes.dense < reserve { break }
     }
     let isDense = choice.patterns == uniform(.dense)
@@ -342,9 +342,8 @@ extension GoalSearchRun {
       samples: samples.choosing.map(\.name), costs: planningCosts(choice, readings))
   }
 
-  /// What is taken where nothing that was tried keeps the goal: dense attention, or the fastest rule
-  /// where time is the goal. Where nothing could be tried, the middle of the frontier, which validation
-  /// then judges.
+  /// The choice if no tried one keeps the goal: dense attention, or the fastest rule if time is the goal. If
+  /// nothing could be tried, the middle of the frontier, which is then validated.
   private func fallback(_ frontier: UniformFrontier, _ costs: HeadCosts) -> GoalTrial {
     let entries = frontier.entries
     if case .attentionTime(let most) = goal {
@@ -361,14 +360,14 @@ extension GoalSearchRun {
       seconds: entry.seconds)
   }
 
-  /// A choice that is expected to keep the goal where another one used so much of it, more than there is:
-  /// the fastest that lost enough less where it was tried, or else the cheapest rule whose errors are
-  /// smaller by as much than those of the rule that was nearest to the goal.
+  /// A choice expected to keep the goal, after one whose validated figure was `use` times the limit: the best
+  /// tried one with a sufficiently lower use, or else the cheapest rule whose predicted errors are lower by the
+  /// same factor than those of the rule nearest to the goal.
   private func moreCareful(
     _ choice: GoalTrial, _ use: Double, _ frontier: UniformFrontier, _ costs: HeadCosts
   ) -> GoalTrial? {
     guard choice.patterns != uniform(.dense) else { return nil }
-    // Lost answers are a miss, too, whatever the divergence.
+    // Lost answers count as a miss, whatever the divergence.
     let part = 0.95 / max(use, 1.25)
     let most = part * (choice.readings.isEmpty ? 1 : min(choice.use, 1))
     if let best = trials.best(using: most) { return best }
@@ -381,8 +380,8 @@ extension GoalSearchRun {
     }.map(untried)
   }
 
-  /// The device's costs for the file: sparse from the device's usual crossover on, or from the shortest
-  /// length at which the choice was faster, whichever is less; above every length at which it was not.
+  /// The device's costs for the file. The crossover is the device's usual one, or the shortest length at which
+  /// the choice was faster if that is lower, but above every length at which the choice was slower.
   private func planningCosts(_ choice: GoalTrial, _ readings: [SparseReading]) -> SparseCostModel {
     var costs = SparseCostModel.unsearched(onDevice: model.backend.name)
     let measured = (choice.share == 1 ? choice.readings : []) + readings

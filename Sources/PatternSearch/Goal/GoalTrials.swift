@@ -16,7 +16,7 @@ struct GoalTrial {
   /// The part of the texts that was read; 0 for a choice that was not tried.
   let share: Double
   let isKept: Bool
-  /// What was measured over what the goal allows.
+  /// The measured figure divided by the goal's limit.
   let use: Double
   /// Predicted seconds of attention of the probed text.
   let seconds: Double
@@ -36,7 +36,7 @@ struct GoalTrial {
     self.seconds = seconds
   }
 
-  /// A choice that nothing is known of but its predicted time.
+  /// A choice of which only the predicted time is known.
   init(untried name: String, patterns: [[HeadPattern]], seconds: Double) {
     self.init(
       name, patterns: patterns, readings: [], share: 0, isKept: false, use: .infinity,
@@ -44,11 +44,11 @@ struct GoalTrial {
   }
 }
 
-/// The choices that a search tried, and what follows from them. Decides; reads nothing itself.
+/// The choices that a search tried, and the decisions that follow from them. Reads no sample itself.
 struct GoalTrials {
   let goal: SearchGoal
   private(set) var all: [GoalTrial] = []
-  /// Names of choices that missed the goal on samples that chose nothing.
+  /// Names of choices that missed the goal on held-out samples.
   private(set) var rejected: [String] = []
 
   init(goal: SearchGoal) { self.goal = goal }
@@ -67,9 +67,9 @@ struct GoalTrials {
     let isKept = goal.isKept(figures)
     let trial = GoalTrial(
       name, patterns: patterns, readings: readings, share: share,
-      // What only just keeps the goal where it was chosen misses it elsewhere.
+      // A choice that barely keeps the goal on choosing samples misses it on others.
       isKept: isKept && (!goal.limitsLoss || use <= 0.95),
-      // Answers that were lost are a miss, too, whatever the divergence.
+      // Lost answers count as a miss, whatever the divergence.
       use: isKept ? use : max(use, 1.25), seconds: seconds)
     all.append(trial)
     return trial
@@ -85,14 +85,14 @@ struct GoalTrials {
     return kept.min { cost($0) < cost($1) }
   }
 
-  /// The best one that was read whole, not rejected, and used at most so much of what the goal allows.
+  /// The best choice that was read whole, was not rejected, and whose ``GoalTrial/use`` is at most `most`.
   func best(using most: Double) -> GoalTrial? {
     all.filter { trial in
       trial.isKept && trial.share == 1 && trial.use <= most && !rejected.contains(trial.name)
     }.min { cost($0) < cost($1) }
   }
 
-  /// The rule for all heads alike whose use was nearest to what the goal allows.
+  /// The rule shared by all heads whose ``GoalTrial/use`` is nearest to 1.
   var nearestRule: GoalTrial? {
     all.filter { !$0.name.hasPrefix(Self.byHead) }.min { abs($0.use - 1) < abs($1.use - 1) }
   }
@@ -106,10 +106,11 @@ struct GoalTrials {
     return trial.readings.reduce(0) { $0 + $1.attentionSeconds }
   }
 
-  /// The sum of errors that the goal leaves; nil where what is left to gain is less than figures vary.
+  /// The sum of errors that the goal allows; nil where the remaining gain is smaller than the figures' noise,
+  /// and where no choice was read whole.
   ///
-  /// Between a choice that keeps the goal and one that misses it the use of what is allowed grows with a
-  /// power of the error, which the two tell. A little less than the goal is aimed at.
+  /// Interpolates between a choice that keeps the goal and one that misses it, with loss as a power of the
+  /// error. Aims slightly below the limit.
   ///
   /// - Parameter error: The sum of a choice's errors, as predicted.
   func allowedError(_ error: (GoalTrial) -> Double) -> Double? {

@@ -9,22 +9,22 @@
 ///
 /// Each encoding call has its own.
 struct PatternMatcher: ~Copyable {
-  /// What one attempt may take before failed choices are marked: so many steps, and so many for each scalar.
+  /// The steps of one attempt before failed choices are marked: a fixed number, and a number for each scalar.
   private static let freeSteps = 4_096
   private static let freeStepsPerScalar = 32
 
   private struct Choice {
-    /// Where to go on, or the run that may end elsewhere.
+    /// Where to continue, or the run that may end elsewhere.
     var instruction: Int32
     var isRun: Bool
-    /// Where to go on, or where the run ends now.
+    /// Where to continue, or where the run ends now.
     var position: Int
-    /// Where the run may end at last: its lowest end if greedy, its highest untried one if lazy.
+    /// The last end of the run to try: its lowest if greedy, its highest untried one if lazy.
     var last: Int
     /// All ends of the run.
     var low = 0
     var high = 0
-    /// How many marks were on the way when the choice was made.
+    /// The depth of the marks when the choice was made.
     var trail: Int
   }
 

@@ -254,4 +254,29 @@ import Testing
     await restarted.stop()
     #expect(restarted.currentMetrics.diskHits == 1)
   }
+
+  @Test func `a model whose layers are on two devices answers side by side and shares prefixes`()
+    async throws
+  {
+    let devices = try #require(DeviceList("cpu,cpu"))
+    let spread = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), threads: 1, devices: devices))
+    let engine = try Engine(model: spread)
+    let document = asker.text(5, length: 700)
+    let prompts = try (0..<3).map { try model.encode(.raw(document + "Question \($0)?")) }
+    let asker = asker
+    let cached = try await withThrowingTaskGroup(of: Int.self) { group in
+      for prompt in prompts {
+        group.addTask {
+          let found = try await asker.answer(
+            engine, AnswerRequest(prompt: prompt, maximumTokens: 6))
+          #expect(try found.text == asker.single(prompt, tokens: 6))
+          return found.cached
+        }
+      }
+      return try await group.reduce(into: []) { $0.append($1) }.sorted()
+    }
+    #expect(cached[0] == 0 && cached[1] >= 700 && cached[2] >= 700)
+    await engine.stop()
+  }
 }
