@@ -44,7 +44,8 @@ public enum RankService {
     onEnd: @escaping @Sendable () -> Void = {},
     onLoss: @escaping @Sendable (PipelineError) -> Void
   ) throws {
-    let checkpoint = try openWeightSource(at: options.directory)
+    let checkpoint = try openWeightSource(
+      at: options.directory, configuration: options.configuration)
     let member = try options.makeMember(of: rank)
     let server = try StageServer(rank, member: member, onEnd: onEnd, onLoss: onLoss)
     try server.serve { try Transformer(checkpoint: checkpoint, backend: member.backend, part: $0) }

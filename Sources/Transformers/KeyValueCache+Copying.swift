@@ -2,9 +2,10 @@ import Compute
 
 extension Transformer {
   /// Whether ``copyPrefix(of:to:count:)`` takes such caches: numbers of the activations' type, or
-  /// float32, that lie where they are used, all on one device.
+  /// float32, that lie where they are used.
   package func canCopyPrefix(of cache: KeyValueCache) -> Bool {
-    cache.parts.isEmpty
+    if let distribution { return distribution.canCopyPrefix(of: cache) }
+    return cache.parts.isEmpty
       && (cache.type == .float32 || cache.type == backend.activationType) && cache.place == .device
   }
 
@@ -16,6 +17,9 @@ extension Transformer {
   ///   capacity, or whose numbers cannot be copied; ``TransformerError/cacheInUse``;
   ///   ``TransformerError/cacheFull(tokens:capacity:)``; `ComputeError`, after which the target is empty.
   package func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws {
+    if let distribution {
+      return try distribution.copyPrefix(of: source, to: target, count: count)
+    }
     let (from, to) = (source.extents, target.extents)
     guard canCopyPrefix(of: source), target.parts.isEmpty, source.type == target.type,
       source.layers == target.layers,

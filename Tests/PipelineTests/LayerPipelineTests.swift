@@ -219,11 +219,33 @@ struct LayerPipelineTests {
     #expect(text.contains("cpu:1, layers 1..<2"))
   }
 
-  @Test("what looks at one device's layers says so, and more stages than layers are refused")
+  @Test("a sequence's beginning is copied to another one, part by part")
+  func copying() throws {
+    let mesh = try Mesh()
+    let ids = Mesh.ids(90)
+    for kind in Mesh.Kind.allCases {
+      let whole = try mesh.whole(kind)
+      let other = try whole.makeCache(capacity: 60)
+      _ = try whole.prefill(Array(ids[..<40]), cache: other)
+      let expected = try whole.decode(9, cache: other)
+      let model = try mesh.pipeline(kind, [0..<1, 1..<2, 2..<4]).makeTransformer()
+      let source = try model.makeCache(capacity: 100)
+      _ = try model.prefill(ids, cache: source, options: PrefillOptions(chunk: 32))
+      #expect(model.canCopyPrefix(of: source))
+      let target = try model.makeCache(capacity: 60)
+      try model.copyPrefix(of: source, to: target, count: 40)
+      #expect(target.count == 40 && source.count == 90)
+      #expect(try model.decode(9, cache: target) == expected)
+      // A cache that is not empty takes no beginning.
+      #expect(throws: TransformerError.self) {
+        try model.copyPrefix(of: source, to: target, count: 40)
+      }
+    }
+  }
+
+  @Test("more stages than layers are refused")
   func refusals() throws {
     let mesh = try Mesh()
-    let model = try mesh.pipeline(.cpu, [0..<1, 1..<4]).makeTransformer()
-    #expect(throws: TransformerError.self) { try LayerWalk(model, ids: [1, 2, 3]) }
     let members = try (0..<5).map {
       LayerPipeline.Member(backend: try Mesh.Kind.reference.make(), name: "\($0)")
     }

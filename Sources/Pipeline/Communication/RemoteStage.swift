@@ -58,7 +58,7 @@ final class RemoteStage: StageRunner {
     let reply = try client.call(
       Message(
         "begin",
-        try request.fields() + [
+        request.fields + [
           ("reading", .integer(number)), ("cache", .integer(try Self.number(of: cache))),
           ("count", .integer(cache.count)),
         ]))
@@ -82,6 +82,38 @@ final class RemoteStage: StageRunner {
         ]))
     cache.fill(to: count + 1)
     return try carry(reply)
+  }
+
+  func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer {
+    let number = numbers.add(1, ordering: .relaxed).newValue
+    var fields: [(String, JSONValue)] = [
+      ("transfer", .integer(number)), ("cache", .integer(try Self.number(of: cache))),
+      ("layer", .integer(layer)), ("count", .integer(count)),
+    ]
+    if case .restoring = purpose, let length = cache.sequenceLength {
+      fields.append(("sequence_length", .integer(length)))
+    }
+    _ = try client.call(Message("transfer", fields))
+    return RemoteKeyValueTransfer(
+      client, number: number, rowCount: shape.keyValueHeads * shape.headDim)
+  }
+
+  func canCopyPrefix(of cache: KeyValueCache) -> Bool {
+    cache.place == .device
+      && (cache.type == .float32 || cache.type == head.backend.activationType)
+  }
+
+  func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws {
+    _ = try client.call(
+      Message(
+        "copy",
+        [
+          ("from", .integer(try Self.number(of: source))),
+          ("to", .integer(try Self.number(of: target))), ("count", .integer(count)),
+        ]))
+    target.fill(to: count)
   }
 
   func discard(_ carried: Carried) {

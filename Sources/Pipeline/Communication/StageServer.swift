@@ -1,5 +1,5 @@
 import CSystemCalls
-public import Compute
+import Compute
 import JSON
 import Synchronization
 public import Transformers
@@ -24,6 +24,7 @@ public final class StageServer {
   private let inlet = Mutex<(any TensorInlet)?>(nil)
   private var stage: LocalStage?
   private var caches: [Int: KeyValueCache] = [:]
+  private var transfers = OpenTransfers()
   private var readings: [Int: (reading: LocalReading, wantsAllRows: Bool)] = [:]
 
   /// What came and is still to be done.
@@ -200,6 +201,19 @@ public final class StageServer {
     case "drop":
       caches[try message.int("cache")] = nil
       return Message("reply")
+    case "copy":
+      guard let source = caches[try message.int("from")],
+        let target = caches[try message.int("to")]
+      else { throw TransformerError.foreignCache(detail: "this process has none of that number") }
+      try requireStage().transformer.copyPrefix(
+        of: source, to: target, count: message.int("count"))
+      return Message("reply")
+    case "transfer":
+      guard let cache = caches[try message.int("cache")] else {
+        throw TransformerError.foreignCache(detail: "this process has none of that number")
+      }
+      try transfers.open(message, of: requireStage().transformer, cache)
+      return Message("reply")
     case "begin": return try begin(message, injection: injection)
     case "pass":
       let number = try message.int("reading")
@@ -227,6 +241,7 @@ public final class StageServer {
       try stage.transformer.pass(token: hidden, cache: cache)
       return try sent(hidden, all: true)
     default:
+      if let reply = try transfers.answer(message) { return reply }
       throw PipelineError.malformedMessage(detail: "\"\(message.kind)\" is not known")
     }
   }

@@ -21,6 +21,39 @@ extension LayerPipeline {
     return cache
   }
 
+  public func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer {
+    try requireParts(of: cache)
+    guard let stage = stages.firstIndex(where: { $0.layers.contains(layer) }) else {
+      throw TransformerError.missingPart(what: "layer \(layer)")
+    }
+    return try stages[stage].makeTransfer(
+      layer: layer, of: cache.parts[stage], count: count, for: purpose)
+  }
+
+  public func canCopyPrefix(of cache: KeyValueCache) -> Bool {
+    cache.parts.count == stages.count
+      && zip(stages, cache.parts).allSatisfy { $0.canCopyPrefix(of: $1) }
+  }
+
+  public func copyPrefix(
+    of source: KeyValueCache, to target: KeyValueCache, count: Int
+  ) throws {
+    try requireParts(of: source)
+    try requireParts(of: target)
+    guard target.count == 0, count <= source.count, let length = source.sequenceLength else {
+      throw TransformerError.foreignCache(detail: "\(count) positions of it cannot be copied")
+    }
+    target.beginRestoring(sequenceLength: length)
+    for (number, stage) in stages.enumerated() {
+      try workers[number].run {
+        try stage.copyPrefix(of: source.parts[number], to: target.parts[number], count: count)
+      }
+    }
+    target.finishRestoring(count: count)
+  }
+
   private func largestChunk(of tokens: Int, isSparse: Bool) -> Int {
     let ends = [0] + chunkEnds(of: 0..<tokens, isSparse: isSparse) + [tokens]
     return zip(ends, ends.dropFirst()).map { $1 - $0 }.max() ?? tokens

@@ -101,7 +101,7 @@ public final class LayerPipeline: LayerDistribution {
       throw TransformerError.missingPart(what: "layer \(layer)")
     }
     guard let stage = stage as? LocalStage else {
-      throw PipelineError.oneProcess(what: "saving and restoring a cache")
+      throw PipelineError.oneProcess(what: "looking at single layers")
     }
     return stage.transformer
   }

@@ -75,6 +75,18 @@ final class LocalStage: StageRunner {
     return try send(hidden)
   }
 
+  func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer {
+    try transformer.makeTransfer(layer: layer, of: cache, count: count, for: purpose)
+  }
+
+  func canCopyPrefix(of cache: KeyValueCache) -> Bool { transformer.canCopyPrefix(of: cache) }
+
+  func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws {
+    try transformer.copyPrefix(of: source, to: target, count: count)
+  }
+
   func discard(_ carried: Carried) { _ = try? receive(carried) }
 
   func receive(_ carried: Carried) throws -> Tensor {

@@ -55,6 +55,17 @@ protocol StageRunner: AnyObject, Sendable {
   /// before sent; nil for the first one, which embeds `id`.
   func pass(token id: Int32, _ input: Carried?, cache: KeyValueCache) throws -> Carried
 
+  /// Opens one of the stage's layers for copying; see `Transformer.makeTransfer(layer:of:count:for:)`.
+  func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer
+
+  /// Whether ``copyPrefix(of:to:count:)`` takes such caches.
+  func canCopyPrefix(of cache: KeyValueCache) -> Bool
+
+  /// Gives an empty cache the first positions of another one.
+  func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws
+
   /// Drops what the stage before sent and nobody wants any longer.
   func discard(_ carried: Carried)
 }

@@ -27,10 +27,25 @@ public protocol LayerDistribution: AnyObject, Sendable {
     _ ids: [Int32], cache: KeyValueCache, options: PrefillOptions, wantsAllRows: Bool
   ) throws -> any PromptReading
 
-  /// The part of the model that has a layer, for its keys and values.
+  /// The part of the model that has a layer, with the device that computes it.
   ///
-  /// - Throws: ``TransformerError/missingPart(what:)`` for one of another process.
+  /// - Throws: what says that the layer is in another process.
   func part(holding layer: Int) throws -> Transformer
+
+  /// Opens a layer of a cache in parts for copying.
+  ///
+  /// - Throws: as `Transformer.makeTransfer(layer:of:count:for:)`.
+  func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer
+
+  /// Whether ``copyPrefix(of:to:count:)`` takes such caches.
+  func canCopyPrefix(of cache: KeyValueCache) -> Bool
+
+  /// Gives the parts of an empty cache the first positions of those of another one, each on its device.
+  ///
+  /// - Throws: as `Transformer.copyPrefix(of:to:count:)`.
+  func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws
 
   /// The hidden state behind the last layer, [1, hidden] where logits are made, of a token that is
   /// added to the cache.
@@ -57,8 +72,11 @@ extension Transformer {
       self, .tokens(ids), cache: cache, options: options, wantsAllRows: wantsAllRows)
   }
 
-  /// The part of this model whose device has a layer.
-  func part(holding layer: Int) throws -> Transformer {
+  /// The part of this model that has a layer: its weights, and the device that computes it. The model
+  /// itself where one device has all layers.
+  ///
+  /// - Throws: what says that the layer is in another process.
+  package func part(holding layer: Int) throws -> Transformer {
     try distribution?.part(holding: layer) ?? self
   }
 

@@ -36,16 +36,16 @@ extension Transformer {
     try header.bytes.withUnsafeBytes(writer.write)
     try tokens.map(\.littleEndian).withUnsafeBytes(writer.write)
     for layer in cache.layers {
-      let part = try part(holding: layer)
-      try cache.withLayer(layer, count: cache.count, for: .transfer) { keysAndValues in
-        try writer.write(factorsOf: keysAndValues, header, backend: part.backend)
-        for rows in blocks(of: cache.count) {
-          if isCancelled() { throw CancellationError() }
-          for tensor in [keysAndValues.keys, keysAndValues.values] {
-            try writer.write(try part.elements(of: tensor, at: rows), as: cache.type)
-          }
-        }
+      let transfer = try makeTransfer(
+        layer: layer, of: cache, count: cache.count, for: .saving)
+      try writer.write(factors: transfer.factors(), header)
+      for rows in blocks(of: cache.count) {
+        if isCancelled() { throw CancellationError() }
+        let (keys, values) = try transfer.rows(at: rows)
+        try writer.write(keys, as: cache.type)
+        try writer.write(values, as: cache.type)
       }
+      try transfer.close()
     }
     try writer.finish()
   }
@@ -86,16 +86,21 @@ extension Transformer {
     }
     cache.beginRestoring(sequenceLength: header.sequenceLength)
     for layer in cache.layers {
-      let part = try part(holding: layer)
-      try cache.withLayer(layer, count: header.count, for: .transfer) { keysAndValues in
-        try part.restoreFactors(of: keysAndValues, header, from: reader, file: file)
-        for rows in blocks(of: header.count) {
-          let keys = try reader.elements(rows.count * header.rowCount, as: header.type)
-          let values = try reader.elements(rows.count * header.rowCount, as: header.type)
-          try part.put(keys, values, rows, in: keysAndValues)
+      let transfer = try makeTransfer(
+        layer: layer, of: cache, count: header.count, for: .restoring)
+      if header.factorCount > 0 {
+        let factors = try reader.elements(header.factorCount, as: .float32)
+        guard factors.allSatisfy({ $0.isFinite && $0 > 0 }) else {
+          throw CacheFileError.foreign(file: file)
         }
+        try transfer.setFactors(factors)
       }
-      try part.backend.finish()
+      for rows in blocks(of: header.count) {
+        let keys = try reader.elements(rows.count * header.rowCount, as: header.type)
+        let values = try reader.elements(rows.count * header.rowCount, as: header.type)
+        try transfer.setRows(at: rows, keys: keys, values: values)
+      }
+      try transfer.close()
     }
     cache.finishRestoring(count: header.count)
     return tokens
@@ -105,65 +110,5 @@ extension Transformer {
     stride(from: 0, to: count, by: CacheFileHeader.blockRows).map {
       $0..<min($0 + CacheFileHeader.blockRows, count)
     }
-  }
-
-  /// Positions of a cached tensor [heads, capacity, dim], as [position][head][dim].
-  private func elements(of tensor: Tensor, at positions: Range<Int>) throws -> [Float] {
-    let (heads, capacity, dim) = (tensor.shape[0], tensor.shape[1], tensor.shape[2])
-    let rows = tensor.reshaped([heads * capacity, dim])
-    var result = [Float](repeating: 0, count: positions.count * heads * dim)
-    for head in 0..<heads {
-      let first = head * capacity + positions.lowerBound
-      let floats = try backend.read(rows.slice(rows: first..<first + positions.count))
-      for row in 0..<positions.count {
-        let target = (row * heads + head) * dim
-        for element in 0..<dim { result[target + element] = floats[row * dim + element] }
-      }
-    }
-    return result
-  }
-
-  /// Stores rows, [position][head][dim], as they were kept.
-  private func put(
-    _ keys: [Float], _ values: [Float], _ positions: Range<Int>, in layer: KeyValueLayer
-  ) throws {
-    let (heads, capacity, dim) = (
-      layer.keys.shape[0], layer.keys.shape[1], layer.keys.shape[2]
-    )
-    guard layer.keys.type == .float8 else {
-      let rows = try [keys, values].map { floats in
-        let tensor = try backend.makeTensor(
-          backend.activationType, [positions.count, heads, dim],
-          purpose: "keys and values from a file")
-        try backend.write(floats, to: tensor)
-        return tensor
-      }
-      return try backend.store(
-        k: rows[0], v: rows[1], in: layer, firstPosition: positions.lowerBound)
-    }
-    // What was divided by the factors once must not be again.
-    for (floats, tensor) in [(keys, layer.keys), (values, layer.values)] {
-      let cells = tensor.reshaped([heads * capacity, dim])
-      for head in 0..<heads {
-        let first = head * capacity + positions.lowerBound
-        var own: [Float] = []
-        for row in 0..<positions.count {
-          let start = (row * heads + head) * dim
-          own += floats[start..<start + dim]
-        }
-        try backend.write(own, to: cells.slice(rows: first..<first + positions.count))
-      }
-    }
-  }
-
-  private func restoreFactors(
-    of layer: KeyValueLayer, _ header: CacheFileHeader, from reader: CacheFileReader, file: String
-  ) throws {
-    guard header.factorCount > 0 else { return }
-    let factors = try reader.elements(header.factorCount, as: .float32)
-    guard let scales = layer.scales, scales.count == factors.count,
-      factors.allSatisfy({ $0.isFinite && $0 > 0 })
-    else { throw CacheFileError.foreign(file: file) }
-    try backend.write(factors, to: scales)
   }
 }
