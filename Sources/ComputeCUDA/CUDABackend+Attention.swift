@@ -119,18 +119,20 @@ extension CUDABackend {
   private func plans(
     of index: SparseIndex, heads: Int
   ) throws -> (address: UInt64, mostColumns: Int, owner: any Sendable) {
-    if let resident = index.resident {
-      guard let resident = resident as? CUDAIndex else {
+    switch index {
+    case .resident(let index):
+      guard let index = index as? CUDAIndex else {
         throw ComputeError.shapeMismatch(
           operation: "attention", detail: "the index belongs to another device")
       }
-      return (try address(resident.plans, "attention"), resident.mostColumns, resident)
+      return (try address(index.plans, "attention"), index.mostColumns, index)
+    case .tiles(let index):
+      try require(
+        index.rowSetOfHead.count == heads, "attention",
+        "\(index.rowSetOfHead.count) heads in the index, \(heads) in q")
+      let uploaded = try uploadedIndex(index)
+      return (try address(uploaded.plans, "attention"), uploaded.mostColumns, uploaded.plans)
     }
-    try require(
-      index.rowSetOfHead.count == heads, "attention",
-      "\(index.rowSetOfHead.count) heads in the index, \(heads) in q")
-    let uploaded = try uploadedIndex(index)
-    return (try address(uploaded.plans, "attention"), uploaded.mostColumns, uploaded.plans)
   }
 }
 

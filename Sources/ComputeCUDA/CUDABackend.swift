@@ -49,7 +49,7 @@ public final class CUDABackend: Backend {
     /// Keys and values of the last attention with fp8 operands, as its kernel reads them.
     var blocks: Float8Blocks?
     /// The host index that was used last, and its form on the device.
-    var uploaded: (index: SparseIndex, form: UploadedIndex)?
+    var uploaded: (index: TileIndex, form: UploadedIndex)?
   }
 
   /// Zero, for a kernel that counts its work and sets the count back.
@@ -100,7 +100,7 @@ public final class CUDABackend: Backend {
   }
 
   /// A host index on the device; the last one is kept, since blocks of rows share an index.
-  func uploadedIndex(_ index: SparseIndex) throws -> UploadedIndex {
+  func uploadedIndex(_ index: TileIndex) throws -> UploadedIndex {
     let last = state.withLock(\.uploaded)
     if let last, last.index.firstPosition == index.firstPosition,
       last.index.rows == index.rows, last.index.rowSetOfHead == index.rowSetOfHead,

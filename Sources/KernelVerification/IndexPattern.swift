@@ -25,9 +25,10 @@ enum IndexPattern: String, CaseIterable {
       }
       sets.append(pattern.rowSet(first: first, rows: rows, tile: tile, random: &random))
     }
-    return try SparseIndex(
-      firstPosition: first, rows: rows, tile: tile, rowSets: sets,
-      rowSetOfHead: (0..<heads).map { $0 % sets.count })
+    return .tiles(
+      try TileIndex(
+        firstPosition: first, rows: rows, tile: tile, rowSets: sets,
+        rowSetOfHead: (0..<heads).map { $0 % sets.count }))
   }
 
   private func rowSet(

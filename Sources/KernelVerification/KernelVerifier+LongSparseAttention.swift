@@ -36,8 +36,11 @@ extension KernelVerifier {
     let sampled = (1...12).map { rows * $0 / 12 - 1 }
     let asked = try sampled.map { try device.read(q.slice(rows: $0..<$0 + 1)) }
     let request = IndexRequest(
-      heads: heads, firstPosition: first, rows: rows, lastRows: q.slice(rows: rows - 64..<rows),
-      layer: layer, shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
+      heads: heads,
+      chunk: ChunkInputs(
+        shape: shape, layer: layer, firstPosition: first, rows: rows,
+        lastRows: q.slice(rows: rows - 64..<rows)), forcedColumns: 30, forcedOffsets: 100,
+      columnCost: 1, exact: true)
     let index = try device.makeIndex(request)
     let host = try hostIndex(request, device)
     let sums = try device.makeTensor(
@@ -65,7 +68,7 @@ extension KernelVerifier {
   /// One row's outputs, [heads x headDim], and log-sum-exps over the pairs of an index.
   static func attended(
     _ query: [Float], position: Int, keys: [Float], values: [Float], stride: Int,
-    _ shape: AttentionShape, _ index: SparseIndex
+    _ shape: AttentionShape, _ index: TileIndex
   ) -> (outputs: [Float], sums: [Float]) {
     let d = shape.headDim
     var outputs: [Float] = []
@@ -95,7 +98,7 @@ extension KernelVerifier {
   }
 
   private static func computedKeys(
-    ofHead head: Int, position: Int, _ index: SparseIndex
+    ofHead head: Int, position: Int, _ index: TileIndex
   ) -> [Int] {
     guard case .tiles(let tiles) = index.rowSet(ofHead: head) else { return Array(0...position) }
     let row = position / index.tile.rows - index.tileRows.lowerBound

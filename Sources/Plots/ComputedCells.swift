@@ -11,7 +11,7 @@ public struct ComputedCells: Sendable, Hashable {
   public let isComputed: [Bool]
 
   /// - Parameter index: of one chunk that begins at position 0, with the image's keys.
-  public init(_ image: AttentionImage, index: SparseIndex, head: Int) {
+  public init(_ image: AttentionImage, index: TileIndex, head: Int) {
     cells = image.cells
     isComputed = image.brightest.enumerated().map { cell, pair in
       if let pair {
@@ -25,7 +25,7 @@ public struct ComputedCells: Sendable, Hashable {
   }
 }
 
-extension SparseIndex {
+extension TileIndex {
   /// Whether the pair (query, key), key <= query, of the chunk is computed for a head. O(log runs).
   func computes(query: Int, key: Int, head: Int) -> Bool {
     guard case .tiles(let tiles) = rowSet(ofHead: head) else { return true }
@@ -37,7 +37,7 @@ extension SparseIndex {
   }
 }
 
-extension SparseIndex {
+extension TileIndex {
   /// The keys that a query computes for a head, as ascending ranges.
   func forEachComputedRange(query: Int, head: Int, _ body: (Range<Int>) -> Void) {
     guard case .tiles(let tiles) = rowSet(ofHead: head) else {

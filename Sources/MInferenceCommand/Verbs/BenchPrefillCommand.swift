@@ -12,9 +12,11 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     commandName: "prefill",
     abstract: "Time to first token, dense and sparse, over prompt lengths, with recall.",
     discussion: """
-      The text is the demo's chronicle, or --prompt-file. The best of --repeat runs counts; recall is \
-      measured in the last one, and its time is in no figure. A length that is refused, for the \
-      model's context or for memory, is told and left out; the exit code is then 64.
+      The text is the demo's chronicle, or --prompt-file. Dense and sparse runs take turns. The best \
+      of --repeat runs is shown; the ratio is the median over pairs of runs. Recall is measured in a \
+      run that is not timed, or, with one run, in that one, where its time is in no figure. A length \
+      that is refused, for the model's context or for memory, is told and left out; the exit code is \
+      then 64.
 
       Example: minference bench prefill --model DIR --lengths 8K,32K --repeat 3
       """)
@@ -28,7 +30,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   static let standardLengths = [4096, 32768]
 
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("Runs of each.", valueName: "n"),
+    parsing: .unconditional, help: ArgumentHelp("Pairs of runs.", valueName: "n"),
     transform: { try Size.parsed($0) })
   var `repeat`: Size = Size(value: 1)
 
@@ -79,14 +81,17 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     for length in usable.values {
       do {
         let prompt = try PrefillMeasurement.prompt(of: length, from: text, for: model)
-        for (name, arguments) in [("dense", dense), (mode, attention)] {
-          let progress = ProgressLine(label: "\(name) \(Quantity.grouped(length))")
-          defer { progress.finish() }
-          rows.append(
-            try await PrefillMeasurement.measure(
-              name, prompt: prompt, model: model, options: arguments.sessionOptions(),
-              runs: self.repeat.value, measuresRecall: arguments.attention != .dense
-            ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
+        defer { TerminalLine.clear() }
+        rows += try await PrefillMeasurement.measure(
+          [
+            .init(mode: "dense", options: dense.sessionOptions(), measuresRecall: false),
+            .init(
+              mode: mode, options: attention.sessionOptions(),
+              measuresRecall: attention.attention != .dense),
+          ], prompt: prompt, model: model, runs: self.repeat.value
+        ) { way in
+          let line = ProgressLine(label: "\(way.mode) \(Quantity.grouped(length))")
+          return { line.update(fraction: $0.fraction, totalTokens: $0.tokens) }
         }
       } catch let error where usable.values.count > 1 && !(error is CancellationError) {
         usable.refuse(length, because: error)

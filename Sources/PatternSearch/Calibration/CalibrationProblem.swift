@@ -66,11 +66,12 @@ struct CalibrationProblem {
   }
 
   func attend(_ rowSet: RowSet) throws {
-    let index = try SparseIndex(
+    let index = try TileIndex(
       firstPosition: 0, rows: keys, tile: grid.tile, rowSets: [rowSet],
       rowSetOfHead: Array(repeating: 0, count: shape.queryHeads))
     try backend.attention(
-      q: q, firstPosition: 0, layer: layer, shape: shape, index: index, into: o, logSumExp: nil)
+      q: q, firstPosition: 0, layer: layer, shape: shape, index: .tiles(index),
+      into: o, logSumExp: nil)
   }
 
   /// Sums of the last rows and the choice, for all heads, without the index.

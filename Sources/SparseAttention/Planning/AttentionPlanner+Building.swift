@@ -4,12 +4,11 @@ import Compute
 extension AttentionPlanner {
   /// Heads that ask for the same pairs share a row set, and so its memory and the kernel's loads.
   func build(
-    _ selections: [HeadSelection], _ inputs: ChunkInputs
-  ) throws -> (index: SparseIndex, report: IndexReport) {
-    let tile = inputs.backend.tileShape(headDim: inputs.shape.headDim)
+    _ selections: [HeadSelection], _ chunk: ChunkInputs, tile: TileShape
+  ) throws -> (index: TileIndex, report: IndexReport) {
     let grid = TileGrid(
-      firstPosition: inputs.firstPosition, rows: inputs.rows, tile: tile,
-      slidingWindow: inputs.shape.slidingWindow)
+      firstPosition: chunk.firstPosition, rows: chunk.rows, tile: tile,
+      slidingWindow: chunk.shape.slidingWindow)
     let causal = grid.causalPairs
     var rowSets = RowSetCollection(causalPairs: causal)
     var rowSetOfHead: [Int] = []
@@ -20,8 +19,8 @@ extension AttentionPlanner {
       reasons.append(selection.denseReason ?? rowSets.entries[place].denseReason)
     }
     let used = rowSets.compacted(&rowSetOfHead)
-    let index = try SparseIndex(
-      firstPosition: inputs.firstPosition, rows: inputs.rows, tile: tile,
+    let index = try TileIndex(
+      firstPosition: chunk.firstPosition, rows: chunk.rows, tile: tile,
       rowSets: used.map(\.rowSet), rowSetOfHead: rowSetOfHead)
     let report = IndexReport(
       seconds: 0, estimationSeconds: 0, computedPairs: rowSetOfHead.map { used[$0].pairs },

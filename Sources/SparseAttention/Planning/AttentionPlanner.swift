@@ -97,28 +97,53 @@ public struct AttentionPlanner: Sendable {
     configuration.patterns.joined().reduce(0) { max($0, $1.sinkAndWindow) }
   }
 
-  /// The index of one (layer, chunk), and its report: as ``planIndex(layer:_:)``, but waits for a device that
-  /// builds the index.
+  /// The index of one (layer, chunk), and its report: as
+  /// ``planIndex(layer:_:backend:memory:needsHostIndex:)``, but waits for a device that builds the index.
   public func makeIndex(
-    layer: Int, _ inputs: ChunkInputs
+    layer: Int, _ chunk: ChunkInputs, backend: any Backend, memory: SelectionMemory,
+    needsHostIndex: Bool = false
   ) throws -> (index: SparseIndex, report: IndexReport) {
-    let planned = try planIndex(layer: layer, inputs)
+    let planned = try planIndex(
+      layer: layer, chunk, backend: backend, memory: memory, needsHostIndex: needsHostIndex)
     return (planned.index, try planned.report())
   }
 
   /// The index of one (layer, chunk). Returns before a device has built it.
   ///
+  /// - Parameters:
+  ///   - memory: The sequence's memory for static patterns.
+  ///   - needsHostIndex: Whether the host makes the index even where the backend could build it: its row sets are
+  ///     read, or parts of it are wanted (``Compute/SparseIndex/restricted(toKeys:)``).
   /// - Throws: ``Compute/ComputeError`` if the inputs do not fit together, and what the backend
   ///   throws.
-  public func planIndex(layer: Int, _ inputs: ChunkInputs) throws -> PlannedIndex {
-    if let made = try makeResidentIndex(layer: layer, inputs) { return made }
+  public func planIndex(
+    layer: Int, _ chunk: ChunkInputs, backend: any Backend, memory: SelectionMemory,
+    needsHostIndex: Bool = false
+  ) throws -> PlannedIndex {
+    if !needsHostIndex,
+      let made = try makeResidentIndex(layer: layer, chunk, backend: backend, memory: memory)
+    {
+      return made
+    }
+    let (index, report) = try makeHostIndex(layer: layer, chunk, backend: backend, memory: memory)
+    return PlannedIndex(index: .tiles(index), report: report)
+  }
+
+  /// The index of one (layer, chunk), made on the host whatever the backend could build.
+  ///
+  /// - Throws: As ``planIndex(layer:_:backend:memory:needsHostIndex:)``.
+  public func makeHostIndex(
+    layer: Int, _ chunk: ChunkInputs, backend: any Backend, memory: SelectionMemory
+  ) throws -> (index: TileIndex, report: IndexReport) {
     let clock = ContinuousClock()
     let start = clock.now
-    let (selections, estimation) = try select(layer: layer, inputs)
-    var (index, report) = try build(selections, inputs)
+    let (selections, estimation) = try select(
+      layer: layer, chunk, backend: backend, memory: memory)
+    var (index, report) = try build(
+      selections, chunk, tile: backend.tileShape(headDim: chunk.shape.headDim))
     report.estimationSeconds = estimation.inSeconds
     report.seconds = (clock.now - start).inSeconds
-    return PlannedIndex(index: index, report: report)
+    return (index, report)
   }
 
   /// The heads that are dense, with the reason in words, where a whole chunk is dense and nothing

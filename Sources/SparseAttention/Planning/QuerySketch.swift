@@ -11,6 +11,8 @@ public struct QuerySketch {
 
   /// Whether some head is chosen for by means.
   private let pools: Bool
+  /// Whether the estimates stay on the device, which builds the index from them.
+  private let isResident: Bool
   private var means: [[Float]]?
   /// [queryHeads, blocks, headDim] on a device that builds indices; nil: means are read as they come.
   private var residentMeans: Tensor?
@@ -24,7 +26,7 @@ public struct QuerySketch {
   ///
   /// - Parameters:
   ///   - rows: Rows of the chunk; at least one.
-  ///   - needsHostIndex: See ``ChunkInputs/needsHostIndex``.
+  ///   - needsHostIndex: As in ``AttentionPlanner/planIndex(layer:_:backend:memory:needsHostIndex:)``.
   public init?(
     _ planner: AttentionPlanner, layer: Int, backend: any Backend, shape: AttentionShape,
     firstPosition: Int, rows: Int, needsHostIndex: Bool
@@ -40,7 +42,7 @@ public struct QuerySketch {
       $0.selector.needs(keys: keys, isKept: false)
     }
     pools = needs.contains(where: \.pooledMeans)
-    let isResident =
+    isResident =
       !needsHostIndex && backend.capabilities.buildsIndices
       && !planner.isMadeOnHost(layer: layer, keys: keys)
     if pools, isResident {
@@ -107,11 +109,10 @@ public struct QuerySketch {
     means = means.map { zip($0, added).map { $0 + $1 } } ?? added
   }
 
-  /// Hands what was seen over.
-  public func fill(_ inputs: inout ChunkInputs) {
-    inputs.pooledQueries = means
-    inputs.residentPooledQueries = residentMeans
-    inputs.blockShares = shares
-    inputs.blockChoices = choices
+  /// What was found of the queries that were added.
+  public var estimates: QueryEstimates {
+    isResident
+      ? .device(DeviceQueryEstimates(pooledQueries: residentMeans, blockChoices: choices))
+      : .host(HostQueryEstimates(pooledQueries: means, blockShares: shares))
   }
 }

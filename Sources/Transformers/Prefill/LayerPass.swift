@@ -232,13 +232,12 @@ extension LayerPass {
       if let queries {
         try sketch?.add(queries, firstPosition: chunk.lowerBound, layer: keysAndValues)
       }
-      var inputs = ChunkInputs(
-        backend: backend, shape: shape, keyValueLayer: keysAndValues,
-        firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: try lastQueries(),
-        pooledQueries: nil, memory: context.selectionMemory)
-      sketch?.fill(&inputs)
-      inputs.needsHostIndex = Self.needsHostIndex(context, chunk)
-      return try planner.planIndex(layer: layer, inputs)
+      let inputs = ChunkInputs(
+        shape: shape, layer: keysAndValues, firstPosition: chunk.lowerBound, rows: chunk.count,
+        lastRows: try lastQueries(), estimates: sketch?.estimates)
+      return try planner.planIndex(
+        layer: layer, inputs, backend: backend, memory: context.selectionMemory,
+        needsHostIndex: Self.needsHostIndex(context, chunk))
     }
     return try measurements.planned(
       planned,

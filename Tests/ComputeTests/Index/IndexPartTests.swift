@@ -5,9 +5,9 @@ struct IndexPartTests {
   private let tile = TileShape(rows: 8, columns: 4)
 
   /// One head of bands and columns, one dense, one of the first's row set again, one of blocks' kind.
-  private func index() throws -> SparseIndex {
+  private func index() throws -> TileIndex {
     let grid = TileGrid(firstPosition: 16, rows: 45, tile: tile, slidingWindow: nil)
-    return try SparseIndex(
+    return try TileIndex(
       firstPosition: 16, rows: 45, tile: tile,
       rowSets: [
         .tiles(TileRuns(offsets: [0..<3, 20..<21], columns: [0, 5, 31, 60], on: grid)), .all,
@@ -46,7 +46,7 @@ struct IndexPartTests {
 
   @Test func `replacing heads makes them dense and leaves the others as they are`() throws {
     let index = try index()
-    let replaced = try index.replacingByAll(heads: [2, 3])
+    let replaced = index.replacingByAll(heads: [2, 3])
     #expect(replaced.rowSet(ofHead: 0) == index.rowSet(ofHead: 0))
     for head in 1..<4 { #expect(replaced.rowSet(ofHead: head) == .all) }
     // Row sets that no head uses are gone.

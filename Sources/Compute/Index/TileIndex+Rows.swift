@@ -1,4 +1,4 @@
-extension SparseIndex {
+extension TileIndex {
   /// The index of some of the rows alone: a small value, for a kernel that is to compute no others.
   ///
   /// Heads outside `heads` get their diagonal tiles and nothing else, the least that an index holds;
@@ -6,52 +6,17 @@ extension SparseIndex {
   ///
   /// - Parameter positions: not empty, inside the index.
   /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)``.
-  package func part(positions: Range<Int>, heads: Set<Int>) throws -> SparseIndex {
-    guard !positions.isEmpty, positions.lowerBound >= firstPosition, positions.upperBound <= keys
-    else {
-      throw ComputeError.shapeMismatch(
-        operation: "SparseIndex", detail: "rows \(positions) of \(firstPosition)..<\(keys)")
-    }
-    // The device's kernel picks the rows of its own index; all heads are as cheap as some.
-    if let resident {
-      return SparseIndex(firstPosition: firstPosition, rows: rows, tile: tile, resident: resident)
-    }
+  package func part(positions: Range<Int>, heads: Set<Int>) throws -> TileIndex {
+    try grid().require(positions)
     let wanted = Set(rowSetOfHead.indices.filter(heads.contains).map { rowSetOfHead[$0] }).sorted()
     let places = Dictionary(uniqueKeysWithValues: wanted.enumerated().map { ($1, $0) })
-    return try SparseIndex(
+    return try TileIndex(
       firstPosition: positions.lowerBound, rows: positions.count, tile: tile,
       rowSets: wanted.map { part(rowSets[$0], positions: positions) }
         + [part(nil, positions: positions)],
       rowSetOfHead: rowSetOfHead.enumerated().map { head, rowSet in
         heads.contains(head) ? places[rowSet] ?? wanted.count : wanted.count
       })
-  }
-
-  /// For each query head, whether it is known to compute every causal pair.
-  package func denseHeads() throws -> [Bool] {
-    if let resident { return try resident.isDense() }
-    return rowSetOfHead.map { rowSets[$0] == .all }
-  }
-
-  /// The same index with every causal pair for some heads.
-  package func replacingByAll(heads: Set<Int>) throws -> SparseIndex {
-    if let resident {
-      return SparseIndex(
-        firstPosition: firstPosition, rows: rows, tile: tile,
-        resident: try resident.makingDense(heads))
-    }
-    var kept: [RowSet] = [.all]
-    var places: [Int: Int] = [:]
-    let rowSetOfHead = rowSetOfHead.enumerated().map { head, rowSet in
-      if heads.contains(head) || rowSets[rowSet] == .all { return 0 }
-      if let place = places[rowSet] { return place }
-      places[rowSet] = kept.count
-      kept.append(rowSets[rowSet])
-      return kept.count - 1
-    }
-    return try SparseIndex(
-      firstPosition: firstPosition, rows: rows, tile: tile, rowSets: kept,
-      rowSetOfHead: rowSetOfHead)
   }
 
   /// - Parameter rowSet: nil: the diagonal tiles alone.
