@@ -47,11 +47,12 @@ public protocol LayerDistribution: AnyObject, Sendable {
   /// - Throws: as `Transformer.copyPrefix(of:to:count:)`.
   func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws
 
-  /// The hidden state behind the last layer, [1, hidden] where logits are made, of a token that is
-  /// added to the cache.
+  /// The hidden states behind the last layer, [1, hidden] each where logits are made, of a token of each of
+  /// several sequences. The tokens are added to their caches, which are distinct. Devices work on
+  /// different sequences at the same time.
   ///
-  /// - Throws: as ``Transformer/decode(_:cache:)``; nothing is added then.
-  func hiddenState(of id: Int32, cache: KeyValueCache) throws -> Tensor
+  /// - Throws: as ``Transformer/decode(_:cache:)``; nothing is added to any cache then.
+  func hiddenStates(of ids: [Int32], caches: [KeyValueCache]) throws -> [Tensor]
 }
 
 extension Transformer {
