@@ -16,6 +16,7 @@ struct LayerPipelineTests {
     var isSparse = false
     var lastRowOnly = true
     var configuration: [String: String] = [:]
+    var experts: TinyCheckpoint.Experts?
     var chunk: Int? = 32
     var chunkEnds: [Int]?
 
@@ -51,6 +52,21 @@ struct LayerPipelineTests {
         configuration: [
           "dual_chunk_attention_config": #"{"chunk_size": 160, "local_size": 32}"#
         ]),
+      Case(
+        name: "dual chunk attention, three stages, dense", stages: [0..<1, 1..<2, 2..<3],
+        configuration: [
+          "dual_chunk_attention_config": #"{"chunk_size": 96, "local_size": 32}"#
+        ]),
+      Case(
+        name: "experts", stages: [0..<1, 1..<2, 2..<4], isSparse: true, experts: .qwen3),
+      Case(
+        name: "experts behind an MLP", stages: [0..<1, 1..<3], isSparse: true, lastRowOnly: false,
+        experts: .glm4),
+      Case(
+        name: "experts, dual chunk attention", stages: [0..<2, 2..<3], isSparse: true,
+        configuration: [
+          "dual_chunk_attention_config": #"{"chunk_size": 160, "local_size": 32}"#
+        ], experts: .qwen3),
     ]
   }
 
@@ -72,7 +88,8 @@ struct LayerPipelineTests {
   @Test(
     "a pipeline gives one device's results, bit for bit", arguments: Mesh.Kind.allCases, Case.all)
   func equality(kind: Mesh.Kind, test: Case) throws {
-    let mesh = try Mesh(layers: test.layers, configuration: test.configuration)
+    let mesh = try Mesh(
+      layers: test.layers, configuration: test.configuration, experts: test.experts)
     let ids = Mesh.ids(test.tokens)
     let expected = try outcome(mesh.whole(kind), ids, test.options)
     let pipeline = try mesh.pipeline(kind, test.stages)

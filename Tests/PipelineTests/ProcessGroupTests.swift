@@ -27,7 +27,7 @@ struct ProcessGroupTests {
     }
 
     init(
-      _ mesh: Mesh, stages: [Range<Int>], kind: Mesh.Kind = .cpu,
+      _ mesh: Mesh, stages: [Range<Int>], isSpread: Bool = false, kind: Mesh.Kind = .cpu,
       wrap: @escaping @Sendable (Int, any Backend) -> any Backend = { $1 }
     ) throws {
       let port = Self.freePort()
@@ -58,7 +58,7 @@ struct ProcessGroupTests {
       pipeline = try LayerPipeline(
         group: group, shape: PipelineShape(mesh.checkpoint.configuration),
         member: LayerPipeline.Member(backend: backend, name: "cpu:0"),
-        stageLayers: stages.map(\.count)
+        stageLayers: isSpread ? nil : stages.map(\.count)
       ) { try Transformer(checkpoint: mesh.checkpoint, backend: backend, part: $0) }
     }
 
@@ -161,6 +161,18 @@ struct ProcessGroupTests {
     #expect(throws: CancellationError.self) {
       try model.prefill(Mesh.ids(203), cache: cache, options: options)
     }
+  }
+
+  @Test("a process that is slower gets fewer layers")
+  func spreading() throws {
+    let mesh = try Mesh(layers: 6)
+    let run = try Run(mesh, stages: [0..<3, 3..<6], isSpread: true) { number, backend in
+      number == 0 ? backend : InterruptedBackend(backend) { _ in usleep(30_000) }
+    }
+    #expect(run.pipeline.stageLayers.map(\.count) == [5, 1])
+    #expect(run.pipeline.measured?.devices.count == 2)
+    let model = run.pipeline.makeTransformer()
+    _ = try model.prefill(Mesh.ids(7), cache: model.makeCache(capacity: 10))
   }
 
   @Test("recall and what a monitor sees cross processes")

@@ -175,6 +175,11 @@ public final class StageServer {
     injection: (String, Transformer) throws -> (any QueryKeyInjection)?
   ) throws -> Message {
     switch message.kind {
+    case "measure":
+      let part = try load(
+        LayerPipeline.measuredPart(
+          of: message.int("layers"), isLast: message.flag("last"), hasOutput: false))
+      return Message("reply", try LayerTiming(part, rows: message.int("rows")).fields)
     case "load":
       let layers = try message.int("first")..<message.int("end")
       let part = try load(DecoderPart(layers: layers, hasEmbedding: false, hasOutput: false))

@@ -55,8 +55,11 @@ extension LayerPipeline {
   }
 
   private func largestChunk(of tokens: Int, isSparse: Bool) -> Int {
-    let ends = [0] + chunkEnds(of: 0..<tokens, isSparse: isSparse) + [tokens]
-    return zip(ends, ends.dropFirst()).map { $1 - $0 }.max() ?? tokens
+    [true, false].flatMap { lastRowOnly in
+      let ends =
+        [0] + chunkEnds(of: 0..<tokens, isSparse: isSparse, lastRowOnly: lastRowOnly) + [tokens]
+      return zip(ends, ends.dropFirst()).map { $1 - $0 }
+    }.max() ?? tokens
   }
 }
 
