@@ -55,12 +55,14 @@ public struct AnswerSummary: Sendable {
   public var prefillSeconds: Double
   /// Seconds from the request to its first token; nil without one.
   public var timeToFirstToken: Double?
-  /// Seconds from the first token to the last, other sequences' turns included.
+  /// Seconds from the first token to the end, other sequences' turns included.
   public var decodeSeconds: Double
   /// What the reading computed; of the tokens alone that were not cached.
   public var prefill: PrefillReport
   /// What the user should know about how the answer was made, one line each.
   public var notices: [String]
+  /// Seconds of the reading that went into measurements, which are in no figure of its report.
+  var measuringSeconds = 0.0
 }
 
 /// The events of one request. Cancelling the task that reads them, or dropping the iterator, ends the

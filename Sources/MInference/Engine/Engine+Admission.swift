@@ -25,7 +25,12 @@ extension Engine {
       let submission = waiting[index]
       let admission: Admission
       do {
-        admission = try begin(submission)
+        if let session = submission.session {
+          try begin(submission, for: session)
+          admission = .begun
+        } else {
+          admission = try begin(submission)
+        }
       } catch {
         finish(submission, with: error, reason: "error")
         admission = .ended
@@ -94,15 +99,58 @@ extension Engine {
         if cached > 0 { metrics.diskHits += 1 }
       }
     }
-    let begun = RunningSequence(
-      submission, sequence: sequence, attention: attention, cachedTokens: cached,
-      maximumTokens: maximumTokens)
-    running.append(begun)
-    metrics.promptTokens += prompt.count
-    metrics.cachedTokens += cached
-    metrics.queueSeconds.add((ContinuousClock.now - submission.time).inSeconds)
-    begun.tellProgress(isNeeded: true)
+    let cancellation = submission.cancellation
+    let reading = PrefillOptions(
+      planner: planner, chunk: options.session.chunk,
+      measureRecall: options.session.measuresRecall,
+      monitor: request.monitor ?? options.session.monitor,
+      lastLayerLastRowOnly: true, isCancelled: { cancellation.isSet })
+    run(
+      RunningSequence(
+        submission, owner: .engine(sequence), cache: sequence.cache, attention: attention,
+        reading: reading, cachedTokens: cached, maximumTokens: maximumTokens))
     return .begun
+  }
+
+  /// Begins to read a session's prompt, or to answer it.
+  private func begin(_ submission: Submission, for session: SessionWork) throws {
+    let start = ContinuousClock.now
+    let sequence = session.sequence
+    let cache = try sequence.cache ?? session.makeCache()
+    sequence.cache = cache
+    let begun = { (cached: Int) in
+      RunningSequence(
+        submission, owner: .session(session), cache: cache, attention: session.attention,
+        reading: session.reading, cachedTokens: cached,
+        maximumTokens: submission.request.maximumTokens ?? 0, start: start)
+    }
+    switch session.task {
+    case .read(let kept):
+      let prompt = submission.request.prompt
+      let kept = model.transformer.mustReadAgain(cache, reaching: prompt.count) ? 0 : kept
+      if kept < cache.count {
+        cache.truncate(to: kept)
+        sequence.history = Array(prompt[..<kept])
+        sequence.forgetLogits()
+      }
+      run(begun(kept))
+    case .answer:
+      guard let logits = sequence.logits else { throw LanguageModelError.nothingPrefilled }
+      let begun = begun(cache.count)
+      try beginAnswer(of: begun, logits: logits, report: PrefillReport(layers: 0, heads: 0))
+      // What the last token led to is not known before it is read.
+      sequence.forgetLogits()
+      run(begun)
+    }
+  }
+
+  private func run(_ sequence: RunningSequence) {
+    running.append(sequence)
+    let submission = sequence.submission
+    metrics.promptTokens += sequence.prompt.count
+    metrics.cachedTokens += sequence.cachedTokens
+    metrics.queueSeconds.add((ContinuousClock.now - submission.time).inSeconds)
+    sequence.tellProgress(isNeeded: true)
   }
 
   /// The sequence, kept or being answered, with which a prompt has most tokens in common.
@@ -112,10 +160,10 @@ extension Engine {
     var best = held.best(for: prompt, attention: attention).map {
       (sequence: $0.0, common: $0.common)
     }
-    for other in running where other.answer != nil && other.attention == attention {
-      let common = min(
-        commonPrefix(other.prompt, prompt), prompt.count - 1, other.sequence.cache.count)
-      if common > best?.common ?? 0 { best = (other.sequence, common) }
+    for other in running where !other.isReading && other.attention == attention {
+      guard let sequence = other.held else { continue }
+      let common = min(commonPrefix(other.prompt, prompt), prompt.count - 1, sequence.cache.count)
+      if common > best?.common ?? 0 { best = (sequence, common) }
     }
     guard let best, best.common > 0 else { return nil }
     // LongRoPE turns the keys of a longer sequence with other factors.
@@ -128,8 +176,8 @@ extension Engine {
   /// The most tokens that a prompt has in common with one that is being read and can be copied then.
   private func reading(_ prompt: [Int32], attention: AttentionOptions) -> Int? {
     running.filter {
-      $0.answer == nil && $0.attention == attention
-        && model.transformer.canCopyPrefix(of: $0.sequence.cache)
+      guard $0.answer == nil, $0.attention == attention, let held = $0.held else { return false }
+      return model.transformer.canCopyPrefix(of: held.cache)
     }.map { min(commonPrefix($0.prompt, prompt), prompt.count - 1) }.max()
   }
 

@@ -11,8 +11,10 @@ import Synchronization
 ///
 /// The engine runs on the one thread of its device (``ComputeThread``). By turns it gives every
 /// running answer one token, and reads blocks of prompts for at most ``EngineOptions/stallSeconds``.
-/// Tokens are decoded one sequence after the other; a round over n sequences takes n times as long as
-/// one.
+/// The tokens of all running answers are decoded together. Answers join and leave at any turn; each has its
+/// own sampler and grammar.
+///
+/// Sessions of a model share an engine of their own, which is that of ``Session``.
 ///
 /// Keys and values stay in memory when an answer ends, so that a prompt that begins alike reads only
 /// what follows: in place of the earlier sequence or behind a copy of the common beginning
@@ -34,8 +36,11 @@ public actor Engine {
   var held = HeldSequences()
   var order = ReadingOrder()
   var metrics = EngineMetrics()
+  let decoding: DecodingBatch
   /// nil without one, and once the engine has stopped.
   var directory: PrefixDirectory?
+  /// Who is to be told of an end, once nothing of the turn is in use any more.
+  private var endings: [(sink: AnswerSink, result: Result<AnswerSummary, any Error>)] = []
   private var isStopped = false
   private var stopWaiters: [CheckedContinuation<Void, Never>] = []
 
@@ -53,6 +58,7 @@ public actor Engine {
     self.model = model
     self.options = options
     self.thread = try thread ?? ComputeThread()
+    decoding = DecodingBatch(model.transformer)
     memoryBudget =
       try options.memoryBytes ?? model.transformer.backend.availableMemory()
       .map { $0.device / 10 * 7 } ?? Self.hostMemoryBudget
@@ -88,7 +94,45 @@ public actor Engine {
     }
     try request.sampling?.validate()
     if let attention = request.attention { _ = try model.planner(for: attention) }
-    return try inbox.add(request, limit: options.queueLength)
+    let cancellation = CancellationFlag()
+    let (events, continuation) = AsyncThrowingStream<AnswerEvent, any Error>.makeStream()
+    let sink = AnswerSink(
+      tell: { continuation.yield($0) },
+      finish: { result in
+        switch result {
+        case .success(let summary):
+          continuation.yield(.finished(summary))
+          continuation.finish()
+        case .failure(let error): continuation.finish(throwing: error)
+        }
+      })
+    let id = try inbox.add(
+      request, cancellation: cancellation, sink: sink, limit: options.queueLength)
+    continuation.onTermination = { [inbox] reason in
+      guard case .cancelled = reason else { return }
+      cancellation.set()
+      inbox.wake()
+    }
+    return AnswerStream(id: id, events: events)
+  }
+
+  /// Takes what a session asks for its own sequence. It waits for nobody's memory and for no place in the
+  /// queue.
+  ///
+  /// - Returns: The outcome, once the engine does not use the sequence any more.
+  /// - Throws: What went wrong; `CancellationError` where the flag was set, within one block.
+  nonisolated func answer(
+    _ request: AnswerRequest, for session: SessionWork, cancellation: CancellationFlag,
+    tell: @escaping @Sendable (AnswerEvent) -> Void = { _ in }
+  ) async throws -> AnswerSummary {
+    try await withCheckedThrowingContinuation { continuation in
+      let sink = AnswerSink(tell: tell, finish: { continuation.resume(with: $0) })
+      do {
+        _ = try inbox.add(request, session: session, cancellation: cancellation, sink: sink)
+      } catch {
+        continuation.resume(throwing: error)
+      }
+    }
   }
 
   /// Takes no more requests, and returns when everything has ended.
@@ -108,6 +152,7 @@ public actor Engine {
       admit()
       endWhatWaitedTooLong()
       publish()
+      tellEndings()
       if !running.isEmpty {
         takeTurn()
       } else if waiting.isEmpty {
@@ -124,6 +169,7 @@ public actor Engine {
     while storeOne() {}
     held = HeldSequences()
     publish()
+    tellEndings()
     // Another engine may have it from now on.
     directory = nil
     isStopped = true
@@ -143,14 +189,16 @@ public actor Engine {
 
   /// Bytes of keys and values, running and kept.
   var usedBytes: Int {
-    running.reduce(held.byteCount) { $0 + $1.sequence.cache.byteCount }
+    running.reduce(held.byteCount) { $0 + ($1.cache?.byteCount ?? 0) }
   }
 
   /// Ends requests that could not be begun in time.
   private func endWhatWaitedTooLong() {
     let now = ContinuousClock.now
     waiting.removeAll { submission in
-      guard (now - submission.time).inSeconds > options.queueSeconds else { return false }
+      guard submission.session == nil,
+        (now - submission.time).inSeconds > options.queueSeconds
+      else { return false }
       finish(
         submission, with: EngineError.queueTimeout(seconds: options.queueSeconds),
         reason: "timeout")
@@ -185,16 +233,31 @@ public actor Engine {
     finish(sequence.submission, with: error, reason: reason)
   }
 
-  func finish(_ submission: Submission, with error: (any Error)?, reason: String) {
-    metrics.finished[reason, default: 0] += 1
-    metrics.requestSeconds.add((ContinuousClock.now - submission.time).inSeconds)
-    submission.events.finish(throwing: error)
+  func finish(_ submission: Submission, with error: any Error, reason: String) {
+    finish(submission, .failure(error), reason: reason)
   }
 
-  /// Takes a sequence out of those that run and keeps it for later prompts.
+  func finish(
+    _ submission: Submission, _ result: Result<AnswerSummary, any Error>, reason: String
+  ) {
+    metrics.finished[reason, default: 0] += 1
+    metrics.requestSeconds.add((ContinuousClock.now - submission.time).inSeconds)
+    endings.append((submission.sink, result))
+  }
+
+  /// Tells those whose requests have ended. The metrics show it by then, and the memory of a session that
+  /// is dropped upon it is free at once.
+  private func tellEndings() {
+    let ended = endings
+    endings = []
+    for ending in ended { ending.sink.finish(ending.result) }
+  }
+
+  /// Takes a sequence out of those that run, and keeps it for later prompts unless it is a session's.
   func keep(_ sequence: RunningSequence) {
     running.removeAll { $0 === sequence }
-    let left = sequence.leave()
+    sequence.leave()
+    guard let left = sequence.held else { return }
     metrics.longestSequence = max(metrics.longestSequence, left.tokens.count)
     if !left.tokens.isEmpty { held.add(left) }
   }
