@@ -110,6 +110,18 @@ extension Transformer {
   func decodedLogits(_ ids: [Int32], caches: [KeyValueCache]) throws -> Tensor {
     let logits = try backend.makeTensor(
       .float32, [ids.count, vocabularySize], purpose: "the logits of \(ids.count) sequences")
+    if let distribution {
+      for (id, cache) in zip(ids, caches) {
+        try validate([id], for: cache)
+        try requireAllLayers(of: cache)
+      }
+      let states = try distribution.hiddenStates(of: ids, caches: caches)
+      for (row, hidden) in states.enumerated() {
+        try backend.gatherRows(
+          makeLogits(of: hidden), rows: [0], into: logits.slice(rows: row..<row + 1))
+      }
+      return logits
+    }
     let counts = caches.map(\.count)
     do {
       for (row, id) in ids.enumerated() {
