@@ -167,7 +167,7 @@ struct ProcessGroupTests {
   func spreading() throws {
     let mesh = try Mesh(layers: 6)
     let run = try Run(mesh, stages: [0..<3, 3..<6], isSpread: true) { number, backend in
-      number == 0 ? backend : InterruptedBackend(backend) { _ in usleep(30_000) }
+      number == 0 ? backend : InterruptedBackend(backend) { _ in usleep(12_000) }
     }
     #expect(run.pipeline.stageLayers.map(\.count) == [5, 1])
     #expect(run.pipeline.measured?.devices.count == 2)
