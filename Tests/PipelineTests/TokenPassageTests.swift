@@ -50,7 +50,8 @@ struct TokenPassageTests {
   func overlap() throws {
     let mesh = try Mesh()
     let isDecoding = Atomic<Bool>(false)
-    let (begun, late) = (Atomic<Int>(0), Atomic<Int>(0))
+    let begun = Atomic<Int>(0)
+    let late = Atomic<Int>(0)
     let pipeline = try mesh.pipeline(.cpu, [0..<2, 2..<4]) { stage, backend in
       InterruptedBackend(backend) { _ in
         guard isDecoding.load(ordering: .relaxed) else { return }
