@@ -49,10 +49,10 @@ import Testing
   func `a chunk finds its share of offsets in runs`(end: Int) throws {
     let (keys, runs) = (16384, 32)
     let attention = SyntheticAttention(
-      .clustered, keys: keys, offsets: 64 * runs, columns: 400, isChunked: true, seed: 3)
+      .clustered, keys: keys, offsets: 64 * runs, columns: 100, isChunked: true, seed: 3)
     let share = runs * end / keys
     let bands = VerticalSlash.selection(
-      sums(attention, end: end, keys: keys), vertical: 30 + 400 * end / keys,
+      sums(attention, end: end, keys: keys), vertical: 30 + 100 * end / keys,
       slash: 100 + 64 * share)
     let chosen = bands.slashOffsets.filter { $0 >= 100 }
     #expect(chosen.count == 64 * share)

@@ -8,8 +8,11 @@ struct SeveralDevicesTests {
 
   init() throws {
     directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
+    try TinyCheckpoint.write(
+      to: directory, configuration: ["max_position_embeddings": "4096"])
     try directory.write("1 2 3 4 5 6", to: "ids")
+    try directory.write(
+      String(repeating: "The lantern stands by the river. ", count: 60), to: "book")
     try directory.write(
       String(repeating: "All work and no play makes Jack a dull boy. ", count: 16), to: "prompt")
   }
@@ -48,13 +51,16 @@ struct SeveralDevicesTests {
     #expect(given.status == 0 && !given.errors.contains("measured"), "\(given.errors)")
   }
 
-  @Test("searches measure every layer where it is", arguments: ["--recall 0.9", "--kl 0.5"])
+  @Test(
+    "searches measure every layer where it is",
+    arguments: [
+      "--recall 0.9 --samples book --space small",
+      "--kl 10 --lengths 4K --positions 64 --passes 40",
+    ])
   func search(goal: String) throws {
     let result = try run(
-      "search --model model --samples prompt --lengths 512 --threads 1 --devices cpu,cpu "
-        + "--output patterns.json \(goal)")
+      "search --model model --threads 2 --devices cpu,cpu --output patterns.json \(goal)")
     #expect(result.status == 0, "\(result.errors)")
-    #expect(try TemporaryDirectory.read(directory.path("patterns.json")).contains("\"layers\""))
     // The file is good for one device.
     let used = try run(
       "generate --model model --prompt-file prompt --raw --max-tokens 1 --device cpu "

@@ -236,27 +236,31 @@ struct LayerPipelineTests {
     #expect(text.contains("cpu:1, layers 1..<2"))
   }
 
-  @Test("a sequence's beginning is copied to another one, part by part")
+  @Test("rows of sequences are appended to another one, part by part")
   func copying() throws {
     let mesh = try Mesh()
     let ids = Mesh.ids(90)
+    let options = PrefillOptions(chunk: 32)
     for kind in Mesh.Kind.allCases {
       let whole = try mesh.whole(kind)
-      let other = try whole.makeCache(capacity: 60)
-      _ = try whole.prefill(Array(ids[..<40]), cache: other)
+      let other = try whole.makeCache(capacity: 100)
+      _ = try whole.prefill(ids, cache: other, options: options)
+      other.truncate(to: 40)
       let expected = try whole.decode(9, cache: other)
       let model = try mesh.pipeline(kind, [0..<1, 1..<2, 2..<4]).makeTransformer()
       let source = try model.makeCache(capacity: 100)
-      _ = try model.prefill(ids, cache: source, options: PrefillOptions(chunk: 32))
-      #expect(model.canCopyPrefix(of: source))
+      _ = try model.prefill(ids, cache: source, options: options)
+      #expect(model.canCopyRows(of: source))
       let target = try model.makeCache(capacity: 60)
-      try model.copyPrefix(of: source, to: target, count: 40)
+      try model.append([CachedRows(source, rows: 0..<30)], to: target)
+      try model.append(
+        [CachedRows(source, rows: 30..<33), CachedRows(source, rows: 33..<40)], to: target)
       #expect(target.count == 40 && source.count == 90)
       #expect(try model.decode(9, cache: target) == expected)
-      // A cache that is not empty takes no beginning.
       #expect(throws: TransformerError.self) {
-        try model.copyPrefix(of: source, to: target, count: 40)
+        try model.append([CachedRows(source, rows: 0..<30)], to: target)
       }
+      #expect(target.count == 41)
     }
   }
 

@@ -182,7 +182,7 @@ struct ProcessGroupTests {
     let run = try Run(mesh, stages: [0..<1, 1..<2, 2..<4])
     var options = Self.options(layers: 4)
     options.measureRecall = true
-    options.monitor = RecallMonitor(floor: 0.99, computesWeakHeadsDensely: true)
+    options.monitor = RecallMonitor(floor: 1, computesWeakHeadsDensely: true)
     func report(_ model: Transformer) throws -> PrefillReport {
       try model.prefill(
         Mesh.ids(203), cache: model.makeCache(capacity: 210), options: options
@@ -224,21 +224,23 @@ struct ProcessGroupTests {
     }
   }
 
-  @Test("a sequence's beginning is copied where its keys and values are")
+  @Test("rows are appended where the keys and values are")
   func copying() throws {
     let mesh = try Mesh()
     let ids = Mesh.ids(90)
     let whole = try mesh.whole(.cpu)
-    let other = try whole.makeCache(capacity: 60)
-    _ = try whole.prefill(Array(ids[..<40]), cache: other)
+    let other = try whole.makeCache(capacity: 100)
+    _ = try whole.prefill(ids, cache: other)
+    other.truncate(to: 40)
     let expected = try whole.decode(9, cache: other)
     let run = try Run(mesh, stages: [0..<2, 2..<4])
     let model = run.pipeline.makeTransformer()
     let source = try model.makeCache(capacity: 100)
-    _ = try model.prefill(ids, cache: source)
-    #expect(model.canCopyPrefix(of: source))
+    _ = try model.prefill(ids, cache: source, options: PrefillOptions(chunk: 128))
+    #expect(model.canCopyRows(of: source))
     let target = try model.makeCache(capacity: 60)
-    try model.copyPrefix(of: source, to: target, count: 40)
+    try model.append([CachedRows(source, rows: 0..<25)], to: target)
+    try model.append([CachedRows(source, rows: 25..<40)], to: target)
     #expect(try model.decode(9, cache: target) == expected)
     #expect(source.count == 90)
   }

@@ -27,7 +27,10 @@ extension Engine {
           Result { try answer.generator.choose(examining: examine) }, of: sequence, answer)
       case .decoding:
         batch.append((sequence, DecodingBatch.Member(answer.generator, examining: examine)))
-      case .reading(let ids): sequence.read(again: ids)
+      case .reading(let ids):
+        // Its keys and values are gone.
+        if let storage = sequence.storage { prefixes.forget(storage) }
+        sequence.read(again: ids)
       }
     }
     let results = decoding.next(batch.map(\.member))
@@ -189,7 +192,7 @@ extension Engine {
       let logits = try transformer.makeLogits(
         of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
       // A session shows them.
-      return (logits, sequence.held == nil ? try transformer.backend.read(logits) : [])
+      return (logits, sequence.storage == nil ? try transformer.backend.read(logits) : [])
     }
     // What is left is the end of the run, which computes nothing.
     _ = try run.advance()
@@ -201,6 +204,10 @@ extension Engine {
       complete(reading: sequence, run.report)
     } else {
       try beginAnswer(of: sequence, logits: logits, report: run.report)
+      // Others may share the prompt from now on.
+      if let storage = sequence.storage {
+        insert(sequence.prompt, storage, attention: sequence.attention)
+      }
     }
   }
 

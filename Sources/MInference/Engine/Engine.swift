@@ -33,7 +33,8 @@ public actor Engine {
   var waiting: [Submission] = []
   /// In the order in which they came.
   var running: [RunningSequence] = []
-  var held = HeldSequences()
+  /// What is kept for later prompts, and what running sequences have in common with it.
+  var prefixes = PrefixTree()
   var order = ReadingOrder()
   var metrics = EngineMetrics()
   let decoding: DecodingBatch
@@ -167,7 +168,7 @@ public actor Engine {
       await Task.yield()
     }
     while storeOne() {}
-    held = HeldSequences()
+    prefixes.removeAll()
     publish()
     tellEndings()
     // Another engine may have it from now on.
@@ -180,7 +181,7 @@ public actor Engine {
   private func publish() {
     inbox.setWaiting(waiting.count)
     metrics.running = running.count
-    metrics.keptSequences = held.count
+    metrics.keptSequences = prefixes.leafCount
     metrics.keyValueBytes = usedBytes
     metrics.diskBytes = directory?.byteCount ?? 0
     let current = metrics
@@ -189,7 +190,9 @@ public actor Engine {
 
   /// Bytes of keys and values, running and kept.
   var usedBytes: Int {
-    running.reduce(held.byteCount) { $0 + ($1.cache?.byteCount ?? 0) }
+    running.reduce(prefixes.byteCount) { sum, sequence in
+      sequence.storage?.isInTree == true ? sum : sum + (sequence.cache?.byteCount ?? 0)
+    }
   }
 
   /// Ends requests that could not be begun in time.
@@ -256,10 +259,19 @@ public actor Engine {
   /// Takes a sequence out of those that run, and keeps it for later prompts unless it is a session's.
   func keep(_ sequence: RunningSequence) {
     running.removeAll { $0 === sequence }
-    sequence.leave()
-    guard let left = sequence.held else { return }
-    metrics.longestSequence = max(metrics.longestSequence, left.tokens.count)
-    if !left.tokens.isEmpty { held.add(left) }
+    let tokens = sequence.leave()
+    guard let storage = sequence.storage else { return }
+    storage.isRunning = false
+    metrics.longestSequence = max(metrics.longestSequence, tokens.count)
+    insert(tokens, storage, attention: sequence.attention)
+  }
+
+  /// Lets later prompts find a sequence.
+  func insert(_ tokens: [Int32], _ storage: PrefixStorage, attention: AttentionOptions) {
+    prefixes.insert(
+      tokens, storage, attention: attention,
+      hasLongFactors: model.transformer.usesLongFactors(
+        storage.cache.sequenceLength ?? tokens.count))
   }
 
   /// Puts one sequence that is kept on disk, if there is one to put there. A request that comes meanwhile
@@ -267,11 +279,14 @@ public actor Engine {
   ///
   /// - Returns: Whether there was one.
   private func storeOne() -> Bool {
-    guard let directory, let sequence = held.unstored(atLeast: directory.leastTokens) else {
-      return false
-    }
+    guard let directory, let leaf = prefixes.unstored(atLeast: directory.leastTokens),
+      let attention = prefixes.attention(of: leaf)
+    else { return false }
     let (inbox, isStopping) = (inbox, inbox.stopDeadline != nil)
-    sequence.isStored = directory.store(sequence) { !isStopping && inbox.hasNews }
+    let path = leaf.path
+    leaf.isStored = directory.store(
+      path.flatMap(\.tokens), path.compactMap(\.rows), attention: attention
+    ) { !isStopping && inbox.hasNews }
     publish()
     return true
   }

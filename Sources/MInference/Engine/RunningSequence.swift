@@ -7,7 +7,7 @@ final class RunningSequence {
   /// Whose the sequence is.
   enum Owner {
     /// It is kept for later prompts.
-    case engine(HeldSequence)
+    case engine(PrefixStorage)
     case session(SessionWork)
   }
 
@@ -83,9 +83,9 @@ final class RunningSequence {
   /// nil once it has left the engine.
   var cache: KeyValueCache? { heldCache }
 
-  /// The sequence that the engine keeps afterwards; nil for a session's.
-  var held: HeldSequence? {
-    if case .engine(let sequence) = owner { sequence } else { nil }
+  /// What the engine keeps afterwards; nil for a session's.
+  var storage: PrefixStorage? {
+    if case .engine(let storage) = owner { storage } else { nil }
   }
 
   /// Whether its next turn reads, or decodes.
@@ -123,17 +123,15 @@ final class RunningSequence {
   }
 
   /// Gives the sequence back: nothing more is computed for it.
-  func leave() {
+  ///
+  /// - Returns: The tokens whose keys and values are in its cache.
+  func leave() -> [Int32] {
     run = nil
-    guard let cache = heldCache else { return }
-    switch owner {
-    case .engine(let sequence):
-      let tokens = answer?.generator.history ?? prompt
-      sequence.tokens = Array(tokens.prefix(cache.count))
-      sequence.isStored = false
-    case .session(let work):
-      if let answer {
-        work.sequence.history = answer.generator.history
+    guard let cache = heldCache else { return [] }
+    let tokens = answer?.generator.history ?? prompt
+    if case .session(let work) = owner {
+      if answer != nil {
+        work.sequence.history = tokens
       } else if !isRead {
         // Chunks that were finished are of no use to a history that does not have them.
         cache.truncate(to: min(cachedTokens, cache.count))
@@ -142,5 +140,6 @@ final class RunningSequence {
     // Who waits for the end may free the memory.
     answer = nil
     heldCache = nil
+    return Array(tokens.prefix(cache.count))
   }
 }

@@ -7,7 +7,8 @@ extension Session {
   ///
   /// Special tokens are left out, incomplete characters and what may become a stop string are held
   /// back. When the consumer stops listening, computing stops within one token. Pieces wait in memory
-  /// for a consumer that is behind. Figures are in ``metrics`` once the stream has ended. The answer
+  /// for a consumer that is behind, 16 bytes for each and its text beyond 15 bytes: at most as many as
+  /// ``GenerationOptions/maximumTokens``. Figures are in ``metrics`` once the stream has ended. The answer
   /// stays in the session: the next prefill continues behind it.
   public func generate(
     _ options: GenerationOptions = GenerationOptions()

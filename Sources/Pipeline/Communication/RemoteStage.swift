@@ -100,20 +100,22 @@ final class RemoteStage: StageRunner {
       client, number: number, rowCount: shape.keyValueHeads * shape.headDim)
   }
 
-  func canCopyPrefix(of cache: KeyValueCache) -> Bool {
-    cache.place == .device
-      && (cache.type == .float32 || cache.type == head.backend.activationType)
-  }
-
-  func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws {
+  func append(_ sources: [CachedRows], to target: KeyValueCache) throws {
+    let rows = try sources.map { source in
+      JSONValue.array([
+        .integer(try Self.number(of: source.cache)), .integer(source.rows.lowerBound),
+        .integer(source.rows.upperBound),
+      ])
+    }
+    let count = target.count
     _ = try client.call(
       Message(
-        "copy",
+        "append",
         [
-          ("from", .integer(try Self.number(of: source))),
-          ("to", .integer(try Self.number(of: target))), ("count", .integer(count)),
+          ("cache", .integer(try Self.number(of: target))), ("count", .integer(count)),
+          ("rows", .array(rows)),
         ]))
-    target.fill(to: count)
+    target.fill(to: count + sources.reduce(0) { $0 + $1.rows.count })
   }
 
   func discard(_ carried: Carried) {

@@ -206,12 +206,16 @@ public final class StageServer {
     case "drop":
       caches[try message.int("cache")] = nil
       return Message("reply")
-    case "copy":
-      guard let source = caches[try message.int("from")],
-        let target = caches[try message.int("to")]
-      else { throw TransformerError.foreignCache(detail: "this process has none of that number") }
-      try requireStage().transformer.copyPrefix(
-        of: source, to: target, count: message.int("count"))
+    case "append":
+      let target = try cache(of: message)
+      let sources = try (message["rows"]?.elements ?? []).map { entry in
+        let fields = entry.elements?.compactMap(\.int) ?? []
+        guard fields.count == 3, fields[1] <= fields[2], let source = caches[fields[0]] else {
+          throw TransformerError.foreignCache(detail: "this process has none of that number")
+        }
+        return CachedRows(source, rows: fields[1]..<fields[2])
+      }
+      try requireStage().transformer.append(sources, to: target)
       return Message("reply")
     case "transfer":
       guard let cache = caches[try message.int("cache")] else {

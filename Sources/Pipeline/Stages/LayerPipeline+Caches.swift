@@ -32,26 +32,16 @@ extension LayerPipeline {
       layer: layer, of: cache.parts[stage], count: count, for: purpose)
   }
 
-  public func canCopyPrefix(of cache: KeyValueCache) -> Bool {
-    cache.parts.count == stages.count
-      && zip(stages, cache.parts).allSatisfy { $0.canCopyPrefix(of: $1) }
-  }
-
-  public func copyPrefix(
-    of source: KeyValueCache, to target: KeyValueCache, count: Int
-  ) throws {
-    try requireParts(of: source)
+  public func append(_ sources: [CachedRows], to target: KeyValueCache) throws {
     try requireParts(of: target)
-    guard target.count == 0, count <= source.count, let length = source.sequenceLength else {
-      throw TransformerError.foreignCache(detail: "\(count) positions of it cannot be copied")
-    }
-    target.beginRestoring(sequenceLength: length)
+    for source in sources { try requireParts(of: source.cache) }
     for (number, stage) in stages.enumerated() {
       try workers[number].run {
-        try stage.copyPrefix(of: source.parts[number], to: target.parts[number], count: count)
+        try stage.append(
+          sources.map { CachedRows($0.cache.parts[number], rows: $0.rows) },
+          to: target.parts[number])
       }
     }
-    target.finishRestoring(count: count)
   }
 
   private func largestChunk(of tokens: Int, isSparse: Bool) -> Int {

@@ -81,10 +81,8 @@ final class LocalStage: StageRunner {
     try transformer.makeTransfer(layer: layer, of: cache, count: count, for: purpose)
   }
 
-  func canCopyPrefix(of cache: KeyValueCache) -> Bool { transformer.canCopyPrefix(of: cache) }
-
-  func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws {
-    try transformer.copyPrefix(of: source, to: target, count: count)
+  func append(_ sources: [CachedRows], to target: KeyValueCache) throws {
+    try transformer.append(sources, to: target)
   }
 
   func discard(_ carried: Carried) { _ = try? receive(carried) }

@@ -60,11 +60,8 @@ protocol StageRunner: AnyObject, Sendable {
     layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
   ) throws -> any KeyValueTransfer
 
-  /// Whether ``copyPrefix(of:to:count:)`` takes such caches.
-  func canCopyPrefix(of cache: KeyValueCache) -> Bool
-
-  /// Gives an empty cache the first positions of another one.
-  func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws
+  /// Appends rows of other caches to one; see `Transformer.append(_:to:)`.
+  func append(_ sources: [CachedRows], to target: KeyValueCache) throws
 
   /// Drops what the stage before sent and nobody wants any longer.
   func discard(_ carried: Carried)

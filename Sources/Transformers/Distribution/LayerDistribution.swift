@@ -39,13 +39,10 @@ public protocol LayerDistribution: AnyObject, Sendable {
     layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
   ) throws -> any KeyValueTransfer
 
-  /// Whether ``copyPrefix(of:to:count:)`` takes such caches.
-  func canCopyPrefix(of cache: KeyValueCache) -> Bool
-
-  /// Gives the parts of an empty cache the first positions of those of another one, each on its device.
+  /// Appends rows of the parts of other caches to the parts of a cache, each on its device.
   ///
-  /// - Throws: as `Transformer.copyPrefix(of:to:count:)`.
-  func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws
+  /// - Throws: as `Transformer.append(_:to:)`.
+  func append(_ sources: [CachedRows], to target: KeyValueCache) throws
 
   /// The hidden states behind the last layer, [1, hidden] each where logits are made, of a token of each of
   /// several sequences. The tokens are added to their caches, which are distinct. Devices work on

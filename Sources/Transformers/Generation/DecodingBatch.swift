@@ -3,7 +3,8 @@ import Compute
 /// One decoding step of several sequences of a model: a token of each is decoded, and the one after it is
 /// chosen.
 ///
-/// Each sequence has its own positions, keys and values, and its own sampler. Used by one thread at a time.
+/// The linear layers read the weights once for all sequences (``BatchDecoder``). Each sequence has its own
+/// positions, keys and values, and its own sampler. Used by one thread at a time.
 package final class DecodingBatch {
   /// A sequence of a step. Its generator waits for a token that is to be decoded
   /// (``TokenGenerator/Need/decoding(_:)``).
@@ -20,9 +21,10 @@ package final class DecodingBatch {
     }
   }
 
-  private let model: Transformer
+  private let decoder: BatchDecoder
+  private var model: Transformer { decoder.model }
 
-  package init(_ model: Transformer) { self.model = model }
+  package init(_ model: Transformer) { decoder = BatchDecoder(model: model) }
 
   /// The next token of each sequence, nil for one that ends with it; or what went wrong with it, after
   /// which its cache is as before.
@@ -56,7 +58,7 @@ package final class DecodingBatch {
       guard case .decoding(let id) = member.generator.need() else { return nil }
       ids.append(id)
     }
-    return try? model.decodedLogits(ids, caches: members.map(\.generator.cache))
+    return try? decoder.logits(behind: ids, caches: members.map(\.generator.cache))
   }
 
   /// Neighbours whose tokens one call of the backend chooses: it makes the same kind of choice in all
@@ -99,41 +101,5 @@ package final class DecodingBatch {
         }
       }
     }
-  }
-}
-
-extension Transformer {
-  /// The logits behind a token of each of several sequences, [sequences, vocabulary] float32. Each token
-  /// is added to its cache.
-  ///
-  /// - Throws: as ``decode(_:cache:)``; the caches are then as before.
-  func decodedLogits(_ ids: [Int32], caches: [KeyValueCache]) throws -> Tensor {
-    let logits = try backend.makeTensor(
-      .float32, [ids.count, vocabularySize], purpose: "the logits of \(ids.count) sequences")
-    if let distribution {
-      for (id, cache) in zip(ids, caches) {
-        try validate([id], for: cache)
-        try requireAllLayers(of: cache)
-      }
-      let states = try distribution.hiddenStates(of: ids, caches: caches)
-      for (row, hidden) in states.enumerated() {
-        try backend.gatherRows(
-          makeLogits(of: hidden), rows: [0], into: logits.slice(rows: row..<row + 1))
-      }
-      return logits
-    }
-    let counts = caches.map(\.count)
-    do {
-      for (row, id) in ids.enumerated() {
-        // The next sequence may overwrite what this one leaves.
-        try backend.gatherRows(
-          decodedLogits(id, cache: caches[row]), rows: [0],
-          into: logits.slice(rows: row..<row + 1))
-      }
-    } catch {
-      for (cache, count) in zip(caches, counts) { cache.truncate(to: count) }
-      throw error
-    }
-    return logits
   }
 }

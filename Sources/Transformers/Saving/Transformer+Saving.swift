@@ -16,36 +16,63 @@ extension Transformer {
     _ cache: KeyValueCache, tokens: [Int32], fingerprint: String, to file: String,
     isCancelled: () -> Bool = { false }
   ) throws {
-    guard cache.count > 0, let sequenceLength = cache.sequenceLength else {
-      throw CacheFileError.nothingToSave
-    }
+    try save(
+      [CachedRows(cache, rows: 0..<cache.count)], tokens: tokens, fingerprint: fingerprint,
+      to: file, isCancelled: isCancelled)
+  }
+
+  /// The same of a sequence whose positions are in several caches.
+  ///
+  /// - Parameter sources: All positions in order, of caches that differ in their capacity alone.
+  package func save(
+    _ sources: [CachedRows], tokens: [Int32], fingerprint: String, to file: String,
+    isCancelled: () -> Bool = { false }
+  ) throws {
+    let count = sources.reduce(0) { $0 + $1.rows.count }
+    guard let cache = sources.first?.cache, count > 0, let sequenceLength = cache.sequenceLength
+    else { throw CacheFileError.nothingToSave }
     guard CacheFileHeader.types.contains(cache.type) else {
       throw CacheFileError.unsupported(type: cache.type.rawValue)
     }
-    guard tokens.count == cache.count || tokens.count == cache.count + 1,
-      fingerprint.utf8.count == 16
-    else {
+    guard tokens.count == count || tokens.count == count + 1, fingerprint.utf8.count == 16 else {
       throw TransformerError.foreignCache(
-        detail: "it holds \(cache.count) positions and \(tokens.count) tokens were given")
+        detail: "it holds \(count) positions and \(tokens.count) tokens were given")
     }
     let header = CacheFileHeader(
       type: cache.type, fingerprint: fingerprint, layers: cache.layers.count,
       heads: cache.extents[0], headDim: cache.extents[2], sequenceLength: sequenceLength,
-      count: cache.count, tokens: tokens.count)
+      count: count, tokens: tokens.count)
     let writer = try CacheFileWriter(path: file)
     try header.bytes.withUnsafeBytes(writer.write)
     try tokens.map(\.littleEndian).withUnsafeBytes(writer.write)
     for layer in cache.layers {
-      let transfer = try makeTransfer(
-        layer: layer, of: cache, count: cache.count, for: .saving)
-      try writer.write(factors: transfer.factors(), header)
-      for rows in blocks(of: cache.count) {
+      // A cache that several sources have is opened once.
+      var transfers: [ObjectIdentifier: any KeyValueTransfer] = [:]
+      for source in sources where transfers[ObjectIdentifier(source.cache)] == nil {
+        transfers[ObjectIdentifier(source.cache)] = try makeTransfer(
+          layer: layer, of: source.cache, count: source.cache.count, for: .saving)
+      }
+      try writer.write(factors: transfers[ObjectIdentifier(cache)]?.factors() ?? [], header)
+      for positions in blocks(of: count) {
         if isCancelled() { throw CancellationError() }
-        let (keys, values) = try transfer.rows(at: rows)
+        var (keys, values): ([Float], [Float]) = ([], [])
+        var first = 0
+        for source in sources {
+          let rows = positions.clamped(to: first..<first + source.rows.count)
+          let offset = source.rows.lowerBound - first
+          first += source.rows.count
+          guard !rows.isEmpty, let transfer = transfers[ObjectIdentifier(source.cache)] else {
+            continue
+          }
+          let found = try transfer.rows(
+            at: rows.lowerBound + offset..<rows.upperBound + offset)
+          keys += found.keys
+          values += found.values
+        }
         try writer.write(keys, as: cache.type)
         try writer.write(values, as: cache.type)
       }
-      try transfer.close()
+      for transfer in transfers.values { try transfer.close() }
     }
     try writer.finish()
   }

@@ -215,4 +215,68 @@ import Testing
     #expect(again.cached == 0 && again.text == found.text)
     await third.stop()
   }
+
+  @Test func `conversations that share a document hold it once where memory is short`()
+    async throws
+  {
+    let bytes = 2 * TinyCheckpoint.layers * 64 * 4
+    let path = directory.path("shared")
+    // Two sequences of the longest length, and a bit.
+    let options = EngineOptions(
+      memoryBytes: (2 * TinyCheckpoint.context + 1100) * bytes,
+      disk: .init(path: path, leastTokens: 256))
+    let engine = try Engine(model: model, options: options)
+    let document = asker.text(9, length: 1000)
+    let conversations = (0..<3).map { document + asker.text(20 + $0, length: 350) }
+    for (number, text) in conversations.enumerated() {
+      let prompt = try model.encode(.raw(text))
+      let found = try await asker.answer(engine, AnswerRequest(prompt: prompt, maximumTokens: 4))
+      #expect(try found.text == asker.single(prompt, tokens: 4))
+      #expect(number == 0 ? found.cached == 0 : found.cached >= 1000)
+    }
+    #expect(engine.currentMetrics.keptSequences == 3)
+    // All three are still there, the document in one of them.
+    for text in conversations {
+      let prompt = try model.encode(.raw(text + "Who?"))
+      let found = try await asker.answer(engine, AnswerRequest(prompt: prompt, maximumTokens: 4))
+      #expect(try found.text == asker.single(prompt, tokens: 4))
+      #expect(found.cached >= 1350)
+    }
+    #expect(engine.currentMetrics.keyValueBytes <= options.memoryBytes ?? 0)
+    await engine.stop()
+
+    // Their files are whole.
+    let restarted = try Engine(model: model, options: options)
+    let prompt = try model.encode(.raw(conversations[1] + "Who?"))
+    let found = try await asker.answer(restarted, AnswerRequest(prompt: prompt, maximumTokens: 4))
+    #expect(try found.text == asker.single(prompt, tokens: 4))
+    #expect(found.cached >= 1350)
+    await restarted.stop()
+    #expect(restarted.currentMetrics.diskHits == 1)
+  }
+
+  @Test func `a model whose layers are on two devices answers side by side and shares prefixes`()
+    async throws
+  {
+    let devices = try #require(DeviceList("cpu,cpu"))
+    let spread = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), threads: 1, devices: devices))
+    let engine = try Engine(model: spread)
+    let document = asker.text(5, length: 700)
+    let prompts = try (0..<3).map { try model.encode(.raw(document + "Question \($0)?")) }
+    let asker = asker
+    let cached = try await withThrowingTaskGroup(of: Int.self) { group in
+      for prompt in prompts {
+        group.addTask {
+          let found = try await asker.answer(
+            engine, AnswerRequest(prompt: prompt, maximumTokens: 6))
+          #expect(try found.text == asker.single(prompt, tokens: 6))
+          return found.cached
+        }
+      }
+      return try await group.reduce(into: []) { $0.append($1) }.sorted()
+    }
+    #expect(cached[0] == 0 && cached[1] >= 700 && cached[2] >= 700)
+    await engine.stop()
+  }
 }
