@@ -32,6 +32,10 @@ public enum RankService {
     return try ProcessRank(environment: environment)
   }
 
+  /// Lets the processes that serve this one end as they should, and waits for them. A program calls it before it
+  /// ends: without it they report that process 0 was lost.
+  public static func end() { ProcessGroup.endAll() }
+
   /// Serves process 0 with a part of a checkpoint until process 0 ends; for processes from rank 1 on.
   ///
   /// - Parameters:

@@ -54,7 +54,7 @@ struct SeveralDevicesTests {
   @Test(
     "searches measure every layer where it is",
     arguments: [
-      "--recall 0.9 --samples book --space small",
+      "--recall 0.9 --samples book --space paper",
       "--kl 10 --lengths 4K --positions 64 --passes 40",
     ])
   func search(goal: String) throws {

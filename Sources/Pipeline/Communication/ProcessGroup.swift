@@ -82,6 +82,7 @@ public final class ProcessGroup: Sendable {
     }
     let all = clients
     group.withLock { $0 = all }
+    Self.allClients.withLock { $0 += all }
     self.clients = clients
     self.members = members
   }
@@ -89,8 +90,19 @@ public final class ProcessGroup: Sendable {
   /// Remembers what has to be ended when a process is lost.
   func watch(_ link: any TensorOutlet) { links.withLock { $0.append(link) } }
 
+  /// The processes of all groups of this program.
+  private static let allClients = Monitor<[RankClient]>([])
+
   /// Lets the other processes end as they should.
   public func end() { clients.forEach { $0.end() } }
+
+  /// The same for all groups of this program, which is about to end itself; waits up to two seconds for each
+  /// process.
+  public static func endAll() {
+    let clients = allClients.withLock { $0 }
+    clients.forEach { $0.end() }
+    clients.forEach { $0.waitUntilGone(milliseconds: 2000) }
+  }
 
   deinit { end() }
 }
