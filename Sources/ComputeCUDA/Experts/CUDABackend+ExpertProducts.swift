@@ -252,7 +252,7 @@ extension CUDABackend {
       shape: [weights.count * first.rows, first.rowCount])
   }
 
-  private func address(_ weights: ExpertWeights, _ operation: String) throws -> UInt64 {
+  func address(_ weights: ExpertWeights, _ operation: String) throws -> UInt64 {
     let whole = try whole(weights, operation)
     guard let memory = whole.storage as? DeviceMemory, memory.device === device else {
       throw ComputeError.shapeMismatch(
@@ -262,7 +262,7 @@ extension CUDABackend {
   }
 
   /// Of the factors of all experts' outputs; zero where there are none.
-  private func scalesAddress(_ weights: ExpertWeights, _ operation: String) throws -> UInt64 {
+  func scalesAddress(_ weights: ExpertWeights, _ operation: String) throws -> UInt64 {
     guard weights.format == .dense(.float8) else { return 0 }
     guard let scales = weights.matrices[0].scales else {
       throw ComputeError.shapeMismatch(

@@ -5,6 +5,7 @@ struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measures this machine.",
     subcommands: [
-      BenchAttentionCommand.self, BenchPrefillCommand.self, BenchPipelineCommand.self,
+      BenchAttentionCommand.self, BenchPrefillCommand.self, BenchDecodeCommand.self,
+      BenchPipelineCommand.self,
     ])
 }
