@@ -149,6 +149,10 @@ static const char few_expert_rows_cuh[] = {
 #embed "Kernels/few_expert_rows.cuh"
     , 0};
 
+static const char few_rows_cuh[] = {
+#embed "Kernels/few_rows.cuh"
+    , 0};
+
 static const char fp8_blocks_cuh[] = {
 #embed "Kernels/fp8_blocks.cuh"
     , 0};
@@ -219,6 +223,10 @@ static const char largest_cuh[] = {
 
 static const char layouts_cuh[] = {
 #embed "Kernels/layouts.cuh"
+    , 0};
+
+static const char mean_products_cuh[] = {
+#embed "Kernels/mean_products.cuh"
     , 0};
 
 static const char merging_cu[] = {
@@ -319,6 +327,7 @@ static const mi_cuda_source headers[] = {
     {"estimation_scores.cuh", estimation_scores_cuh},
     {"expert_tiles.cuh", expert_tiles_cuh},
     {"few_expert_rows.cuh", few_expert_rows_cuh},
+    {"few_rows.cuh", few_rows_cuh},
     {"fp8.cuh", fp8_cuh},
     {"fp8_blocks.cuh", fp8_blocks_cuh},
     {"hopper.cuh", hopper_cuh},
@@ -333,6 +342,7 @@ static const mi_cuda_source headers[] = {
     {"hopper_rows.cuh", hopper_rows_cuh},
     {"largest.cuh", largest_cuh},
     {"layouts.cuh", layouts_cuh},
+    {"mean_products.cuh", mean_products_cuh},
     {"numbers.cuh", numbers_cuh},
     {"pairs.cuh", pairs_cuh},
     {"plans.cuh", plans_cuh},

@@ -181,7 +181,7 @@ extension KernelVerifier {
   private static let lengths = [[1], [65, 3], [130, 1, 64, 200, 17]]
 
   /// A layer of each sequence, of so many keys.
-  private func layers(
+  private static func layers(
     _ lengths: [Int], _ keys: [[Float]], _ values: [[Float]], _ shape: AttentionShape,
     _ type: DataType, _ side: KernelSide
   ) throws -> [KeyValueLayer] {
@@ -211,7 +211,7 @@ extension KernelVerifier {
             "rows of \(lengths) keys, heads of \(headDim), \(pairs) pairs"
             + (hasNorms ? ", norms" : "")
           check("decoding heads \(type)", name, tolerance: 2e-5) { side in
-            let layers = try layers(lengths, keys, keys, shape, type, side)
+            let layers = try Self.layers(lengths, keys, keys, shape, type, side)
             let queries = try side.output([rows, 6, headDim])
             try side.backend.write(side.rounded(q), to: queries)
             try side.backend.storeRows(
@@ -259,7 +259,8 @@ extension KernelVerifier {
               let o = try side.output([rows, queryHeads, headDim])
               try side.backend.rowAttention(
                 q: side.tensor(q, [rows, queryHeads, headDim]), positions: lengths.map { $0 - 1 },
-                sequences: layers(lengths, keys, values, shape, type, side), shape: shape, into: o)
+                sequences: Self.layers(lengths, keys, values, shape, type, side), shape: shape,
+                into: o)
               return [try side.backend.read(o)]
             }
           }

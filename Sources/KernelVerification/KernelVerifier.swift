@@ -59,6 +59,7 @@ public struct KernelVerifier {
     checkExperts()
     checkCache()
     checkAttention()
+    checkParts()
     checkRowAttention()
     checkDecoding()
     checkSteps()

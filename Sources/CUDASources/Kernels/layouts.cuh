@@ -46,7 +46,7 @@
   FIELD(type, columnCount, column_count, 16) \
   FIELD(type, denseFrom, dense_from, 20)
 
-#define MI_SIZE_AttentionParameters 96
+#define MI_SIZE_AttentionParameters 104
 #define MI_LAYOUT_AttentionParameters(FIELD, type) \
   FIELD(type, q, q, 0) \
   FIELD(type, o, o, 8) \
@@ -63,7 +63,9 @@
   FIELD(type, queryHeads, query_heads, 76) \
   FIELD(type, groupSize, group_size, 80) \
   FIELD(type, window, window, 84) \
-  FIELD(type, scaleLog2, scale_log2, 88)
+  FIELD(type, scaleLog2, scale_log2, 88) \
+  FIELD(type, firstKey, first_key, 92) \
+  FIELD(type, endKey, end_key, 96)
 
 #define MI_SIZE_EstimationParameters 112
 #define MI_LAYOUT_EstimationParameters(FIELD, type) \

@@ -268,6 +268,8 @@ typedef struct {
   int32_t group_size;
   int32_t window;
   float scale_log2;
+  int32_t first_key;
+  int32_t end_key;
 } mi_attention_parameters;
 
 // HopperParameters of Kernels/hopper_plan.cuh.

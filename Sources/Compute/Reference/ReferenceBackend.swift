@@ -10,6 +10,7 @@
 /// - keep anything between two calls, or write into a tensor before the whole result is known.
 public final class ReferenceBackend: HostSampling, SeparateDecoding, Backend {
   public let name = "reference"
+  public var properties: [DeviceProperty] { [] }
   public let notices: [String] = []
   public let capabilities: DeviceCapabilities
   public let fallback = HostFallback()
