@@ -29,6 +29,7 @@ MI_CHECK_LAYOUT(SequenceRow, mi_sequence_row);
 MI_CHECK_LAYOUT(DecodingHeads, mi_decoding_heads);
 MI_CHECK_LAYOUT(DecodingMatrix, mi_decoding_matrix);
 MI_CHECK_LAYOUT(DecodingProduct, mi_decoding_product);
+MI_CHECK_LAYOUT(DecodingExperts, mi_decoding_experts);
 MI_CHECK_LAYOUT(ExpertRule, mi_expert_rule);
 MI_CHECK_LAYOUT(ExpertProduct, mi_expert_product);
 
@@ -74,6 +75,10 @@ static const char common_cuh[] = {
 
 static const char covering_cuh[] = {
 #embed "Kernels/covering.cuh"
+    , 0};
+
+static const char decoding_experts_cu[] = {
+#embed "Kernels/decoding_experts.cu"
     , 0};
 
 static const char decoding_heads_cu[] = {
@@ -362,6 +367,7 @@ static const mi_cuda_source kernels[] = {
     {"block_row.cu", block_row_cu},
     {"decoding_blocks.cu", decoding_blocks_cu},
     {"decoding_blocks_rows.cu", decoding_blocks_rows_cu},
+    {"decoding_experts.cu", decoding_experts_cu},
     {"decoding_heads.cu", decoding_heads_cu},
     {"decoding_products.cu", decoding_products_cu},
     {"dequantise.cu", dequantise_cu},

@@ -170,7 +170,13 @@ import Testing
     #expect(MemoryLayout<mi_selection_parameters>.stride == 80)
     #expect(MemoryLayout<mi_plan_parameters>.stride == 128)
     #expect(MemoryLayout<mi_fp8_parameters>.stride == 48)
-    #expect(MemoryLayout<mi_row_attention_parameters>.stride == 128)
+    #expect(MemoryLayout<mi_row_attention_parameters>.stride == 136)
+    #expect(MemoryLayout<mi_sequence_row>.stride == 40)
+    #expect(MemoryLayout<mi_decoding_heads>.stride == 104)
+    #expect(MemoryLayout<mi_decoding_product>.stride == 216)
+    // CUlaunchConfig and CUlaunchAttribute of cuda.h.
+    #expect(MemoryLayout<mi_launch_configuration>.stride == 56)
+    #expect(MemoryLayout<mi_launch_attribute>.stride == 72)
     #expect(MemoryLayout<mi_tensor_map>.size == 128)
   }
 }

@@ -319,6 +319,24 @@
   FIELD(type, parts, parts, 204) \
   FIELD(type, epsilon, epsilon, 208)
 
+#define MI_SIZE_DecodingExperts 104
+#define MI_LAYOUT_DecodingExperts(FIELD, type) \
+  FIELD(type, x, x, 0) \
+  FIELD(type, norm, norm, 8) \
+  FIELD(type, weight, weight, 16) \
+  FIELD(type, up, up, 24) \
+  FIELD(type, scales, scales, 32) \
+  FIELD(type, upScales, up_scales, 40) \
+  FIELD(type, experts, experts, 48) \
+  FIELD(type, sources, sources, 56) \
+  FIELD(type, places, places, 64) \
+  FIELD(type, factors, factors, 72) \
+  FIELD(type, y, y, 80) \
+  FIELD(type, perRow, per_row, 88) \
+  FIELD(type, inputs, inputs, 92) \
+  FIELD(type, outputs, outputs, 96) \
+  FIELD(type, epsilon, epsilon, 100)
+
 #define MI_SIZE_ExpertRule 28
 #define MI_LAYOUT_ExpertRule(FIELD, type) \
   FIELD(type, experts, experts, 0) \

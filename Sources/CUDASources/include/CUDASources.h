@@ -372,6 +372,25 @@ typedef struct {
   float epsilon;
 } mi_decoding_product;
 
+// DecodingExperts of Kernels/decoding_experts.cu.
+typedef struct {
+  uint64_t x;
+  uint64_t norm;
+  uint64_t weight;
+  uint64_t up;
+  uint64_t scales;
+  uint64_t up_scales;
+  uint64_t experts;
+  uint64_t sources;
+  uint64_t places;
+  uint64_t factors;
+  uint64_t y;
+  int32_t per_row;
+  int32_t inputs;
+  int32_t outputs;
+  float epsilon;
+} mi_decoding_experts;
+
 // ExpertRule of Kernels/experts.cu.
 typedef struct {
   int32_t experts;
