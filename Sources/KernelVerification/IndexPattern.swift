@@ -1,6 +1,6 @@
 import MInference
 
-/// The forms of sparse indices that attention kernels are verified with.
+/// The forms of sparse indices with which attention kernels are verified.
 enum IndexPattern: String, CaseIterable {
   case dense
   case aShape = "A-shape"

@@ -3,7 +3,7 @@ package import MInference
 /// Indices with block-sparse heads that a device builds, against the host's rule on the same numbers.
 ///
 /// Queries and keys are small integers: means of 64 of them and the products of these are exact in
-/// float32, so that scores are equal or far apart, and rounding decides nothing. Equal scores are many.
+/// float32, so that scores are equal or far apart, and rounding has no effect. Many scores are equal.
 extension KernelVerifier {
   /// The checks of block-sparse indices alone, for a backend that builds them.
   package static func verifyBlockIndices(
@@ -68,7 +68,7 @@ extension KernelVerifier {
   }
 }
 
-/// One chunk's queries and keys, and what host and device make of them.
+/// One chunk's queries and keys, and the indices that host and device make of them.
 private struct BlockIndexProblem {
   let shape: AttentionShape
   let firstPosition: Int

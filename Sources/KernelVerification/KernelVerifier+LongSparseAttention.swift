@@ -11,7 +11,8 @@ import MInference
 /// Sparse attention of a whole long prompt, by a device's own index, against sums in double precision.
 extension KernelVerifier {
   static func longSparseAttention(
-    _ device: any SyntheticBackend, _ shape: AttentionShape, first: Int, rows: Int
+    _ device: any SyntheticBackend, _ shape: AttentionShape, first: Int, rows: Int,
+    cuts: [Int] = []
   ) throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double]) {
     let keys = first + rows
     func random(_ extents: [Int], _ seed: UInt64) throws -> Tensor {
@@ -45,10 +46,19 @@ extension KernelVerifier {
     let host = try hostIndex(request, device)
     let sums = try device.makeTensor(
       .float32, [rows, shape.queryHeads], purpose: "a verified kernel")
-    // In place, as a layer does it.
-    try device.attention(
-      q: q, firstPosition: first, layer: layer, shape: shape, index: index, into: q, logSumExp: sums
-    )
+    // In place, as a layer does it; parts beside the queries, which all of them read.
+    let o =
+      cuts.isEmpty
+      ? q : try device.makeTensor(q.type, q.shape, purpose: "a verified kernel")
+    if cuts.isEmpty {
+      try device.attention(
+        q: q, firstPosition: first, layer: layer, shape: shape, index: index, into: q,
+        logSumExp: sums)
+    } else {
+      try attendInParts(
+        device, q: q, firstPosition: first, layer: layer, shape: shape, index: index, cutAt: cuts,
+        into: o, logSumExp: sums)
+    }
 
     let k = try device.read(layer.keys)
     let v = try device.read(layer.values)
@@ -56,7 +66,7 @@ extension KernelVerifier {
     var actual: [[Float]] = []
     var expected: [[Float]] = []
     for (row, query) in zip(sampled, asked) {
-      actual.append(try device.read(q.slice(rows: row..<row + 1)))
+      actual.append(try device.read(o.slice(rows: row..<row + 1)))
       actual.append(Array(allSums[row * shape.queryHeads..<(row + 1) * shape.queryHeads]))
       let (outputs, sums) = attended(
         query, position: first + row, keys: k, values: v, stride: keys, shape, host)

@@ -58,7 +58,9 @@ public struct KernelVerifier {
     checkExperts()
     checkCache()
     checkAttention()
+    checkParts()
     checkRowAttention()
+    checkDecoding()
     checkSteps()
     checkEstimation()
     checkIndexBuilding()
@@ -130,6 +132,9 @@ final class KernelSide {
     try backend.write(type == nil ? precision.rounded(values) : values, to: tensor)
     return tensor
   }
+
+  /// Numbers as activations hold them.
+  func rounded(_ values: [Float]) -> [Float] { precision.rounded(values) }
 
   /// A tensor of NaN to be filled, followed by a row of NaN that must not be.
   func output(_ shape: [Int], _ type: DataType? = nil) throws -> Tensor {

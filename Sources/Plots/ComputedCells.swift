@@ -2,9 +2,9 @@ public import MInference
 
 /// Whether a head's row set computes what is brightest in each cell of an ``AttentionImage``.
 ///
-/// The image shows the largest probability of a cell, so this is asked of the pair that has it, not of
-/// the cell's area: a computed column stays visible, and a needle that is missed does not. Of cells
-/// without any probability it is asked of the pair in their middle.
+/// The image shows the largest probability of a cell, so the pair of that probability decides, not the cell's
+/// area: a computed column stays visible, and a missed needle does not. In cells without any probability the
+/// pair in the middle decides.
 public struct ComputedCells: Sendable, Hashable {
   public let cells: Int
   /// Row by row; true above the diagonal, where there is nothing.

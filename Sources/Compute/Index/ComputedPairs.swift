@@ -21,7 +21,8 @@ extension TileIndex {
     grid(slidingWindow: slidingWindow).causalPairs
   }
 
-  /// Pairs that attention computes for `head`; diagonal tiles count by their unmasked pairs.
+  /// Pairs that attention computes for `head` of an index that is not a part; diagonal tiles count by
+  /// their unmasked pairs.
   ///
   /// O(runs * log columns + tile rows * tile.rows).
   public func computedPairs(ofHead head: Int, slidingWindow: Int? = nil) -> Int {

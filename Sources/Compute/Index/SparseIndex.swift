@@ -3,11 +3,13 @@
 /// Computed pairs (i, j) are the tiles of a head's row set united with its columns, restricted to
 /// j <= i and to the model's own sliding window, each pair once. Tiles are supersets of what an
 /// estimator asked for; within a tile there is no mask but causality and the window.
-public enum SparseIndex: Sendable {
+public indirect enum SparseIndex: Sendable {
   /// An index in the host's memory.
   case tiles(TileIndex)
   /// An index that a device built and keeps. Only that device's attention kernel can read it.
   case resident(any ResidentIndex)
+  /// The pairs of another index whose keys lie in a range: a part of attention. Rows may be left without keys.
+  case part(of: SparseIndex, keys: Range<Int>)
 
   /// Dense causal attention for every head; takes no memory.
   public static func dense(
@@ -21,6 +23,7 @@ public enum SparseIndex: Sendable {
     switch self {
     case .tiles(let index): index.firstPosition
     case .resident(let index): index.grid.firstPosition
+    case .part(let whole, _): whole.firstPosition
     }
   }
 
@@ -29,6 +32,7 @@ public enum SparseIndex: Sendable {
     switch self {
     case .tiles(let index): index.rows
     case .resident(let index): index.grid.rows
+    case .part(let whole, _): whole.rows
     }
   }
 
@@ -36,6 +40,7 @@ public enum SparseIndex: Sendable {
     switch self {
     case .tiles(let index): index.tile
     case .resident(let index): index.grid.tile
+    case .part(let whole, _): whole.tile
     }
   }
 
@@ -47,18 +52,24 @@ public enum SparseIndex: Sendable {
     switch self {
     case .tiles(let index): index.isPart
     case .resident: false
+    case .part: true
     }
+  }
+
+  /// Keys that attention computes, whatever the row sets say; nil: all.
+  public var keyRange: Range<Int>? {
+    if case .part(_, let keys) = self { keys } else { nil }
   }
 
   /// Whether every head is known to compute every causal pair. Does not ask a device.
   public var isDense: Bool {
     switch self {
     case .tiles(let index): index.isDense
-    case .resident: false
+    case .resident, .part: false
     }
   }
 
-  /// The index in the host's memory, for an operation that reads it.
+  /// The index in the host's memory, for an operation that reads it. Of a part its row sets are cut.
   ///
   /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for an index that a device keeps.
   public func hostTiles(_ operation: String) throws -> TileIndex {
@@ -67,25 +78,36 @@ public enum SparseIndex: Sendable {
     case .resident:
       throw ComputeError.shapeMismatch(
         operation: operation, detail: "the index belongs to another device")
+    case .part(let whole, let keys):
+      return try whole.hostTiles(operation).restricted(toKeys: keys)
     }
   }
 
-  /// The index that a device keeps; nil for one in the host's memory.
+  /// The index that a device keeps, or that this is a part of; nil for one in the host's memory.
   package var resident: (any ResidentIndex)? {
-    if case .resident(let index) = self { index } else { nil }
+    switch self {
+    case .tiles: nil
+    case .resident(let index): index
+    case .part(let whole, _): whole.resident
+    }
   }
 }
 
 /// What recall and dual chunk attention make of either kind of index.
 extension SparseIndex {
   /// For each query head, the pairs that it computes. Waits until a device has built the index.
+  ///
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for a part.
   public func computedPairs(slidingWindow: Int? = nil) throws -> [Int] {
     switch self {
     case .tiles(let index):
-      index.rowSetOfHead.indices.map {
+      return index.rowSetOfHead.indices.map {
         index.computedPairs(ofHead: $0, slidingWindow: slidingWindow)
       }
-    case .resident(let index): try index.computedPairs()
+    case .resident(let index): return try index.computedPairs()
+    case .part:
+      throw ComputeError.shapeMismatch(
+        operation: "SparseIndex", detail: "pairs are counted of a whole index")
     }
   }
 
@@ -94,6 +116,7 @@ extension SparseIndex {
     switch self {
     case .tiles(let index): index.denseHeads
     case .resident(let index): try index.isDense()
+    case .part(let whole, _): try whole.denseHeads().map { _ in false }
     }
   }
 
@@ -102,6 +125,8 @@ extension SparseIndex {
     switch self {
     case .tiles(let index): .tiles(index.replacingByAll(heads: heads))
     case .resident(let index): .resident(try index.makingDense(heads))
+    case .part(let whole, let keys):
+      .part(of: try whole.replacingByAll(heads: heads), keys: keys)
     }
   }
 
@@ -115,15 +140,23 @@ extension SparseIndex {
     case .resident(let index):
       try index.grid.require(positions)
       return self
+    case .part(let whole, let keys):
+      return .part(of: try whole.part(positions: positions, heads: heads), keys: keys)
     }
   }
 
-  /// The pairs of this index whose keys lie in `keys`, as ``TileIndex/restricted(toKeys:)`` selects them.
+  /// The pairs of this index whose keys lie in `keys`: a part of attention, to be joined with others
+  /// by ``Backend/mergeAttention(_:logSumExp:into:logSumExp:)``. Rows may be left without keys. Row sets stay as they
+  /// are, also where a device keeps them: kernels pass over other keys.
   ///
-  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for other ranges, and for an index that a device
-  ///   keeps.
+  /// - Parameter keys: Begins at a tile boundary, and ends at one or at the index's last key; not empty.
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for other ranges, and for a part.
   public func restricted(toKeys keys: Range<Int>) throws -> SparseIndex {
-    .tiles(try hostTiles("SparseIndex").restricted(toKeys: keys))
+    guard keyRange == nil else {
+      throw ComputeError.shapeMismatch(operation: "SparseIndex", detail: "a part of a part")
+    }
+    try TileIndex.require(keys, of: self.keys, tile: tile)
+    return .part(of: self, keys: keys)
   }
 
   /// The same pairs on a finer grid of tiles, as ``TileIndex/onTiles(_:)`` makes them.
@@ -132,6 +165,9 @@ extension SparseIndex {
   ///   that a device keeps on other tiles.
   package func onTiles(_ tile: TileShape) throws -> SparseIndex {
     if tile == self.tile { return self }
+    if case .part(let whole, let keys) = self {
+      return .part(of: try whole.onTiles(tile), keys: keys)
+    }
     return .tiles(try hostTiles("SparseIndex").onTiles(tile))
   }
 }

@@ -1,21 +1,21 @@
 extension TileIndex {
   /// The index of some of the rows alone: a small value, for a kernel that is to compute no others.
   ///
-  /// Heads outside `heads` get their diagonal tiles and nothing else, the least that an index holds;
-  /// what a kernel computes for them is of no use.
+  /// Heads outside `heads` get their diagonal tiles alone, the minimum of an index; the kernel's output for them
+  /// is not meant to be read.
   ///
   /// - Parameter positions: not empty, inside the index.
   /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)``.
   package func part(positions: Range<Int>, heads: Set<Int>) throws -> TileIndex {
     try grid().require(positions)
     let wanted = Set(rowSetOfHead.indices.filter(heads.contains).map { rowSetOfHead[$0] }).sorted()
-    let places = Dictionary(uniqueKeysWithValues: wanted.enumerated().map { ($1, $0) })
+    let numbers = Dictionary(uniqueKeysWithValues: wanted.enumerated().map { ($1, $0) })
     return try TileIndex(
       firstPosition: positions.lowerBound, rows: positions.count, tile: tile,
       rowSets: wanted.map { part(rowSets[$0], positions: positions) }
         + [part(nil, positions: positions)],
       rowSetOfHead: rowSetOfHead.enumerated().map { head, rowSet in
-        heads.contains(head) ? places[rowSet] ?? wanted.count : wanted.count
+        heads.contains(head) ? numbers[rowSet] ?? wanted.count : wanted.count
       })
   }
 

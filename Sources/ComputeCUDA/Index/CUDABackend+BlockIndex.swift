@@ -77,10 +77,10 @@ extension CUDABackend.Building {
     let heads = try backend.uploaded(wanted, purpose: purpose)
     let scores = try backend.makeTensor(
       .float32, [count, 2 * sizes.slabPairs, sizes.keyBlocks], purpose: purpose)
-    let rooms = try numbers([count, sizes.pairs, sizes.room])
+    let rooms = try numbers([count, sizes.pairs, sizes.listCapacity])
     let stepCounts = try numbers([count, sizes.pairs])
     let work = try numbers([count, sizes.pairs, 4])
-    let steps = try numbers([count, sizes.pairs * sizes.room])
+    let steps = try numbers([count, sizes.pairs * sizes.listCapacity])
     let stepOffsets = try numbers([count, sizes.pairs + 1])
     var parameters = try parameters(sizes)
     parameters.queries = try backend.address(queries, .float32, "makeIndex")

@@ -21,7 +21,10 @@ struct BenchPrefillCommand: AsyncParsableCommand {
       Example: minference bench prefill --model DIR --lengths 8K,32K --repeat 3
       """)
 
-  @Option(help: ArgumentHelp("A checkpoint's directory.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The checkpoint's directory, a GGUF file, or ORG/NAME; the model that came with the package if "
+        + "not given.", valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String?
 
   @OptionGroup var length: LengthArguments
@@ -34,19 +37,23 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     transform: { try Size.parsed($0) })
   var `repeat`: Size = Size(value: 1)
 
-  @Option(help: ArgumentHelp("A UTF-8 file to read instead of the chronicle.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A UTF-8 file to read instead of the chronicle.", valueName: "file"),
+    completion: .file())
   var promptFile: String?
 
   @Option(
     help: ArgumentHelp(
-      "Write times against lengths, both logarithmic, to this SVG file.", valueName: "file"))
+      "Write times against lengths, both logarithmic, to this SVG file.", valueName: "file"),
+    completion: .file())
   var plot: String?
 
   @Option(
     help: ArgumentHelp(
       "Measure a model shape with made-up weights and synthetic attention instead: "
         + "\(ModelShape.names.joined(separator: ", ")), or a config.json. Needs --patterns.",
-      valueName: "shape"))
+      valueName: "shape"),
+    completion: .list(ModelShape.names))
   var shape: String?
 
   @Option(help: "How the offsets of synthetic attention lie: clustered or scattered.")
@@ -55,12 +62,25 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   @Flag(help: "With --shape: leave out dense attention.")
   var onlySparse = false
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "With --shape: plan memory as if the GPU had so many bytes: 80G.", valueName: "bytes"),
+    transform: { try Size.parsed($0) })
+  var deviceMemory: Size?
+
   @OptionGroup var device: DeviceArguments
   @OptionGroup var trace: TraceArguments
   @OptionGroup var attention: AttentionArguments
 
   @Flag(help: "Print one JSON object.")
   var json = false
+
+  func validate() throws {
+    if deviceMemory != nil, shape == nil {
+      throw ValidationError("--device-memory is for shapes; give --shape, or leave it out")
+    }
+  }
 
   mutating func run() async throws {
     if let shape {

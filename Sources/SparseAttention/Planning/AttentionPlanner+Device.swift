@@ -1,7 +1,7 @@
 import Compute
 
-/// Planning on backends that build indices themselves: what every head asks for goes to the device in
-/// one request, and two numbers a head come back when someone asks for them.
+/// Planning on backends that build indices themselves. One request with all heads' budgets goes to the device;
+/// two counts for each head come back when they are read.
 extension AttentionPlanner {
   /// The index of one (layer, chunk), built by the backend; nil if the host makes it, as it does for heads
   /// that look at all queries where the device has not seen these.
@@ -52,7 +52,7 @@ extension AttentionPlanner {
     var denseReason: DenseReason?
   }
 
-  /// What each head asks the device for. Selections that are made on the host are estimated here.
+  /// The request of each head. Heads that are selected on the host are estimated here.
   private func headRequests(
     layer: Int, needs: [SketchNeeds], _ chunk: ChunkInputs, backend: any Backend,
     memory: SelectionMemory

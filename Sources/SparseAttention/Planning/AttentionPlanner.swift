@@ -1,6 +1,6 @@
 public import Compute
 
-/// Decides what every head of every (layer, chunk) computes: patterns in, ``Compute/SparseIndex`` out.
+/// Makes the ``Compute/SparseIndex`` of every (layer, chunk) from the heads' patterns.
 ///
 /// A pure value. The index of a (layer, chunk) depends on that layer's keys and the chunk's queries
 /// and on nothing else (static patterns also on their own first chunk), so the order in which layers
@@ -21,7 +21,7 @@ public struct AttentionPlanner: Sendable {
   /// Rows of a block of pooled queries.
   public static let poolingBlock = BlockSparse.blockSize
 
-  /// What rows are cut at multiples of, so that no block of queries is seen in two parts.
+  /// Rows are cut at multiples of this, so that no block of queries is split.
   public var queryBlock: Int {
     configuration.patterns.joined().contains { $0.needs.blockShares != nil }
       ? ShareRule.blockSize : Self.poolingBlock
@@ -50,8 +50,8 @@ public struct AttentionPlanner: Sendable {
     return planner
   }
 
-  /// The planner for a prompt whose length asks for budgets larger by this factor; the same where budgets
-  /// do not grow.
+  /// The planner with budgets multiplied by this factor; the same planner if budgets do not grow with the
+  /// prompt.
   package func scaled(by factor: Double) -> AttentionPlanner {
     guard scalesBudgets else { return self }
     var planner = AttentionPlanner(
@@ -75,8 +75,7 @@ public struct AttentionPlanner: Sendable {
     configuration.patterns[layer].contains(where: \.needsPooledQueries)
   }
 
-  /// Whether some head of the layer looks at all queries of this chunk: not where the chunk is dense
-  /// anyway.
+  /// Whether some head of the layer needs all queries of this chunk; false where the chunk is dense.
   public func needsAllQueries(layer: Int, firstPosition: Int, rows: Int) -> Bool {
     let keys = firstPosition + rows
     return wholeChunkReason(keys: keys, rows: rows) == nil

@@ -91,6 +91,21 @@ import Transformers
       backend.requests.last?.chunk.deviceEstimates.pooledQueries?.shape == [Self.heads, 7, 16])
   }
 
+  /// Chunks of 192 positions; 720 tokens make four of them, the last with two regions beside its own.
+  @Test func `regions of dual chunk attention are parts of indices that the device keeps`() throws {
+    let (backend, device, host) = try models([
+      "dual_chunk_attention_config": #"{"chunk_size": 256, "local_size": 64}"#
+    ])
+    let options = PrefillOptions(planner: planner(Self.mixed), rowBlock: 64)
+    let onDevice = try prefill(device, options)
+    let onHost = try prefill(host, options)
+    #expect(onDevice.report.computedPairs == onHost.report.computedPairs)
+    #expect(distance(onDevice.logits, from: onHost.logits, width: 40) < 2e-5)
+    // One index for each layer and chunk.
+    #expect(backend.requests.count == 2 * 4)
+    #expect(backend.residentParts > 2 * 3)
+  }
+
   @Test func `the request carries the costs by which the host would judge`() throws {
     let (backend, device, _) = try models()
     let costs = SparseCostModel(denseBelow: 10, tilePair: 1.25, columnPair: 3, run: 17)

@@ -11,6 +11,7 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
   private let seen = Mutex<[IndexRequest]>([])
   private let pooledOnHost = Mutex(0)
   private let readAfter = Mutex<[Int]>([])
+  private let residentPartCount = Mutex(0)
 
   init(tile: TileShape) { super.init(ReferenceBackend(tile: tile)) }
 
@@ -23,6 +24,8 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
   var requests: [IndexRequest] { seen.withLock { $0 } }
   /// For each time that counts of an index were asked for, how many indices had been made.
   var countReadings: [Int] { readAfter.withLock { $0 } }
+  /// How often attention was asked for a part of an index that the device keeps.
+  var residentParts: Int { residentPartCount.withLock { $0 } }
   /// How often means came to the host.
   var hostPoolings: Int { pooledOnHost.withLock { $0 } }
 
@@ -149,9 +152,13 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,
     index: SparseIndex, into o: Tensor, logSumExp: Tensor?
   ) throws {
+    var host = (index.resident as? HostIndex).map { .tiles($0.index) } ?? index
+    if let keys = index.keyRange, index.resident != nil {
+      host = try host.restricted(toKeys: keys)
+      residentPartCount.withLock { $0 += 1 }
+    }
     try base.attention(
-      q: q, firstPosition: firstPosition, layer: layer, shape: shape,
-      index: (index.resident as? HostIndex).map { .tiles($0.index) } ?? index, into: o,
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, index: host, into: o,
       logSumExp: logSumExp)
   }
 }
