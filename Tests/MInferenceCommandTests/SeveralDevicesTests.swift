@@ -12,7 +12,7 @@ struct SeveralDevicesTests {
       to: directory, configuration: ["max_position_embeddings": "4096"])
     try directory.write("1 2 3 4 5 6", to: "ids")
     try directory.write(
-      String(repeating: "The lantern stands by the river. ", count: 60), to: "book")
+      String(repeating: "The lantern stands by the river. ", count: 130), to: "book")
     try directory.write(
       String(repeating: "All work and no play makes Jack a dull boy. ", count: 16), to: "prompt")
   }
