@@ -214,6 +214,10 @@ static const char hopper_planner_cuh[] = {
 #embed "Kernels/hopper_planner.cuh"
     , 0};
 
+static const char hopper_quads_cuh[] = {
+#embed "Kernels/hopper_quads.cuh"
+    , 0};
+
 static const char hopper_rows_cuh[] = {
 #embed "Kernels/hopper_rows.cuh"
     , 0};
@@ -344,6 +348,7 @@ static const mi_cuda_source headers[] = {
     {"hopper_loader.cuh", hopper_loader_cuh},
     {"hopper_plan.cuh", hopper_plan_cuh},
     {"hopper_planner.cuh", hopper_planner_cuh},
+    {"hopper_quads.cuh", hopper_quads_cuh},
     {"hopper_rows.cuh", hopper_rows_cuh},
     {"largest.cuh", largest_cuh},
     {"layouts.cuh", layouts_cuh},
