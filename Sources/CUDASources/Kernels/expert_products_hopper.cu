@@ -70,14 +70,16 @@ __device__ __forceinline__ void store(
         low *= rowScale * p.weightScales[matrix + column];
         high *= rowScale * p.weightScales[matrix + column + 1];
       }
+      if (p.bias) low += p.bias[matrix + column], high += p.bias[matrix + column + 1];
       if (gated) {
         float lowUp = up[4 * b + 2 * half], highUp = up[4 * b + 2 * half + 1];
         if (hasScales) {
           lowUp *= rowScale * p.upScales[matrix + column];
           highUp *= rowScale * p.upScales[matrix + column + 1];
         }
-        low = __fdividef(low, 1.0f + __expf(-low)) * lowUp;
-        high = __fdividef(high, 1.0f + __expf(-high)) * highUp;
+        if (p.upBias) lowUp += p.upBias[matrix + column], highUp += p.upBias[matrix + column + 1];
+        low = gatedOutput(p, low, lowUp);
+        high = gatedOutput(p, high, highUp);
       }
       *(unsigned*)(target + column) = toBF16Pair(low, high);
     }

@@ -38,7 +38,7 @@ struct ShareHead {
 };
 MI_CHECK_LAYOUT(ShareHead);
 
-/// Parameters of all entries, by value; 208 bytes.
+/// Parameters of all entries, by value; 216 bytes.
 struct ShareParameters {
   /// [partRows][queryHeads][headDim] bf16; row 0 stands at partPosition.
   const bf16* q;
@@ -88,6 +88,9 @@ struct ShareParameters {
   /// attention: a head that would take longer than all causal pairs runs dense, unless exact is set.
   float tileCost, runCost, columnCost;
   int exact;
+  /// [heads] fp32, natural logarithm: sinks, which the softmax of a group is over too, one for the `stride` keys that a
+  /// score stands for; their mass counts as held. Null: there are none. select_shares reads them.
+  const float* sinks;
 };
 MI_CHECK_LAYOUT(ShareParameters);
 

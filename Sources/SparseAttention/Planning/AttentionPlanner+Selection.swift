@@ -47,12 +47,14 @@ extension AttentionPlanner {
 
   /// What is known of a head before anything is estimated here.
   func sketch(layer: Int, head: Int, _ inputs: ChunkInputs) -> HeadSketch {
-    HeadSketch(
+    var sketch = HeadSketch(
       layer: layer, head: head, firstPosition: inputs.firstPosition, rows: inputs.rows,
       headDim: inputs.shape.headDim,
       pooledQueries: inputs.pooledQueries.flatMap {
         $0.indices.contains(head) ? $0[head] : nil
       }, blockShares: inputs.blockShares[head], memory: inputs.memory)
+    sketch.hasSink = inputs.keyValueLayer.sinks != nil
+    return sketch
   }
 
   /// Sums of the chunk's last rows for these heads, by head; nothing is computed for none.

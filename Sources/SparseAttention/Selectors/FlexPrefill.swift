@@ -76,10 +76,13 @@ public struct FlexPrefill: Selector {
     let distance = Self.distance(attended, estimated.map(Double.init))
     guard distance < Double(tau) else {
       let bands = VerticalSlashShare(share: share, vertical: leastKeys, slash: leastKeys)
-      return HeadSelection(.bands(bands.selection(sums, rows: sketch.lastRows)))
+      return HeadSelection(
+        .bands(bands.selection(sums, rows: sketch.lastRows, hasSink: sketch.hasSink)))
     }
     return HeadSelection(
-      .blocks(BlockSelection(blocks(shares, firstBlock: sketch.firstPosition / size))))
+      .blocks(
+        BlockSelection(
+          blocks(shares, firstBlock: sketch.firstPosition / size, hasSink: sketch.hasSink))))
   }
 
   /// The square root of the Jensen-Shannon divergence of two distributions, in natural logarithms, which need not
@@ -99,10 +102,16 @@ public struct FlexPrefill: Selector {
 
   /// The largest shares of all query blocks together until enough is held, with the least of each row, its first
   /// block and its own.
-  private func blocks(_ shares: HeadBlockShares, firstBlock: Int) -> SelectedBlocks {
+  private func blocks(
+    _ shares: HeadBlockShares, firstBlock: Int, hasSink: Bool
+  ) -> SelectedBlocks {
     let keys = shares.rows.map { $0.map { $0 > 0 ? UInt32(min($0, 1) * 1_073_741_824 + 0.5) : 0 } }
     let all = keys.joined().reduce(UInt64(0)) { $0 + UInt64($1) }
-    let enough = min(all, UInt64((Double(share) * Double(all)).rounded(.up)))
+    // A sink has what a row of shares lacks of 1, and nobody can miss it.
+    let whole = UInt64(keys.count) << 30
+    let sink = hasSink ? whole - min(all, whole) : 0
+    let wholly = UInt64((Double(share) * Double(all + sink)).rounded(.up))
+    let enough = min(all, wholly - min(wholly, sink))
     // The smallest share that is taken; of equal ones all are.
     var held: UInt64 = 0
     var cut = UInt32.max
