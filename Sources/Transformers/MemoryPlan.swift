@@ -47,7 +47,7 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var blockSelection = 0
     /// Sums and lists of heads that choose blocks by their shares (`ShareIndexSizes`).
     public internal(set) var blockChoices = 0
-    /// What attention takes for each key beside its tensors.
+    /// What attention takes for each key beside its tensors, and for each row where heads have sinks.
     public internal(set) var attention = 0
     /// Logits of one row.
     public internal(set) var logits = 0
@@ -97,6 +97,8 @@ public struct MemoryPlan: Sendable, Equatable {
     /// How experts are chosen, and the intermediate size of one; nil: there are none.
     public var routing: RoutingRule?
     public var expertSize = 0
+    /// Whether heads have sinks, which are added by the log-sum-exps of a block of rows.
+    public var hasSinks = false
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
@@ -184,7 +186,10 @@ public struct MemoryPlan: Sendable, Equatable {
           heads: sizes.chosenBlockHeads, source: $0, firstPosition: tokens - rows, rows: rows
         ).bytes(shape: sizes.attention)
       }.max() ?? 0
-    parts.attention = sizes.attentionBytesPerKey * tokens
+    parts.attention =
+      sizes.attentionBytesPerKey * tokens
+      + (sizes.hasSinks
+        ? block * sizes.attention.queryHeads * DataType.float32.byteCount : 0)
     parts.logits = sizes.vocabularySize * DataType.float32.byteCount
     parts.reserve = Self.reserve
     self.keyValues = keyValues
@@ -294,6 +299,7 @@ extension Transformer {
       blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
     sizes.routing = decoder.experts?.rule
     sizes.expertSize = decoder.experts?.width ?? 0
+    sizes.hasSinks = decoder.hasSinks
     sizes.blockScoreBytes = backend.capabilities.blockScoreBytes
     if let chosen = planner?.configuration.chosenBlocks {
       sizes.chosenBlockHeads = chosen.heads
