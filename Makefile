@@ -38,6 +38,7 @@ commit:
 
 lint:
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
+	@sh .ci/check-imports
 
 format:
 	$(SWIFT) format --in-place --recursive Sources Tests Package.swift

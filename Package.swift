@@ -36,6 +36,7 @@ let package = Package(
       url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0", traits: []),
     .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.2"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.10.0"),
@@ -90,17 +91,19 @@ let package = Package(
     module(
       "KernelVerification",
       imports: [
-        "BackendTesting", "EvaluationTasks", "Files", "JSON", "MInference", "StoredNumbers",
-        "TextReports",
+        "BackendTesting", "EvaluationTasks", "MInference", "StoredNumbers", "TextReports",
       ]),
-    module("Benchmarks", imports: ["EvaluationTasks", "JSON", "MInference", "TextReports"]),
+    module(
+      "Benchmarks",
+      imports: ["Checkpoints", "EvaluationTasks", "JSON", "MInference", "TextReports"]),
     module("Plots", imports: ["MInference", "EvaluationTasks", "TextReports"]),
     // The page that the server shows; its files are embedded.
     .target(name: "CWebPage", exclude: ["Page"]),
     .target(
       name: "MInferenceServer",
       dependencies: [
-        "CWebPage", "Files", "Grammars", "JSON", "MInference",
+        "CWebPage", "Grammars", "JSON", "MInference",
+        .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -115,9 +118,10 @@ let package = Package(
     .executableTarget(
       name: "MInferenceCommand",
       dependencies: [
-        "Benchmarks", "CBuild", "CSystemCalls", "EvaluationTasks", "Files", "JSON",
-        "KernelVerification", "MInference", "MInferenceServer", "PatternSearch", "Plots",
-        "TextReports",
+        "Benchmarks", "CBuild", "CSystemCalls", "Checkpoints", "Compute", "EvaluationTasks",
+        "Files",
+        "JSON", "KernelVerification", "MInference", "MInferenceServer", "PatternSearch", "Plots",
+        "TextReports", "Transformers",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -165,7 +169,8 @@ let package = Package(
     tests(
       of: "MInferenceServer",
       imports: [
-        "JSON", "MInference", "TemporaryCheckpoints",
+        "JSON", "MInference", "TemporaryCheckpoints", "Transformers",
+        .product(name: "CoreMetrics", package: "swift-metrics"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -175,8 +180,8 @@ let package = Package(
     .testTarget(
       name: "FuzzingTests",
       dependencies: [
-        "ChatTemplates", "Checkpoints", "EvaluationTasks", "JSON", "MInference", "SparseAttention",
-        "TemporaryCheckpoints", "Tokenizers", "Transformers",
+        "ChatTemplates", "Checkpoints", "EvaluationTasks", "Files", "JSON", "MInference",
+        "PatternSearch", "SparseAttention", "TemporaryCheckpoints", "Tokenizers", "Transformers",
       ], path: "Tests/Fuzzing", exclude: ["README.md"], swiftSettings: swiftSettings),
   ]
 )

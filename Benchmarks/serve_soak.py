@@ -3,8 +3,9 @@
 Starts `minference serve` on a free port, asks each of a set of prompts once for its greedy answer,
 then lets clients ask them at random. Clients that vanish close their connection while the prompt is read or the
 answer comes. Every whole answer is compared with the first one. Prints requests, failures, differences, resident memory over time, and
-the longest stall; the exit status is 1 where an answer differs, a request fails for another reason than a full queue, or the
-server ends. Bounded: by --seconds, and by 60 more for what is under way. With --kill, the server is killed (SIGKILL) and started anew in
+the longest stall; the exit status is 1 where an answer differs, a request fails for another reason than a full queue, the
+server ends, or its memory is not flat: the most of the last third is more than 5 % and 32 MiB above the most of the second third, by which time
+--memory should be full. Bounded: by --seconds, and by 60 more for what is under way. With --kill, the server is killed (SIGKILL) and started anew in
 the middle, on the same --cache-dir.
 """
 
@@ -130,11 +131,15 @@ async def run(options, server):
                     counts["different"] += 1
                     print(f"different: prompt {index}: {text!r}, not {expected[index]!r}", flush=True)
 
+    resident = []
+
     async def watch():
         while time.monotonic() < end:
             if not state["down"]:
-                print(f"{options.seconds - (end - time.monotonic()):6.0f} s  {server.resident():6d} MiB  {counts}", flush=True)
-            await asyncio.sleep(options.seconds / 10)
+                elapsed = options.seconds - (end - time.monotonic())
+                resident.append((elapsed / options.seconds, server.resident()))
+                print(f"{elapsed:6.0f} s  {resident[-1][1]:6d} MiB  {counts}", flush=True)
+            await asyncio.sleep(options.seconds / 30)
 
     async def kill():
         await asyncio.sleep(options.seconds / 2)
@@ -150,7 +155,13 @@ async def run(options, server):
         tasks.append(kill())
     await asyncio.wait_for(asyncio.gather(*tasks), options.seconds + 60)
     print(counts)
-    return counts["failed"] + counts["different"]
+    wrong = counts["failed"] + counts["different"]
+    middle, last = ([mib for share, mib in resident if low < share <= high] for low, high in ((1 / 3, 2 / 3), (2 / 3, 1)))
+    # A server that was killed begins anew.
+    if middle and last and not options.kill:
+        print(f"resident memory: {max(middle)} MiB in the second third, {max(last)} MiB in the last")
+        wrong += max(last) > 1.05 * max(middle) + 32
+    return wrong
 
 
 def main():

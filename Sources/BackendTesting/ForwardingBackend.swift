@@ -3,8 +3,8 @@ public import Compute
 /// A backend that hands every operation to another one: the base of backends that change a few.
 ///
 /// Verification and tests build on it: a backend with a fault, one that rounds, one that counts calls.
-/// Tensors are those of the other backend.
-open class ForwardingBackend: Backend, @unchecked Sendable {
+/// Tensors are those of the other backend. Decoding steps consist of the operations that subclasses change.
+open class ForwardingBackend: Backend, SeparateDecoding, @unchecked Sendable {
   // Unchecked, for subclasses: this class holds nothing that changes.
   public let base: any Backend
 

@@ -25,6 +25,10 @@ MI_CHECK_LAYOUT(PooledScoreParameters, mi_pooled_score_parameters);
 MI_CHECK_LAYOUT(HopperParameters, mi_hopper_parameters);
 MI_CHECK_LAYOUT(Fp8Parameters, mi_fp8_parameters);
 MI_CHECK_LAYOUT(RowAttentionParameters, mi_row_attention_parameters);
+MI_CHECK_LAYOUT(SequenceRow, mi_sequence_row);
+MI_CHECK_LAYOUT(DecodingHeads, mi_decoding_heads);
+MI_CHECK_LAYOUT(DecodingMatrix, mi_decoding_matrix);
+MI_CHECK_LAYOUT(DecodingProduct, mi_decoding_product);
 MI_CHECK_LAYOUT(ExpertRule, mi_expert_rule);
 MI_CHECK_LAYOUT(ExpertProduct, mi_expert_product);
 
@@ -72,6 +76,34 @@ static const char covering_cuh[] = {
 #embed "Kernels/covering.cuh"
     , 0};
 
+static const char decoding_heads_cu[] = {
+#embed "Kernels/decoding_heads.cu"
+    , 0};
+
+static const char dependent_launch_cuh[] = {
+#embed "Kernels/dependent_launch.cuh"
+    , 0};
+
+static const char decoding_blocks_cu[] = {
+#embed "Kernels/decoding_blocks.cu"
+    , 0};
+
+static const char decoding_blocks_cuh[] = {
+#embed "Kernels/decoding_blocks.cuh"
+    , 0};
+
+static const char decoding_blocks_rows_cu[] = {
+#embed "Kernels/decoding_blocks_rows.cu"
+    , 0};
+
+static const char decoding_products_cu[] = {
+#embed "Kernels/decoding_products.cu"
+    , 0};
+
+static const char decoding_products_cuh[] = {
+#embed "Kernels/decoding_products.cuh"
+    , 0};
+
 static const char dequantise_cu[] = {
 #embed "Kernels/dequantise.cu"
     , 0};
@@ -110,6 +142,10 @@ static const char experts_cu[] = {
 
 static const char few_expert_rows_cuh[] = {
 #embed "Kernels/few_expert_rows.cuh"
+    , 0};
+
+static const char few_rows_cuh[] = {
+#embed "Kernels/few_rows.cuh"
     , 0};
 
 static const char fp8_blocks_cuh[] = {
@@ -184,6 +220,10 @@ static const char layouts_cuh[] = {
 #embed "Kernels/layouts.cuh"
     , 0};
 
+static const char mean_products_cuh[] = {
+#embed "Kernels/mean_products.cuh"
+    , 0};
+
 static const char merging_cu[] = {
 #embed "Kernels/merging.cu"
     , 0};
@@ -232,12 +272,24 @@ static const char reductions_cuh[] = {
 #embed "Kernels/reductions.cuh"
     , 0};
 
+static const char rotation_cuh[] = {
+#embed "Kernels/rotation.cuh"
+    , 0};
+
 static const char row_attention_cu[] = {
 #embed "Kernels/row_attention.cu"
     , 0};
 
+static const char row_attention_kernel_cuh[] = {
+#embed "Kernels/row_attention_kernel.cuh"
+    , 0};
+
 static const char row_attention_merge_cuh[] = {
 #embed "Kernels/row_attention_merge.cuh"
+    , 0};
+
+static const char row_attention_sequences_cu[] = {
+#embed "Kernels/row_attention_sequences.cu"
     , 0};
 
 static const char row_attention_tile_cuh[] = {
@@ -270,6 +322,7 @@ static const mi_cuda_source headers[] = {
     {"estimation_scores.cuh", estimation_scores_cuh},
     {"expert_tiles.cuh", expert_tiles_cuh},
     {"few_expert_rows.cuh", few_expert_rows_cuh},
+    {"few_rows.cuh", few_rows_cuh},
     {"fp8.cuh", fp8_cuh},
     {"fp8_blocks.cuh", fp8_blocks_cuh},
     {"hopper.cuh", hopper_cuh},
@@ -284,13 +337,19 @@ static const mi_cuda_source headers[] = {
     {"hopper_rows.cuh", hopper_rows_cuh},
     {"largest.cuh", largest_cuh},
     {"layouts.cuh", layouts_cuh},
+    {"mean_products.cuh", mean_products_cuh},
     {"numbers.cuh", numbers_cuh},
     {"pairs.cuh", pairs_cuh},
     {"plans.cuh", plans_cuh},
     {"share_choice.cuh", share_choice_cuh},
     {"shares.cuh", shares_cuh},
     {"reductions.cuh", reductions_cuh},
+    {"row_attention_kernel.cuh", row_attention_kernel_cuh},
     {"row_attention_merge.cuh", row_attention_merge_cuh},
+    {"rotation.cuh", rotation_cuh},
+    {"decoding_blocks.cuh", decoding_blocks_cuh},
+    {"decoding_products.cuh", decoding_products_cuh},
+    {"dependent_launch.cuh", dependent_launch_cuh},
     {"row_attention_tile.cuh", row_attention_tile_cuh},
 };
 const mi_cuda_source *const mi_cuda_headers = headers;
@@ -301,6 +360,10 @@ static const mi_cuda_source kernels[] = {
     {"attention_fp8_hopper.cu", attention_fp8_hopper_cu},
     {"attention_hopper.cu", attention_hopper_cu},
     {"block_row.cu", block_row_cu},
+    {"decoding_blocks.cu", decoding_blocks_cu},
+    {"decoding_blocks_rows.cu", decoding_blocks_rows_cu},
+    {"decoding_heads.cu", decoding_heads_cu},
+    {"decoding_products.cu", decoding_products_cu},
     {"dequantise.cu", dequantise_cu},
     {"elementwise.cu", elementwise_cu},
     {"estimation.cu", estimation_cu},
@@ -319,6 +382,7 @@ static const mi_cuda_source kernels[] = {
     {"pooled_shares.cu", pooled_shares_cu},
     {"shares.cu", shares_cu},
     {"row_attention.cu", row_attention_cu},
+    {"row_attention_sequences.cu", row_attention_sequences_cu},
     {"sampling.cu", sampling_cu},
     {"scoring.cu", scoring_cu},
     {"selection.cu", selection_cu},

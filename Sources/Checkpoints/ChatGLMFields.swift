@@ -14,7 +14,7 @@ enum ChatGLMFields {
     ("add_bias_linear", "mlp_bias"),
   ]
 
-  /// What the published models have and what alone is computed here.
+  /// Settings of the published models; no others are supported.
   private static let expected = [
     ("rmsnorm", true), ("post_layer_norm", true),
     ("apply_residual_connection_post_layernorm", false),

@@ -1,6 +1,6 @@
 import JSON
 
-/// Which files of a directory make up its checkpoint.
+/// The files of a directory that make up its checkpoint.
 package struct CheckpointDirectory {
   package let path: String
   package let configurationPath: String
@@ -64,7 +64,7 @@ package struct ShardIndex: Sendable {
   /// The name of the file that holds the tensor; nil when the index leaves it out.
   package func file(of tensor: String) -> String? { files[ByteString(tensor)] }
 
-  /// Whether a tensor is said to be in the file of this name.
+  /// Whether the index places a tensor in the file of this name.
   package func names(_ file: String) -> Bool { named.contains(ByteString(file)) }
 
   /// Whether the directory has no file of this name.
@@ -75,7 +75,7 @@ package struct ShardIndex: Sendable {
 
   /// Nil when the directory has no index.
   ///
-  /// - Throws: when it cannot be read or is no index.
+  /// - Throws: when it cannot be read or is not an index.
   package init?(directory: CheckpointDirectory) throws(CheckpointError) {
     guard let path = directory.indexPath else { return nil }
     try self.init(path: path, weightPaths: directory.weightPaths)

@@ -8,7 +8,7 @@ public enum CheckpointError: Error, Equatable, Sendable {
   case notFound(path: String)
   /// There is something at this path, but not a directory.
   case notADirectory(path: String)
-  /// The operating system refuses; `reason` is what it says.
+  /// The operating system refuses; `reason` is its message.
   case unreadable(path: String, reason: String)
   /// The directory has no `config.json`; `contents` says what it has instead.
   case missingConfiguration(directory: String, contents: String)
@@ -30,15 +30,15 @@ public enum CheckpointError: Error, Equatable, Sendable {
   case missingTensor(name: String, directory: String, similar: [String])
   /// The tensor is there in another shape.
   case misshapenTensor(file: String, name: String, expected: [Int], found: [Int])
-  /// The tensor is stored in an element type that weights do not have here.
+  /// The tensor's element type is not supported for weights.
   case unsupportedElementType(file: String, name: String, found: String)
-  /// The tensor is stored in a way that is not read here; `known` names those that are.
+  /// The tensor's storage type is not supported; `known` names the supported ones.
   case unsupportedTensorType(file: String, name: String, found: String, known: String)
   /// A model of Hugging Face's that is not on this machine.
   case notDownloaded(model: String, cache: String)
   /// The directory holds several GGUF models.
   case severalModels(directory: String, files: [String])
-  /// A field of a JSON file, or a metadata key, that is missing or holds what cannot be.
+  /// A field of a JSON file, or a metadata key, that is missing or has an invalid value.
   case invalidField(file: String, field: String, problem: String)
   /// A file was changed in place while it was mapped.
   case changedWhileMapped(file: String, expectedBytes: Int, foundBytes: Int)

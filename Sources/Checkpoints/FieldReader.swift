@@ -5,7 +5,7 @@ import JSON
 /// A field that is null counts as absent, as transformers writes it.
 struct FieldReader {
   let file: String
-  /// What stands before a field's name in messages: "" or "rope_scaling.".
+  /// The prefix of a field's name in messages: "" or "rope_scaling.".
   let prefix: String
   private let object: JSONValue
   /// Bytes of a string at most.
@@ -113,7 +113,7 @@ struct FieldReader {
     return number
   }
 
-  /// How transformers 5 writes what JSON has no number for: `{"__float__": "Infinity"}`.
+  /// How transformers 5 writes numbers that JSON does not have: `{"__float__": "Infinity"}`.
   /// Source: transformers, `configuration_utils.py`, `_encode_special_floats`.
   private func specialFloat(_ value: JSONValue) -> Double? {
     guard case .object(let members) = value, members.count == 1 else { return nil }

@@ -1,6 +1,6 @@
 import Files
 
-/// What a path leads to.
+/// Files and directories, with errors of a checkpoint.
 enum PathKind {
   case nothing, directory, other
 }

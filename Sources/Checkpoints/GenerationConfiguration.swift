@@ -1,6 +1,6 @@
 import JSON
 
-/// What a checkpoint's `generation_config.json` asks of sampling. Nil where it does not say.
+/// Sampling settings from a checkpoint's `generation_config.json`. A field is nil where the file does not set it.
 public struct GenerationConfiguration: Equatable, Sendable {
   /// Any of these tokens ends the text.
   public var endOfTextTokenIDs: [Int]
@@ -10,14 +10,14 @@ public struct GenerationConfiguration: Equatable, Sendable {
   public var temperature: Double?
   /// The smallest set of tokens with this probability is kept.
   public var topP: Double?
-  /// So many tokens are kept; 0 keeps all.
+  /// Keeps this many of the most likely tokens; 0 keeps all.
   public var topK: Int?
   /// Tokens below this share of the most likely one's probability are dropped.
   public var minP: Double?
   public var repetitionPenalty: Double?
 
   /// Decodes and checks the file at `path`; token ids that it does not give are those of
-  /// `config.json`. Without a path it asks for nothing but those.
+  /// `config.json`. Without a path nothing else is set.
   ///
   /// - Throws: `.unreadable`, `.malformedJSON`, `.invalidField`.
   public init(file path: String?, defaults: ModelConfiguration) throws(CheckpointError) {

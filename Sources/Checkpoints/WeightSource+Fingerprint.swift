@@ -23,7 +23,7 @@ extension WeightSource {
 }
 
 extension TensorView.Format {
-  /// Stable: saved conversations are told apart by it.
+  /// Stable: saved conversations are identified by it.
   fileprivate var text: String {
     switch self {
     case .dense(.float32): "float32"

@@ -1,4 +1,4 @@
-/// Where a model comes from: its shape, its tokenizer and its stored tensors.
+/// A model on disk: its shape, its tokenizer and its stored tensors.
 ///
 /// Tensors have the names and the row order of Hugging Face's checkpoints of the same model type,
 /// whatever the file calls them. ``openWeightSource(at:)`` makes one of a directory or of a GGUF file.
@@ -7,20 +7,20 @@ public protocol WeightSource: AnyObject, Sendable {
   var path: String { get }
   /// The shape of the model.
   var configuration: ModelConfiguration { get }
-  /// What the model's makers ask of sampling.
+  /// Sampling settings that come with the model.
   var generation: GenerationConfiguration { get }
   /// Names of all tensors, in ascending order.
   var tensorNames: [String] { get }
   /// Bytes of all weight files.
   var byteCount: Int { get }
 
-  /// What a user should know of how weights are kept, one line each.
+  /// Notes for the user on how weights are stored, one line each.
   var notices: [String] { get }
 
   /// Whether there is a tensor of this name.
   func contains(_ name: String) -> Bool
 
-  /// The tensor of this name in whatever shape it has.
+  /// The tensor of this name, of any shape.
   ///
   /// - Throws: `.missingTensor`, `.unsupportedElementType`, `.unsupportedTensorType`.
   func tensor(named name: String) throws(CheckpointError) -> TensorView

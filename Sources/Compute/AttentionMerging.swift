@@ -9,7 +9,7 @@
 /// Attention over the union of disjoint sets of keys, from the attention over each.
 ///
 /// With outputs a and b and log-sum-exps x and y it is (e^x a + e^y b) / (e^x + e^y), and its own
-/// log-sum-exp ln(e^x + e^y). A set without keys, of log-sum-exp -infinity, counts for nothing.
+/// log-sum-exp ln(e^x + e^y). A set without keys, with log-sum-exp -infinity, has no effect.
 package enum AttentionMerging {
   /// The weights of both outputs, and the log-sum-exp of the union.
   package static func weights(

@@ -1,12 +1,12 @@
 import TextReports
 
-/// What a backend can fail with; each description is one line that says what to do.
+/// Errors of backends; each description is one line that says what to do.
 public enum ComputeError: RemediedError, Sendable, Equatable {
   /// An operation was given tensors or arguments that do not fit together.
   case shapeMismatch(operation: String, detail: String)
-  /// Memory could not be had.
+  /// An allocation failed.
   case outOfMemory(wantedBytes: Int, purpose: String)
-  /// A library, device or instruction set is not there.
+  /// A library, device or instruction set is missing.
   case unavailable(what: String, remedy: Remedy)
 
   public func description(naming name: (Remedy.Setting) -> String) -> String {

@@ -4,6 +4,9 @@ package protocol SyntheticBackend: Backend {
   /// The most bytes of the device that tensors have taken at once.
   var peakBytes: Int { get }
 
+  /// Makes ``DeviceOperations/availableMemory()`` say what would be free if the device had so many bytes.
+  func limitMemory(to bytes: Int)
+
   /// The name of the kernel that attention of many rows with such heads is left to.
   func attentionKernel(headDim: Int) -> String
 

@@ -10,6 +10,7 @@ extension CPUBackend {
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,
     index: SparseIndex, into o: Tensor, logSumExp: Tensor?
   ) throws {
+    let index = try index.hostTiles("attention")
     let rows = q.rows
     let expected = [rows, shape.queryHeads, shape.headDim]
     guard q.shape == expected, o.shape == expected, index.rowSetOfHead.count == shape.queryHeads,
@@ -96,7 +97,7 @@ extension CPUBackend {
 
   /// (key-value head, a few tile rows) with what they cost, the longest first.
   private static func pieces(
-    index: SparseIndex, tileRows: Range<Int>, tileRowsAtOnce: Int, shape: AttentionShape
+    index: TileIndex, tileRows: Range<Int>, tileRowsAtOnce: Int, shape: AttentionShape
   ) -> [Piece] {
     let widths = index.rowSets.map { keysOfTileRows($0, index: index, tileRows: tileRows) }
     var pieces: [Piece] = []
@@ -118,7 +119,7 @@ extension CPUBackend {
 
   /// How many keys each tile row computes, about: its tiles and all columns before it.
   private static func keysOfTileRows(
-    _ rowSet: RowSet, index: SparseIndex, tileRows: Range<Int>
+    _ rowSet: RowSet, index: TileIndex, tileRows: Range<Int>
   ) -> [Int] {
     tileRows.map { tileRow in
       let causal = (tileRow + 1) * index.tile.rows
@@ -132,7 +133,7 @@ extension CPUBackend {
   /// The kernels' view of every head's row set, valid during `body`. The numbers of all row sets stand
   /// in one block of memory.
   private static func withRowSets(
-    _ index: SparseIndex,
+    _ index: TileIndex,
     _ body: (UnsafePointer<UnsafePointer<mi_row_set>?>) throws -> Void
   ) throws {
     let count = index.rowSets.reduce(0) { count, rowSet in

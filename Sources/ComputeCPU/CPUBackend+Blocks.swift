@@ -8,13 +8,17 @@ internal import StoredNumbers
 extension CPUBackend {
   /// Up to this many rows, reading the weights is the cost, and no panel of them is made.
   private static let fewBlockRows = 2
+  /// Bytes of blocks that more rows than those are multiplied with before the next ones are read.
+  private static let pieceBytes = 256 << 10
   /// Rows whose activations are quantised together take at most about this many bytes: they stay in a cache.
   private static let activationBytes = 16 << 20
 
   /// As ``linear(_:weight:bias:into:accumulate:)``, for a weight in blocks.
+  ///
+  /// - Parameter keepsRows: Whether each row is computed bit for bit as it is alone.
   func linear(
     _ x: Tensor, blocks weight: Weight, _ format: BlockFormat, bias: UnsafePointer<Float>?,
-    into y: Tensor, accumulate: Bool
+    into y: Tensor, accumulate: Bool, keepsRows: Bool
   ) throws {
     let matrix = try BlockMatrix(weight, format)
     let source = UnsafePointer(try x.floats("linear"))
@@ -31,7 +35,8 @@ extension CPUBackend {
             Int64(range.lowerBound), Int64(range.upperBound), memory)
         }
         try multiply(
-          memory, rows: rows, matrix, bias: bias, into: target + first * out, accumulate)
+          memory, rows: rows, matrix, bias: bias, into: target + first * out, accumulate,
+          keepsRows: keepsRows)
       }
     }
   }
@@ -39,7 +44,7 @@ extension CPUBackend {
   /// y (+)= x * transpose(matrix) + bias, of quantised rows.
   private func multiply(
     _ x: UnsafeRawPointer, rows: Int, _ matrix: BlockMatrix, bias: UnsafePointer<Float>?,
-    into y: UnsafeMutablePointer<Float>, _ accumulate: Bool
+    into y: UnsafeMutablePointer<Float>, _ accumulate: Bool, keepsRows: Bool
   ) throws {
     var blocks = mi_block_matrix(
       format: matrix.format, blocks: matrix.bytes, row_bytes: Int64(matrix.rowBytes),
@@ -47,13 +52,18 @@ extension CPUBackend {
     let out = Int64(matrix.rows)
     try withUnsafePointer(to: &blocks) { blocks in
       // Pieces are smaller than a thread's share, for threads are not equally fast.
-      if rows <= Self.fewBlockRows {
+      if keepsRows || rows <= Self.fewBlockRows {
         let least = max(1, (1 << 16) / matrix.width)
-        let pieces = max(1, min(4 * threads, matrix.rows / least))
-        pool.run(pieces) { piece, _ in
+        var pieces = max(1, min(4 * threads, matrix.rows / least))
+        // The kernel reads the blocks again for every two rows: they are to be in a cache then.
+        if rows > Self.fewBlockRows {
+          pieces = max(pieces, min(matrix.rows, matrix.rows * matrix.rowBytes / Self.pieceBytes))
+        }
+        let count = pieces
+        pool.run(count) { piece, _ in
           products.few_rows(
-            blocks, x, Int64(rows), Int64(matrix.rows * piece / pieces),
-            Int64(matrix.rows * (piece + 1) / pieces), bias, y, out, accumulate)
+            blocks, x, Int64(rows), Int64(matrix.rows * piece / count),
+            Int64(matrix.rows * (piece + 1) / count), bias, y, out, accumulate)
         }
         return
       }

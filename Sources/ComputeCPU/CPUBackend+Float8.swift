@@ -18,15 +18,17 @@ extension CPUBackend {
   }
 
   /// As ``linear(_:weight:bias:into:accumulate:)``, for a weight of float8.
+  ///
+  /// - Parameter keepsRows: Whether each row is computed bit for bit as it is alone.
   func linear(
     _ x: Tensor, float8 weight: Weight, _ scales: BlockScales, bias: UnsafePointer<Float>?,
-    into y: Tensor, accumulate: Bool
+    into y: Tensor, accumulate: Bool, keepsRows: Bool
   ) throws {
     let matrix = try Float8Matrix(weight, scales)
     let source = UnsafePointer(try x.floats("linear"))
     let target = try y.floats("linear")
     let (out, width) = (weight.rows, weight.rowCount)
-    if x.rows <= Self.fewRows {
+    if keepsRows || x.rows <= Self.fewRows {
       let atOnce = max(1, Self.rowScratchBytes / (width * 4))
       let pieces = (out + atOnce - 1) / atOnce
       return try parallel(pieces, scratchBytes: atOnce * width * 4) { piece, memory in

@@ -8,8 +8,24 @@ extension CPUBackend {
   /// Weights are widened to float32 in panels of at most this many elements.
   static let panelElements = 4 << 20
 
+  /// Bytes of a weight that all rows are multiplied with before the next ones are read.
+  private static let sharedWeightBytes = 256 << 10
+
   public func linear(
     _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
+  ) throws {
+    try linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate, keepsRows: false)
+  }
+
+  public func rowLinear(
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
+  ) throws {
+    try linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate, keepsRows: true)
+  }
+
+  /// - Parameter keepsRows: Whether each row is computed bit for bit as it is alone: by the kernels for few rows.
+  private func linear(
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool, keepsRows: Bool
   ) throws {
     func mismatch() -> ComputeError {
       .shapeMismatch(
@@ -21,18 +37,20 @@ extension CPUBackend {
     let bias = try bias.map { UnsafePointer(try $0.tensor(for: "linear").floats("linear")) }
     if case .blocks(let format) = weight.format {
       return try linear(
-        x, blocks: weight, format, bias: bias, into: y, accumulate: accumulate)
+        x, blocks: weight, format, bias: bias, into: y, accumulate: accumulate,
+        keepsRows: keepsRows)
     }
     if let scales = weight.blockScales {
       return try linear(
-        x, float8: weight, scales, bias: bias, into: y, accumulate: accumulate)
+        x, float8: weight, scales, bias: bias, into: y, accumulate: accumulate,
+        keepsRows: keepsRows)
     }
     let weight = try weight.tensor(for: "linear")
     guard let type = weight.type.storage else { throw mismatch() }
     let source = try x.floats("linear")
     let target = try y.floats("linear")
     let weights = try weight.hostAddress
-    if x.rows <= Self.fewRows {
+    if keepsRows || x.rows <= Self.fewRows {
       fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
     } else {
       try manyRowsLinear(x, source, weights, type, weight, target, accumulate)
@@ -51,10 +69,16 @@ extension CPUBackend {
     _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool
   ) {
     let (out, width) = (weight.shape[0], weight.shape[1])
+    // The kernel takes a few rows at a time and reads the weights again for the next few.
+    let columnsAtOnce =
+      x.rows <= Self.fewRows
+      ? out : max(1, Self.sharedWeightBytes / (width * weight.type.byteCount))
     pool.split(out, minimum: max(1, (1 << 15) / width)) { columns in
-      kernels.linear_rows(
-        source, Int64(x.rows), Int64(width), weights, type, bias, Int64(columns.lowerBound),
-        Int64(columns.upperBound), Int64(out), target, accumulate)
+      for first in stride(from: columns.lowerBound, to: columns.upperBound, by: columnsAtOnce) {
+        kernels.linear_rows(
+          source, Int64(x.rows), Int64(width), weights, type, bias, Int64(first),
+          Int64(min(first + columnsAtOnce, columns.upperBound)), Int64(out), target, accumulate)
+      }
     }
   }
 

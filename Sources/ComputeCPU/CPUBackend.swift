@@ -5,7 +5,7 @@ public import Compute
 ///
 /// Float32 arithmetic; dense weights stay in their stored type and are widened as they are used, those
 /// in blocks are multiplied with int8 activations. Keys and values are float32 or bfloat16.
-public final class CPUBackend: Backend, HostSampling {
+public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
   public let name = "cpu"
   public let instructionSet: InstructionSet
   /// What the user should know about this machine, one line each (for example: no BLAS was found).

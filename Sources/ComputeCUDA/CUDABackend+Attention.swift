@@ -35,7 +35,7 @@ extension CUDABackend {
     arguments.add(Int64(k.rowCount))
     arguments.add(Int64(k.rowCount))
     // Within a step the position is on the device.
-    let position = try device.step?.positionAddress(rows: k.rows)
+    let position = try device.step?.onlyPositionAddress(rows: k.rows)
     arguments.add(position == nil ? Int32(firstPosition) : 0)
     arguments.add(Int64(headStride))
     arguments.add(position ?? 0)
@@ -72,6 +72,15 @@ extension CUDABackend {
         + "\(index.firstPosition)..<\(index.keys), \(layer.count) keys of \(layer.keys.shape); head "
         + "sizes are 64, 96 or 128 on a GPU")
     guard q.rows > 0 else { return }
+    if index.isDense, !index.isPart, device.step == nil,
+      AttentionLaunch.sharesKeys(
+        rows: q.rows, keys: firstPosition + q.rows, queryHeads: shape.queryHeads,
+        multiprocessors: device.multiprocessors)
+    {
+      return try rowAttention(
+        q: q, positions: Array(firstPosition..<firstPosition + q.rows), layer: layer, shape: shape,
+        into: o, logSumExp: logSumExp)
+    }
     let sinks = try layer.sinkLogits(of: shape)
     let logSumExp = try logSumExp ?? sinks.map { _ in try logSumExps(of: q) }
     let (plans, columns, owner) = try plans(of: index, heads: shape.queryHeads)
@@ -92,12 +101,13 @@ extension CUDABackend {
     parameters.group_size = Int32(shape.groupSize)
     parameters.window = Int32(clamping: shape.slidingWindow ?? .max)
     parameters.scale_log2 = shape.scale * 1.442695040888963
-    // Parts of an index may lack their diagonal tiles, which only the portable kernel allows for.
+    parameters.first_key = Int32(index.keyRange?.lowerBound ?? 0)
+    parameters.end_key = index.keyRange.map { Int32($0.upperBound) } ?? .max
     if try usesFloat8Attention(shape: shape, mostColumns: columns), !index.isPart {
       try launchFloat8Attention(
         parameters, keyValueHeads: shape.keyValueHeads, keys: index.keys, mostColumns: columns,
         generation: layer.generation)
-    } else if usesHopperKernel(headDim: headDim), !index.isPart {
+    } else if usesHopperKernel(headDim: headDim) {
       try launchHopperAttention(
         parameters, headDim: headDim, keyValueHeads: shape.keyValueHeads, mostColumns: columns)
     } else {
@@ -143,18 +153,21 @@ extension CUDABackend {
   private func plans(
     of index: SparseIndex, heads: Int
   ) throws -> (address: UInt64, mostColumns: Int, owner: any Sendable) {
-    if let resident = index.resident {
-      guard let resident = resident as? CUDAIndex else {
+    switch index {
+    case .resident(let index):
+      guard let index = index as? CUDAIndex else {
         throw ComputeError.shapeMismatch(
           operation: "attention", detail: "the index belongs to another device")
       }
-      return (try address(resident.plans, "attention"), resident.mostColumns, resident)
+      return (try address(index.plans, "attention"), index.mostColumns, index)
+    case .tiles(let index):
+      try require(
+        index.rowSetOfHead.count == heads, "attention",
+        "\(index.rowSetOfHead.count) heads in the index, \(heads) in q")
+      let uploaded = try uploadedIndex(index)
+      return (try address(uploaded.plans, "attention"), uploaded.mostColumns, uploaded.plans)
+    case .part(let whole, _): return try plans(of: whole, heads: heads)
     }
-    try require(
-      index.rowSetOfHead.count == heads, "attention",
-      "\(index.rowSetOfHead.count) heads in the index, \(heads) in q")
-    let uploaded = try uploadedIndex(index)
-    return (try address(uploaded.plans, "attention"), uploaded.mostColumns, uploaded.plans)
   }
 }
 
@@ -162,6 +175,15 @@ extension CUDABackend {
 package enum AttentionLaunch {
   /// Query positions of a thread block: a pair of tile rows.
   package static let rows = 128
+
+  /// Whether dense attention of these rows is better done by blocks that share out the keys: a few rows
+  /// behind a long prompt make fewer blocks of tiles than half the multiprocessors, and each of them
+  /// would read all keys.
+  package static func sharesKeys(
+    rows: Int, keys: Int, queryHeads: Int, multiprocessors: Int
+  ) -> Bool {
+    rows <= 64 && keys >= 4096 && 2 * queryHeads <= multiprocessors
+  }
   package static let threads = 128
 
   package static func sharedBytes(headDim: Int) -> Int {

@@ -9,7 +9,7 @@ extension CUDABackend {
         && table.shape[1] % 8 == 0
         && ids.allSatisfy { (0..<Int32(table.rows)).contains($0) }, "embed",
       "\(ids.count) ids, table \(table.shape), x \(x.shape); widths are multiples of 8 on a GPU")
-    let uploaded = try device.step.map { try $0.id(of: ids) } ?? makeIDs(ids)
+    let uploaded = try device.step.map { try $0.ids(of: ids) } ?? makeIDs(ids)
     if case .blocks(let format) = table.format {
       return try embed(uploaded: uploaded, blocks: table, format, into: x)
     }
@@ -107,7 +107,7 @@ extension CUDABackend {
     arguments.add(Int32(pairs))
     arguments.add(Int64(x.rowCount))
     // Within a step the position is on the device.
-    let position = try device.step?.positionAddress(rows: x.rows)
+    let position = try device.step?.onlyPositionAddress(rows: x.rows)
     arguments.add(position == nil ? Int32(firstPosition) : 0)
     arguments.add(rotary.attentionScaling)
     arguments.add(Int32(rotary.layout == .interleaved ? 1 : 0))

@@ -127,10 +127,19 @@ enum ElementwiseLaunch {
 }
 
 extension CUDABackend {
-  /// Rows of bfloat16, by the kernel that embedding uses.
+  /// Consecutive rows by a copy, others by the kernel that embedding uses.
   public func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
     try requireGather(x, rows: rows, into: y)
-    guard !rows.isEmpty, x.rowCount > 0 else { return }
+    guard let first = rows.first, x.rowCount > 0 else { return }
+    if device.step == nil, rows.enumerated().allSatisfy({ $1 == first + Int32($0) }) {
+      try device.activate()
+      let offset = UInt64(Int(first) * x.rowCount * x.type.byteCount)
+      return try device.driver.check(
+        "cuMemcpyDtoDAsync",
+        device.driver.copyOnDevice(
+          address(y, "gatherRows"), address(x, "gatherRows") + offset, y.byteCount,
+          device.stream))
+    }
     let ids = try makeIDs(rows)
     var arguments = KernelArguments()
     arguments.add(try address(x, "gatherRows"))

@@ -56,7 +56,7 @@ extension CUDABackend {
       isQuantized == (layer.scales != nil) && (isQuantized || layer.keys.type == .bfloat16),
       "rowAttention", "keys of \(layer.keys.type.rawValue)")
     parameters.positions =
-      try step?.positionAddress(rows: rows) ?? list.map { try address($0, "rowAttention") } ?? 0
+      try step?.onlyPositionAddress(rows: rows) ?? list.map { try address($0, "rowAttention") } ?? 0
     parameters.workspace = try address(workspace, "rowAttention")
     parameters.counters = try memory.map { try address($0.counters, "rowAttention") } ?? 0
     parameters.keys = step == nil ? Int32((positions.max() ?? 0) + 1) : 0

@@ -4,6 +4,8 @@ package import Compute
 extension CUDABackend: SyntheticBackend {
   package var peakBytes: Int { peakDeviceBytes }
 
+  package func limitMemory(to bytes: Int) { memoryLimit = bytes }
+
   package func attentionKernel(headDim: Int) -> String {
     if attentionPrecision == .fp8 { return "Hopper, fp8" }
     return usesHopperKernel(headDim: headDim) ? "Hopper" : "portable"

@@ -49,7 +49,14 @@ public final class CUDABackend: Backend {
     /// Keys and values of the last attention with fp8 operands, as its kernel reads them.
     var blocks: Float8Blocks?
     /// The host index that was used last, and its form on the device.
-    var uploaded: (index: SparseIndex, form: UploadedIndex)?
+    var uploaded: (index: TileIndex, form: UploadedIndex)?
+    /// Bytes that the GPU is taken to have; nil: as many as it has.
+    var memoryLimit: Int?
+  }
+
+  var memoryLimit: Int? {
+    get { state.withLock(\.memoryLimit) }
+    set { state.withLock { $0.memoryLimit = newValue } }
   }
 
   /// Zero, for a kernel that counts its work and sets the count back.
@@ -100,7 +107,7 @@ public final class CUDABackend: Backend {
   }
 
   /// A host index on the device; the last one is kept, since blocks of rows share an index.
-  func uploadedIndex(_ index: SparseIndex) throws -> UploadedIndex {
+  func uploadedIndex(_ index: TileIndex) throws -> UploadedIndex {
     let last = state.withLock(\.uploaded)
     if let last, last.index.firstPosition == index.firstPosition,
       last.index.rows == index.rows, last.index.rowSetOfHead == index.rowSetOfHead,
@@ -183,7 +190,9 @@ public final class CUDABackend: Backend {
   public var hostOperations: [HostFallback.Operation] { fallback.operations }
 
   public func availableMemory() throws -> (device: Int, host: Int)? {
-    (try device.memory().free, Int(csystem_available_memory_bytes()))
+    let memory = try device.memory()
+    let absent = memoryLimit.map { max(0, memory.total - $0) } ?? 0
+    return (max(0, memory.free - absent), Int(csystem_available_memory_bytes()))
   }
 
   /// The most bytes of the GPU that tensors have taken at once.

@@ -11,7 +11,7 @@ import TextReports
 /// Why a file cannot be read or written. ``reason`` says it in a few words that stand after the
 /// file's name in a message.
 package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
-  /// What is in the way.
+  /// The cause.
   package enum Problem: Equatable, Sendable {
     /// There is nothing at the path.
     case notFound

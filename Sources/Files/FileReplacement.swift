@@ -13,7 +13,7 @@ import CSystemCalls
 /// Until ``commit()`` the old file is untouched; whatever fails, it stays. Links are followed: the file
 /// that they lead to is replaced, and they stay links. A regular file keeps its permissions and, where
 /// the system allows it, its owner; a new one gets those of the umask. Another hard link to the old
-/// file keeps the old contents. A pipe or device is no file that could be replaced: bytes go straight
+/// file keeps the old contents. A pipe or device cannot be replaced: bytes go straight
 /// into it. A directory is refused.
 ///
 /// The draft lies in the directory of the file, under a random name that is made with `O_EXCL`,
@@ -188,7 +188,7 @@ extension FileReplacement {
     return (String(path[..<start]), String(path[start...]))
   }
 
-  /// The path to which links lead at last, whether or not there is a file; and whether it names a
+  /// The path at the end of all links, whether or not there is a file; and whether it names a
   /// stream of this process, such as `/dev/stdout`, which is written into even if it is a file.
   private static func resolve(
     _ path: String
@@ -222,7 +222,7 @@ extension FileReplacement {
 
   /// The permissions that new files go without.
   private static func umask() -> mode_t {
-    // Asking the C library would change the mask for a moment, under the feet of other threads.
+    // umask() would change the mask for a moment, which other threads would see.
     guard let text = try? WholeFile.bytes(of: "/proc/self/status", limit: 1 << 16) else {
       return 0o022
     }

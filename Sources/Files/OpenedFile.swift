@@ -102,7 +102,7 @@ private func systemRead(_ descriptor: Int32, _ start: UnsafeMutableRawPointer, _
   read(descriptor, start, count)
 }
 
-/// What the system says of a file.
+/// Metadata of a file (`stat`).
 struct FileStatus {
   let status: stat
 

@@ -1,4 +1,4 @@
-/// What a reader of JSON takes beyond RFC 8259.
+/// What a reader of JSON accepts beyond RFC 8259.
 ///
 /// Every policy reads `NaN`, `Infinity` and `-Infinity`, which Python's `json` writes. Bytes that are
 /// not UTF-8 and lone surrogates are refused always: Python reads the latter, UTF-8 cannot hold them.
@@ -15,7 +15,7 @@ package struct JSONPolicy: Sendable, Equatable {
   /// Whether comments, trailing commas, unquoted keys, single quotation marks and the further numbers
   /// and escapes of JSON5 are read.
   package var allowsJSON5: Bool
-  /// Lists and objects within one another that are read at most.
+  /// The deepest nesting of lists and objects that is read.
   package var maximumDepth: Int
 
   package init(
@@ -29,7 +29,7 @@ package struct JSONPolicy: Sendable, Equatable {
   /// As Python's `json` reads: for configurations, tokenizers and data sets.
   package static let python = JSONPolicy()
 
-  /// For texts in which a key that stands twice is a mistake.
+  /// For texts in which a repeated key is a mistake.
   package static let uniqueKeys = JSONPolicy(duplicateKeys: .refused)
 
   /// JSON5 as well: for files that people edit by hand. Source: https://spec.json5.org.

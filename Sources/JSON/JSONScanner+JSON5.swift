@@ -67,7 +67,7 @@ extension JSONScanner {
       position += 2
     case 0x0A: break
     case 0x0D:
-      // A line that ends in a backslash goes on in the next.
+      // A line that ends in a backslash continues on the next.
       if position + 2 < bytes.count, bytes[position + 2] == 0x0A { position += 1 }
     case UInt8(ascii: "1")...UInt8(ascii: "9"): throw failure("an escape that JSON5 does not have")
     default:

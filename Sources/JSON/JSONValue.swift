@@ -52,7 +52,7 @@ extension JSONValue: Equatable {
 }
 
 extension JSONValue {
-  /// The value of `key`; nil without one or when this is no object. Linear in the members.
+  /// The value of `key`; nil if there is none or this is not an object. Linear in the members.
   package subscript(key: String) -> JSONValue? {
     guard case .object(let members) = self else { return nil }
     return members.last { haveSameBytes($0.key, key) }?.value

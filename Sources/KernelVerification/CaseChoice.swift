@@ -1,7 +1,7 @@
 /// Which cases of which kernels a verification runs.
 ///
-/// A few of many are spread over all of them: the first ones of a kernel are alike and small. They are
-/// counted beforehand, in a verification that runs none, and are the same as in one that runs all.
+/// A limited number of cases is spread over all of a kernel's cases, since its first ones are small and alike. A
+/// first pass that runs none counts them. The chosen cases have the same numbers as in a full run.
 struct CaseChoice {
   /// Only kernels whose names begin so; nil for all.
   private let prefix: String?
@@ -20,7 +20,7 @@ struct CaseChoice {
   /// Whether cases of thousands of tokens are run.
   var allowsLongCases: Bool { limit == nil }
 
-  /// Goes on from a choice that has seen all cases.
+  /// Continues from a choice that has counted all cases.
   mutating func takeCounts(_ counted: CaseChoice) { counts = counted.seen }
 
   /// Whether any case of a kernel is run.

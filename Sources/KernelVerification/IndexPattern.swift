@@ -1,6 +1,6 @@
 import MInference
 
-/// The forms of sparse indices that attention kernels are verified with.
+/// The forms of sparse indices with which attention kernels are verified.
 enum IndexPattern: String, CaseIterable {
   case dense
   case aShape = "A-shape"
@@ -25,9 +25,10 @@ enum IndexPattern: String, CaseIterable {
       }
       sets.append(pattern.rowSet(first: first, rows: rows, tile: tile, random: &random))
     }
-    return try SparseIndex(
-      firstPosition: first, rows: rows, tile: tile, rowSets: sets,
-      rowSetOfHead: (0..<heads).map { $0 % sets.count })
+    return .tiles(
+      try TileIndex(
+        firstPosition: first, rows: rows, tile: tile, rowSets: sets,
+        rowSetOfHead: (0..<heads).map { $0 % sets.count }))
   }
 
   private func rowSet(

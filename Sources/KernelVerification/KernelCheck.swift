@@ -1,4 +1,4 @@
-/// What the comparison of one kernel with its reference found, over all its cases.
+/// The result of comparing one kernel with its reference, over all its cases.
 public struct KernelCheck: Sendable {
   /// The operation, and the storage type where that matters: "attention bfloat16".
   public let kernel: String

@@ -31,6 +31,9 @@ struct KernelPrecision {
     if kernel.hasPrefix("lastRowSums") { return 1e-3 }
     if kernel.hasPrefix("meanPooled") { return 1e-5 }
     if kernel.hasPrefix("store") || kernel.hasPrefix("gatherRows") { return 1e-9 }
+    if kernel.hasPrefix("decoding heads") { return 6e-3 }
+    // Norm, eight bits of activations and gate.
+    if kernel.hasPrefix("decoding") { return kernel.contains("gate") ? 3e-2 : 2e-2 }
     if kernel == "route" { return 1e-5 }
     if kernel.contains("xpert") { return 1.2e-2 }
     if ["mostLikely", "draw", "penalize"].contains(kernel) { return 1e-9 }

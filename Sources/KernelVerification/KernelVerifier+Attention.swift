@@ -41,6 +41,11 @@ extension KernelVerifier {
             type, headDim, (6, 2), first: 0, rows: 131, pattern: pattern, window: nil)
           checkAttention(type, headDim, (6, 2), first: 45, rows: 70, pattern: pattern, window: 50)
         }
+        // A question after a long prompt: a GPU splits the keys.
+        for (rows, window) in [(17, nil), (9, 3000)] where headDim == 128 {
+          checkAttention(
+            type, headDim, (2, 1), first: 4200, rows: rows, pattern: .dense, window: window)
+        }
       }
     }
   }
@@ -94,7 +99,7 @@ extension KernelVerifier {
           var cases = [
             (1, [0]), (65, [64]), (200, [199]), (200, [3, 199, 0, 77]), (130, [128, 129]),
           ]
-          // So many keys that a GPU shares them out among many blocks.
+          // Enough keys that a GPU splits them over many blocks.
           if headDim == 128 { cases += [(2100, [2099]), (4300, [4299])] }
           for (count, positions) in cases {
             let window = count == 130 ? 40 : nil

@@ -39,12 +39,14 @@ extension KernelVerifier {
       let layer = try side.layer(k: k, v: k, shape: shape, type: builder.activationType)
       let q = try side.tensor(q, [rows, shape.queryHeads, shape.headDim])
       let request = IndexRequest(
-        heads: wanted, firstPosition: first, rows: rows,
-        lastRows: q.slice(rows: max(0, rows - 64)..<rows), layer: layer, shape: shape,
+        heads: wanted,
+        chunk: ChunkInputs(
+          shape: shape, layer: layer, firstPosition: first, rows: rows,
+          lastRows: q.slice(rows: max(0, rows - 64)..<rows)),
         forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
       let built = try builder.makeIndex(request)
       let expected = try Self.hostIndex(request, builder)
-      var actual = [Self.exactly(try built.resident?.computedPairs() ?? [])]
+      var actual = [Self.exactly(try Self.pairs(built))]
       var wanted = [
         Self.exactly(
           (0..<shape.queryHeads).map {

@@ -3,7 +3,7 @@ package import MInference
 /// Indices with block-sparse heads that a device builds, against the host's rule on the same numbers.
 ///
 /// Queries and keys are small integers: means of 64 of them and the products of these are exact in
-/// float32, so that scores are equal or far apart, and rounding decides nothing. Equal scores are many.
+/// float32, so that scores are equal or far apart, and rounding has no effect. Many scores are equal.
 extension KernelVerifier {
   /// The checks of block-sparse indices alone, for a backend that builds them.
   package static func verifyBlockIndices(
@@ -68,7 +68,7 @@ extension KernelVerifier {
   }
 }
 
-/// One chunk's queries and keys, and what host and device make of them.
+/// One chunk's queries and keys, and the indices that host and device make of them.
 private struct BlockIndexProblem {
   let shape: AttentionShape
   let firstPosition: Int
@@ -95,8 +95,9 @@ private struct BlockIndexProblem {
       }
     }
     var request = IndexRequest(
-      heads: heads, firstPosition: firstPosition, rows: rows, lastRows: tensors.lastRows,
-      pooledQueries: means, layer: tensors.layer, shape: shape, forcedColumns: 30,
+      heads: heads,
+      chunk: chunk(tensors, .device(DeviceQueryEstimates(pooledQueries: means))),
+      forcedColumns: 30,
       forcedOffsets: 100, columnCost: 1, exact: true)
     request.freeBands = false
     let built = try builder.makeIndex(request)
@@ -110,9 +111,9 @@ private struct BlockIndexProblem {
     }
     let expected = try KernelVerifier.hostIndex(request, builder, blocks: blocks)
     var comparison = try compare(
-      built, expected,
+      built, .tiles(expected),
       pairs: (
-        try built.resident?.computedPairs() ?? [],
+        try KernelVerifier.pairs(built),
         (0..<shape.queryHeads).map {
           expected.computedPairs(ofHead: $0, slidingWindow: shape.slidingWindow)
         }
@@ -133,18 +134,16 @@ private struct BlockIndexProblem {
     let planner = AttentionPlanner(
       configuration: PatternConfiguration(patterns: [patterns]),
       costModel: SparseCostModel(denseBelow: 0, tilePair: 1.25))
-    var inputs = ChunkInputs(
-      backend: builder, shape: shape, keyValueLayer: tensors.layer, firstPosition: firstPosition,
-      rows: rows, lastRows: tensors.lastRows, pooledQueries: try hostMeans().queries,
-      memory: SelectionMemory())
-    inputs.needsHostIndex = true
-    let host = try planner.makeIndex(layer: 0, inputs)
-    inputs.needsHostIndex = false
-    inputs.pooledQueries = nil
-    inputs.residentPooledQueries = try pool(tensors.q, builder, side)
-    let device = try planner.makeIndex(layer: 0, inputs)
+    let host = try planner.makeHostIndex(
+      layer: 0, chunk(tensors, .host(HostQueryEstimates(pooledQueries: hostMeans().queries))),
+      backend: builder, memory: SelectionMemory())
+    let means = try pool(tensors.q, builder, side)
+    let device = try planner.makeIndex(
+      layer: 0, chunk(tensors, .device(DeviceQueryEstimates(pooledQueries: means))),
+      backend: builder, memory: SelectionMemory())
     return try compare(
-      device.index, host.index, pairs: (device.report.computedPairs, host.report.computedPairs),
+      device.index, .tiles(host.index),
+      pairs: (device.report.computedPairs, host.report.computedPairs),
       tensors, builder, side)
   }
 
@@ -159,6 +158,12 @@ private struct BlockIndexProblem {
     return Tensors(
       q: q, lastRows: q.slice(rows: max(0, rows - 64)..<rows),
       layer: try side.layer(k: k, v: k, shape: shape, type: side.backend.activationType))
+  }
+
+  private func chunk(_ tensors: Tensors, _ estimates: QueryEstimates) -> ChunkInputs {
+    ChunkInputs(
+      shape: shape, layer: tensors.layer, firstPosition: firstPosition, rows: rows,
+      lastRows: tensors.lastRows, estimates: estimates)
   }
 
   /// Means on the device, from parts of the rows that end at multiples of 64.

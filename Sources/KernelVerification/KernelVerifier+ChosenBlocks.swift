@@ -75,11 +75,6 @@ private struct ChosenBlocksProblem {
       configuration: PatternConfiguration(patterns: [patterns]), exact: true,
       costModel: SparseCostModel(denseBelow: 0, columnPair: 0))
     func made(onHost: Bool) throws -> (pairs: [Float], outputs: [Float]) {
-      var inputs = ChunkInputs(
-        backend: builder, shape: shape, keyValueLayer: layer, firstPosition: firstPosition,
-        rows: rows, lastRows: tensor.slice(rows: rows - 64..<rows), pooledQueries: nil,
-        memory: SelectionMemory())
-      inputs.needsHostIndex = onHost
       var sketch = try QuerySketch(
         planner, layer: 0, backend: builder, shape: shape, firstPosition: firstPosition,
         rows: rows, needsHostIndex: onHost)
@@ -89,8 +84,11 @@ private struct ChosenBlocksProblem {
         try sketch?.add(
           tensor.slice(rows: part), firstPosition: firstPosition + part.lowerBound, layer: layer)
       }
-      sketch?.fill(&inputs)
-      let (index, report) = try planner.makeIndex(layer: 0, inputs)
+      let chunk = ChunkInputs(
+        shape: shape, layer: layer, firstPosition: firstPosition, rows: rows,
+        lastRows: tensor.slice(rows: rows - 64..<rows), estimates: sketch?.estimates)
+      let (index, report) = try planner.makeIndex(
+        layer: 0, chunk, backend: builder, memory: SelectionMemory(), needsHostIndex: onHost)
       guard (index.resident == nil) == onHost else {
         throw ComputeError.shapeMismatch(
           operation: "makeIndex", detail: "the index was not made where it was asked for")

@@ -39,6 +39,7 @@ extension KernelVerifier {
     where backend.capabilities.weightFormats.contains(.blocks(format)) {
       checkBlockExperts(format)
     }
+    checkFloat8Experts()
   }
 
   /// Logits that differ by 1/64 at least within a row, so that no rounding changes a choice.
@@ -102,7 +103,7 @@ extension KernelVerifier {
     (200, 4, 2, 96, 144), (70, 64, 2, 200, 72),
   ]
 
-  private mutating func checkProducts(
+  mutating func checkProducts(
     _ format: String, _ rows: Int, _ experts: Int, _ perRow: Int, _ inputs: Int, _ outputs: Int,
     hasEightBitInputs: Bool = false,
     weights: (KernelSide, [Float], [Int]) throws -> ExpertWeights

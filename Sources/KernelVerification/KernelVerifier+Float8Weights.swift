@@ -31,8 +31,30 @@ extension KernelVerifier {
   }
 }
 
+extension KernelVerifier {
+  /// The same of experts: few positions and many, blocks that a matrix cuts off.
+  mutating func checkFloat8Experts() {
+    guard backend.capabilities.weightFormats.contains(.dense(.float8)) else { return }
+    for (rows, experts, perRow, inputs, outputs, blockRows, blockColumns) in [
+      (1, 8, 2, 136, 40, 128, 128), (2, 6, 2, 264, 136, 128, 128), (90, 4, 2, 136, 72, 128, 128),
+      (60, 16, 3, 264, 136, 32, 64), (40, 5, 2, 64, 48, 1, 64),
+    ] {
+      let matrices = (0..<experts).map { _ in
+        Float8Problem(
+          [outputs, inputs], blockRows: blockRows, blockColumns: blockColumns, &random)
+      }
+      // What the numbers would be is of no interest: the bytes are the weights.
+      checkProducts(
+        "float8", rows, experts, perRow, inputs, outputs, hasEightBitInputs: true
+      ) { side, _, _ in
+        try side.backend.prepareExperts(experts) { try matrices[$0].stored() }
+      }
+    }
+  }
+}
+
 /// Random bytes, none of them NaN, with powers of two as scales: nothing is rounded in bfloat16.
-private final class Float8Problem: Sendable {
+final class Float8Problem: Sendable {
   private let bytes: [UInt8]
   private let shape: [Int]
   private let scales: StoredScales
@@ -52,13 +74,16 @@ private final class Float8Problem: Sendable {
       columns: blockColumns)
   }
 
-  func weight(_ backend: any Backend) throws -> Weight {
+  func stored() throws -> StoredTensor {
     try bytes.withUnsafeBytes { raw in
       // The array is never written again, so its storage stays where it is.
-      try backend.prepare(
-        StoredTensor(
-          name: "verified float8", bytes: raw, format: .dense(.float8), shape: shape, owner: self,
-          scales: scales), as: .matrix)
+      try StoredTensor(
+        name: "verified float8", bytes: raw, format: .dense(.float8), shape: shape, owner: self,
+        scales: scales)
     }
+  }
+
+  func weight(_ backend: any Backend) throws -> Weight {
+    try backend.prepare(stored(), as: .matrix)
   }
 }

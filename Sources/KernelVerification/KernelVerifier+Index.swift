@@ -67,8 +67,10 @@ extension KernelVerifier {
       let layer = try side.layer(k: k, v: k, shape: shape, type: .bfloat16, sinks: sinks)
       let lastRows = try side.tensor(q, [min(64, rows), shape.queryHeads, shape.headDim])
       var request = IndexRequest(
-        heads: wanted, firstPosition: first, rows: rows, lastRows: lastRows, layer: layer,
-        shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
+        heads: wanted,
+        chunk: ChunkInputs(
+          shape: shape, layer: layer, firstPosition: first, rows: rows, lastRows: lastRows),
+        forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
       // On the device's tiles, so that its attention kernel reads either index.
       request.freeBands = false
       let built = try builder.makeIndex(request)
@@ -87,12 +89,23 @@ extension KernelVerifier {
           into: o, logSumExp: sums)
         return try builder.read(o) + builder.read(sums)
       }
-      let counted = Self.exactly(try built.resident?.computedPairs() ?? [])
+      let counted = Self.exactly(try Self.pairs(built))
       return (
-        actual: [counted, try outputs(built)], expected: [pairs, try outputs(expected)],
+        actual: [counted, try outputs(built)], expected: [pairs, try outputs(.tiles(expected))],
         tolerances: [0, 1e-2]
       )
     }
+  }
+
+  /// What a device counted of an index that it built.
+  ///
+  /// - Throws: `ComputeError.shapeMismatch` for an index that it did not keep.
+  static func pairs(_ built: SparseIndex) throws -> [Int] {
+    guard case .resident(let index) = built else {
+      throw ComputeError.shapeMismatch(
+        operation: "makeIndex", detail: "the index is in the host's memory")
+    }
+    return try index.computedPairs()
   }
 
   /// Counts of pairs as numbers that lose no digit: the upper and the lower halves.
@@ -106,13 +119,14 @@ extension KernelVerifier {
   /// - Parameter blocks: The choice of each block-sparse head.
   package static func hostIndex(
     _ request: IndexRequest, _ backend: any Backend, blocks: [Int: SelectedBlocks] = [:]
-  ) throws -> SparseIndex {
+  ) throws -> TileIndex {
+    let chunk = request.chunk
     let isFree = request.freeBands && request.heads.contains(where: \.hasOffsets)
-    let deviceTile = backend.tileShape(headDim: request.shape.headDim)
+    let deviceTile = backend.tileShape(headDim: chunk.shape.headDim)
     let tile = isFree ? TileShape(rows: deviceTile.rows, columns: 1) : deviceTile
     let grid = TileGrid(
-      firstPosition: request.firstPosition, rows: request.rows, tile: tile,
-      slidingWindow: request.shape.slidingWindow)
+      firstPosition: chunk.firstPosition, rows: chunk.rows, tile: tile,
+      slidingWindow: chunk.shape.slidingWindow)
     let estimated = request.heads.indices.filter {
       switch request.heads[$0] {
       case .scored(.lastRows, _): true
@@ -127,8 +141,8 @@ extension KernelVerifier {
           ? []
           : try backend.read(
             backend.lastRowSums(
-              q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
-              layer: request.layer, shape: request.shape, heads: estimated))))
+              q: chunk.lastRows, firstPosition: chunk.keys - chunk.lastRows.rows,
+              layer: chunk.layer, shape: chunk.shape, heads: estimated))))
     let rowSets = try request.heads.enumerated().map { head, wanted -> RowSet in
       let bands: BandSelection
       switch wanted {
@@ -155,25 +169,25 @@ extension KernelVerifier {
           .rowSet(on: grid, columnsThatFillTile: .max)
       case .bands(let offsets, let columns, let denseFrom):
         bands = BandSelection(
-          offsets: offsets, columns: columns.filter { Int($0) < request.keys },
+          offsets: offsets, columns: columns.filter { Int($0) < chunk.keys },
           denseFrom: denseFrom)
       case .scored(_, .bandsAndColumns(let offsets, let columns)):
-        let rows = request.lastRows.rows
+        let rows = chunk.lastRows.rows
         bands = BandSelection(
           slashOffsets: offsets.indices(
             of: sums[head]?.slash ?? [], rows: rows, forced: request.forcedOffsets,
-            hasSink: request.layer.sinks != nil),
+            hasSink: request.chunk.layer.sinks != nil),
           columns: columns.indices(
             of: sums[head]?.vertical ?? [], rows: rows, forced: request.forcedColumns,
-            hasSink: request.layer.sinks != nil))
+            hasSink: request.chunk.layer.sinks != nil))
       }
       if isFree {
         let times = backend.capabilities.bandTimes
         let starts =
           if backend.attentionPrecision == .native, let times {
-            BandCover.chosen(bands.offsets, keys: request.keys, times: times)
+            BandCover.chosen(bands.offsets, keys: chunk.keys, times: times)
           } else {
-            BandCover.aligned(bands.offsets, keys: request.keys)
+            BandCover.aligned(bands.offsets, keys: chunk.keys)
           }
         return BandCover.rowSet(
           starts: starts, columns: bands.columns, denseFrom: bands.denseFrom, on: grid)
@@ -181,8 +195,8 @@ extension KernelVerifier {
       // No key tile becomes one because of its columns: the device gathers them all.
       return PairSelection.bands(bands).rowSet(on: grid, columnsThatFillTile: .max)
     }
-    return try SparseIndex(
-      firstPosition: request.firstPosition, rows: request.rows, tile: tile, rowSets: rowSets,
+    return try TileIndex(
+      firstPosition: chunk.firstPosition, rows: chunk.rows, tile: tile, rowSets: rowSets,
       rowSetOfHead: Array(rowSets.indices))
   }
 

@@ -23,13 +23,23 @@ extension KernelVerifier {
         checkPair("attention of long prompts", name) {
           try Self.longSparseAttention(device, shape, first: first, rows: rows)
         }
+        // Cut as dual chunk attention cuts keys, and at some other tiles.
+        let cuts = [64, 16_384, 49_152]
+        checkPair("parts of attention in long prompts", name + ", cut at \(cuts)") {
+          try Self.longSparseAttention(device, shape, first: first, rows: rows, cuts: cuts)
+        }
+      }
+      let shape = AttentionShape(queryHeads: 32, keyValueHeads: 4, headDim: headDim)
+      let cuts = [16_384, 32_768, 32_832]
+      checkPair("parts of attention in long prompts", "dense, 32/4 x \(headDim), cut at \(cuts)") {
+        try Self.longAttention(device, shape, tokens: 40_001, cuts: cuts)
       }
     }
   }
 
   /// Both kernels' outputs and log-sum-exps of rows spread over the prompt.
   private static func longAttention(
-    _ device: any SyntheticBackend, _ shape: AttentionShape, tokens: Int
+    _ device: any SyntheticBackend, _ shape: AttentionShape, tokens: Int, cuts: [Int] = []
   ) throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double]) {
     func random(_ extents: [Int], _ seed: UInt64) throws -> Tensor {
       try device.makeRandom(
@@ -53,15 +63,24 @@ extension KernelVerifier {
     let index = try SparseIndex.dense(
       firstPosition: 0, rows: tokens, heads: shape.queryHeads,
       tile: device.tileShape(headDim: shape.headDim))
-    // In place and block after block, as a layer does it.
+    // In place and block after block, as a layer does it; parts beside the queries, which all of them read.
+    let o =
+      cuts.isEmpty
+      ? q : try device.makeTensor(q.type, q.shape, purpose: "a verified kernel")
     for start in stride(from: 0, to: tokens, by: device.rowBlock) {
       let block = start..<min(start + device.rowBlock, tokens)
       let rows = q.slice(rows: block)
-      try device.attention(
-        q: rows, firstPosition: start, layer: layer, shape: shape, index: index, into: rows,
-        logSumExp: sums.slice(rows: block))
+      if cuts.isEmpty {
+        try device.attention(
+          q: rows, firstPosition: start, layer: layer, shape: shape, index: index, into: rows,
+          logSumExp: sums.slice(rows: block))
+      } else {
+        try attendInParts(
+          device, q: rows, firstPosition: start, layer: layer, shape: shape, index: index,
+          cutAt: cuts, into: o.slice(rows: block), logSumExp: sums.slice(rows: block))
+      }
     }
-    let outputs = try positions.flatMap { try device.read(q.slice(rows: $0..<$0 + 1)) }
+    let outputs = try positions.flatMap { try device.read(o.slice(rows: $0..<$0 + 1)) }
     let allSums = try device.read(sums)
     let heads = shape.queryHeads
     // Outputs shrink with the row's number of keys: each row is compared by itself.

@@ -11,7 +11,8 @@ import MInference
 /// Sparse attention of a whole long prompt, by a device's own index, against sums in double precision.
 extension KernelVerifier {
   static func longSparseAttention(
-    _ device: any SyntheticBackend, _ shape: AttentionShape, first: Int, rows: Int
+    _ device: any SyntheticBackend, _ shape: AttentionShape, first: Int, rows: Int,
+    cuts: [Int] = []
   ) throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double]) {
     let keys = first + rows
     func random(_ extents: [Int], _ seed: UInt64) throws -> Tensor {
@@ -36,16 +37,28 @@ extension KernelVerifier {
     let sampled = (1...12).map { rows * $0 / 12 - 1 }
     let asked = try sampled.map { try device.read(q.slice(rows: $0..<$0 + 1)) }
     let request = IndexRequest(
-      heads: heads, firstPosition: first, rows: rows, lastRows: q.slice(rows: rows - 64..<rows),
-      layer: layer, shape: shape, forcedColumns: 30, forcedOffsets: 100, columnCost: 1, exact: true)
+      heads: heads,
+      chunk: ChunkInputs(
+        shape: shape, layer: layer, firstPosition: first, rows: rows,
+        lastRows: q.slice(rows: rows - 64..<rows)), forcedColumns: 30, forcedOffsets: 100,
+      columnCost: 1, exact: true)
     let index = try device.makeIndex(request)
     let host = try hostIndex(request, device)
     let sums = try device.makeTensor(
       .float32, [rows, shape.queryHeads], purpose: "a verified kernel")
-    // In place, as a layer does it.
-    try device.attention(
-      q: q, firstPosition: first, layer: layer, shape: shape, index: index, into: q, logSumExp: sums
-    )
+    // In place, as a layer does it; parts beside the queries, which all of them read.
+    let o =
+      cuts.isEmpty
+      ? q : try device.makeTensor(q.type, q.shape, purpose: "a verified kernel")
+    if cuts.isEmpty {
+      try device.attention(
+        q: q, firstPosition: first, layer: layer, shape: shape, index: index, into: q,
+        logSumExp: sums)
+    } else {
+      try attendInParts(
+        device, q: q, firstPosition: first, layer: layer, shape: shape, index: index, cutAt: cuts,
+        into: o, logSumExp: sums)
+    }
 
     let k = try device.read(layer.keys)
     let v = try device.read(layer.values)
@@ -53,7 +66,7 @@ extension KernelVerifier {
     var actual: [[Float]] = []
     var expected: [[Float]] = []
     for (row, query) in zip(sampled, asked) {
-      actual.append(try device.read(q.slice(rows: row..<row + 1)))
+      actual.append(try device.read(o.slice(rows: row..<row + 1)))
       actual.append(Array(allSums[row * shape.queryHeads..<(row + 1) * shape.queryHeads]))
       let (outputs, sums) = attended(
         query, position: first + row, keys: k, values: v, stride: keys, shape, host)
@@ -65,7 +78,7 @@ extension KernelVerifier {
   /// One row's outputs, [heads x headDim], and log-sum-exps over the pairs of an index.
   static func attended(
     _ query: [Float], position: Int, keys: [Float], values: [Float], stride: Int,
-    _ shape: AttentionShape, _ index: SparseIndex
+    _ shape: AttentionShape, _ index: TileIndex
   ) -> (outputs: [Float], sums: [Float]) {
     let d = shape.headDim
     var outputs: [Float] = []
@@ -95,7 +108,7 @@ extension KernelVerifier {
   }
 
   private static func computedKeys(
-    ofHead head: Int, position: Int, _ index: SparseIndex
+    ofHead head: Int, position: Int, _ index: TileIndex
   ) -> [Int] {
     guard case .tiles(let tiles) = index.rowSet(ofHead: head) else { return Array(0...position) }
     let row = position / index.tile.rows - index.tileRows.lowerBound

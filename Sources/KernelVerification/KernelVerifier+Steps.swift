@@ -17,13 +17,14 @@ extension KernelVerifier {
           let step = try problem.step(on: side)
           // What is loaded and measured at a first use is there when the step is recorded.
           try step.compute()
-          let recorded = try device.recordStep(keyLimit: keyLimit, work: step.compute)
+          let recorded = try device.recordStep(
+            rows: 1, keyLimit: keyLimit, work: step.compute)
           for position in positions {
             let id = Int32(position % StepProblem.vocabulary)
             try device.performStep(
-              id: id, position: position, keyLimit: keyLimit, work: step.compute)
+              ids: [id], positions: [position], keyLimit: keyLimit, work: step.compute)
             let expected = try backend.read(step.logits)
-            try recorded.run(id: id, position: position)
+            try recorded.run(ids: [id], positions: [position])
             let isEqual = try backend.read(step.logits) == expected
             checks[number].add(
               "\(name), at \(position)", error: isEqual ? 0 : .infinity, tolerance: 1)

@@ -20,7 +20,7 @@ extension KernelVerifier {
           let tiles = RandomTiles(.pairs, density: 0.5, on: grid)
           let sets = (0..<heads.1).map { RowSet.tiles(tiles.draw(seed: UInt64($0))) }
           let setOfHead = (0..<heads.0).map { $0 / shape.groupSize }
-          let whole = try SparseIndex(
+          let whole = try TileIndex(
             firstPosition: 0, rows: rows, tile: grid.tile, rowSets: sets, rowSetOfHead: setOfHead)
           let uploaded = try device.makeIndex(rows: rows, shape: shape, rowSetOfHead: setOfHead) {
             sets[$0]
@@ -36,9 +36,10 @@ extension KernelVerifier {
             return try device.read(o) + device.read(sums)
           }
           let pairs = setOfHead.indices.map { Float(whole.computedPairs(ofHead: $0)) }
-          let counted = try uploaded.resident?.computedPairs().map(Float.init) ?? []
+          let counted = try uploaded.computedPairs().map(Float.init)
           return (
-            actual: [counted, try outputs(uploaded)], expected: [pairs, try outputs(whole)],
+            actual: [counted, try outputs(uploaded)],
+            expected: [pairs, try outputs(.tiles(whole))],
             tolerances: [0, 0]
           )
         }

@@ -58,8 +58,10 @@ public struct KernelVerifier {
     checkExperts()
     checkCache()
     checkAttention()
+    checkParts()
     checkRowAttention()
     checkSinks()
+    checkDecoding()
     checkSteps()
     checkEstimation()
     checkIndexBuilding()
@@ -131,6 +133,9 @@ final class KernelSide {
     try backend.write(type == nil ? precision.rounded(values) : values, to: tensor)
     return tensor
   }
+
+  /// Numbers as activations hold them.
+  func rounded(_ values: [Float]) -> [Float] { precision.rounded(values) }
 
   /// A tensor of NaN to be filled, followed by a row of NaN that must not be.
   func output(_ shape: [Int], _ type: DataType? = nil) throws -> Tensor {

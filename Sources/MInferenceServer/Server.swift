@@ -1,3 +1,4 @@
+public import CoreMetrics
 import HTTPTypes
 import Hummingbird
 import HummingbirdTLS
@@ -26,13 +27,19 @@ import UnixSignals
 public struct Server: Sendable {
   private let state: ServerState
   private let logger: Logger
+  private let metrics: any MetricsFactory
 
+  /// - Parameter metrics: Where requests are recorded; nil: they are shown by `/metrics`. What the engines
+  ///   do is shown there in any case, see ``Engine/currentMetrics``.
   public init(
     models: [ServedModel], options: ServerOptions = ServerOptions(),
-    logger: Logger = Logger(label: "minference")
+    logger: Logger = Logger(label: "minference"), metrics: (any MetricsFactory)? = nil
   ) {
-    state = ServerState(models: ServedModels(all: models), options: options)
+    let registry = metrics == nil ? PrometheusRegistry() : nil
+    state = ServerState(
+      models: ServedModels(all: models), options: options, registry: registry)
     self.logger = logger
+    self.metrics = metrics ?? registry ?? NOOPMetricsHandler.instance
   }
 
   /// Serves until the process is asked to stop, or the task is cancelled.
@@ -102,6 +109,7 @@ public struct Server: Sendable {
   private func router() -> Router<ServerContext> {
     let router = Router(context: ServerContext.self)
     let options = state.options
+    router.add(middleware: RequestMetrics(routes: Self.methods.keys, factory: metrics))
     router.add(middleware: ErrorsAndLog(methods: Self.methods))
     router.add(middleware: CrossOrigin(origins: options.origins))
     router.add(middleware: Authentication(options.keys))

@@ -12,6 +12,8 @@ import MInference
 struct ServerState: Sendable {
   let models: ServedModels
   let options: ServerOptions
+  /// What `/metrics` shows of what was recorded; nil: it goes elsewhere.
+  let registry: PrometheusRegistry?
 
   /// Tokenizes a conversation away from the threads that serve connections, and hands it to its engine.
   func submit(_ call: ChatCall, to model: ServedModel) async throws -> (AnswerStream, OutputParser)

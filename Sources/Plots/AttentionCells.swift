@@ -10,8 +10,8 @@
 enum AttentionCells {
   static let shades = 28
 
-  /// The scale's lower end for prompts of so many keys: the power of ten at or below a quarter of what
-  /// every key would get if all got the same.
+  /// The scale's lower end for a prompt of `keys` keys: the power of ten at or below a quarter of the uniform
+  /// probability.
   static func floor(keys: Int) -> Double { pow(10, Double(floorExponent(keys: keys))) }
 
   /// log10 of ``floor(keys:)``.
@@ -34,7 +34,7 @@ enum AttentionCells {
     }
   }
 
-  /// Veils the cells whose brightest pair is not computed.
+  /// Dims the cells whose brightest pair is not computed.
   static func drawVeil(_ computed: ComputedCells, in document: inout SVGDocument) {
     draw(cells: computed.cells, in: &document, styles: 2) { row, column in
       computed.isComputed[row * computed.cells + column] ? 0 : 1

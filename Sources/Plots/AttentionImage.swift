@@ -7,7 +7,7 @@ public struct AttentionImage: Sendable, Hashable {
   public let cells: Int
   /// The largest probability in each cell, row by row (queries downwards); 0 where none was added.
   public private(set) var maxima: [Float]
-  /// The pair that has it; nil where none was added.
+  /// The pair of that probability; nil where none was added.
   public private(set) var brightest: [Pair?]
 
   /// A query and a key.
@@ -33,8 +33,8 @@ public struct AttentionImage: Sendable, Hashable {
   /// The cell of a position.
   func cell(of position: Int) -> Int { position * cells / keys }
 
-  /// Query rows to look at: `perCell` of each cell row, the last of it among them, and the last 64 of
-  /// all. Every row of a prompt that has no more.
+  /// Query rows to sample: `perCell` of each cell row, including its last, and the last 64 rows of the prompt.
+  /// All rows of a short prompt.
   public static func sampledRows(keys: Int, cells: Int, perCell: Int = 8) -> [Int] {
     let image = AttentionImage(keys: keys, cells: cells)
     var rows: Set<Int> = []
@@ -75,8 +75,8 @@ public struct AttentionImage: Sendable, Hashable {
     }
   }
 
-  /// exp for arguments up to 0, good to a percent, which is less than a shade: 2^x from the bits of a
-  /// float and a parabola. A hundred times as fast in Swift as a call for each pair.
+  /// exp for arguments up to 0, to 1 % (less than a shade): 2^x from the bits of a float and a parabola. A
+  /// hundred times faster in Swift than a library call for each pair.
   static func exponential(_ x: Float) -> Float {
     let power = x * 1.442_695
     guard power > -126 else { return 0 }

@@ -8,7 +8,7 @@ import TextReports
   import Darwin
 #endif
 
-/// Where an axis has its ticks, and what they say.
+/// The positions and labels of an axis's ticks.
 package enum AxisTicks {
   /// Up to `most` round numbers of a linear axis over 0 ... `maximum`.
   static func linear(upTo maximum: Double, most: Int = 6) -> [Double] {

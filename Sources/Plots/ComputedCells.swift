@@ -2,16 +2,16 @@ public import MInference
 
 /// Whether a head's row set computes what is brightest in each cell of an ``AttentionImage``.
 ///
-/// The image shows the largest probability of a cell, so this is asked of the pair that has it, not of
-/// the cell's area: a computed column stays visible, and a needle that is missed does not. Of cells
-/// without any probability it is asked of the pair in their middle.
+/// The image shows the largest probability of a cell, so the pair of that probability decides, not the cell's
+/// area: a computed column stays visible, and a missed needle does not. In cells without any probability the
+/// pair in the middle decides.
 public struct ComputedCells: Sendable, Hashable {
   public let cells: Int
   /// Row by row; true above the diagonal, where there is nothing.
   public let isComputed: [Bool]
 
   /// - Parameter index: of one chunk that begins at position 0, with the image's keys.
-  public init(_ image: AttentionImage, index: SparseIndex, head: Int) {
+  public init(_ image: AttentionImage, index: TileIndex, head: Int) {
     cells = image.cells
     isComputed = image.brightest.enumerated().map { cell, pair in
       if let pair {
@@ -25,7 +25,7 @@ public struct ComputedCells: Sendable, Hashable {
   }
 }
 
-extension SparseIndex {
+extension TileIndex {
   /// Whether the pair (query, key), key <= query, of the chunk is computed for a head. O(log runs).
   func computes(query: Int, key: Int, head: Int) -> Bool {
     guard case .tiles(let tiles) = rowSet(ofHead: head) else { return true }
@@ -37,7 +37,7 @@ extension SparseIndex {
   }
 }
 
-extension SparseIndex {
+extension TileIndex {
   /// The keys that a query computes for a head, as ascending ranges.
   func forEachComputedRange(query: Int, head: Int, _ body: (Range<Int>) -> Void) {
     guard case .tiles(let tiles) = rowSet(ofHead: head) else {

@@ -73,13 +73,15 @@ public struct HeadInspection: Sendable {
     let backend = model.transformer.backend
     let planner = model.transformer.computesWholeWindow(layer: layer) ? nil : planner
     let sinks = try keysAndValues.sinks.map { try backend.read($0) }
-    var inputs = ChunkInputs(
-      backend: backend, shape: shape, keyValueLayer: keysAndValues, firstPosition: 0,
-      rows: tokens.count, lastRows: lastRows, pooledQueries: nil, memory: SelectionMemory())
-    sample.sketch?.fill(&inputs)
-    inputs.needsHostIndex = true
-    let index = try planner?.makeIndex(layer: layer, inputs).index
-    let selections = try planner?.select(layer: layer, inputs).selections
+    let chunk = ChunkInputs(
+      shape: shape, layer: keysAndValues, firstPosition: 0, rows: tokens.count, lastRows: lastRows,
+      estimates: sample.sketch?.estimates)
+    // Of one memory, as the index of a static pattern and its selection are.
+    let memory = SelectionMemory()
+    let index = try planner?.makeHostIndex(layer: layer, chunk, backend: backend, memory: memory)
+      .index
+    let selections = try planner?.select(layer: layer, chunk, backend: backend, memory: memory)
+      .selections
     return try heads.map { head in
       var image = AttentionImage(keys: tokens.count, cells: cells)
       var recalls: [Double] = []

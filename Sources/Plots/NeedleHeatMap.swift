@@ -1,7 +1,7 @@
 public import EvaluationTasks
 import TextReports
 
-/// The familiar picture of needle tests: depth by length, a panel for each method.
+/// The heat map of a needle test: depth by length, a panel for each method.
 public enum NeedleHeatMap {
   /// The picture of a needle run, as SVG. Every cell is the mean over its prompts; cells that were
   /// not run stay empty.
@@ -78,7 +78,7 @@ public enum NeedleHeatMap {
     var depth: Double?
   }
 
-  /// Every how many labels one is drawn, for `count` cells of a size and labels of another.
+  /// The stride at which labels are drawn, for `count` cells and labels of given sizes.
   private static func labelEvery(_ count: Int, _ cell: Double, _ label: Double) -> Int {
     max(1, Int((label / cell).rounded(.up)))
   }
@@ -95,7 +95,7 @@ public enum NeedleHeatMap {
     let mean = Bootstrap.average(values)
     document.rectangle(
       x: x + 0.5, y: y + 0.5, width: width - 1, height: height - 1, fill: ColorScale.color(mean))
-    // The number stands in the cell as well: colour is never the only sign.
+    // The number is in the cell as well, so that colour is not the only sign.
     document.text(
       "\(Int((100 * mean).rounded()))", x: x + width / 2, y: y + height / 2 + 3.5, anchor: .middle,
       class: "", fill: ColorScale.textColor(on: mean), size: 10)

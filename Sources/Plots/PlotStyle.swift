@@ -3,7 +3,7 @@
 /// Series have the colours of Okabe and Ito ("Color universal design", 2008), which people with any
 /// kind of colour vision tell apart; lines differ in dashes and marks as well.
 enum PlotStyle {
-  /// Series that look different; more begin again.
+  /// The number of series that look different; further ones repeat.
   static let seriesCount = 7
 
   private static let light = [

@@ -6,7 +6,7 @@ import TextReports
 struct SVGDocument {
   let width: Double
   let height: Double
-  /// What a screen reader says.
+  /// The description that a screen reader speaks.
   let title: String
   private var body = ""
 
@@ -62,7 +62,7 @@ struct SVGDocument {
     body += "\(Self.attributes(name, fill))>\(Self.escaped(text))</text>\n"
   }
 
-  /// What is drawn in `draw` is moved and scaled together.
+  /// Moves and scales everything that `draw` draws.
   mutating func group(
     x: Double, y: Double, scale: Double = 1, extra: String = "", _ draw: (inout SVGDocument) -> Void
   ) {
@@ -102,7 +102,7 @@ struct SVGDocument {
     return text
   }
 
-  /// Text as XML wants it; control characters, which XML cannot hold, are blanks.
+  /// Text escaped for XML; control characters, which XML cannot hold, become blanks.
   static func escaped(_ text: String) -> String {
     var result = ""
     for scalar in text.unicodeScalars {

@@ -3,7 +3,7 @@
 public struct AttentionMode: Sendable, Hashable, RawRepresentable {
   public let rawValue: String
 
-  /// - Returns: nil for a name that means nothing.
+  /// - Returns: nil for an unknown name.
   public init?(rawValue: String) {
     guard Self.names.contains(rawValue) else { return nil }
     self.rawValue = rawValue
@@ -23,7 +23,7 @@ public struct AttentionMode: Sendable, Hashable, RawRepresentable {
   /// Vertical-slash with the smallest vertical budget: besides the offsets only the first columns.
   public static let slash = AttentionMode("slash")
   public static let blockSparse = AttentionMode(BlockSparse.name)
-  /// Vertical-slash whose first estimate is kept.
+  /// Vertical-slash that keeps its first estimate for the whole sequence.
   public static let `static` = AttentionMode(StaticVerticalSlash.name)
   public static let dilated = AttentionMode(Dilated.name)
   public static let strided = AttentionMode(Strided.name)
@@ -40,7 +40,7 @@ extension AttentionMode: CaseIterable {
   public static var allCases: [AttentionMode] { names.map { AttentionMode($0) } }
 }
 
-/// Budgets as the command takes them; what is not given is the selector's standard.
+/// Budgets as the command takes them. A budget that is not given has the selector's standard value.
 public struct AttentionBudgets: Sendable, Hashable {
   /// By the name of the flag: "sink", "top-k-blocks".
   private var given: [String: Double]
@@ -80,7 +80,7 @@ extension AttentionMode {
     }
   }
 
-  /// The flag that sets a budget. A dilated selector's window is what others call local.
+  /// The flag that sets a budget. For a dilated selector, the flag `local` sets the window.
   private func flag(_ budget: SelectorBudget) -> String {
     switch budget.name {
     case "top_k": "top-k-blocks"
@@ -100,8 +100,8 @@ extension AttentionMode {
   /// - Throws: ``PatternError/budget(name:value:allowed:)`` for a budget out of its bounds.
   public func pattern(_ budgets: AttentionBudgets = AttentionBudgets()) throws -> HeadPattern {
     for (name, value) in budgets.all {
-      // A flag that this mode does not look at is still no place for nonsense. Selectors may bound
-      // budgets of one name differently; the mode's own bounds are checked below.
+      // Flags that this mode ignores are checked as well. Selectors may bound budgets of one name
+      // differently; the mode's own bounds are checked below.
       let namesakes = Self.allBudgets.filter { flag($0) == name || $0.name == name }
       if let budget = namesakes.first, !namesakes.contains(where: { $0.allows(value) }) {
         throw PatternError.budget(

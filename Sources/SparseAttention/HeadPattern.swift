@@ -1,6 +1,6 @@
 /// What one attention head computes: a selector with its budgets.
 ///
-/// A budget larger than the prompt means all there is. Source: MInference (arXiv 2407.02490), section 3
+/// A budget larger than the prompt selects everything. Source: MInference (arXiv 2407.02490), section 3
 /// and its baselines in section 4, and the sources that each selector names.
 public struct HeadPattern: Sendable {
   public let selector: any Selector
@@ -56,7 +56,7 @@ extension HeadPattern {
     HeadPattern(Strided(sink: sink, local: local, window: window, stride: stride))
   }
 
-  /// What the published pattern files mean for a head that they do not list.
+  /// The pattern of a head that a published pattern file does not list.
   public static let unlisted = HeadPattern.verticalSlash(vertical: 1000, slash: 6096)
 
   /// The name of the pattern, as the command and pattern files write it.
@@ -76,7 +76,7 @@ extension HeadPattern {
     self.init(selector.init(values: try selector.budgets.map { try budget($0) ?? $0.standard }))
   }
 
-  /// What the pattern looks at, whatever the prompt.
+  /// The estimates that the pattern needs, for prompts of any length.
   public var needs: SketchNeeds { selector.needs }
 
   /// Whether the pattern is estimated from the attention of the chunk's last rows.

@@ -1,8 +1,8 @@
-/// Which of many scores are the largest: the top-k of the estimators.
+/// The top-k selection of the estimators.
 ///
 /// Deterministic in the presence of rounding. Backends sum in different orders, so scores that
-/// differ by less than ``tieWidth`` must not decide; but "within 1e-5" is no equivalence, so it is
-/// defined at the one place where it matters, the cut. Let T be the k-th largest score. All scores
+/// differ by less than ``tieWidth`` must count as equal. "Within 1e-5" is not an equivalence relation, so
+/// ties are defined at the cut alone. Let T be the k-th largest score. All scores
 /// above T + tieWidth / 2 are taken; those within tieWidth / 2 of T, which all tie with one another,
 /// fill the remaining places, lowest index first. Indices are columns, offsets or blocks, so a tie
 /// goes to the lower column and the nearer offset. Scores that are not numbers come last.

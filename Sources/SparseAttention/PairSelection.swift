@@ -1,8 +1,8 @@
 public import Compute
 
-/// The pairs that a head's estimator asks for, before they are rounded out to tiles.
+/// The pairs that a head's estimator selects, before they are rounded out to tiles.
 ///
-/// Every pattern ends here; a ``Compute/SparseIndex`` is made from it for the backend's tile.
+/// The output of every selector; a ``Compute/SparseIndex`` is made from it for the backend's tile.
 public enum PairSelection: Sendable, Hashable {
   /// Every causal pair.
   case all

@@ -40,14 +40,13 @@ public struct TokenizerConfiguration: Sendable {
   ///
   /// - Throws: `TokenizerError` when a file is there but cannot be read or is malformed.
   public init(directory: String) throws(TokenizerError) {
-    let path = directory + "/tokenizer_config.json"
-    if FileContents.exists(path) {
-      try read(JSONNode(contentsOf: path))
+    func node(_ name: String) throws(TokenizerError) -> JSONNode? {
+      let path = directory + "/" + name
+      return FileContents.exists(path) ? try JSONNode(contentsOf: path) : nil
     }
-    let mapPath = directory + "/special_tokens_map.json"
-    if FileContents.exists(mapPath) {
-      try readNames(JSONNode(contentsOf: mapPath))
-    }
+    let file = try node("tokenizer_config.json")
+    try readNames(file, map: node("special_tokens_map.json"))
+    if let file { try read(file) }
     let addedPath = directory + "/added_tokens.json"
     if addedTokens.isEmpty, FileContents.exists(addedPath) {
       try readAddedTokens(JSONNode(contentsOf: addedPath))
@@ -74,7 +73,6 @@ public struct TokenizerConfiguration: Sendable {
   private static let longestName = 1024
 
   private mutating func read(_ node: JSONNode) throws(TokenizerError) {
-    try readNames(node)
     if node["added_tokens_decoder"].isPresent {
       for (key, entry) in try node["added_tokens_decoder"].members() {
         guard let id = Int(String(decoding: key, as: UTF8.self)),
@@ -106,27 +104,68 @@ public struct TokenizerConfiguration: Sendable {
     for name in namedChatTemplates.keys { namedChatTemplateFiles[name] = node.file }
   }
 
-  /// The names of tokens; what an earlier file said stands.
-  private mutating func readNames(_ node: JSONNode) throws(TokenizerError) {
-    func name(_ field: String, unless known: String?) throws(TokenizerError) -> String? {
-      if let known { return known }
-      return try Self.token(node[field])
+  /// The fields of control tokens that every tokenizer of transformers has, in its order.
+  private static let roles = [
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+  ]
+
+  /// The names of tokens, of `tokenizer_config.json` and of `special_tokens_map.json`.
+  ///
+  /// Where the first declares tokens (`added_tokens_decoder`), the other makes none; where it does not, the
+  /// other goes first. Any further field `*_token` names a control token, too.
+  /// Source: transformers 5, `PreTrainedTokenizerBase._from_pretrained` and `__init__`.
+  private mutating func readNames(
+    _ file: JSONNode?, map: JSONNode?
+  ) throws(TokenizerError) {
+    let declares = file?["added_tokens_decoder"].isPresent ?? false
+    let sources = (declares ? [file, map] : [map, file]).compactMap { $0 }
+    func first(_ field: String) -> JSONNode? {
+      sources.lazy.map { $0[field] }.first { $0.isPresent }
     }
-    beginningOfTextToken = try name("bos_token", unless: beginningOfTextToken)
-    endOfTextToken = try name("eos_token", unless: endOfTextToken)
-    paddingToken = try name("pad_token", unless: paddingToken)
-    unknownToken = try name("unk_token", unless: unknownToken)
-    for field in [
-      "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
-    ] { try addControlToken(node[field]) }
-    for field in ["additional_special_tokens", "extra_special_tokens"] {
-      switch node[field].value {
-      case .null: break
-      case .object:
-        for (_, entry) in try node[field].members() { try addControlToken(entry) }
-      default:
-        for entry in try node[field].elements() { try addControlToken(entry) }
+    func name(_ field: String) throws(TokenizerError) -> String? {
+      try first(field).flatMap { node throws(TokenizerError) in try Self.token(node) }
+    }
+    beginningOfTextToken = try name("bos_token")
+    endOfTextToken = try name("eos_token")
+    paddingToken = try name("pad_token")
+    unknownToken = try name("unk_token")
+
+    let makers = declares ? [file].compactMap { $0 } : sources
+    func field(_ name: String) -> JSONNode? {
+      makers.lazy.map { $0[name] }.first { $0.isPresent }
+    }
+    for role in Self.roles {
+      if let node = field(role) { try addControlToken(node) }
+    }
+    var hasOwn = false
+    for maker in makers {
+      for (key, entry) in try maker.members() {
+        let name = String(decoding: key, as: UTF8.self)
+        guard name.hasSuffix("_token"), !Self.roles.contains(name), Self.isToken(entry) else {
+          continue
+        }
+        try addControlToken(entry)
+        hasOwn = true
       }
+    }
+    if let node = field("extra_special_tokens"), case .object = node.value {
+      for (_, entry) in try node.members() { try addControlToken(entry) }
+    } else if !hasOwn, let node = field("model_specific_special_tokens") {
+      for (_, entry) in try node.members() { try addControlToken(entry) }
+    }
+    for name in ["extra_special_tokens", "additional_special_tokens"] {
+      guard let node = field(name) else { continue }
+      if case .object = node.value { continue }
+      for entry in try node.elements() { try addControlToken(entry) }
+    }
+  }
+
+  /// A text, or an object that says that it is an added token.
+  private static func isToken(_ node: JSONNode) -> Bool {
+    switch node.value {
+    case .string: true
+    case .object: node["__type"].value == .string("AddedToken")
+    default: false
     }
   }
 

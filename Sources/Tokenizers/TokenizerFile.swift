@@ -11,6 +11,8 @@ struct TokenizerFile {
   let addedTokens: [AddedToken]
   /// How many ids there are at least, whether they have a text or not.
   let leastVocabularySize: Int
+  /// Whether it is a tokenizer.json, which says everything, and not made of another format.
+  let isSerialized: Bool
 
   init(
     path: String, normalizer: Normalizer?, preTokenizer: PreTokenizer?, model: TokenModel,
@@ -18,6 +20,7 @@ struct TokenizerFile {
     leastVocabularySize: Int = 0
   ) {
     self.leastVocabularySize = leastVocabularySize
+    isSerialized = false
     self.path = path
     self.normalizer = normalizer
     self.preTokenizer = preTokenizer
@@ -38,6 +41,7 @@ struct TokenizerFile {
   init(_ bytes: UnsafeBufferPointer<UInt8>, path: String) throws(TokenizerError) {
     self.path = path
     leastVocabularySize = 0
+    isSerialized = true
     var scanner = FileScanner(bytes, file: path)
     var sections: [JSONValue.Member] = []
     var modelStart: Int?

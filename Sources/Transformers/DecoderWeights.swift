@@ -248,7 +248,7 @@ struct WeightReader {
   }
 
   /// Whether the backend multiplies by matrices of float8 as they are stored.
-  private var keepsFloat8: Bool {
+  var keepsFloat8: Bool {
     backend.capabilities.weightFormats.contains(.dense(.float8))
   }
 

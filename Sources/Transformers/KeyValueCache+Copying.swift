@@ -1,53 +1,91 @@
 import Compute
 
+/// Consecutive rows of a cache.
+package struct CachedRows {
+  package let cache: KeyValueCache
+  package let rows: Range<Int>
+
+  package init(_ cache: KeyValueCache, rows: Range<Int>) {
+    self.cache = cache
+    self.rows = rows
+  }
+}
+
 extension Transformer {
-  /// Whether ``copyPrefix(of:to:count:)`` takes such caches: numbers of the activations' type, or
-  /// float32, that lie where they are used, all on one device.
-  package func canCopyPrefix(of cache: KeyValueCache) -> Bool {
-    cache.parts.isEmpty
-      && (cache.type == .float32 || cache.type == backend.activationType) && cache.place == .device
+  /// Whether ``append(_:to:)`` takes rows of such caches: numbers without factors of a sequence's own, that lie
+  /// where they are used, on devices of this process.
+  package func canCopyRows(of cache: KeyValueCache) -> Bool {
+    cache.type != .float8 && cache.place == .device
+      && cache.layers.allSatisfy { (try? part(holding: $0)) != nil }
   }
 
-  /// Gives an empty cache the first `count` positions of another one, bit for bit and without a way
-  /// over the host. The rotary frequencies are those of the source. What static patterns remember is not
+  /// Appends rows of other caches to a cache, bit for bit and without a way over the host. The rotary
+  /// frequencies of an empty cache become those of the first source. What static patterns remember is not
   /// copied.
   ///
   /// - Throws: ``TransformerError/foreignCache(detail:)`` for caches that differ in more than their
   ///   capacity, or whose numbers cannot be copied; ``TransformerError/cacheInUse``;
-  ///   ``TransformerError/cacheFull(tokens:capacity:)``; `ComputeError`, after which the target is empty.
-  package func copyPrefix(of source: KeyValueCache, to target: KeyValueCache, count: Int) throws {
-    let (from, to) = (source.extents, target.extents)
-    guard canCopyPrefix(of: source), target.parts.isEmpty, source.type == target.type,
-      source.layers == target.layers,
-      target.place == source.place, from[0] == to[0], from[2] == to[2], target.count == 0,
-      count <= source.count, let sequenceLength = source.sequenceLength
-    else {
-      throw TransformerError.foreignCache(
-        detail: "\(count) positions of \(source.type.rawValue) \(from) cannot be copied to "
-          + "\(target.type.rawValue) \(to)")
+  ///   ``TransformerError/cacheFull(tokens:capacity:)``; `ComputeError`. The target is as before then.
+  package func append(_ sources: [CachedRows], to target: KeyValueCache) throws {
+    let start = target.count
+    let count = sources.reduce(0) { $0 + $1.rows.count }
+    for source in sources {
+      let (from, to) = (source.cache.extents, target.extents)
+      guard canCopyRows(of: source.cache), source.cache.parts.count == target.parts.count,
+        source.cache.type == target.type, source.cache.layers == target.layers,
+        target.place == source.cache.place, from[0] == to[0], from[2] == to[2],
+        source.rows.lowerBound >= 0, source.rows.upperBound <= source.cache.count
+      else {
+        throw TransformerError.foreignCache(
+          detail: "rows \(source.rows) of \(source.cache.count) of "
+            + "\(source.cache.type.rawValue) \(from) cannot be copied to "
+            + "\(target.type.rawValue) \(to)")
+      }
     }
-    guard count <= target.capacity else {
-      throw TransformerError.cacheFull(tokens: count, capacity: target.capacity)
+    let sources = sources.filter { !$0.rows.isEmpty }
+    guard start + count <= target.capacity else {
+      throw TransformerError.cacheFull(tokens: start + count, capacity: target.capacity)
     }
-    target.beginRestoring(sequenceLength: sequenceLength)
-    for layer in source.layers {
-      try source.withLayer(layer, count: source.count, for: .transfer) { kept in
-        try target.withLayer(layer, count: count, for: .transfer) { copied in
-          for (x, y) in [(kept.keys, copied.keys), (kept.values, copied.values)] {
-            let x = x.reshaped([from[0] * from[1], from[2]])
-            let y = y.reshaped([to[0] * to[1], to[2]])
-            for head in 0..<from[0] {
-              let first = head * from[1]
-              let start = head * to[1]
-              try backend.gatherRows(
-                x, rows: Array(Int32(first)..<Int32(first + count)),
-                into: y.slice(rows: start..<start + count))
-            }
-          }
+    if start == 0, let length = sources.first?.cache.sequenceLength {
+      target.beginRestoring(sequenceLength: length)
+    }
+    for layer in target.layers {
+      let part = try part(holding: layer)
+      try target.withLayer(layer, count: start + count, for: .transfer) { copied in
+        var first = start
+        for source in sources {
+          try part.copy(source, layer: layer, to: copied, at: first)
+          first += source.rows.count
+        }
+      }
+      // The last layer of a device ends its copies.
+      if layer + 1 == target.layers.upperBound || part.layers.upperBound == layer + 1 {
+        try part.backend.finish()
+      }
+    }
+    target.finishRestoring(count: start + count)
+  }
+
+  /// Copies rows of a layer to the rows of another one from `start` on.
+  private func copy(
+    _ source: CachedRows, layer: Int, to copied: KeyValueLayer, at start: Int
+  ) throws {
+    let cache = source.cache
+    try cache.withLayer(layer, count: cache.count, for: .transfer) { kept in
+      for (x, y) in [(kept.keys, copied.keys), (kept.values, copied.values)] {
+        let (heads, capacity, dim) = (x.shape[0], x.shape[1], x.shape[2])
+        let from = x.reshaped([heads * capacity, dim])
+        let to = y.reshaped([heads * y.shape[1], dim])
+        for head in 0..<heads {
+          let first = head * capacity + source.rows.lowerBound
+          let target = head * y.shape[1] + start
+          let count = source.rows.count
+          // All rows of a head as one: they are consecutive in both.
+          try backend.gatherRows(
+            from.slice(rows: first..<first + count).reshaped([1, count * dim]), rows: [0],
+            into: to.slice(rows: target..<target + count).reshaped([1, count * dim]))
         }
       }
     }
-    try backend.finish()
-    target.finishRestoring(count: count)
   }
 }

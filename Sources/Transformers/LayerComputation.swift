@@ -7,7 +7,7 @@ struct LayerComputation {
   let configuration: DecoderConfiguration
   let layer: DecoderLayer
   let rotary: RotaryEmbedding
-  let workspace: RowWorkspace
+  var workspace: RowWorkspace
   /// What stands in for queries and keys when speed is measured without a trained model.
   var injection: (any QueryKeyInjection)?
   /// Counts the time of the linear layers; nil: nobody wants to know.
@@ -135,7 +135,7 @@ struct LayerComputation {
 
 extension Tensor {
   /// As many rows of `width` elements, from the start of this tensor's memory.
-  fileprivate func startingRows(width: Int) -> Tensor {
+  func startingRows(width: Int) -> Tensor {
     precondition(width <= rowCount)
     return Tensor(buffer: buffer, byteOffset: byteOffset, type: type, shape: [rows, width])
   }

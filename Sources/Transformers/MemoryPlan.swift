@@ -41,6 +41,8 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var linearInputs = 0
     /// The rows of a block at their experts (`ExpertWorkspace`).
     public internal(set) var experts = 0
+    /// Outputs and log-sum-exps of regions of dual chunk attention, for a block of rows.
+    public internal(set) var regions = 0
     /// Sums and lists of estimated heads (`EstimatedIndexSizes`).
     public internal(set) var estimation = 0
     /// Means, scores and lists of block-sparse heads (`BlockIndexSizes`).
@@ -56,7 +58,7 @@ public struct MemoryPlan: Sendable, Equatable {
 
     public var sum: Int {
       keyValues + staging + hiddenStates + queries + activations + linearInputs + experts
-        + estimation + blockSelection + blockChoices + attention + logits + reserve
+        + regions + estimation + blockSelection + blockChoices + attention + logits + reserve
     }
   }
 
@@ -99,6 +101,8 @@ public struct MemoryPlan: Sendable, Equatable {
     public var expertSize = 0
     /// Whether heads have sinks, which are added by the log-sum-exps of a block of rows.
     public var hasSinks = false
+    /// Positions of a chunk of dual chunk attention; nil: the model has none.
+    public var dualChunkStride: Int?
 
     public init(
       layers: Int, hiddenSize: Int, intermediateSize: Int, vocabularySize: Int,
@@ -157,7 +161,7 @@ public struct MemoryPlan: Sendable, Equatable {
     let widths = RowWidths(
       hidden: sizes.hiddenSize, intermediate: sizes.intermediateSize, attention: sizes.attention,
       experts: sizes.routing.map { ($0, sizes.expertSize) })
-    let rows = min(chunk ?? tokens, tokens)
+    let rows = min(chunk ?? tokens, tokens, sizes.dualChunkStride ?? tokens)
     let block = min(rows, sizes.rowBlock)
     let layerElements = 2 * widths.keyValue * tokens
     let isQuantized = keyValues.type == .float8
@@ -173,6 +177,12 @@ public struct MemoryPlan: Sendable, Equatable {
     parts.linearInputs = sizes.hasNarrowInputs ? block * widths.narrowInputBytes : 0
     parts.experts = widths.expertBytes(
       rows: block, activationBytes: sizes.activationBytes, hasNarrowInputs: sizes.hasNarrowInputs)
+    if let stride = sizes.dualChunkStride, tokens > stride {
+      // Of all regions so far, and, where there are more than two, of one.
+      let outputs = (tokens > 2 * stride ? 2 : 1) * widths.query * sizes.activationBytes
+      parts.regions =
+        block * (outputs + 2 * sizes.attention.queryHeads * DataType.float32.byteCount)
+    }
     parts.estimation = sizes.attention.queryHeads * EstimatedIndexSizes(keys: tokens).bytes
     if sizes.blockSparseHeads > 0 {
       parts.blockSelection = BlockIndexSizes(
@@ -300,6 +310,7 @@ extension Transformer {
     sizes.routing = decoder.experts?.rule
     sizes.expertSize = decoder.experts?.width ?? 0
     sizes.hasSinks = decoder.hasSinks
+    sizes.dualChunkStride = decoder.dualChunk?.stride
     sizes.blockScoreBytes = backend.capabilities.blockScoreBytes
     if let chosen = planner?.configuration.chosenBlocks {
       sizes.chosenBlockHeads = chosen.heads

@@ -24,25 +24,20 @@ extension Transformer {
     else { return try computedLogits(id, cache: cache) }
     let position = cache.count
     let step = try decodingStep(of: cache, on: device)
-    try step.recorded.run(id: id, position: position)
+    try step.recorded.run(ids: [id], positions: [position])
     cache.count = position + 1
     return step.logits
   }
 
   /// The logits behind a token, which is added to the cache.
   private func computedLogits(_ id: Int32, cache: KeyValueCache) throws -> Tensor {
+    guard decoder.dualChunk != nil else {
+      return try computedLogits(
+        behind: [id], caches: [cache], workspace: workspace(decoding: cache))
+    }
     let hidden = try embed(token: id)
     try pass(token: hidden, cache: cache)
     return try makeLogits(of: hidden)
-  }
-
-  /// Whether a step of a sequence is the same operations at every position: keys and values are stored as
-  /// they come and stay in place, and nothing is decided by the host.
-  private func canRepeatSteps(of cache: KeyValueCache) -> Bool {
-    decoder.dualChunk == nil && cache.place == .device && cache.type == .bfloat16
-      && cache.layers.allSatisfy {
-        if case .gated = weights[$0].feedForward { true } else { false }
-      }
   }
 
   /// The recorded step of a cache, recorded again where the sequence has outgrown it.
@@ -55,11 +50,9 @@ extension Transformer {
       return step
     }
     cache.decodingStep = nil
-    // Attention shares out as many keys as there may be: twice as many at most as there are.
-    var limit = DecodingStep.leastKeyLimit
-    while limit <= position { limit *= 2 }
+    let limit = DecodingStep.keyLimit(above: position)
     var logits: Tensor?
-    let recorded = try device.recordStep(keyLimit: min(limit, cache.capacity)) {
+    let recorded = try device.recordStep(rows: 1, keyLimit: min(limit, cache.capacity)) {
       // Nothing is computed: the token is not there yet.
       defer { cache.count = position }
       logits = try computedLogits(0, cache: cache)
@@ -98,5 +91,12 @@ struct DecodingStep {
   let logits: Tensor
   let rotary: RotaryEmbedding
 
-  static let leastKeyLimit = 512
+  private static let leastKeyLimit = 512
+
+  /// How many keys attention of a step at a position shares out: twice as many at most as there are.
+  static func keyLimit(above position: Int) -> Int {
+    var limit = leastKeyLimit
+    while limit <= position { limit *= 2 }
+    return limit
+  }
 }

@@ -176,6 +176,9 @@ public final class Transformer: Sendable {
     return rotary.changes(from: length, to: tokens) || rotary.changes(from: tokens, to: length)
   }
 
+  /// Whether a sequence of so many tokens has the long factors of LongRoPE: its keys are others then.
+  package func usesLongFactors(_ tokens: Int) -> Bool { rotary.changes(from: 1, to: tokens) }
+
   /// Checks ids that are about to be read, before anything is computed.
   func validate(_ ids: [Int32], for cache: KeyValueCache) throws {
     try validate(tokens: ids.count, for: cache)

@@ -32,12 +32,12 @@ import Testing
         randomRowSet(
           firstPosition: problem.firstPosition, rows: problem.rows, tile: tile, random: &random)
       }
-      let index = try SparseIndex(
+      let index = try TileIndex(
         firstPosition: problem.firstPosition, rows: problem.rows, tile: tile, rowSets: rowSets,
         rowSetOfHead: Array(0..<full.queryHeads))
-      let expected = try problem.attention(on: Self.reference(), index: index)
+      let expected = try problem.attention(on: Self.reference(), index: .tiles(index))
       let actual = try problem.attention(
-        on: cpu, index: index, inPlace: Bool.random(using: &random))
+        on: cpu, index: .tiles(index), inPlace: Bool.random(using: &random))
       #expect(relativeError(actual.o, expected.o) < 1e-5)
       #expect(relativeError(actual.lse, expected.lse) < 1e-5)
     }
@@ -59,10 +59,10 @@ import Testing
           columnsThatFillTile: tile.columns + 1,
           on: TileGrid(firstPosition: 960, rows: 70, tile: tile)))
     }
-    let index = try SparseIndex(
+    let index = try TileIndex(
       firstPosition: 960, rows: 70, tile: tile, rowSets: rowSets, rowSetOfHead: [0, 1, 2])
-    let expected = try problem.attention(on: Self.reference(), index: index)
-    let actual = try problem.attention(on: cpu, index: index)
+    let expected = try problem.attention(on: Self.reference(), index: .tiles(index))
+    let actual = try problem.attention(on: cpu, index: .tiles(index))
     #expect(relativeError(actual.o, expected.o) < 1e-5)
     #expect(relativeError(actual.lse, expected.lse) < 1e-5)
   }
@@ -75,16 +75,16 @@ import Testing
     let problem = AttentionProblem(
       shape: shape, firstPosition: 32, rows: 150, random: &random)
     let tile = cpu.tileShape(headDim: 64)
-    let index = try SparseIndex(
+    let index = try TileIndex(
       firstPosition: 32, rows: 150, tile: tile,
       rowSets: [randomRowSet(firstPosition: 32, rows: 150, tile: tile, random: &random)],
       rowSetOfHead: [0, 0, 0])
-    let whole = try problem.attention(on: cpu, index: index)
+    let whole = try problem.attention(on: cpu, index: .tiles(index))
     let layer = try problem.layer(on: cpu)
     let part = try problem.queries(on: cpu).slice(rows: 40..<101)
     let o = try cpu.tensor([Float](repeating: .nan, count: part.count), part.shape)
     try cpu.attention(
-      q: part, firstPosition: 72, layer: layer, shape: shape, index: index, into: o,
+      q: part, firstPosition: 72, layer: layer, shape: shape, index: .tiles(index), into: o,
       logSumExp: nil)
     #expect(try cpu.read(o) == Array(whole.o[40 * 192..<101 * 192]))
   }

@@ -111,6 +111,28 @@ import Testing
     }
   }
 
+  @Test("Rows of a decoding step are bit for bit as they are alone", arguments: sets)
+  func keepsRows(set: InstructionSet) throws {
+    var random = RandomNumbers(seed: 35)
+    let cpu = try CPUBackend(threads: 2, instructionSet: set)
+    for format in BlockFormat.allCases {
+      for rows in [2, 3, 9] {
+        let (width, out) = (format.elementsPerBlock * 5, 70)
+        let weight = try Blocks(format, rows: out, width: width, &random).weight(cpu)
+        let x = try cpu.tensor(random.floats(rows * width), [rows, width])
+        let bias = Weight(try cpu.tensor(random.floats(out), [out]))
+        func product(_ rows: Range<Int>) throws -> [Float] {
+          let y = try cpu.tensor([Float](repeating: 1, count: rows.count * out), [rows.count, out])
+          try cpu.rowLinear(
+            x.slice(rows: rows), weight: weight, bias: bias, into: y, accumulate: true)
+          return try cpu.read(y)
+        }
+        let alone = try (0..<rows).flatMap { try product($0..<$0 + 1) }
+        #expect(try product(0..<rows) == alone, "\(format.rawValue), \(rows) rows")
+      }
+    }
+  }
+
   @Test("Any activations are rounded by at most half a step of their 32", arguments: sets)
   func rounds(set: InstructionSet) throws {
     var random = RandomNumbers(seed: 33)

@@ -39,6 +39,28 @@ import Testing
   }
 
   @Test(
+    "Rows of a decoding step are bit for bit as they are alone",
+    arguments: InstructionSet.available)
+  func keepsRows(set: InstructionSet) throws {
+    var random = RandomNumbers(seed: 43)
+    let cpu = try CPUBackend(threads: 2, instructionSet: set)
+    for (rows, outputs, inputs) in [(2, 70, 136), (9, 40, 64), (17, 130, 300)] {
+      let weight = try Matrix([outputs, inputs], blockRows: 32, blockColumns: 64, &random)
+        .weight(cpu)
+      let x = try cpu.tensor(random.floats(rows * inputs), [rows, inputs])
+      func product(_ rows: Range<Int>) throws -> [Float] {
+        let y = try cpu.tensor(
+          [Float](repeating: .nan, count: rows.count * outputs), [rows.count, outputs])
+        try cpu.rowLinear(
+          x.slice(rows: rows), weight: weight, bias: nil, into: y, accumulate: false)
+        return try cpu.read(y)
+      }
+      #expect(
+        try product(0..<rows) == (0..<rows).flatMap { try product($0..<$0 + 1) }, "\(rows) rows")
+    }
+  }
+
+  @Test(
     "Products of few rows and of many, and of slices, are those of the scaled matrix",
     arguments: InstructionSet.available)
   func multiplies(set: InstructionSet) throws {

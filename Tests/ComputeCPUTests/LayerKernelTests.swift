@@ -50,6 +50,27 @@ import Testing
     (0..<count).map { _ in Float(Int.random(in: -100...100, using: &random)) / 64 }
   }
 
+  @Test(arguments: sets)
+  func `rows of a decoding step are bit for bit as they are alone`(set: InstructionSet) throws {
+    var random = RandomNumbers(seed: 27)
+    let cpu = try CPUBackend(threads: 2, instructionSet: set)
+    for type in [DataType.float32, .float16, .bfloat16] {
+      for (rows, width, out) in [(2, 40, 33), (3, 128, 70), (9, 50, 200), (17, 1000, 300)] {
+        let weight = try Bytes(sixtyFourths(out * width, &random), as: type)
+          .weight(cpu, type, [out, width], as: .matrix)
+        let x = try cpu.tensor(random.floats(rows * width), [rows, width])
+        func product(_ rows: Range<Int>) throws -> [Float] {
+          let y = try cpu.tensor([Float](repeating: 1, count: rows.count * out), [rows.count, out])
+          try cpu.rowLinear(
+            x.slice(rows: rows), weight: weight, bias: nil, into: y, accumulate: true)
+          return try cpu.read(y)
+        }
+        let alone = try (0..<rows).flatMap { try product($0..<$0 + 1) }
+        #expect(try product(0..<rows) == alone, "\(type.rawValue), \(rows) rows")
+      }
+    }
+  }
+
   @Test(arguments: sets, [true, false])
   func `multiply with weights of every type, for few rows and many`(
     set: InstructionSet, useBLAS: Bool

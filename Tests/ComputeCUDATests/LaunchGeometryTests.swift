@@ -71,8 +71,10 @@ import Testing
 
   @Test func `geometry and order of block-sparse selection`() throws {
     let pooling = try text(of: BlockLaunch.file)
-    #expect(pooling.contains("static constexpr int queries = \(BlockLaunch.queries);"))
-    #expect(pooling.contains("static constexpr int keys = \(BlockLaunch.keys);"))
+    let products = try text(of: "mean_products.cuh")
+    #expect(products.contains("static constexpr int queries = \(BlockLaunch.queries);"))
+    #expect(products.contains("static constexpr int keys = \(BlockLaunch.keys);"))
+    #expect(products.contains("static constexpr int threads = \(BlockLaunch.threads);"))
     #expect(pooling.contains("static constexpr int threads = \(BlockLaunch.threads);"))
     #expect(pooling.contains("Grid: slots. Block: \(BlockLaunch.countThreads)."))
     #expect(pooling.contains("any; \(BlockLaunch.gatherThreads) is good"))
@@ -107,7 +109,9 @@ import Testing
     #expect(scores.contains("static constexpr int threads = \(ShareLaunch.threads);"))
     let pooled = try text(of: ShareLaunch.pooled)
     #expect(pooled.contains("Block: \(ShareLaunch.threads)."))
-    #expect(pooled.contains("static constexpr int queries = \(ShareLaunch.pooledQueries);"))
+    let products = try text(of: "mean_products.cuh")
+    #expect(products.contains("static constexpr int queries = \(ShareLaunch.pooledQueries);"))
+    #expect(products.contains("static constexpr int threads = \(ShareLaunch.threads);"))
     #expect(try text(of: "shares.cuh").contains("scoreTile = \(ShareIndexSizes.scoreTile);"))
     #expect(MemoryLayout<mi_share_head>.stride == 24)
     #expect(MemoryLayout<mi_share_parameters>.stride == 208)
@@ -138,6 +142,9 @@ import Testing
     #expect(
       try states(
         "AttentionParameters", "window", "window", MemoryLayout<Attention>.offset(of: \.window)))
+    #expect(
+      try states(
+        "AttentionParameters", "endKey", "end_key", MemoryLayout<Attention>.offset(of: \.end_key)))
     typealias Rows = mi_row_attention_parameters
     #expect(
       try states(
@@ -159,7 +166,7 @@ import Testing
     #expect(MemoryLayout<mi_head_plan>.stride == 64)
     #expect(MemoryLayout<mi_head_budget>.stride == 16)
     #expect(MemoryLayout<mi_fixed_bands>.stride == 32)
-    #expect(MemoryLayout<mi_attention_parameters>.stride == 96)
+    #expect(MemoryLayout<mi_attention_parameters>.stride == 104)
     #expect(MemoryLayout<mi_selection_parameters>.stride == 80)
     #expect(MemoryLayout<mi_plan_parameters>.stride == 128)
     #expect(MemoryLayout<mi_fp8_parameters>.stride == 48)

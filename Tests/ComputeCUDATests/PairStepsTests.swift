@@ -9,7 +9,7 @@ import Testing
     for (first, rows) in [(0, 1), (0, 64), (0, 65), (0, 500), (64, 300), (70, 333), (130, 62)] {
       let grid = TileGrid(firstPosition: first, rows: rows, tile: tile)
       let tiles = TileRuns(offsets: [0..<1, 130..<140, 200..<290], columns: [3], on: grid)
-      let index = try SparseIndex(
+      let index = try TileIndex(
         firstPosition: first, rows: rows, tile: tile, rowSets: [.tiles(tiles)], rowSetOfHead: [0])
       let (steps, offsets) = PairSteps.steps(of: tiles, on: index)
       let pairs = first / 128...(first + rows - 1) / 128

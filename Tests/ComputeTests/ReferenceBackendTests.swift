@@ -116,11 +116,11 @@ struct ReferenceBackendTests {
   {
     let tiles = TileRuns(
       rowOffsets: [0, 1], runs: [KeyTileRun(start: 2, end: 4)], columns: [1, 5])
-    let index = try SparseIndex(
+    let index = try TileIndex(
       firstPosition: 4, rows: 4, tile: backend.tileShape(headDim: 1),
       rowSets: [.all, .tiles(tiles)],
       rowSetOfHead: [1, 0])
-    let (o, sums) = try indexedAttention(index)
+    let (o, sums) = try indexedAttention(.tiles(index))
     // Head 0 sees column 1 and tiles from key 4 on; head 1 sees everything before the query.
     let expected: [Float] = [
       10010 / 2, 11111.0 / 5, 110_010.0 / 3, 111111.0 / 6, 1_110_010.0 / 4, 1_111_111.0 / 7,

@@ -7,6 +7,6 @@ kernels=../../Sources/CUDASources/Kernels
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 # Beside the emulation, so that it stands in for the headers of device code.
-cp pooling/* "$kernels"/pooling.cu "$kernels"/largest.cuh "$kernels"/pairs.cuh "$kernels"/plans.cuh "$kernels"/layouts.cuh "$kernels"/reductions.cuh "$out"
+cp pooling/* "$kernels"/pooling.cu "$kernels"/largest.cuh "$kernels"/mean_products.cuh "$kernels"/pairs.cuh "$kernels"/plans.cuh "$kernels"/layouts.cuh "$kernels"/reductions.cuh "$out"
 "${CXX:-c++}" -O1 -std=c++20 -w -I "$out" "$out/check_pooling.cpp" -o "$out/check"
 "$out/check" "$@"

@@ -48,29 +48,30 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
 
   override func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
     var blocks: [Int: SelectedBlocks] = [:]
-    let d = request.shape.headDim
-    let keys = try readRows(meanPooledKeys(request.layer, count: request.keys, blockSize: 64))
+    let d = request.chunk.shape.headDim
+    let keys = try readRows(
+      meanPooledKeys(request.chunk.layer, count: request.chunk.keys, blockSize: 64))
     for (head, wanted) in request.heads.enumerated() {
       guard case .scored(.pooledMeans, .blocks(.count(let topK))) = wanted,
-        let means = request.pooledQueries
+        let means = request.chunk.deviceEstimates.pooledQueries
       else { continue }
       let all = try read(means)
       let count = means.shape[1] * d
       blocks[head] = BlockSparse.selection(
         queries: Array(all[head * count..<(head + 1) * count]),
-        keys: keys[head / request.shape.groupSize], headDim: d,
-        firstPosition: request.firstPosition, topK: topK)
+        keys: keys[head / request.chunk.shape.groupSize], headDim: d,
+        firstPosition: request.chunk.firstPosition, topK: topK)
     }
     if let head = blocks.keys.max() { blocks[head] = spoiled(blocks[head]) }
     var host = try KernelVerifier.hostIndex(request, self, blocks: blocks)
     if !request.exact && mistake != .cost { host = try withoutCostlyHeads(host, request) }
     var pairs = (0..<request.heads.count).map {
-      host.computedPairs(ofHead: $0, slidingWindow: request.shape.slidingWindow)
+      host.computedPairs(ofHead: $0, slidingWindow: request.chunk.shape.slidingWindow)
     }
     if mistake == .pairs { pairs[0] -= 1 }
-    return SparseIndex(
-      firstPosition: request.firstPosition, rows: request.rows, tile: host.tile,
-      resident: BuiltIndex(host, pairs: pairs))
+    let slidingWindow = request.chunk.shape.slidingWindow
+    return .resident(
+      BuiltIndex(host, grid: host.grid(slidingWindow: slidingWindow), pairs: pairs))
   }
 
   /// The choice with a fault in the first row that has a block to lose.
@@ -96,9 +97,9 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
   }
 
   private func withoutCostlyHeads(
-    _ index: SparseIndex, _ request: IndexRequest
-  ) throws -> SparseIndex {
-    let grid = index.grid(slidingWindow: request.shape.slidingWindow)
+    _ index: TileIndex, _ request: IndexRequest
+  ) throws -> TileIndex {
+    let grid = index.grid(slidingWindow: request.chunk.shape.slidingWindow)
     let costly = request.heads.indices.filter { head in
       guard case .tiles(let tiles) = index.rowSet(ofHead: head) else { return false }
       let cost =
@@ -108,7 +109,7 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
     }
     var rowSets = index.rowSets
     for head in costly { rowSets[index.rowSetOfHead[head]] = .all }
-    return try SparseIndex(
+    return try TileIndex(
       firstPosition: index.firstPosition, rows: index.rows, tile: index.tile, rowSets: rowSets,
       rowSetOfHead: index.rowSetOfHead)
   }
@@ -119,22 +120,25 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
   ) throws {
     try super.attention(
       q: q, firstPosition: firstPosition, layer: layer, shape: shape,
-      index: (index.resident as? BuiltIndex)?.index ?? index, into: o, logSumExp: logSumExp)
+      index: (index.resident as? BuiltIndex).map { .tiles($0.index) } ?? index, into: o,
+      logSumExp: logSumExp)
   }
 }
 
 /// An index on the host that passes for a device's.
 private final class BuiltIndex: ResidentIndex, ResidentIndexCounts {
-  let index: SparseIndex
+  let index: TileIndex
+  let grid: TileGrid
   var counts: any ResidentIndexCounts { self }
   private let pairs: [Int]
 
-  init(_ index: SparseIndex, pairs: [Int]) {
+  init(_ index: TileIndex, grid: TileGrid, pairs: [Int]) {
     self.index = index
+    self.grid = grid
     self.pairs = pairs
   }
 
   func computedPairs() throws -> [Int] { pairs }
-  func isDense() throws -> [Bool] { index.rowSetOfHead.map { index.rowSets[$0] == .all } }
+  func isDense() throws -> [Bool] { index.denseHeads }
   func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex { self }
 }

@@ -16,7 +16,7 @@ import Testing
     let prompt = try ModelPrompt.find(
       directory: directory, text: nil, tokens: tokens, configuration: checkpoint.configuration)
     return try ModelVerifier.verify(
-      checkpoint, on: backend, plain: try Device.cpu.comparisonBackend(threads: 2), prompt: prompt,
+      checkpoint, on: backend, cpu: try Device.cpu.comparisonBackend(threads: 2), prompt: prompt,
       patterns: nil)
   }
 
@@ -41,6 +41,7 @@ import Testing
       if: KernelVerifierTests.isOptimised, "only in release: the reference is too slow otherwise"),
     arguments: [
       "wide-llama", "wide-mistral", "wide-qwen2-dual-chunk", "wide-qwen3", "wide-phi3", "wide-glm",
+      "wide-qwen3-moe", "wide-glm4-moe",
     ])
   func `a device that rounds to bfloat16 and keeps float8 passes`(name: String) throws {
     let device = ReferenceBackend(

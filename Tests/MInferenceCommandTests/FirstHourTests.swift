@@ -44,7 +44,7 @@ import Testing
   @Test func `the help of every verb has an example`() throws {
     let verbs = try verbs()
     #expect(verbs.count > 12)
-    for (words, verb) in verbs where verb["subcommands"]?.elements?.isEmpty ?? true {
+    for (words, verb) in verbs where verb["shouldDisplay"] != .boolean(false) {
       let discussion = verb["discussion"]?.text ?? ""
       #expect(discussion.contains("minference \(words)"), "\(words): \(discussion)")
     }
@@ -63,6 +63,31 @@ import Testing
     let run = try CommandRun(
       "$M --generate-completion-script bash > $D/c && bash -n $D/c", in: directory)
     #expect(run.status == 0)
+  }
+
+  @Test func `bash completes verbs, flags and the words that flags take`() throws {
+    let run = try CommandRun(
+      #"""
+      $M --generate-completion-script bash > $D/c
+      cat > $D/complete <<'END'
+      . "$1/c"
+      function=$(complete -p minference | sed 's/.*-F \([^ ]*\).*/\1/')
+      shift
+      COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+      "$function" minference "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+      echo "${COMPREPLY[*]}"
+      END
+      bash $D/complete $D minference gen
+      bash $D/complete $D minference generate --chat-te
+      bash $D/complete $D minference generate --device ''
+      bash $D/complete $D minference evaluate tasks --kinds graph
+      bash $D/complete $D minference bench prefill --attention vert
+      """#, in: directory)
+    #expect(
+      run.output.split(separator: "\n") == [
+        "generate", "--chat-template --chat-template-name", "auto cpu cuda",
+        "graph_bfs graph_parents", "vertical-slash vertical-slash-share vertical",
+      ], "\(run.output) \(run.errors)")
   }
 
   @Test func `the manual describes every verb and every option`() throws {

@@ -251,6 +251,10 @@ import Testing
     #expect(metrics.contains("llamacpp:requests_processing{model_name=\"tiny\"} 0\n"))
     #expect(
       metrics.contains("vllm:time_to_first_token_seconds_count{model_name=\"tiny\"} 1\n"))
+    let labels =
+      #"http_route="/v1/chat/completions",http_request_method="POST",http_response_status_code="200""#
+    #expect(metrics.contains("http_server_request_duration_seconds_count{\(labels)} 1\n"))
+    #expect(metrics.contains("http_server_active_requests 1\n"))
     let models = try await client.get("/v1/models").json
     #expect(models?["data"]?.elements?.first?["id"]?.text == "tiny")
     #expect(try await client.get("/v1/models/tiny").status == 200)

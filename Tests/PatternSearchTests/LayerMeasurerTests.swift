@@ -120,14 +120,16 @@ import Transformers
       let (index, report) = try planner.makeIndex(
         layer: 0,
         ChunkInputs(
-          backend: backend, shape: shape,
-          keyValueLayer: KeyValueLayer(
-            keys: layer.keys, values: layer.values, count: chunk.upperBound),
+          shape: shape,
+          layer: KeyValueLayer(keys: layer.keys, values: layer.values, count: chunk.upperBound),
           firstPosition: chunk.lowerBound, rows: chunk.count,
           lastRows: tensor.slice(
             rows: max(chunk.lowerBound, chunk.upperBound - 64)..<chunk.upperBound),
-          pooledQueries: try BlockSparse.pooledQueries(
-            part, firstPosition: chunk.lowerBound, backend: backend), memory: SelectionMemory()))
+          estimates: .host(
+            HostQueryEstimates(
+              pooledQueries: try BlockSparse.pooledQueries(
+                part, firstPosition: chunk.lowerBound, backend: backend)))),
+        backend: backend, memory: SelectionMemory())
       try backend.attention(
         q: part, firstPosition: chunk.lowerBound, layer: layer, shape: shape, index: index,
         into: o.slice(rows: chunk), logSumExp: lse.slice(rows: chunk))

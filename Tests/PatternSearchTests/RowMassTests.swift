@@ -52,8 +52,8 @@ import Testing
       return whole >= 0 ? sum * Double(1 << Int(whole)) : sum / Double(1 << Int(-whole))
     }
 
-    func index(_ rowSet: RowSet) throws -> SparseIndex {
-      try SparseIndex(
+    func index(_ rowSet: RowSet) throws -> TileIndex {
+      try TileIndex(
         firstPosition: grid.firstPosition, rows: grid.rows, tile: grid.tile, rowSets: [rowSet],
         rowSetOfHead: [0])
     }

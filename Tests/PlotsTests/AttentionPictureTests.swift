@@ -56,7 +56,7 @@ import Testing
     let keys = 500
     let grid = TileGrid(firstPosition: 0, rows: keys, tile: TileShape(rows: 64, columns: 32))
     let tiles = TileRuns(offsets: [0..<40, 200..<201], columns: [3, 77, 130, 300], on: grid)
-    let index = try SparseIndex(
+    let index = try TileIndex(
       firstPosition: 0, rows: keys, tile: grid.tile, rowSets: [.tiles(tiles), .all],
       rowSetOfHead: [0, 1])
     var image = AttentionImage(keys: keys, cells: keys)
@@ -91,7 +91,7 @@ import Testing
   @Test func `a cell without any probability is not taken for computed`() throws {
     let keys = 400
     let grid = TileGrid(firstPosition: 0, rows: keys, tile: TileShape(rows: 8, columns: 8))
-    let index = try SparseIndex(
+    let index = try TileIndex(
       firstPosition: 0, rows: keys, tile: grid.tile,
       rowSets: [.tiles(TileRuns(offsets: [0..<16], columns: [], on: grid))], rowSetOfHead: [0])
     var image = AttentionImage(keys: keys, cells: 10)
@@ -114,7 +114,7 @@ import Testing
     for (row, values) in scores(300, seed: 2).enumerated() {
       values.withUnsafeBufferPointer { image.add(position: row, scores: $0) }
     }
-    let index = try SparseIndex.dense(
+    let index = try TileIndex.dense(
       firstPosition: 0, rows: 300, heads: 1, tile: TileShape(rows: 64, columns: 32))
     let picture = AttentionPicture(
       layer: 3, head: 1, image: image, computed: ComputedCells(image, index: index, head: 0),

@@ -128,16 +128,48 @@ struct RandomLayer {
   }
 
   /// Inputs of the chunk `rows`.
-  func inputs(_ rows: Range<Int>, memory: SelectionMemory = SelectionMemory()) throws -> ChunkInputs
-  {
+  func inputs(
+    _ rows: Range<Int>, memory: SelectionMemory = SelectionMemory()
+  ) throws -> PlannedChunk {
     var layer = layer
     layer.count = rows.upperBound
-    return ChunkInputs(
-      backend: backend, shape: shape, keyValueLayer: layer, firstPosition: rows.lowerBound,
-      rows: rows.count,
-      lastRows: try queries(max(rows.lowerBound, rows.upperBound - 64)..<rows.upperBound),
-      pooledQueries: try BlockSparse.pooledQueries(
-        queries(rows), firstPosition: rows.lowerBound, backend: backend), memory: memory)
+    let pooledQueries = try BlockSparse.pooledQueries(
+      queries(rows), firstPosition: rows.lowerBound, backend: backend)
+    return PlannedChunk(
+      chunk: ChunkInputs(
+        shape: shape, layer: layer, firstPosition: rows.lowerBound, rows: rows.count,
+        lastRows: try queries(max(rows.lowerBound, rows.upperBound - 64)..<rows.upperBound),
+        estimates: .host(HostQueryEstimates(pooledQueries: pooledQueries))),
+      backend: backend, memory: memory)
+  }
+}
+
+/// A chunk and what plans it.
+@dynamicMemberLookup struct PlannedChunk {
+  var chunk: ChunkInputs
+  let backend: ReferenceBackend
+  let memory: SelectionMemory
+
+  subscript<Value>(dynamicMember path: WritableKeyPath<ChunkInputs, Value>) -> Value {
+    get { chunk[keyPath: path] }
+    set { chunk[keyPath: path] = newValue }
+  }
+}
+
+extension AttentionPlanner {
+  /// The index as a host plans it.
+  func makeIndex(
+    layer: Int, _ inputs: PlannedChunk
+  ) throws -> (index: TileIndex, report: IndexReport) {
+    let (index, report) = try makeIndex(
+      layer: layer, inputs.chunk, backend: inputs.backend, memory: inputs.memory)
+    return (try index.hostTiles("a test"), report)
+  }
+
+  func select(
+    layer: Int, _ inputs: PlannedChunk
+  ) throws -> (selections: [HeadSelection], estimation: Duration) {
+    try select(layer: layer, inputs.chunk, backend: inputs.backend, memory: inputs.memory)
   }
 }
 

@@ -144,6 +144,51 @@ import Tokenizers
     #expect(tokenizer.vocabularySize == 9)
   }
 
+  @Test func `Declared settings replace those of tokenizer.json, and ids follow its own`() throws {
+    let tokenizer = try tokenizer([
+      "tokenizer_config.json": #"""
+      {"added_tokens_decoder":{"3":{"content":"<s>","special":true,"lstrip":true,"rstrip":true},
+      "90":{"content":"<|turn|>","special":true},"70":{"content":"<|tool|>","rstrip":true},
+      "71":{"content":"<|tool|>"}}}
+      """#
+    ])
+    #expect(tokenizer.encode("a <s> b") == [0, 3, 1])
+    #expect(tokenizer.encode("<|turn|>a<|tool|>b") == [5, 0, 4, 1])
+    #expect(tokenizer.specialTokenIDs == [3, 5])
+  }
+
+  @Test func `Fields of any name that end in _token name control tokens`() throws {
+    let tokenizer = try tokenizer([
+      "tokenizer_config.json": #"""
+      {"image_token":"<image>","boi_token":{"__type":"AddedToken","content":"<boi>","lstrip":true},
+      "add_bos_token":false,"a_token":7,"pad_token":"<pad>",
+      "additional_special_tokens":["<more>"],"extra_special_tokens":{"y_token":"<y>"}}
+      """#
+    ])
+    #expect(tokenizer.encode("<pad><image> <boi><y><more>") == [4, 5, 6, 7, 8])
+    let named = try self.tokenizer([
+      "tokenizer_config.json": #"{"model_specific_special_tokens":{"x_token":"<x>"}}"#
+    ])
+    #expect(named.encode("a<x>") == [0, 4])
+  }
+
+  @Test func `special_tokens_map.json goes first, and makes no token where tokens are declared`()
+    throws
+  {
+    let map = #"{"eos_token":{"content":"<map>","rstrip":true},"pad_token":"<pad>"}"#
+    let first = try tokenizer([
+      "special_tokens_map.json": map, "tokenizer_config.json": #"{"eos_token":"<end>"}"#,
+    ])
+    #expect(first.encode("<map> a<pad>") == [4, 0, 5] && first.endOfTextID == 4)
+    #expect(first.id(ofToken: "<end>") == nil)
+    let declared = try tokenizer([
+      "special_tokens_map.json": map,
+      "tokenizer_config.json": #"{"eos_token":"<end>","added_tokens_decoder":{}}"#,
+    ])
+    #expect(declared.id(ofToken: "<map>") == nil && declared.id(ofToken: "<pad>") == nil)
+    #expect(declared.id(ofToken: "<end>") == 4 && declared.endOfTextID == 4)
+  }
+
   @Test func `Tokens that only added_tokens.json declares are tokens`() throws {
     let added = #"{"<|turn|>": 4, "<end>": 5}"#
     let tokenizer = try tokenizer([

@@ -122,7 +122,7 @@ struct GoldenLogitsTests {
     let capacity = prompt.count + answer.count
     let cache = try model.makeCache(capacity: capacity)
     let first = try model.prefill(prompt, cache: cache).deviceLogits
-    var generator = TokenGenerator(
+    let generator = TokenGenerator(
       model: model, cache: cache, logits: first, prompt: prompt,
       sampler: try Sampler(SamplingOptions(temperature: 0)), stopIDs: [],
       maximumTokens: answer.count)

@@ -81,6 +81,29 @@ import Transformers
     #expect(try logits(keeping: true) == logits(keeping: false))
   }
 
+  /// Chunks of 64 or of 192 positions: two regions at most, or five.
+  @Test(arguments: [64, 192])
+  func `the regions of dual chunk attention are planned as they are allocated`(stride: Int) throws {
+    let checkpoint = try TemporaryCheckpoint(fields: [
+      "dual_chunk_attention_config":
+        #"{"chunk_size": \#(stride + 32), "local_size": 32}"#
+    ])
+    let backend = AllocationRecorder()
+    let model = try Transformer(
+      checkpoint: try Checkpoint(directory: checkpoint.directory), backend: backend)
+    backend.forget()
+    let cache = try model.makeCache(capacity: Self.tokens)
+    let plan = try #require(cache.memoryPlan)
+    _ = try model.prefill(
+      TemporaryCheckpoint.ids(Self.tokens), cache: cache,
+      options: PrefillOptions(rowBlock: AllocationRecorder.rowBlock))
+    // For blocks of 64 rows; cut at a region's end they are shorter.
+    let most = backend.most(for: "the parts of")
+    #expect(most > 0 && most <= plan.parts.regions && most % (plan.parts.regions / 64) == 0)
+    #expect(backend.most(for: "the hidden states") == plan.parts.hiddenStates)
+    #expect(plan.parts.regions > 0 && plan.deviceBytes == plan.parts.sum)
+  }
+
   @Test("The experts' part of a plan is what a prefill allocates for them")
   func plansExperts() throws {
     let checkpoint = try TemporaryCheckpoint.experts()

@@ -36,6 +36,29 @@ import Transformers
     #expect(large.keyValues == KeyValueOptions(type: .float8, place: .device))
   }
 
+  /// Qwen3-30B-A3B in its 1M mode; weights take 29 GiB in eight bits and 17 in four.
+  @Test func `a million tokens of a 30B mixture fit 80 GB with weights of four bits, not of eight`()
+    throws
+  {
+    var sizes = MemoryPlan.Sizes(
+      layers: 48, hiddenSize: 2048, intermediateSize: 0, vocabularySize: 151_936,
+      attention: AttentionShape(queryHeads: 32, keyValueHeads: 4, headDim: 128),
+      activationBytes: 2, rowBlock: 16384)
+    sizes.routing = RoutingRule(experts: 128, perRow: 8, score: .softmax, normalizes: true)
+    sizes.expertSize = 768
+    sizes.dualChunkStride = 126_976
+    func plan(device bytes: Int) throws -> MemoryPlan {
+      try MemoryPlan(
+        sizes, tokens: 1_000_000, chunk: nil,
+        wanted: KeyValueOptions(type: .float8, place: .device),
+        available: MemoryPlan.Available(deviceBytes: bytes, hostBytes: 0))
+    }
+    let memory = 80_000_000_000
+    #expect(try plan(device: memory - 17 << 30).keyValueBytes == 98304 * 1_000_000 / 2)
+    let error = #expect(throws: TransformerError.self) { try plan(device: memory - 29 << 30) }
+    #expect(error?.description.contains("1,000,000 tokens do not fit") == true)
+  }
+
   @Test func `narrow inputs of linear layers take room beside the activations`() throws {
     var sizes = Self.sizes
     sizes.hasNarrowInputs = true

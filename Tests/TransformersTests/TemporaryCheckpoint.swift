@@ -75,12 +75,15 @@ final class TemporaryCheckpoint {
   }
 
   /// Qwen3 with four experts in its second layer, of which two are chosen.
-  static func experts() throws -> TemporaryCheckpoint {
-    let fields = [
+  static func experts(
+    fields: [String: String] = [:],
+    edit: (inout [String: (shape: [Int], floats: [Float])]) -> Void = { _ in }
+  ) throws -> TemporaryCheckpoint {
+    let own = [
       "model_type": "\"qwen3_moe\"", "num_experts": "4", "num_experts_per_tok": "2",
       "moe_intermediate_size": "24", "mlp_only_layers": "[0]", "norm_topk_prob": "true",
     ]
-    return try TemporaryCheckpoint(fields: fields) { tensors in
+    return try TemporaryCheckpoint(fields: own.merging(fields) { $1 }) { tensors in
       var generator = SplitMix64(seed: 5)
       func add(_ name: String, _ shape: Int...) {
         let reach = shape.count == 1 ? Float(0.3) : 2.6 / Float(shape[1]).squareRoot()
@@ -101,6 +104,7 @@ final class TemporaryCheckpoint {
         add("1.mlp.experts.\(expert).up_proj.weight", 24, 32)
         add("1.mlp.experts.\(expert).down_proj.weight", 32, 24)
       }
+      edit(&tensors)
     }
   }
 

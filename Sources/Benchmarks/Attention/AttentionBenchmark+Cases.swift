@@ -32,12 +32,7 @@ extension AttentionBenchmark {
     _ name: String, _ detail: String, _ problem: AttentionProblem, by index: SparseIndex,
     publishedPairs: Int? = nil
   ) throws -> AttentionCase {
-    let heads =
-      try index.resident?.computedPairs()
-      ?? (0..<shape.queryHeads).map {
-        index.computedPairs(ofHead: $0, slidingWindow: shape.slidingWindow)
-      }
-    let pairs = heads.reduce(0, +)
+    let pairs = try index.computedPairs(slidingWindow: shape.slidingWindow).reduce(0, +)
     return AttentionCase(
       name: name, detail: detail, isAttention: true, pairs: pairs, publishedPairs: publishedPairs,
       operations: 4 * Double(shape.headDim) * Double(pairs),

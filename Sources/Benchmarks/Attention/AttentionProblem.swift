@@ -72,8 +72,10 @@ struct AttentionProblem {
     guard backend.capabilities.buildsIndices else { return nil }
     return try backend.makeIndex(
       IndexRequest(
-        heads: heads, firstPosition: 0, rows: tokens, lastRows: lastRows, layer: layer,
-        shape: shape, forcedColumns: rule.forcedColumns, forcedOffsets: rule.forcedOffsets,
+        heads: heads,
+        chunk: ChunkInputs(
+          shape: shape, layer: layer, firstPosition: 0, rows: tokens, lastRows: lastRows),
+        forcedColumns: rule.forcedColumns, forcedOffsets: rule.forcedOffsets,
         columnCost: SparseCostModel().columnPair, exact: exact))
   }
 
@@ -83,9 +85,10 @@ struct AttentionProblem {
       return try device.makeIndex(
         rows: tokens, shape: shape, rowSetOfHead: rowSetOfHead, rowSet: rowSet)
     }
-    return try SparseIndex(
-      firstPosition: 0, rows: tokens, tile: grid.tile,
-      rowSets: (0...(rowSetOfHead.max() ?? 0)).map(rowSet), rowSetOfHead: rowSetOfHead)
+    return .tiles(
+      try TileIndex(
+        firstPosition: 0, rows: tokens, tile: grid.tile,
+        rowSets: (0...(rowSetOfHead.max() ?? 0)).map(rowSet), rowSetOfHead: rowSetOfHead))
   }
 
   /// The index of given bands, one for each key-value head, as a prompt's planning makes it of a

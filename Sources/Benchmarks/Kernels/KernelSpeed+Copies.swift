@@ -2,13 +2,23 @@ import MInference
 
 /// Kernels that are bound by the bytes that they move.
 extension KernelSpeed {
+  /// What the others are measured beside.
+  mutating func measureCopy() throws {
+    let device = device
+    let x = try random([rows, Self.hidden])
+    let y = try random([rows, Self.hidden])
+    try add("copy", "\(rows) x \(Self.hidden)", bytes: 2 * Double(x.byteCount)) {
+      try device.copy(x, to: y)
+    }
+  }
+
   mutating func measureCopies() throws {
+    try measureCopy()
     let (device, hidden, intermediate) = (device, Self.hidden, Self.intermediate)
     let x = try random([rows, hidden])
     let y = try random([rows, hidden])
     let size = Double(x.byteCount)
     let place = "\(rows) x \(hidden)"
-    try add("copy", place, bytes: 2 * size) { try device.copy(x, to: y) }
     let ids = try device.makeIDs((0..<rows).map { Int32($0 * 7919 % rows) })
     try add("embed", place, bytes: 2 * size) {
       try device.embed(uploaded: ids, table: x, into: y)

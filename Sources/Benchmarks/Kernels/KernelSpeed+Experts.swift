@@ -8,15 +8,15 @@ extension KernelSpeed {
   private static let expertHidden = 2048
   private static let expertWidth = 768
 
-  private var routedRows: Int { min(rows, 16384) }
-  private var positions: Int { routedRows * Self.perRow }
-
-  private func work(_ outputs: Int, _ inputs: Int) -> String {
+  private func work(_ positions: Int, _ outputs: Int, _ inputs: Int) -> String {
     "\(positions) of \(Self.experts) experts x \(inputs) to \(outputs)"
   }
 
-  /// Rows at experts that are asked unequally often: normal logits, and a bias of each expert.
-  private mutating func makeRouting() throws -> (logits: Tensor, routing: ExpertRouting) {
+  /// Rows at experts that are asked unequally often: logits of deviation 1, and a bias of each expert, the same
+  /// for all rows, uniform in 0 ..< 1.25.
+  private mutating func makeRouting(
+    _ routedRows: Int
+  ) throws -> (logits: Tensor, routing: ExpertRouting) {
     let rule = RoutingRule(
       experts: Self.experts, perRow: Self.perRow, score: .softmax, normalizes: true)
     let logits = try random([routedRows, Self.experts], .float32)
@@ -34,8 +34,15 @@ extension KernelSpeed {
   /// - Parameter bare: Bare products that were measured before, where linear layers are narrow; nil:
   ///   they are measured here.
   mutating func measureExperts(bare: [Row]? = nil) throws {
+    for rows in Set([8192, 16384].map { min($0, rows) }).sorted() {
+      try measureExperts(rows, bare: bare)
+    }
+  }
+
+  private mutating func measureExperts(_ routedRows: Int, bare: [Row]?) throws {
     let device = device
-    let (logits, routing) = try makeRouting()
+    let positions = routedRows * Self.perRow
+    let (logits, routing) = try makeRouting(routedRows)
     let suffix = bare == nil ? "" : " fp8"
     let x = try random([routedRows, Self.expertHidden])
     var input = x
@@ -57,40 +64,47 @@ extension KernelSpeed {
         try device.addExperts(outputs, by: routing, to: x)
       }
     }
-    let largest = try device.expertCounts(routing).max() ?? 0
+    let counts = try device.expertCounts(routing)
+    let groups = "groups of \(counts.min() ?? 0) to \(counts.max() ?? 0)"
     try add(
-      "gather" + suffix, shape + ", the largest group \(largest)",
-      bytes: Double(gathered.byteCount * 9 / 8)
+      "gather" + suffix, "\(shape), \(groups)", bytes: Double(gathered.byteCount * 9 / 8)
     ) { try device.gatherRows(input, by: routing, into: gathered) }
     let gate = try device.prepareExperts(
       random([Self.experts, Self.expertWidth, Self.expertHidden]))
     let up = try device.prepareExperts(random([Self.experts, Self.expertWidth, Self.expertHidden]))
     let down = try device.prepareExperts(
       random([Self.experts, Self.expertHidden, Self.expertWidth]))
-    let seconds = try medians([
-      { try device.gatedExperts(gathered, gate: gate, up: up, by: routing, into: products) },
-      { try device.expertLinear(products, weight: down, by: routing, into: outputs) },
-    ])
-    for (name, outputs, inputs, seconds) in [
-      ("gated experts", 2 * Self.expertWidth, Self.expertHidden, seconds[0]),
-      ("expert linear", Self.expertHidden, Self.expertWidth, seconds[1]),
-    ] {
-      let described = work(outputs, inputs)
+    let work = [(2 * Self.expertWidth, Self.expertHidden), (Self.expertHidden, Self.expertWidth)]
+    // Where inputs are narrow, bare products were measured before.
+    let plain = try bare == nil ? work.map { try bareProduct(positions, $0, $1) } : []
+    let seconds = try medians(
+      [
+        { try device.gatedExperts(gathered, gate: gate, up: up, by: routing, into: products) },
+        { try device.expertLinear(products, weight: down, by: routing, into: outputs) },
+      ] + plain)
+    for (number, (outputs, inputs)) in work.enumerated() {
+      let described = self.work(positions, outputs, inputs)
       let operations = 2 * Double(positions) * Double(outputs) * Double(inputs)
       let plain =
-        try bare?.first { $0.work == described }?.seconds ?? bareSeconds(outputs, inputs)
+        bare == nil
+        ? seconds[2 + number] : bare?.first { $0.work == described }?.seconds ?? .infinity
       if bare == nil {
         add(Self.bareName, described, operations: operations, seconds: plain, bare: nil)
       }
-      add(name + suffix, described, operations: operations, seconds: seconds, bare: plain)
+      add(
+        (number == 0 ? "gated experts" : "expert linear") + suffix, "\(described), \(groups)",
+        operations: operations, seconds: seconds[number], bare: plain)
     }
   }
 
   /// The fastest way of the device's library to multiply all positions by one matrix.
-  private mutating func bareSeconds(_ outputs: Int, _ inputs: Int) throws -> Double {
+  private mutating func bareProduct(
+    _ positions: Int, _ outputs: Int, _ inputs: Int
+  ) throws -> () throws -> Void {
     let ways = try device.bareProducts(
       random([positions, inputs]), weight: random([outputs, inputs]),
       into: random([positions, outputs]), count: 8)
-    return try medians(ways).min() ?? .infinity
+    let times = try medians(ways)
+    return ways[times.indices.min { times[$0] < times[$1] } ?? 0]
   }
 }

@@ -30,26 +30,33 @@ package struct KernelSpeed {
 
   /// Every kernel over `rows` rows; medians of `repetitions` after a run to warm up.
   ///
-  /// - Parameter narrow: The same device with linear layers in eight bits, if it has them.
+  /// - Parameters:
+  ///   - narrow: The same device with linear layers in eight bits, if it has them.
+  ///   - onlyExperts: Leave out all but mixtures of experts.
   /// - Throws: `ComputeError.unavailable` on a device that cannot copy.
   package static func measure(
-    _ backend: any Backend, narrow: (any Backend)? = nil, rows: Int, repetitions: Int = 10
+    _ backend: any Backend, narrow: (any Backend)? = nil, rows: Int, repetitions: Int = 10,
+    onlyExperts: Bool = false
   ) throws -> [Row] {
     guard let device = backend as? any SyntheticBackend else {
       throw ComputeError.unavailable(
         what: "the speed of single kernels on \(backend.name)", remedy: "use bench attention")
     }
     var speed = KernelSpeed(device: device, rows: rows, repetitions: repetitions)
-    try speed.measureCopies()
-    try speed.measureSampling()
-    try speed.measureProducts()
+    if onlyExperts {
+      try speed.measureCopy()
+    } else {
+      try speed.measureCopies()
+      try speed.measureSampling()
+      try speed.measureProducts()
+    }
     try speed.measureExperts()
     if let narrow = narrow as? any SyntheticBackend {
       let bare = speed.table.filter { $0.kernel == bareName }
       speed = KernelSpeed(
         device: narrow, rows: rows, repetitions: repetitions, table: speed.table,
         copyRate: speed.copyRate)
-      try speed.measureNarrow(bare: bare)
+      if !onlyExperts { try speed.measureNarrow(bare: bare) }
       try speed.measureExperts(bare: bare)
     }
     return speed.table

@@ -9,6 +9,17 @@ package enum ModelShape {
 
   /// The fields of config.json that decide sizes, from the models' cards.
   private static let published: [String: String] = [
+    // Qwen3-30B-A3B-Instruct-2507 in its 1M mode: chunk and local size as in its config_1m.json.
+    "qwen3-30b-a3b-1m": """
+    {"model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size": 6144,
+     "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8,
+     "norm_topk_prob": true, "num_hidden_layers": 48, "num_attention_heads": 32,
+     "num_key_value_heads": 4, "head_dim": 128, "vocab_size": 151936,
+     "max_position_embeddings": 2097152, "rope_theta": 10000000.0, "rms_norm_eps": 1e-06,
+     "hidden_act": "silu", "tie_word_embeddings": false,
+     "dual_chunk_attention_config": {"chunk_size": 131072, "local_size": 4096,
+     "original_max_position_embeddings": 131072}}
+    """,
     // Llama-3-8B with the rotary base of its longest continuation (Gradient, 1048k).
     "llama-3-8b": """
     {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,

@@ -9,6 +9,8 @@ public struct PrefillMeasurement: Sendable {
   public var tokens: Int
   /// The best of the runs.
   public var timeToFirstToken: Double
+  /// Of all runs, in their order.
+  public var times: [Double]
   public var report: PrefillReport
 
   /// A prompt of exactly `tokens` tokens: the beginning of `text`, or of the chronicle.
@@ -36,30 +38,65 @@ public struct PrefillMeasurement: Sendable {
     return Array(ids[..<tokens])
   }
 
-  /// Reads the prompt `runs` times. Recall is measured in the last run only.
+  /// One way to read prompts.
+  public struct Way: Sendable {
+    public var mode: String
+    public var options: SessionOptions
+    public var measuresRecall: Bool
+
+    public init(mode: String, options: SessionOptions, measuresRecall: Bool) {
+      self.mode = mode
+      self.options = options
+      self.measuresRecall = measuresRecall
+    }
+  }
+
+  /// Reads the prompt in all ways, `runs` times each.
+  ///
+  /// The ways take turns, and every second round goes backwards, so that neither the first run after loading nor
+  /// a drift of the machine is one way's alone. Recall is measured in the last round where there is one round,
+  /// and in a run of its own, which is not timed, where there are several.
   public static func measure(
-    _ mode: String, prompt: [Int32], model: LanguageModel, options: SessionOptions, runs: Int,
-    measuresRecall: Bool, progress: @escaping @Sendable (PrefillProgress) -> Void
-  ) async throws -> PrefillMeasurement {
-    var best: PrefillMeasurement?
-    for run in 0..<max(1, runs) {
-      var options = options
-      options.measuresRecall = measuresRecall && run == max(1, runs) - 1
-      let session = try model.makeSession(capacity: prompt.count + 1, options: options)
-      let report = try await session.prefill(prompt, progress: progress)
-      for try await _ in session.generate(GenerationOptions(maximumTokens: 1)) {}
-      let time = session.metrics.timeToFirstToken
-      if time < best?.timeToFirstToken ?? .infinity {
-        let recall = report.recall ?? best?.report.recall
-        best = PrefillMeasurement(
-          mode: mode, tokens: prompt.count, timeToFirstToken: time, report: report)
-        best?.report.recall = recall
-      } else if let recall = report.recall {
-        best?.report.recall = recall
+    _ ways: [Way], prompt: [Int32], model: LanguageModel, runs: Int,
+    progress: (Way) -> @Sendable (PrefillProgress) -> Void
+  ) async throws -> [PrefillMeasurement] {
+    let runs = max(1, runs)
+    var rows: [PrefillMeasurement?] = ways.map { _ in nil }
+    for run in 0..<runs {
+      for way in run % 2 == 0 ? Array(ways.indices) : ways.indices.reversed() {
+        let (time, report) = try await firstToken(
+          ways[way], prompt: prompt, model: model,
+          measuresRecall: ways[way].measuresRecall && runs == 1, progress: progress)
+        var row =
+          rows[way]
+          ?? PrefillMeasurement(
+            mode: ways[way].mode, tokens: prompt.count, timeToFirstToken: .infinity, times: [],
+            report: report)
+        if time < row.timeToFirstToken { (row.timeToFirstToken, row.report) = (time, report) }
+        row.times.append(time)
+        rows[way] = row
       }
     }
-    guard let best else { throw LanguageModelError.nothingPrefilled }
-    return best
+    if runs > 1 {
+      for way in ways.indices where ways[way].measuresRecall {
+        rows[way]?.report.recall = try await firstToken(
+          ways[way], prompt: prompt, model: model, measuresRecall: true, progress: progress
+        ).report.recall
+      }
+    }
+    return rows.compactMap { $0 }
+  }
+
+  private static func firstToken(
+    _ way: Way, prompt: [Int32], model: LanguageModel, measuresRecall: Bool,
+    progress: (Way) -> @Sendable (PrefillProgress) -> Void
+  ) async throws -> (time: Double, report: PrefillReport) {
+    var options = way.options
+    options.measuresRecall = measuresRecall
+    let session = try model.makeSession(capacity: prompt.count + 1, options: options)
+    let report = try await session.prefill(prompt, progress: progress(way))
+    for try await _ in session.generate(GenerationOptions(maximumTokens: 1)) {}
+    return (session.metrics.timeToFirstToken, report)
   }
 
   /// A table with the ratio to the row of the same length that came first.
@@ -90,6 +127,7 @@ public struct PrefillMeasurement: Sendable {
       JSONValue.object([
         ("tokens", .integer(row.tokens)), ("attention", .string(row.mode)),
         ("time_to_first_token_s", .number(row.timeToFirstToken)),
+        ("times_to_first_token_s", .array(row.times.map { .number($0) })),
         ("ratio_to_dense", .number(ratio(row, in: rows))),
         ("density", .number(row.report.density)),
         ("recall", row.report.recall.map { .number($0.mean) } ?? .null),
@@ -105,8 +143,12 @@ public struct PrefillMeasurement: Sendable {
     ])
   }
 
-  private static func ratio(_ row: PrefillMeasurement, in rows: [PrefillMeasurement]) -> Double {
-    let first = rows.first { $0.tokens == row.tokens }?.timeToFirstToken ?? row.timeToFirstToken
-    return first / row.timeToFirstToken
+  /// How many times as long the first row of the same length took: the median over rounds, in each of which both
+  /// were run.
+  package static func ratio(_ row: PrefillMeasurement, in rows: [PrefillMeasurement]) -> Double {
+    guard let first = rows.first(where: { $0.tokens == row.tokens }) else { return 1 }
+    let ratios = zip(first.times, row.times).map { $0 / $1 }.sorted()
+    guard !ratios.isEmpty else { return 1 }
+    return (ratios[(ratios.count - 1) / 2] + ratios[ratios.count / 2]) / 2
   }
 }

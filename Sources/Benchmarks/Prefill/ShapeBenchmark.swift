@@ -89,6 +89,11 @@ package struct ShapeBenchmark {
       layers: model.layerCount, heads: model.attentionShape(layer: 0).queryHeads)
   }
 
+  /// Plans memory as if each device had so many bytes.
+  package func limitMemory(to bytes: Int) {
+    for backend in backends { backend.limitMemory(to: bytes) }
+  }
+
   /// Reads a prompt once to warm up (of at most 8K tokens) and `runs` times for the figure, the median.
   package func measure(
     _ mode: String, tokens: Int, isDense: Bool, exact: Bool, chunk: Int?,
@@ -113,6 +118,8 @@ package struct ShapeBenchmark {
     keyValues: KeyValueOptions, budgets chunkBudgets: ChunkBudgets?,
     progress: @escaping @Sendable (PrefillProgress) -> Void
   ) throws -> Row {
+    // Chunks of dual chunk attention are chunks of the prompt.
+    let dualChunk = model.configuration.dualChunkAttention?.stride
     let budgets = patterns.patterns.joined().reduce((columns: 1, offsets: 1)) { most, pattern in
       guard let bands = pattern.selector as? VerticalSlash else { return most }
       return (max(most.columns, bands.vertical), max(most.offsets, bands.slash))
@@ -120,7 +127,7 @@ package struct ShapeBenchmark {
     let injections = try backends.map {
       try SyntheticInjection(
         setting, keys: tokens, offsets: budgets.offsets, columns: budgets.columns,
-        isChunked: pipeline != nil || chunk ?? tokens < tokens,
+        isChunked: pipeline != nil || min(chunk ?? tokens, dualChunk ?? tokens) < tokens,
         shape: model.attentionShape(layer: 0), seed: 11, backend: $0)
     }
     var random = SeededGenerator(seed: 3)

@@ -154,12 +154,12 @@ __device__ __forceinline__ void attention(const AttentionParameters& a) {
   for (int h = 0; h < 2; h++) {
     const int first = maximum(position + h * Tile::half, a.firstPosition);
     const int lowest = a.window > first ? 0 : first - a.window + 1;
-    made.lowestKey[h] = lowest;
+    made.lowestKey[h] = maximum(lowest, a.firstKey);
     if (plan.kind == 0 || position + h * Tile::half + Tile::half - 1 >= plan.denseFrom)
       made.dense |= 1 << h;
   }
   made.sparse = present & ~made.dense;
-  made.limit = position + (made.sparse & secondHalf ? Tile::half : 0);
+  made.limit = minimum(position + (made.sparse & secondHalf ? Tile::half : 0), a.endKey);
   made.walkLowest = present & firstHalf ? made.lowestKey[0] : made.lowestKey[1];
   made.listBegin = 0;
   made.listEnd = plan.kind == 1 ? plan.stepCount : 0;
@@ -168,11 +168,22 @@ __device__ __forceinline__ void attention(const AttentionParameters& a) {
     made.listBegin = plan.stepOffsets[index];
     made.listEnd = plan.stepOffsets[index + 1];
   }
+  if (a.endKey <= position + Tile::half) {  // entries behind the part come first
+    int high = made.listEnd;
+    while (made.listBegin < high) {
+      const int middle = (made.listBegin + high) >> 1;
+      const int place = plan.steps[middle] >> StepEntry::placeShift;
+      if ((plan.kind == 1 ? position + Tile::half - place : place * Tile::keys) >= a.endKey)
+        made.listBegin = middle + 1;
+      else
+        high = middle;
+    }
+  }
   // Every tile of a dense half, then the list of a sparse one.
   const int dense = made.dense & present;
-  const bool windowed = a.window != 0x7fffffff, reversed = plan.kind == 1;
+  const bool windowed = a.window != 0x7fffffff || a.firstKey > 0, reversed = plan.kind == 1;
   bool walks = dense != 0;
-  int cursor = walks ? expected : made.listBegin;
+  int cursor = walks ? minimum(expected, (a.endKey - 1) & ~(Tile::keys - 1)) : made.listBegin;
   const int end = made.sparse ? made.listEnd : 0;
   int entry = !walks && cursor < end ? plan.steps[cursor] : 0;
   // What is seldom used lies in shared memory, for want of registers.
@@ -297,20 +308,21 @@ __device__ __forceinline__ void attention(const AttentionParameters& a) {
     } else {
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        mask.edge[h] = mask.firstKey == position + h * Tile::half || mask.firstKey < 0 ||
+        mask.edge[h] = mask.firstKey == position + h * Tile::half || mask.firstKey < a.firstKey ||
+            mask.firstKey > a.endKey - Tile::keys ||
             position + h * Tile::half + Tile::half - 1 - mask.firstKey >= a.window;
     }
     const unsigned kAddress = kLane + stage * 2 * L::keyBytes,
                    vAddress = vLane + stage * 2 * L::keyBytes;
     if (flags == bothHalves)
       computeStep<D, bothHalves>(
-          w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
+          w, qAddress, kAddress, vAddress, mask, firstRow, a);
     else if (flags == firstHalf)
       computeStep<D, firstHalf>(
-          w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
+          w, qAddress, kAddress, vAddress, mask, firstRow, a);
     else if (flags == secondHalf)
       computeStep<D, secondHalf>(
-          w, qAddress, kAddress, vAddress, mask, firstRow, a.window, a.scaleLog2);
+          w, qAddress, kAddress, vAddress, mask, firstRow, a);
 
     if (following == 0 && scanned && produced == ringNext) break;
     step = following;

@@ -14,7 +14,7 @@ struct Pair {
   int dense;         // bit h: half h is dense, whether it has rows or not
   int sparse;        // bit h: half h has rows and is not dense
   int limit;         // columns from this key on are in diagonal tiles or invisible to sparse halves
-  int lowestKey[2];  // window
+  int lowestKey[2];  // window and part
   int listBegin, listEnd;
   int walkLowest;  // the lowest key that either half may compute
 

@@ -83,7 +83,7 @@ struct StepMask {
 /// Computes one step for the `halves` of the pair, bits as in plans.cuh.
 template <int D, int halves>
 __device__ __forceinline__ void computeStep(Rows<D>& w, unsigned qAddress, unsigned kAddress,
-    unsigned vAddress, const StepMask& mask, int firstRow, int window, float scaleLog2) {
+    unsigned vAddress, const StepMask& mask, int firstRow, const AttentionParameters& a) {
   constexpr int rowBytes = Layout<D>::rowBytes;
   const int lane = threadIdx.x & 31;
 
@@ -130,7 +130,8 @@ __device__ __forceinline__ void computeStep(Rows<D>& w, unsigned qAddress, unsig
           const int key = mask.columns ? mask.ring[mask.ringStart + Layout<D>::place(index)] >> 2
                                        : mask.firstKey + index;
           const int distance = row + (j >> 1) * 8 - key;
-          if (distance < 0 || distance >= window || key < 0) s[h][n][j] = -infinity();
+          if (distance < 0 || distance >= a.window || key < a.firstKey || key >= a.endKey)
+            s[h][n][j] = -infinity();
         }
     }
     if (mask.columns && (mask.need[h][0] & mask.need[h][1]) != 0xffffffffu) {
@@ -149,8 +150,8 @@ __device__ __forceinline__ void computeStep(Rows<D>& w, unsigned qAddress, unsig
       top[0] = fmaxf(top[0], fmaxf(s[h][n][0], s[h][n][1]));
       top[1] = fmaxf(top[1], fmaxf(s[h][n][2], s[h][n][3]));
     }
-    top[0] = quadMaximum(top[0]) * scaleLog2;
-    top[1] = quadMaximum(top[1]) * scaleLog2;
+    top[0] = quadMaximum(top[0]) * a.scaleLog2;
+    top[1] = quadMaximum(top[1]) * a.scaleLog2;
     // Rescaling is rare after the first steps: a maximum that lags a little only scales p and the
     // sums by the same power.
     const bool moves =
@@ -173,10 +174,10 @@ __device__ __forceinline__ void computeStep(Rows<D>& w, unsigned qAddress, unsig
     const float m1 = w.maximum[h][1] == -infinity() ? 0.0f : w.maximum[h][1];
 #pragma unroll
     for (int n = 0; n < 8; n++) {
-      const float p0 = exp2Approximate(fmaf(s[h][n][0], scaleLog2, -m0));
-      const float p1 = exp2Approximate(fmaf(s[h][n][1], scaleLog2, -m0));
-      const float p2 = exp2Approximate(fmaf(s[h][n][2], scaleLog2, -m1));
-      const float p3 = exp2Approximate(fmaf(s[h][n][3], scaleLog2, -m1));
+      const float p0 = exp2Approximate(fmaf(s[h][n][0], a.scaleLog2, -m0));
+      const float p1 = exp2Approximate(fmaf(s[h][n][1], a.scaleLog2, -m0));
+      const float p2 = exp2Approximate(fmaf(s[h][n][2], a.scaleLog2, -m1));
+      const float p3 = exp2Approximate(fmaf(s[h][n][3], a.scaleLog2, -m1));
       w.sum[h][0] += p0 + p1;
       w.sum[h][1] += p2 + p3;
       p[h][n >> 1][(n & 1) * 2] = toBF16Pair(p0, p1);

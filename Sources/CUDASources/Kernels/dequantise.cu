@@ -3,6 +3,7 @@
 // Sums and products are fp32, results are rounded to nearest.
 
 #include "blocks.cuh"
+#include "few_rows.cuh"
 
 using namespace mi;
 
@@ -29,46 +30,19 @@ __device__ __forceinline__ void embedRow(const int* ids, const byte* table, bf16
   }
 }
 
-/// Rows of x that one product of few rows takes.
-constexpr int fewRows = 8;
-
-/// A warp computes one output of all rows: it reads each weight once.
 template <typename Format>
 __device__ __forceinline__ void fewRowsLinear(
     const bf16* x, const byte* blocks, const float* bias, void* y, int rows, int in, int out, int accumulate, int isWide) {
   const int o = blockIdx.x * (threads / 32) + (threadIdx.x >> 5);
   if (o >= out) return;
   const byte* row = blocks + (long long)o * (in / Format::elements) * Format::bytes;
-  float sums[fewRows];
-#pragma unroll
-  for (int r = 0; r < fewRows; ++r) sums[r] = 0.0f;
+  FewRows products;
   for (int first = (threadIdx.x & 31) * 8; first < in; first += 32 * 8) {
     float weights[8];
     Format::read8(row + first / Format::elements * Format::bytes, first % Format::elements, weights);
-#pragma unroll
-    for (int r = 0; r < fewRows; ++r) {
-      if (r >= rows) break;
-      float values[8];
-      AsBf16::load8(x + (long long)r * in + first, values);
-#pragma unroll
-      for (int i = 0; i < 8; ++i) sums[r] += weights[i] * values[i];
-    }
+    products.add(weights, x, rows, in, first);
   }
-#pragma unroll
-  for (int r = 0; r < fewRows; ++r) {
-    if (r >= rows) break;
-    float sum = warpSum(sums[r]);
-    if ((threadIdx.x & 31) != 0) continue;
-    if (bias) sum += bias[o];
-    const long long place = (long long)r * out + o;
-    if (isWide) {
-      float* to = (float*)y + place;
-      *to = accumulate ? *to + sum : sum;
-    } else {
-      bf16* to = (bf16*)y + place;
-      AsBf16::store(to, accumulate ? AsBf16::load(to) + sum : sum);
-    }
-  }
+  products.store(bias, y, rows, out, o, accumulate, isWide);
 }
 
 }  // namespace

@@ -141,6 +141,20 @@ struct Planner {
 
   // MARK: The plan
 
+  /// The first of the ascending places low ..< high that is not `before`; all lanes together, 32
+  /// places at a time.
+  template <typename Before>
+  __device__ __forceinline__ int firstNot(int low, int high, Before before) const {
+    while (low < high) {
+      const int stride = (high - low + 31) >> 5, at = low + lane() * stride;
+      const int count = __popc(__ballot_sync(0xffffffffu, at < high && before(at)));
+      if (count == 0) break;
+      high = minimum(high, low + count * stride);
+      low += (count - 1) * stride + 1;
+    }
+    return low;
+  }
+
   /// Bounds of this pair's entries in an explicit list.
   __device__ __forceinline__ void explicitRange(const HeadPlan& plan, int& low, int& high) {
     const int pair = (work.firstRow >> 1) - a.planFirstPosition / 128;
@@ -219,36 +233,43 @@ struct Planner {
   /// The blocks of neighbouring keys that `halves` compute: of kind 0 all, else those of the plan's
   /// list.
   __device__ __forceinline__ void pushTiles(const HeadPlan& plan, int kind, int halves) {
-    const int last = work.firstRow | 1;  // the pair's last key tile
+    // The pair's last key tile, and the last one before the part's end.
+    const int last = work.firstRow | 1, top = minimum(last, a.endKey - 1 >> 6);
     const int* const steps = plan.steps;
     int i = 0, end;
     if (kind == 0) {
-      const int lowest = maximum(0, 64 * work.firstRow - a.window + 1) >> 6;
-      end = last + 1 - lowest;
+      const int lowest = maximum(a.firstKey, 64 * work.firstRow - a.window + 1) >> 6;
+      end = top + 1 - lowest;
     } else if (kind == 1) {
       end = plan.stepCount;
     } else {
       explicitRange(plan, i, end);
     }
+    if (kind && a.endKey <= 64 * last)
+      i = firstNot(i, end, [&](int place) {
+        const int value = steps[place] >> StepEntry::placeShift;
+        return (kind == 1 ? 64 * last - value : 64 * value) >= a.endKey;
+      });
     int entry = kind && i + lane() < end ? steps[i + lane()] : 0;
     for (; i < end; i += 32) {
       const int ahead = kind && i + 32 + lane() < end ? steps[i + 32 + lane()] : 0;
       int position = -64, flags = 0;
       if (i + lane() < end) {
-        position = kind == 0 ? 64 * (last - (i + lane()))
+        position = kind == 0 ? 64 * (top - (i + lane()))
             : kind == 1      ? 64 * last - (entry >> StepEntry::placeShift)
                              : 64 * (entry >> StepEntry::placeShift);
         flags = kind == 0 ? bothHalves
             : h.pairHeads ? (entry >> (work.firstRow & 1) & 1) * bothHalves
                           : entry & StepEntry::halves;
       }
-      flags &= position <= -64 ? 0 : halves;
+      flags &= position + 64 <= a.firstKey || position >= a.endKey ? 0 : halves;
+      const bool crosses = position < a.firstKey || position + 64 > a.endKey;
       int edge = 0;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int behind = 64 * work.tileRow(half) - position;
         if (behind < 0 || behind - 63 >= a.window) flags &= ~(1 << half);
-        if (behind == 0 || position < 0 || behind + 63 >= a.window)
+        if (behind == 0 || crosses || behind + 63 >= a.window)
           edge |= 1 << BlockFlags::edgeShift << half;
       }
       // One word for an exchange between lanes: the position, which is above -64, then use and
@@ -260,11 +281,12 @@ struct Planner {
         left &= left - 1;
         const int one = __shfl_sync(0xffffffffu, packed, from);
         const int first = (one >> 4) - 64;
-        const unsigned low = first >= 0 ? ~0u : first <= -32 ? 0u : ~0u << -first;
-        const unsigned high = first > -32 ? ~0u : ~0u << -32 - first;
+        const unsigned long long kept = ~0ull << maximum(0, a.firstKey - first) &
+            ~0ull >> maximum(0, first + 64 - a.endKey);
+        const unsigned low = (unsigned)kept, high = (unsigned)(kept >> 32);
         push({first, one & 15}, {{low, high}, {low, high}});
       }
-      if (kind == 1 && __shfl_sync(0xffffffffu, position, 0) <= -64) return;
+      if (kind && __shfl_sync(0xffffffffu, position, 0) + 64 <= a.firstKey) return;
       entry = ahead;
     }
   }
@@ -279,12 +301,16 @@ struct Planner {
     const int count = plan.columnCount;
     int low = 0, high = 0;
     if (kind == 2) explicitRange(plan, low, high);
-    const int end = 64 * work.tileRow(1);
+    const int end = minimum(64 * work.tileRow(1), a.endKey);
+    // Blocks of gathered rows begin at multiples of 64.
+    const int begin = a.firstKey == 0
+        ? 0
+        : firstNot(0, count, [&](int place) { return columns[place] < a.firstKey; }) & ~63;
     // Two blocks ahead, because a block takes less time than a load from L2.
     int now[2], next[2], later[2];
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const int i = 32 * j + lane();
+      const int i = begin + 32 * j + lane();
       now[j] = i < count ? columns[i] : end;
       next[j] = i + 64 < count ? columns[i + 64] : end;
     }
@@ -293,7 +319,7 @@ struct Planner {
 #pragma unroll
       for (int j = 0; j < 2; ++j) found[j] = entries(starts, now[j], end);
     }
-    for (int start = 0; start < count; start += 64) {
+    for (int start = begin; start < count; start += 64) {
       if (__shfl_sync(0xffffffffu, now[0], 0) >= end) return;
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
@@ -315,7 +341,8 @@ struct Planner {
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           const int behind = 64 * work.tileRow(half) - now[j];
-          const bool mine = (computed & ~held[j]) >> half & 1 && behind > 0 && behind < a.window;
+          const bool mine = (computed & ~held[j]) >> half & 1 && behind > 0 &&
+              behind < a.window && now[j] >= a.firstKey;
           mask[half][j] = __ballot_sync(0xffffffffu, mine);
           partial |= mine && behind + 63 >= a.window;
         }

@@ -46,7 +46,7 @@
   FIELD(type, columnCount, column_count, 16) \
   FIELD(type, denseFrom, dense_from, 20)
 
-#define MI_SIZE_AttentionParameters 96
+#define MI_SIZE_AttentionParameters 104
 #define MI_LAYOUT_AttentionParameters(FIELD, type) \
   FIELD(type, q, q, 0) \
   FIELD(type, o, o, 8) \
@@ -63,7 +63,9 @@
   FIELD(type, queryHeads, query_heads, 76) \
   FIELD(type, groupSize, group_size, 80) \
   FIELD(type, window, window, 84) \
-  FIELD(type, scaleLog2, scale_log2, 88)
+  FIELD(type, scaleLog2, scale_log2, 88) \
+  FIELD(type, firstKey, first_key, 92) \
+  FIELD(type, endKey, end_key, 96)
 
 #define MI_SIZE_EstimationParameters 120
 #define MI_LAYOUT_EstimationParameters(FIELD, type) \
@@ -243,7 +245,15 @@
   FIELD(type, blocks, blocks, 40) \
   FIELD(type, columnBlocks, column_blocks, 44)
 
-#define MI_SIZE_RowAttentionParameters 128
+#define MI_SIZE_SequenceRow 40
+#define MI_LAYOUT_SequenceRow(FIELD, type) \
+  FIELD(type, k, k, 0) \
+  FIELD(type, v, v, 8) \
+  FIELD(type, keyScales, key_scales, 16) \
+  FIELD(type, valueScales, value_scales, 24) \
+  FIELD(type, kvHeadStride, kv_head_stride, 32)
+
+#define MI_SIZE_RowAttentionParameters 136
 #define MI_LAYOUT_RowAttentionParameters(FIELD, type) \
   FIELD(type, q, q, 0) \
   FIELD(type, o, o, 8) \
@@ -264,7 +274,53 @@
   FIELD(type, splits, splits, 108) \
   FIELD(type, keys, keys, 112) \
   FIELD(type, window, window, 116) \
-  FIELD(type, scaleLog2, scale_log2, 120)
+  FIELD(type, scaleLog2, scale_log2, 120) \
+  FIELD(type, sequences, sequences, 128)
+
+#define MI_SIZE_DecodingHeads 104
+#define MI_LAYOUT_DecodingHeads(FIELD, type) \
+  FIELD(type, q, q, 0) \
+  FIELD(type, k, k, 8) \
+  FIELD(type, v, v, 16) \
+  FIELD(type, qNorm, q_norm, 24) \
+  FIELD(type, kNorm, k_norm, 32) \
+  FIELD(type, inverseFrequencies, inverse_frequencies, 40) \
+  FIELD(type, sequences, sequences, 48) \
+  FIELD(type, positions, positions, 56) \
+  FIELD(type, rows, rows, 64) \
+  FIELD(type, queryHeads, query_heads, 68) \
+  FIELD(type, kvHeads, kv_heads, 72) \
+  FIELD(type, headDim, head_dim, 76) \
+  FIELD(type, pairs, pairs, 80) \
+  FIELD(type, isInterleaved, is_interleaved, 84) \
+  FIELD(type, isFp8, is_fp8, 88) \
+  FIELD(type, attentionScaling, attention_scaling, 92) \
+  FIELD(type, epsilon, epsilon, 96)
+
+#define MI_SIZE_DecodingMatrix 56
+#define MI_LAYOUT_DecodingMatrix(FIELD, type) \
+  FIELD(type, weight, weight, 0) \
+  FIELD(type, scales, scales, 8) \
+  FIELD(type, bias, bias, 16) \
+  FIELD(type, y, y, 24) \
+  FIELD(type, outputs, outputs, 32) \
+  FIELD(type, scaleRows, scale_rows, 36) \
+  FIELD(type, scaleColumns, scale_columns, 40) \
+  FIELD(type, scalesAcross, scales_across, 44) \
+  FIELD(type, firstRow, first_row, 48)
+
+#define MI_SIZE_DecodingProduct 216
+#define MI_LAYOUT_DecodingProduct(FIELD, type) \
+  FIELD(type, x, x, 0) \
+  FIELD(type, norm, norm, 8) \
+  FIELD(type, matrices, matrices, 16) \
+  FIELD(type, rows, rows, 184) \
+  FIELD(type, inputs, inputs, 188) \
+  FIELD(type, isGated, is_gated, 192) \
+  FIELD(type, isWide, is_wide, 196) \
+  FIELD(type, accumulate, accumulate, 200) \
+  FIELD(type, parts, parts, 204) \
+  FIELD(type, epsilon, epsilon, 208)
 
 #define MI_SIZE_ExpertRule 28
 #define MI_LAYOUT_ExpertRule(FIELD, type) \

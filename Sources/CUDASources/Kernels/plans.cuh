@@ -61,7 +61,7 @@ struct HeadPlan {
 };
 MI_CHECK_LAYOUT(HeadPlan);
 
-/// What the attention kernels are called with, by value; 96 bytes. Activations and caches are bf16 bits.
+/// What the attention kernels are called with, by value; 104 bytes. Activations and caches are bf16 bits.
 struct AttentionParameters {
   /// [rows][queryHeads][headDim], row strides qStride and oStride in elements. q and o may be the same memory.
   const unsigned short* q;
@@ -84,6 +84,9 @@ struct AttentionParameters {
   int window;
   /// scale * log2(e), positive.
   float scaleLog2;
+  /// Keys outside firstKey ..< endKey are invisible, whatever the plan says; endKey INT_MAX: none behind. A part
+  /// of attention, to be merged with others.
+  int firstKey, endKey;
 };
 MI_CHECK_LAYOUT(AttentionParameters);
 

@@ -9,6 +9,7 @@
 //
 // Means of smaller groups are bf16, and scored on the tensor cores (antidiagonal.cu).
 
+#include "mean_products.cuh"
 #include "numbers.cuh"
 #include "shares.cuh"
 
@@ -16,13 +17,7 @@ using namespace mi;
 
 namespace {
 
-struct PooledScores {
-  /// Query blocks and key blocks of a thread block; a thread computes 4 x 8 scores.
-  static constexpr int queries = 64;
-  static constexpr int keys = scoreTile;
-  /// Elements of a vector that are in shared memory at a time.
-  static constexpr int depth = 16;
-};
+static_assert(MeanProducts::keys == scoreTile, "a thread block makes the scores of one tile");
 
 /// Parameters by value; 80 bytes.
 struct PooledScoreParameters {
@@ -57,64 +52,25 @@ __device__ __forceinline__ float rowMaximum(float x) {
 // Grid: (tiles of 128 key blocks up to the part's last, tiles of 64 query blocks, slots). Block: 256. No dynamic shared
 // memory. Parameters: PooledScoreParameters, by value. headDim: a multiple of 16.
 extern "C" __global__ void __launch_bounds__(256) pooled_scores(const PooledScoreParameters p) {
-  typedef PooledScores L;
-  __shared__ __align__(16) float queries[L::depth][L::queries + 4];
-  __shared__ __align__(16) float keys[L::depth][L::keys + 4];
+  __shared__ __align__(16) MeanProducts tile;
   const int slot = blockIdx.z;
   const int head = p.heads[slot].head;
-  const int firstRow = blockIdx.y * L::queries;
-  const int firstKey = blockIdx.x * L::keys;
+  const int firstRow = blockIdx.y * MeanProducts::queries;
+  const int firstKey = blockIdx.x * MeanProducts::keys;
   // All key blocks of this tile lie after the last query's own.
-  if (firstKey > p.partBlock + firstRow + L::queries - 1) return;
+  if (firstKey > p.partBlock + firstRow + MeanProducts::queries - 1) return;
   const float* const q = p.queries + (long long)head * p.partBlocks * p.headDim;
   const float* const k = p.keys + (long long)(head / p.groupSize) * p.keyBlocks * p.headDim;
-  const int thread = threadIdx.x;
-  const int x = thread % 16, y = thread / 16;
+  const int x = threadIdx.x % 16;
   float scores[4][8] = {};
-  for (int d = 0; d < p.headDim; d += L::depth) {
-    // Each thread brings four elements of a query and twice four of keys.
-    const int row = thread / 4, part = thread % 4 * 4;
-    const bool isQuery = firstRow + row < p.partBlocks;
-    const float4 query = isQuery ? *(const float4*)(q + (long long)(firstRow + row) * p.headDim + d + part)
-                                 : make_float4(0, 0, 0, 0);
-    queries[part][row] = query.x;
-    queries[part + 1][row] = query.y;
-    queries[part + 2][row] = query.z;
-    queries[part + 3][row] = query.w;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int column = row + 64 * i;
-      const bool isKey = firstKey + column < p.keyBlocks;
-      const float4 key = isKey ? *(const float4*)(k + (long long)(firstKey + column) * p.headDim + d + part)
-                               : make_float4(0, 0, 0, 0);
-      keys[part][column] = key.x;
-      keys[part + 1][column] = key.y;
-      keys[part + 2][column] = key.z;
-      keys[part + 3][column] = key.w;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < L::depth; ++i) {
-      const float4 a = *(const float4*)&queries[i][4 * y];
-      const float4 b0 = *(const float4*)&keys[i][4 * x];
-      const float4 b1 = *(const float4*)&keys[i][64 + 4 * x];
-      const float left[4] = {a.x, a.y, a.z, a.w};
-      const float right[8] = {b0.x, b0.y, b0.z, b0.w, b1.x, b1.y, b1.z, b1.w};
-#pragma unroll
-      for (int r = 0; r < 4; ++r) {
-#pragma unroll
-        for (int c = 0; c < 8; ++c) scores[r][c] = fmaf(left[r], right[c], scores[r][c]);
-      }
-    }
-    __syncthreads();
-  }
+  tile.add(q, firstRow, p.partBlocks, k, firstKey, p.keyBlocks, p.headDim, scores);
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const int row = firstRow + 4 * y + r;
+    const int row = firstRow + MeanProducts::row(r);
     float most = lowestScore;
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
-      const int distance = p.partBlock + row - (firstKey + c / 4 * 64 + 4 * x + c % 4);
+      const int distance = p.partBlock + row - (firstKey + MeanProducts::column(c));
       const bool isVisible = distance >= 0 && (long long)distance * shareBlock - (shareBlock - 1) < p.window;
       scores[r][c] = isVisible ? scores[r][c] * p.scaleLog2 : -infinity();
       most = fmaxf(most, scores[r][c]);

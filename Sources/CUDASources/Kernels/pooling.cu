@@ -13,6 +13,7 @@
 
 #include "common.cuh"
 #include "largest.cuh"
+#include "mean_products.cuh"
 #include "numbers.cuh"
 #include "pairs.cuh"
 #include "plans.cuh"
@@ -21,14 +22,6 @@
 using namespace mi;
 
 namespace {
-
-struct Products {
-  /// Query blocks and key blocks of a thread block.
-  static constexpr int queries = 64;
-  static constexpr int keys = 128;
-  /// Elements of a vector that are in shared memory at a time.
-  static constexpr int depth = 16;
-};
 
 struct Choice {
   static constexpr int threads = 256;
@@ -135,70 +128,27 @@ extern "C" __global__ void __launch_bounds__(256) mean_blocks(
 // Grid: ((keyBlocks + 127) / 128, (2 * slabPairs + 63) / 64, slots). Block: 256. No dynamic shared
 // memory. Parameters: BlockParameters, by value. headDim a multiple of 16.
 extern "C" __global__ void __launch_bounds__(256) block_scores(const BlockParameters p) {
-  __shared__ float queries[Products::depth][Products::queries + 4];
-  __shared__ float keys[Products::depth][Products::keys + 4];
+  __shared__ __align__(16) MeanProducts tile;
   const int slot = blockIdx.z;
   const int head = p.heads[slot].head;
-  const int firstRow = blockIdx.y * Products::queries;
-  const int firstKey = blockIdx.x * Products::keys;
+  const int firstRow = blockIdx.y * MeanProducts::queries;
+  const int firstKey = blockIdx.x * MeanProducts::keys;
   const int firstBlock = queryBlock(p, p.slabPair, 0) + firstRow;
   const int chunkBlock = p.firstPosition / tileExtent;
   // All key blocks of this tile lie after the last query's own.
-  if (firstKey > chunkBlock + firstBlock + Products::queries - 1) return;
+  if (firstKey > chunkBlock + firstBlock + MeanProducts::queries - 1) return;
   const float* q = p.queries + (long long)head * p.queryBlocks * p.headDim;
   const float* k = p.keys + (long long)(head / p.groupSize) * p.keyBlocks * p.headDim;
-  const int thread = threadIdx.x;
-  const int x = thread % 16, y = thread / 16;
   float sums[4][8] = {};
-  for (int d = 0; d < p.headDim; d += Products::depth) {
-    // Each thread brings four elements of a query and twice four of keys.
-    {
-      const int row = thread / 4, part = thread % 4 * 4;
-      const int block = firstBlock + row;
-      const bool isValid = block >= 0 && block < p.queryBlocks;
-      const float4 four = isValid ? *(const float4*)(q + (long long)block * p.headDim + d + part)
-                                  : make_float4(0, 0, 0, 0);
-      queries[part][row] = four.x;
-      queries[part + 1][row] = four.y;
-      queries[part + 2][row] = four.z;
-      queries[part + 3][row] = four.w;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int column = row + 64 * i;
-        const bool isThere = firstKey + column < p.keyBlocks;
-        const float4 key =
-            isThere ? *(const float4*)(k + (long long)(firstKey + column) * p.headDim + d + part)
-                    : make_float4(0, 0, 0, 0);
-        keys[part][column] = key.x;
-        keys[part + 1][column] = key.y;
-        keys[part + 2][column] = key.z;
-        keys[part + 3][column] = key.w;
-      }
-    }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < Products::depth; ++i) {
-      const float4 a = *(const float4*)&queries[i][4 * y];
-      const float4 b0 = *(const float4*)&keys[i][4 * x];
-      const float4 b1 = *(const float4*)&keys[i][64 + 4 * x];
-      const float left[4] = {a.x, a.y, a.z, a.w};
-      const float right[8] = {b0.x, b0.y, b0.z, b0.w, b1.x, b1.y, b1.z, b1.w};
-#pragma unroll
-      for (int r = 0; r < 4; ++r) {
-#pragma unroll
-        for (int c = 0; c < 8; ++c) sums[r][c] = fmaf(left[r], right[c], sums[r][c]);
-      }
-    }
-    __syncthreads();
-  }
+  tile.add(q, firstBlock, p.queryBlocks, k, firstKey, p.keyBlocks, p.headDim, sums);
   float* scores = p.scores + (long long)slot * 2 * p.slabPairs * p.scoreStride;
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const int row = firstRow + 4 * y + r;
+    const int row = firstRow + MeanProducts::row(r);
     if (row >= 2 * p.slabPairs) continue;
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
-      const int key = firstKey + c / 4 * 64 + 4 * x + c % 4;
+      const int key = firstKey + MeanProducts::column(c);
       if (key < p.keyBlocks) scores[(long long)row * p.scoreStride + key] = sums[r][c];
     }
   }

@@ -24,17 +24,17 @@ __device__ __forceinline__ bool isLastOfHead(unsigned* counter, int splits) {
   return before == splits - 1u;
 }
 
-/// Combines the partial results of one kv head's rows: teams of D / 4 threads take a row each, four
+/// Combines the partial results of one kv head's packed rows from row `rowBase` on: teams of D / 4 threads take a row each, four
 /// elements a thread. The time of this is latency: every block but one is gone, so loads are under
 /// way before anything is done with one. `parts`: shared memory for [packed row][split].
 template <int D>
 __device__ __forceinline__ void combineHead(
-    const RowAttentionParameters& a, int kvHead, float2* parts) {
+    const RowAttentionParameters& a, int rowBase, int packedRows, int kvHead, float2* parts) {
   constexpr int threads = 128, team = D / 4, teams = threads / team, batch = 16;
-  const int thread = threadIdx.x, packedRows = a.rows * a.groupSize;
+  const int thread = threadIdx.x;
   const long long count = (long long)a.rows * a.queryHeads;
   auto indexOf = [&](int packed) {
-    return (long long)(packed / a.groupSize) * a.queryHeads + kvHead * a.groupSize +
+    return (long long)(rowBase + packed / a.groupSize) * a.queryHeads + kvHead * a.groupSize +
         packed % a.groupSize;
   };
   const float4* partials = (const float4*)a.workspace;
@@ -78,7 +78,7 @@ __device__ __forceinline__ void combineHead(
       load(first);
     }
     const float inverse = total > 0.0f ? 1.0f / total : 0.0f;
-    const int row = packed / a.groupSize, head = kvHead * a.groupSize + packed % a.groupSize;
+    const int row = rowBase + packed / a.groupSize, head = kvHead * a.groupSize + packed % a.groupSize;
     *(uint2*)(a.o + (long long)row * a.oStride + head * D + 4 * member) = make_uint2(
         toBF16Pair(r.x * inverse, r.y * inverse), toBF16Pair(r.z * inverse, r.w * inverse));
     if (member == 0 && a.logSumExp != nullptr)

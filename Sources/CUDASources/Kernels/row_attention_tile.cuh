@@ -5,6 +5,16 @@
 #include "common.cuh"
 #include "layouts.cuh"
 
+/// Where the keys and values of a sequence lie, in one layer.
+struct SequenceRow {
+  const void* k;  ///< [kvHeads][capacity][headDim], bf16 or e4m3
+  const void* v;
+  const float* keyScales;    ///< [kvHeads], e4m3 only
+  const float* valueScales;  ///< [kvHeads], e4m3 only
+  long long kvHeadStride;    ///< elements
+};
+MI_CHECK_LAYOUT(SequenceRow);
+
 struct RowAttentionParameters {
   const bf16* q;     ///< [rows][queryHeads][headDim], row stride qStride
   bf16* o;           ///< [rows][queryHeads][headDim], row stride oStride
@@ -27,6 +37,7 @@ struct RowAttentionParameters {
                ///< else 0
   int window;  ///< keys with i - j >= window are invisible; INT_MAX: none
   float scaleLog2;  ///< scale * log2(e), positive
+  const SequenceRow* sequences;  ///< [rows], device memory: instead of k, v, scales and kvHeadStride
 };
 MI_CHECK_LAYOUT(RowAttentionParameters);
 

@@ -24,6 +24,23 @@ typedef struct {
   uint64_t words[16];
 } mi_tensor_map;
 
+// CUlaunchAttribute of cuda.h.
+typedef struct {
+  int32_t identifier;
+  int32_t padding;
+  int32_t value[16];
+} mi_launch_attribute;
+
+// CUlaunchConfig of cuda.h.
+typedef struct {
+  uint32_t grid[3];
+  uint32_t block[3];
+  uint32_t shared_bytes;
+  void *stream;
+  mi_launch_attribute *attributes;
+  uint32_t attribute_count;
+} mi_launch_configuration;
+
 // cublasLtMatmulHeuristicResult_t of cublasLt.h.
 typedef struct {
   uint64_t algorithm[8];
@@ -255,6 +272,8 @@ typedef struct {
   int32_t group_size;
   int32_t window;
   float scale_log2;
+  int32_t first_key;
+  int32_t end_key;
 } mi_attention_parameters;
 
 // HopperParameters of Kernels/hopper_plan.cuh.
@@ -296,7 +315,66 @@ typedef struct {
   int32_t keys;
   int32_t window;
   float scale_log2;
+  uint64_t sequences;
 } mi_row_attention_parameters;
+
+// SequenceRow of Kernels/row_attention_tile.cuh.
+typedef struct {
+  uint64_t k;
+  uint64_t v;
+  uint64_t key_scales;
+  uint64_t value_scales;
+  int64_t kv_head_stride;
+} mi_sequence_row;
+
+// DecodingHeads of Kernels/decoding_heads.cu.
+typedef struct {
+  uint64_t q;
+  uint64_t k;
+  uint64_t v;
+  uint64_t q_norm;
+  uint64_t k_norm;
+  uint64_t inverse_frequencies;
+  uint64_t sequences;
+  uint64_t positions;
+  int32_t rows;
+  int32_t query_heads;
+  int32_t kv_heads;
+  int32_t head_dim;
+  int32_t pairs;
+  int32_t is_interleaved;
+  int32_t is_fp8;
+  float attention_scaling;
+  float epsilon;
+} mi_decoding_heads;
+
+// DecodingMatrix of Kernels/decoding_products.cuh.
+typedef struct {
+  uint64_t weight;
+  uint64_t scales;
+  uint64_t bias;
+  uint64_t y;
+  int32_t outputs;
+  int32_t scale_rows;
+  int32_t scale_columns;
+  int32_t scales_across;
+  int32_t first_row;
+  int32_t padding;
+} mi_decoding_matrix;
+
+// DecodingProduct of Kernels/decoding_products.cuh.
+typedef struct {
+  uint64_t x;
+  uint64_t norm;
+  mi_decoding_matrix matrices[3];
+  int32_t rows;
+  int32_t inputs;
+  int32_t is_gated;
+  int32_t is_wide;
+  int32_t accumulate;
+  int32_t parts;
+  float epsilon;
+} mi_decoding_product;
 
 // ExpertRule of Kernels/experts.cu.
 typedef struct {

@@ -12,7 +12,7 @@ public final class GGUFCheckpoint: WeightSource {
   private let architecture: GGUFArchitecture
   private let files: [GGUFFile]
   /// For each tensor name the file that holds it and its name there.
-  private let places: [String: (file: Int, name: String)]
+  private let locations: [String: (file: Int, name: String)]
 
   /// Opens the file, and the other parts of a model that is split.
   ///
@@ -22,20 +22,20 @@ public final class GGUFCheckpoint: WeightSource {
     let files = try Self.openParts(of: path)
     let metadata = GGUFMetadata(files[0])
     let architecture = try Self.architecture(metadata)
-    var places: [String: (file: Int, name: String)] = [:]
+    var locations: [String: (file: Int, name: String)] = [:]
     for (index, file) in files.enumerated() {
       for (tensor, name) in architecture.names(of: file.header.entries.map(\.name)) {
-        if let other = places.updateValue((index, tensor), forKey: name) {
+        if let other = locations.updateValue((index, tensor), forKey: name) {
           throw .duplicateTensor(name: tensor, files: [files[other.file].path, file.path])
         }
       }
     }
     self.files = files
     self.architecture = architecture
-    self.places = places
+    self.locations = locations
     func stored(_ name: String) throws(CheckpointError) -> TensorView? {
-      guard let place = places[name] else { return nil }
-      return try files[place.file].tensor(named: place.name)
+      guard let location = locations[name] else { return nil }
+      return try files[location.file].tensor(named: location.name)
     }
     configuration = try GGUFConfigurationReader(
       metadata: metadata, architecture: architecture, tensor: stored
@@ -45,20 +45,20 @@ public final class GGUFCheckpoint: WeightSource {
 
   public var notices: [String] { [] }
 
-  public var tensorNames: [String] { places.keys.sorted() }
+  public var tensorNames: [String] { locations.keys.sorted() }
 
   public var byteCount: Int { files.reduce(0) { $0 + $1.mapping.count } }
 
-  public func contains(_ name: String) -> Bool { places[name] != nil }
+  public func contains(_ name: String) -> Bool { locations[name] != nil }
 
   public func tensor(named name: String) throws(CheckpointError) -> TensorView {
-    guard let place = places[name],
-      let tensor = try files[place.file].tensor(named: place.name, as: name)
+    guard let location = locations[name],
+      let tensor = try files[location.file].tensor(named: location.name, as: name)
     else {
       throw .missingTensor(
-        name: name, directory: path, similar: similarNames(to: name, in: places.keys))
+        name: name, directory: path, similar: similarNames(to: name, in: locations.keys))
     }
-    return rowsInOrder(tensor, stored: place.name)
+    return rowsInOrder(tensor, stored: location.name)
   }
 
   public func tokenizerSource() throws(CheckpointError) -> TokenizerSource {

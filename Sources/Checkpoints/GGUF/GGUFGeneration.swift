@@ -34,7 +34,7 @@ extension GGUFMetadata {
 }
 
 extension GenerationConfiguration {
-  /// What the metadata ask of sampling; files before 2026 ask nothing.
+  /// Sampling settings from the metadata; files before 2026 have none.
   init(_ metadata: GGUFMetadata) throws(CheckpointError) {
     func number(_ name: String, in range: ClosedRange<Double>) throws(CheckpointError) -> Double? {
       try metadata.number("general.sampling." + name, in: range)

@@ -3,8 +3,8 @@ import JSON
 
 /// The metadata of a GGUF file by key, with errors that name file and key.
 ///
-/// Any integer type will do where a whole number is asked for, and any number where a real one is:
-/// writers differ.
+/// Every integer type is accepted for a whole number, and every number type for a real one: writers
+/// differ.
 struct GGUFMetadata {
   let file: String
   let values: [String: GGUFValue]

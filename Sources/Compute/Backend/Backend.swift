@@ -9,5 +9,6 @@
 /// No operation has a default. A backend without a kernel of its own for an operation calls
 /// ``HostFallback`` by name, which records it.
 public protocol Backend: DeviceOperations, MemoryOperations, WeightOperations, LayerOperations,
-  ExpertOperations, AttentionOperations, EstimationOperations, SamplingOperations
+  ExpertOperations, AttentionOperations, DecodingOperations, EstimationOperations,
+  SamplingOperations
 {}

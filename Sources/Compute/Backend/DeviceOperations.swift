@@ -1,4 +1,4 @@
-/// What a device is, what it can do, and the order and time of its work.
+/// A device's name and capabilities, and the order and time of its work.
 public protocol DeviceOperations: AnyObject, Sendable {
   /// The name that users know it by: "cpu", "cuda", "reference".
   var name: String { get }
@@ -8,7 +8,7 @@ public protocol DeviceOperations: AnyObject, Sendable {
 
   var capabilities: DeviceCapabilities { get }
 
-  /// What figures of this device depend on, for reports that others should be able to repeat.
+  /// The properties on which figures of this device depend, for reproducible reports.
   var properties: [DeviceProperty] { get }
 
   /// Operations that the host has served so far because the device has no kernel for them, sorted by
@@ -27,8 +27,8 @@ public protocol DeviceOperations: AnyObject, Sendable {
   /// Waits until everything asked for so far is done; throws what went wrong meanwhile.
   func finish() throws
 
-  /// Waits until all but the latest work is done, so that progress and cancellation stay close to
-  /// the truth on a device that works behind the caller.
+  /// Waits until all but the latest work is done, so that progress and cancellation are accurate on an
+  /// asynchronous device.
   func limitWorkAhead() throws
 
   /// A new watch at zero.
@@ -37,7 +37,6 @@ public protocol DeviceOperations: AnyObject, Sendable {
 
 /// Shorthands for single capabilities.
 extension DeviceOperations {
-  public var properties: [DeviceProperty] { [] }
   public var activationType: DataType { capabilities.activationType }
   public var rowBlock: Int { capabilities.rowBlock }
   public var attentionPrecision: AttentionPrecision { capabilities.attentionPrecision }

@@ -6,8 +6,8 @@ package protocol DeviceProvider: Sendable {
   /// The name that users give: "cpu", "cuda".
   var name: String { get }
 
-  /// Whether this machine was set up for such devices (a driver is installed): then what keeps one
-  /// from being opened is worth telling. Opens no device.
+  /// Whether this machine is set up for such devices (a driver is installed). If so, a failure to open one is
+  /// reported. Opens no device.
   var isPresent: Bool { get }
 
   /// How many devices of this kind there are.
@@ -21,7 +21,7 @@ package protocol DeviceProvider: Sendable {
   ///   the device lacks what the options ask for.
   func make(_ options: DeviceOptions) throws -> any Backend
 
-  /// What whole models on such a device are compared with where the reference takes too long.
+  /// A CPU backend with which whole models on such a device are compared where the reference takes too long.
   func makeComparison(threads: Int?) throws -> (name: String, backend: any Backend)
 
   /// The backends to verify: one for each kind of kernels that the device has.

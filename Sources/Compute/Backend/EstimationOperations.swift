@@ -58,8 +58,8 @@ public protocol EstimationOperations: AnyObject, Sendable {
   ///   ``DeviceCapabilities/buildsIndices``.
   func makeIndex(_ request: IndexRequest) throws -> SparseIndex
 
-  /// Writes means of queries over blocks of 64 rows to where ``IndexRequest/pooledQueries`` wants
-  /// them: a chunk's queries come in parts.
+  /// Writes means of queries over blocks of 64 rows into ``DeviceQueryEstimates/pooledQueries``: a chunk's
+  /// queries come in parts.
   ///
   /// - Parameters:
   ///   - q: [rows, queryHeads, headDim] after rotary; row 0 stands at `firstPosition`. Blocks lie at

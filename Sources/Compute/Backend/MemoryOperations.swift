@@ -10,7 +10,7 @@ public protocol MemoryOperations: AnyObject, Sendable {
   /// backend that keeps float8 also fills those.
   func write(_ values: [Float], to tensor: Tensor) throws
 
-  /// y[r] = x[rows[r]], bit for bit. x: [n, ...] of float32 or the activations' type; rows: each in
+  /// y[r] = x[rows[r]], bit for bit. x: [n, ...] of float32, bfloat16 or the activations' type; rows: each in
   /// 0 ..< n, in any order, also repeated; y: [rows.count, ...] of the type and width of x.
   ///
   /// Throws ``ComputeError/shapeMismatch(operation:detail:)`` where they do not fit.

@@ -3,7 +3,7 @@ public protocol TensorOutlet: AnyObject, Sendable {
   /// How numbers travel, as a user reads it: "NCCL", "TCP".
   var name: String { get }
 
-  /// Sends x, which nobody may change afterwards. Returns before it has arrived; the receiver must expect
+  /// Sends x, which must not change afterwards. Returns before it has arrived; the receiver must expect
   /// tensors in the order in which they are sent. Used by one thread at a time.
   ///
   /// - Throws: what the device or the network throws.

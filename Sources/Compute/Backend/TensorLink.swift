@@ -4,7 +4,7 @@ public protocol TensorLink: AnyObject, Sendable {
   var name: String { get }
 
   /// A copy of x, of any type, on the receiving backend. It may still be on its way when the call
-  /// returns; operations that the receiver is given later wait for it. Nobody may change x afterwards.
+  /// returns; operations that the receiver is given later wait for it. x must not change afterwards.
   ///
   /// Used by one thread at a time, that of the sender.
   ///

@@ -2,12 +2,12 @@
 /// starts at o is the keys R - o ..< R - o + 64.
 ///
 /// Row r of a tile row meets offset s at key r - s, so s is computed where every distance s - 63 ... s from R
-/// lies in a band. This is the rule in plain words; `plan.cu` follows it on the GPU, where starts that are no
-/// multiples of 64 save up to a third of the tiles that runs of offsets take.
+/// lies in a band. This is the definition; `plan.cu` implements it on the GPU, where starts that are not
+/// multiples of 64 save up to a third of the tiles of runs of offsets.
 package enum BandCover {
   package static let extent = 64
 
-  /// What decides between covers: times of the device's attention, in one unit.
+  /// Times of the device's attention in one unit, by which a cover is chosen.
   package struct Times: Sendable, Hashable {
     /// Of a half of a pair of tile rows against 64 keys.
     package var product: Int
@@ -20,7 +20,7 @@ package enum BandCover {
     }
   }
 
-  /// The fewest bands, each beginning as late as the next offset that has none allows.
+  /// The fewest bands: each starts as late as the next uncovered offset allows.
   ///
   /// - Parameter offsets: Ascending, disjoint, within 0 ..< keys.
   /// - Returns: Starts, ascending, at least 64 apart; the first is 0, the tile on the diagonal.
@@ -60,16 +60,16 @@ package enum BandCover {
   private static func time(of starts: [Int], keys: Int, _ times: Times) -> Int {
     var products = 0
     var loads = 0
-    for (place, start) in starts.enumerated() {
+    for (index, start) in starts.enumerated() {
       let rows = max(0, keys - start)
-      let isFollowed = place + 1 < starts.count && starts[place + 1] == start + extent
+      let isFollowed = index + 1 < starts.count && starts[index + 1] == start + extent
       products += rows
       loads += isFollowed ? rows : 2 * rows
     }
     return max(2 * products * times.product, loads * times.load)
   }
 
-  /// What these bands, the columns besides, and dense rows compute, on tiles of 64 rows and single keys.
+  /// The row set of these bands, the columns and the dense rows, on tiles of 64 rows and one key.
   package static func rowSet(
     starts: [Int], columns: [Int32], denseFrom: Int?, on grid: TileGrid
   ) -> RowSet {

@@ -1,4 +1,4 @@
-/// How large the pieces are that a device builds the index of block-sparse heads from: what it allocates, and
+/// Sizes of the buffers from which a device builds the index of block-sparse heads: what it allocates, and
 /// what has to be free.
 ///
 /// A pure value. Key blocks chosen for two tile rows of 64 are one list; scores are made for some pairs of
@@ -8,14 +8,14 @@ public struct BlockIndexSizes: Sendable, Equatable {
   public static let blockSize = 64
   /// Block-sparse heads.
   public let heads: Int
-  /// Key blocks that a query block takes, at most: no more than there are.
+  /// The most key blocks that a query block takes; at most ``keyBlocks``.
   public let topK: Int
   /// Blocks of queries that the chunk touches, and blocks of keys up to its last row.
   public let queryBlocks: Int
   public let keyBlocks: Int
   /// Pairs of tile rows that the chunk touches.
   public let pairs: Int
-  /// Bytes of scores that are made at a time; more are where 32 pairs need more.
+  /// Bytes of scores that are made at a time, or those of 32 pairs if that is more.
   public let scoreBytes: Int
 
   /// - Parameters:
@@ -33,8 +33,8 @@ public struct BlockIndexSizes: Sendable, Equatable {
     self.topK = min(max(topK, 0), keyBlocks)
   }
 
-  /// Entries that the list of a pair may have: both halves' blocks, their first and their own.
-  public var room: Int { 2 * (topK + 2) }
+  /// The most entries of a pair's list: both halves' blocks, their first and their own.
+  public var listCapacity: Int { 2 * (topK + 2) }
 
   /// Pairs that scores are made for at a time.
   public var slabPairs: Int {
@@ -43,13 +43,13 @@ public struct BlockIndexSizes: Sendable, Equatable {
     return min(pairs, max(32, scoreBytes / bytesOfPair / 32 * 32))
   }
 
-  /// Bytes of all that is on the device at once, means of the queries of all heads among them.
+  /// Bytes that are on the device at once, including the means of the queries of all heads.
   public func bytes(shape: AttentionShape) -> Int {
     let means =
       (shape.queryHeads * queryBlocks + shape.keyValueHeads * keyBlocks) * shape.headDim * 4
     let scores = heads * 2 * slabPairs * keyBlocks * 4
     // Lists twice, as they are written and closed up; starts, counts and two sums.
-    let lists = heads * pairs * (2 * room * 4 + 24)
+    let lists = heads * pairs * (2 * listCapacity * 4 + 24)
     return means + scores + lists
   }
 }

@@ -1,10 +1,5 @@
 /// Counts of (query, key) pairs: what density and cost are made of.
 extension SparseIndex {
-  /// Causal pairs of the chunk's rows (within the window, if the model has one), for one head.
-  public func causalPairs(slidingWindow: Int? = nil) -> Int {
-    Self.causalPairs(firstPosition: firstPosition, rows: rows, slidingWindow: slidingWindow)
-  }
-
   /// Pairs (i, j), j <= i, for rows firstPosition ..< firstPosition + rows.
   public static func causalPairs(
     firstPosition: Int, rows: Int, slidingWindow: Int? = nil
@@ -18,8 +13,16 @@ extension SparseIndex {
     let rampPairs = ramp.count * (ramp.lowerBound + ramp.upperBound + 1) / 2
     return rampPairs + (rows - ramp.count) * window
   }
+}
 
-  /// Pairs that attention computes for `head`; diagonal tiles count by their unmasked pairs.
+extension TileIndex {
+  /// Causal pairs of the chunk's rows (within the window, if the model has one), for one head.
+  public func causalPairs(slidingWindow: Int? = nil) -> Int {
+    grid(slidingWindow: slidingWindow).causalPairs
+  }
+
+  /// Pairs that attention computes for `head` of an index that is not a part; diagonal tiles count by
+  /// their unmasked pairs.
   ///
   /// O(runs * log columns + tile rows * tile.rows).
   public func computedPairs(ofHead head: Int, slidingWindow: Int? = nil) -> Int {

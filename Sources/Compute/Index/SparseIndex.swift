@@ -3,179 +3,171 @@
 /// Computed pairs (i, j) are the tiles of a head's row set united with its columns, restricted to
 /// j <= i and to the model's own sliding window, each pair once. Tiles are supersets of what an
 /// estimator asked for; within a tile there is no mask but causality and the window.
-public struct SparseIndex: Sendable {
-  /// Position of the chunk's first query row.
-  public let firstPosition: Int
-  /// Query rows in the chunk.
-  public let rows: Int
-  public let tile: TileShape
-  /// The distinct row sets; none if the index is ``resident``.
-  public let rowSets: [RowSet]
-  /// For each query head, which row set it uses; empty if the index is ``resident``.
-  public let rowSetOfHead: [Int]
-  /// The index itself, where a device built it and keeps it; nil: it is here.
-  public let resident: (any ResidentIndex)?
-  /// Whether this is a part of an index, whose rows may lack their diagonal tiles.
-  public let isPart: Bool
-
-  /// Keys that the chunk may see: all positions up to its last row.
-  public var keys: Int { firstPosition + rows }
-
-  /// The absolute tile rows that the chunk touches.
-  public var tileRows: Range<Int> {
-    firstPosition / tile.rows..<(keys + tile.rows - 1) / tile.rows
-  }
-
-  /// Throws ``ComputeError/shapeMismatch(operation:detail:)`` unless every row set has one entry
-  /// for each tile row, ascending disjoint runs and columns in range, and its diagonal tiles.
-  public init(
-    firstPosition: Int, rows: Int, tile: TileShape, rowSets: [RowSet], rowSetOfHead: [Int]
-  ) throws {
-    self.firstPosition = firstPosition
-    self.rows = rows
-    self.tile = tile
-    self.rowSets = rowSets
-    self.rowSetOfHead = rowSetOfHead
-    resident = nil
-    isPart = false
-    guard firstPosition >= 0, rows > 0 else {
-      throw ComputeError.shapeMismatch(
-        operation: "SparseIndex", detail: "\(rows) rows from position \(firstPosition)")
-    }
-    guard rowSetOfHead.allSatisfy(rowSets.indices.contains) else {
-      throw ComputeError.shapeMismatch(
-        operation: "SparseIndex", detail: "a head names a row set that is not there")
-    }
-    for rowSet in rowSets {
-      if case .tiles(let tiles) = rowSet {
-        try tiles.validate(tileRows: tileRows, tile: tile, keys: keys)
-      }
-    }
-  }
-
-  /// An index that a device built: only that device's attention kernel can read it.
-  public init(firstPosition: Int, rows: Int, tile: TileShape, resident: any ResidentIndex) {
-    self.firstPosition = firstPosition
-    self.rows = rows
-    self.tile = tile
-    rowSets = []
-    rowSetOfHead = []
-    self.resident = resident
-    isPart = false
-  }
-
-  /// Whether every head is known to compute every causal pair.
-  public var isDense: Bool { resident == nil && rowSets.allSatisfy { $0 == .all } }
-
-  /// Some of the pairs of an index that was checked; diagonal tiles may be missing.
-  init(partOf whole: SparseIndex, rowSets: [RowSet]) {
-    firstPosition = whole.firstPosition
-    rows = whole.rows
-    tile = whole.tile
-    self.rowSets = rowSets
-    rowSetOfHead = whole.rowSetOfHead
-    resident = nil
-    isPart = true
-  }
-
-  /// An index that was checked, on another grid of tiles.
-  init(sameAs other: SparseIndex, on tile: TileShape, rowSets: [RowSet]) {
-    firstPosition = other.firstPosition
-    rows = other.rows
-    self.tile = tile
-    self.rowSets = rowSets
-    rowSetOfHead = other.rowSetOfHead
-    resident = nil
-    isPart = other.isPart
-  }
+public indirect enum SparseIndex: Sendable {
+  /// An index in the host's memory.
+  case tiles(TileIndex)
+  /// An index that a device built and keeps. Only that device's attention kernel can read it.
+  case resident(any ResidentIndex)
+  /// The pairs of another index whose keys lie in a range: a part of attention. Rows may be left without keys.
+  case part(of: SparseIndex, keys: Range<Int>)
 
   /// Dense causal attention for every head; takes no memory.
   public static func dense(
     firstPosition: Int, rows: Int, heads: Int, tile: TileShape
   ) throws -> SparseIndex {
-    try SparseIndex(
-      firstPosition: firstPosition, rows: rows, tile: tile, rowSets: [.all],
-      rowSetOfHead: Array(repeating: 0, count: heads))
+    .tiles(try .dense(firstPosition: firstPosition, rows: rows, heads: heads, tile: tile))
   }
 
-  /// The row set of a query head.
-  public func rowSet(ofHead head: Int) -> RowSet { rowSets[rowSetOfHead[head]] }
+  /// Position of the chunk's first query row.
+  public var firstPosition: Int {
+    switch self {
+    case .tiles(let index): index.firstPosition
+    case .resident(let index): index.grid.firstPosition
+    case .part(let whole, _): whole.firstPosition
+    }
+  }
+
+  /// Query rows in the chunk.
+  public var rows: Int {
+    switch self {
+    case .tiles(let index): index.rows
+    case .resident(let index): index.grid.rows
+    case .part(let whole, _): whole.rows
+    }
+  }
+
+  public var tile: TileShape {
+    switch self {
+    case .tiles(let index): index.tile
+    case .resident(let index): index.grid.tile
+    case .part(let whole, _): whole.tile
+    }
+  }
+
+  /// Keys that the chunk may see: all positions up to its last row.
+  public var keys: Int { firstPosition + rows }
+
+  /// Whether this is a part of an index, whose rows may lack their diagonal tiles.
+  public var isPart: Bool {
+    switch self {
+    case .tiles(let index): index.isPart
+    case .resident: false
+    case .part: true
+    }
+  }
+
+  /// Keys that attention computes, whatever the row sets say; nil: all.
+  public var keyRange: Range<Int>? {
+    if case .part(_, let keys) = self { keys } else { nil }
+  }
+
+  /// Whether every head is known to compute every causal pair. Does not ask a device.
+  public var isDense: Bool {
+    switch self {
+    case .tiles(let index): index.isDense
+    case .resident, .part: false
+    }
+  }
+
+  /// The index in the host's memory, for an operation that reads it. Of a part its row sets are cut.
+  ///
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for an index that a device keeps.
+  public func hostTiles(_ operation: String) throws -> TileIndex {
+    switch self {
+    case .tiles(let index): return index
+    case .resident:
+      throw ComputeError.shapeMismatch(
+        operation: operation, detail: "the index belongs to another device")
+    case .part(let whole, let keys):
+      return try whole.hostTiles(operation).restricted(toKeys: keys)
+    }
+  }
+
+  /// The index that a device keeps, or that this is a part of; nil for one in the host's memory.
+  package var resident: (any ResidentIndex)? {
+    switch self {
+    case .tiles: nil
+    case .resident(let index): index
+    case .part(let whole, _): whole.resident
+    }
+  }
 }
 
-/// Which tiles and columns the rows of one head compute.
-public enum RowSet: Sendable, Equatable {
-  /// Every causal pair.
-  case all
-  case tiles(TileRuns)
-}
-
-/// Half-open range of key tiles.
-public struct KeyTileRun: Sendable, Hashable {
-  public var start: Int32
-  public var end: Int32
-
-  public init(start: Int32, end: Int32) {
-    self.start = start
-    self.end = end
-  }
-}
-
-/// Runs of key tiles for each tile row (compressed rows), and columns common to all of them.
-public struct TileRuns: Sendable, Equatable {
-  /// The runs of the chunk's tile row t are runs[rowOffsets[t] ..< rowOffsets[t + 1]].
-  public var rowOffsets: [Int32]
-  /// Ascending within a row, disjoint, none empty; none beyond the tile row's last position.
-  public var runs: [KeyTileRun]
-  /// Single key columns (verticals), ascending, distinct. A column that a tile covers, or that
-  /// lies after the query, is not computed again.
-  public var columns: [Int32]
-
-  public init(rowOffsets: [Int32], runs: [KeyTileRun], columns: [Int32]) {
-    self.rowOffsets = rowOffsets
-    self.runs = runs
-    self.columns = columns
+/// What recall and dual chunk attention make of either kind of index.
+extension SparseIndex {
+  /// For each query head, the pairs that it computes. Waits until a device has built the index.
+  ///
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for a part.
+  public func computedPairs(slidingWindow: Int? = nil) throws -> [Int] {
+    switch self {
+    case .tiles(let index):
+      return index.rowSetOfHead.indices.map {
+        index.computedPairs(ofHead: $0, slidingWindow: slidingWindow)
+      }
+    case .resident(let index): return try index.computedPairs()
+    case .part:
+      throw ComputeError.shapeMismatch(
+        operation: "SparseIndex", detail: "pairs are counted of a whole index")
+    }
   }
 
-  /// The runs of tile row `row` of the chunk (0 is the chunk's first).
-  public func runs(ofRow row: Int) -> ArraySlice<KeyTileRun> {
-    runs[Int(rowOffsets[row])..<Int(rowOffsets[row + 1])]
+  /// For each query head, whether it is known to compute every causal pair.
+  package func denseHeads() throws -> [Bool] {
+    switch self {
+    case .tiles(let index): index.denseHeads
+    case .resident(let index): try index.isDense()
+    case .part(let whole, _): try whole.denseHeads().map { _ in false }
+    }
   }
 
-  func validate(tileRows: Range<Int>, tile: TileShape, keys: Int) throws {
-    func fail(_ detail: String) -> ComputeError {
-      .shapeMismatch(operation: "SparseIndex", detail: detail)
+  /// The same index with every causal pair for some heads.
+  package func replacingByAll(heads: Set<Int>) throws -> SparseIndex {
+    switch self {
+    case .tiles(let index): .tiles(index.replacingByAll(heads: heads))
+    case .resident(let index): .resident(try index.makingDense(heads))
+    case .part(let whole, let keys):
+      .part(of: try whole.replacingByAll(heads: heads), keys: keys)
     }
-    guard rowOffsets.count == tileRows.count + 1, rowOffsets.first == 0,
-      rowOffsets.last.map(Int.init) == runs.count
-    else {
-      throw fail("\(rowOffsets.count) row offsets for \(tileRows.count) tile rows")
+  }
+
+  /// The index of some of the rows alone, as ``TileIndex/part(positions:heads:)`` makes it. A device's index stays
+  /// as it is: its kernel picks the rows, and all heads are as cheap as some.
+  ///
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for rows outside the index.
+  package func part(positions: Range<Int>, heads: Set<Int>) throws -> SparseIndex {
+    switch self {
+    case .tiles(let index): return .tiles(try index.part(positions: positions, heads: heads))
+    case .resident(let index):
+      try index.grid.require(positions)
+      return self
+    case .part(let whole, let keys):
+      return .part(of: try whole.part(positions: positions, heads: heads), keys: keys)
     }
-    for (row, tileRow) in tileRows.enumerated() {
-      guard rowOffsets[row] <= rowOffsets[row + 1] else { throw fail("row offsets descend") }
-      let end = min((tileRow + 1) * tile.rows, keys)
-      let lastTile = (end - 1) / tile.columns
-      var previousEnd: Int32 = 0
-      for run in runs(ofRow: row) {
-        guard run.start >= previousEnd, run.start < run.end, Int(run.end) <= lastTile + 1 else {
-          throw fail(
-            "run \(run.start)..<\(run.end) of tile row \(tileRow) is out of order or range")
-        }
-        previousEnd = run.end
-      }
-      // The diagonal tiles are the key tiles at the tile row's own positions.
-      let firstDiagonal = tileRow * tile.rows / tile.columns
-      guard let last = runs(ofRow: row).last, Int(last.start) <= firstDiagonal,
-        Int(last.end) == lastTile + 1
-      else {
-        throw fail("tile row \(tileRow) lacks its diagonal tiles")
-      }
+  }
+
+  /// The pairs of this index whose keys lie in `keys`: a part of attention, to be joined with others
+  /// by ``Backend/mergeAttention(_:logSumExp:into:logSumExp:)``. Rows may be left without keys. Row sets stay as they
+  /// are, also where a device keeps them: kernels pass over other keys.
+  ///
+  /// - Parameter keys: Begins at a tile boundary, and ends at one or at the index's last key; not empty.
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for other ranges, and for a part.
+  public func restricted(toKeys keys: Range<Int>) throws -> SparseIndex {
+    guard keyRange == nil else {
+      throw ComputeError.shapeMismatch(operation: "SparseIndex", detail: "a part of a part")
     }
-    var previous: Int32 = -1
-    for column in columns {
-      guard column > previous, Int(column) < keys else {
-        throw fail("column \(column) is out of order or range")
-      }
-      previous = column
+    try TileIndex.require(keys, of: self.keys, tile: tile)
+    return .part(of: self, keys: keys)
+  }
+
+  /// The same pairs on a finer grid of tiles, as ``TileIndex/onTiles(_:)`` makes them.
+  ///
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for other extents, and for an index
+  ///   that a device keeps on other tiles.
+  package func onTiles(_ tile: TileShape) throws -> SparseIndex {
+    if tile == self.tile { return self }
+    if case .part(let whole, let keys) = self {
+      return .part(of: try whole.onTiles(tile), keys: keys)
     }
+    return .tiles(try hostTiles("SparseIndex").onTiles(tile))
   }
 }

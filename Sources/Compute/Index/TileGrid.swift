@@ -53,9 +53,13 @@ public struct TileGrid: Sendable, Hashable {
   }
 }
 
-extension SparseIndex {
-  /// The grid on which this index lies.
-  public func grid(slidingWindow: Int? = nil) -> TileGrid {
-    TileGrid(firstPosition: firstPosition, rows: rows, tile: tile, slidingWindow: slidingWindow)
+extension TileGrid {
+  /// Throws ``ComputeError/shapeMismatch(operation:detail:)`` unless these rows are some of the chunk's.
+  func require(_ positions: Range<Int>) throws {
+    guard !positions.isEmpty, positions.lowerBound >= firstPosition, positions.upperBound <= keys
+    else {
+      throw ComputeError.shapeMismatch(
+        operation: "SparseIndex", detail: "rows \(positions) of \(firstPosition)..<\(keys)")
+    }
   }
 }

@@ -35,6 +35,7 @@ extension ReferenceBackend {
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,
     index: SparseIndex, into o: Tensor, logSumExp: Tensor?
   ) throws {
+    let index = try index.hostTiles("attention")
     try require(
       firstPosition >= index.firstPosition && firstPosition + q.rows <= index.keys
         && index.rowSetOfHead.count == shape.queryHeads, "attention",
@@ -135,7 +136,7 @@ extension ReferenceBackend {
   }
 }
 
-extension SparseIndex {
+extension TileIndex {
   /// Whether attention computes the pair (query position, key position) for a head: the key is not
   /// after the query, is in the window, and lies in a tile of the query's tile row or is a column.
   public func computes(query: Int, key: Int, head: Int, slidingWindow: Int? = nil) -> Bool {

@@ -8,8 +8,9 @@
 /// - round on the way: all arithmetic is in Double, and a result is rounded once, to the type of the
 ///   tensor that it is stored in;
 /// - keep anything between two calls, or write into a tensor before the whole result is known.
-public final class ReferenceBackend: HostSampling, Backend {
+public final class ReferenceBackend: HostSampling, SeparateDecoding, Backend {
   public let name = "reference"
+  public var properties: [DeviceProperty] { [] }
   public let notices: [String] = []
   public let capabilities: DeviceCapabilities
   public let fallback = HostFallback()

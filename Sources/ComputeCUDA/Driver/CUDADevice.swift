@@ -18,6 +18,9 @@ final class CUDADevice: @unchecked Sendable {
   let driverVersion: Int
   let context: OpaquePointer?
   let pool: OpaquePointer?
+  /// Whether a kernel may begin before the one in front has ended: Hopper, and a driver whose recorded steps
+  /// know of it (CUDA 12.4).
+  var overlapsKernels: Bool { architecture >= 90 && driverVersion >= 12040 }
   /// The stream that all work is done on, in the order given.
   let computeStream: OpaquePointer?
   let copyStream: OpaquePointer?

@@ -58,6 +58,8 @@ struct CUDADriver: @unchecked Sendable {
       UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
       UnsafeMutablePointer<UnsafeMutableRawPointer?>?
     ) -> Int32
+  /// nil before CUDA 11.8: a launch with attributes.
+  let launchExtended: LaunchExtended?
   let beginCapture: @convention(c) (Handle, Int32) -> Int32
   let endCapture: @convention(c) (Handle, HandlePointer) -> Int32
   let instantiateGraph: @convention(c) (HandlePointer, Handle, UInt64) -> Int32
@@ -66,6 +68,12 @@ struct CUDADriver: @unchecked Sendable {
   let destroyExecutableGraph: @convention(c) (Handle) -> Int32
   /// nil before CUDA 12: only Hopper's kernels need it.
   let encodeTensorMap: EncodeTensorMap?
+
+  typealias LaunchExtended =
+    @convention(c) (
+      UnsafeRawPointer, Handle, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+      UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+    ) -> Int32
 
   typealias EncodeTensorMap =
     @convention(c) (
@@ -118,6 +126,7 @@ struct CUDADriver: @unchecked Sendable {
       moduleFunction: try function("cuModuleGetFunction"),
       setFunctionAttribute: try function("cuFuncSetAttribute"),
       launch: try function("cuLaunchKernel"),
+      launchExtended: library.function("cuLaunchKernelEx", as: LaunchExtended.self),
       beginCapture: try function("cuStreamBeginCapture_v2"),
       endCapture: try function("cuStreamEndCapture"),
       instantiateGraph: try function("cuGraphInstantiateWithFlags"),

@@ -1,3 +1,4 @@
+internal import CUDASources
 internal import Compute
 internal import StoredNumbers
 internal import Synchronization
@@ -169,6 +170,9 @@ final class Kernel: @unchecked Sendable {
   private let function: OpaquePointer?
   private let sharedLimit = Mutex(48 << 10)
 
+  /// CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+  private static let programmaticStreamSerialization: Int32 = 6
+
   init(device: CUDADevice, name: String, function: OpaquePointer?) {
     self.device = device
     self.name = name
@@ -176,8 +180,12 @@ final class Kernel: @unchecked Sendable {
   }
 
   /// Runs `grid` blocks of `block` threads with `shared` bytes of dynamic shared memory.
+  ///
+  /// - Parameter overlapsPrevious: The kernel may begin before the one in front has ended, where the GPU can do
+  ///   that: it waits for it by itself (`dependent_launch.cuh`).
   func launch(
-    grid: (Int, Int, Int), block: Int, shared: Int = 0, _ arguments: KernelArguments
+    grid: (Int, Int, Int), block: Int, shared: Int = 0, overlapsPrevious: Bool = false,
+    _ arguments: KernelArguments
   ) throws {
     guard grid.0 > 0, grid.1 > 0, grid.2 > 0 else { return }
     try device.activate()
@@ -191,6 +199,22 @@ final class Kernel: @unchecked Sendable {
       limit = shared
     }
     try arguments.withPointers { pointers in
+      if overlapsPrevious, device.overlapsKernels, let launch = device.driver.launchExtended {
+        var attribute = mi_launch_attribute()
+        attribute.identifier = Self.programmaticStreamSerialization
+        attribute.value.0 = 1
+        return try withUnsafeMutablePointer(to: &attribute) { attribute in
+          var configuration = mi_launch_configuration()
+          configuration.grid = (UInt32(grid.0), UInt32(grid.1), UInt32(grid.2))
+          configuration.block = (UInt32(block), 1, 1)
+          configuration.shared_bytes = UInt32(shared)
+          configuration.stream = UnsafeMutableRawPointer(device.stream)
+          configuration.attributes = attribute
+          configuration.attribute_count = 1
+          try device.driver.check(
+            "cuLaunchKernelEx(\(name))", launch(&configuration, function, pointers, nil))
+        }
+      }
       try device.driver.check(
         "cuLaunchKernel(\(name))",
         device.driver.launch(

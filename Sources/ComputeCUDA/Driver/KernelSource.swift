@@ -21,7 +21,7 @@ package struct KernelSource: @unchecked Sendable {
   package static let kernels: [KernelSource] = sources(mi_cuda_kernels, mi_cuda_kernel_count)
 
   /// Files with functions for every format of blocks, which are compiled for one format at a time.
-  static let kernelsOfFormats = 2
+  static let kernelsOfFormats = 4
 
   /// Files that those include.
   package static let headers: [KernelSource] = sources(mi_cuda_headers, mi_cuda_header_count)

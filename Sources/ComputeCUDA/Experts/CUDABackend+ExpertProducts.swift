@@ -14,20 +14,37 @@ extension CUDABackend {
     _ count: Int, _ matrix: (_ expert: Int) throws -> StoredTensor
   ) throws -> ExpertWeights {
     let first = try matrix(0)
-    guard case .blocks(let format) = first.format, linearPrecision == .bf16 else {
-      return try stack(count, shape: first.shape) { expert in
-        try prepare(expert == 0 ? first : matrix(expert), as: .matrix)
+    if linearPrecision == .bf16 {
+      if case .blocks(let format) = first.format {
+        guard (first.shape.last ?? 0) % format.elementsPerBlock == 0 else {
+          throw ComputeError.shapeMismatch(
+            operation: "prepareExperts",
+            detail: "\(first.name) \(first.shape) in \(format.rawValue)")
+        }
+        let memory = try stackBytes(count, first) { try $0 == 0 ? first : matrix($0) }
+        return ExpertWeights(
+          stacked: Weight(storage: memory, format: first.format, shape: [count] + first.shape))
+      }
+      if let scales = first.scales {
+        return try prepareFloat8Experts(count, first, scales, matrix)
       }
     }
-    guard (first.shape.last ?? 0) % format.elementsPerBlock == 0 else {
-      throw ComputeError.shapeMismatch(
-        operation: "prepareExperts", detail: "\(first.name) \(first.shape) in \(format.rawValue)")
+    return try stack(count, shape: first.shape) { expert in
+      try prepare(expert == 0 ? first : matrix(expert), as: .matrix)
     }
+  }
+
+  /// The bytes of all matrices one behind the other.
+  ///
+  /// - Parameter matrix: Called once for each expert, in ascending order.
+  func stackBytes(
+    _ count: Int, _ first: StoredTensor, _ matrix: (_ expert: Int) throws -> StoredTensor
+  ) throws -> DeviceMemory {
     let size = first.bytes.count
     let memory = try DeviceMemory(count * size, on: device, purpose: "weights")
     try device.activate()
     for expert in 0..<count {
-      let stored = expert == 0 ? first : try matrix(expert)
+      let stored = try matrix(expert)
       try require(
         stored.format == first.format && stored.shape == first.shape, "prepareExperts",
         "\(stored.name) \(stored.format) \(stored.shape) beside \(first.format) \(first.shape)")
@@ -39,8 +56,7 @@ extension CUDABackend {
           memory.address + UInt64(expert * size), start, size, device.stream))
       try device.synchronize()
     }
-    return ExpertWeights(
-      stacked: Weight(storage: memory, format: first.format, shape: [count] + first.shape))
+    return memory
   }
 
   public func prepareExperts(_ numbers: Tensor) throws -> ExpertWeights {
@@ -98,7 +114,8 @@ extension CUDABackend {
   ) throws {
     try routing.requireProduct("expertLinear", x, [weight], y)
     let isFew = routing.positions <= ExpertLaunch.fewPositions
-    guard weight.format == .dense(.float8), x.type != .float8, !isFew else {
+    let isScaledByBlock = weight.matrices[0].blockScales != nil
+    guard weight.format == .dense(.float8), !isScaledByBlock, x.type != .float8, !isFew else {
       return try multiply(x, weight, nil, routing, y, "expertLinear")
     }
     let input = try makeLinearInput(x.shape, purpose: "an expert's input")
@@ -138,6 +155,16 @@ extension CUDABackend {
       product.limit = limit
     }
     if x.type == .float8 { product.x_scales = try factors(of: x, operation) }
+    let isFew = routing.positions <= ExpertLaunch.fewPositions
+    if let scales = weight.matrices[0].blockScales {
+      try require(x.type == .bfloat16, operation, "x of \(x.type), experts of float8 blocks")
+      guard isFew else {
+        return try multiplyWidened(product, weight, up, routing, operation) {
+          try dequantise(float8: $0, experts: $1, into: $2)
+        }
+      }
+      return try multiplyFew(product, float8: weight, up, scales, routing, operation)
+    }
     let name: String
     switch weight.format {
     case .dense(.bfloat16): name = "bf16"
@@ -146,9 +173,14 @@ extension CUDABackend {
       throw ComputeError.shapeMismatch(operation: operation, detail: "experts of \(type)")
     case .blocks(let format): name = format.kernelName
     }
-    let isFew = routing.positions <= ExpertLaunch.fewPositions
     if case .blocks(let format) = weight.format, !isFew {
-      return try multiplyBlocks(product, weight, up, format, routing, operation)
+      return try multiplyWidened(product, weight, up, routing, operation) {
+        weights, experts, target in
+        try dequantise(
+          try whole(weights, operation), format,
+          rows: experts.lowerBound * weights.outputs..<experts.upperBound * weights.outputs,
+          into: target)
+      }
     }
     product.weight = try address(weight, operation)
     product.weight_scales = try scalesAddress(weight, operation)
@@ -173,10 +205,13 @@ extension CUDABackend {
       arguments)
   }
 
-  /// Experts in blocks, as many at a time as scratch memory has room for in bfloat16.
-  private func multiplyBlocks(
+  /// Experts that become bfloat16 first, as many at a time as scratch memory has room for.
+  ///
+  /// - Parameter widen: Writes the matrices of some experts, one behind the other.
+  private func multiplyWidened(
     _ product: mi_expert_product, _ weight: ExpertWeights, _ up: ExpertWeights?,
-    _ format: BlockFormat, _ routing: ExpertRouting, _ operation: String
+    _ routing: ExpertRouting, _ operation: String,
+    widen: (_ weights: ExpertWeights, _ experts: Range<Int>, _ target: Tensor) throws -> Void
   ) throws {
     let elements = weight.outputs * weight.inputs
     let parts = up == nil ? 1 : 2
@@ -193,10 +228,9 @@ extension CUDABackend {
         if part.up_bias != 0 { part.up_bias += biases }
         part.experts = Int32(count)
         for (index, weights) in [weight, up].compactMap({ $0 }).enumerated() {
-          try dequantise(
-            try whole(weights, operation), format,
-            rows: first * weight.outputs..<(first + count) * weight.outputs,
-            into: scratch.slice(rows: index * count * elements..<scratch.rows))
+          try widen(
+            weights, first..<first + count,
+            scratch.slice(rows: index * count * elements..<scratch.rows))
         }
         try launchTiles(part, "bf16", isGated: up != nil, positions: routing.positions)
       }
@@ -262,7 +296,7 @@ extension CUDABackend {
       shape: [weights.count * first.rows, first.rowCount])
   }
 
-  private func address(_ weights: ExpertWeights, _ operation: String) throws -> UInt64 {
+  func address(_ weights: ExpertWeights, _ operation: String) throws -> UInt64 {
     let whole = try whole(weights, operation)
     guard let memory = whole.storage as? DeviceMemory, memory.device === device else {
       throw ComputeError.shapeMismatch(

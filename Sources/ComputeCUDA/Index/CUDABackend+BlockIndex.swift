@@ -51,12 +51,12 @@ extension CUDABackend.Building {
       return mi_block_head(head: Int32(head), top_k: Int32(clamping: max(topK, 0)))
     }
     guard let most = wanted.map(\.top_k).max() else { return }
-    let shape = request.shape
+    let shape = chunk.shape
     let sizes = BlockIndexSizes(
-      heads: wanted.count, topK: Int(most), firstPosition: request.firstPosition,
-      rows: request.rows, scoreBytes: BlockLaunch.scoreBytes)
+      heads: wanted.count, topK: Int(most), firstPosition: chunk.firstPosition,
+      rows: chunk.rows, scoreBytes: BlockLaunch.scoreBytes)
     let expected = [shape.queryHeads, sizes.queryBlocks, shape.headDim]
-    guard let queries = request.pooledQueries, queries.shape == expected,
+    guard let queries = chunk.deviceEstimates.pooledQueries, queries.shape == expected,
       CUDABackend.headDims.contains(shape.headDim), sizes.keyBlocks <= BlockLaunch.mostKeyBlocks
     else {
       throw ComputeError.shapeMismatch(
@@ -67,8 +67,8 @@ extension CUDABackend.Building {
     let keys = try backend.makeTensor(
       .float32, [shape.keyValueHeads, sizes.keyBlocks, shape.headDim], purpose: purpose)
     try backend.launchMeans(
-      of: backend.address(request.layer.keys, .bfloat16, "makeIndex"), rows: request.keys,
-      rowStride: shape.headDim, headStride: request.layer.capacity * shape.headDim,
+      of: backend.address(chunk.layer.keys, .bfloat16, "makeIndex"), rows: chunk.keys,
+      rowStride: shape.headDim, headStride: chunk.layer.capacity * shape.headDim,
       firstPosition: 0, into: keys, firstBlock: 0)
     func numbers(_ shape: [Int]) throws -> Tensor {
       try backend.makeTensor(.int32, shape, purpose: purpose)
@@ -77,10 +77,10 @@ extension CUDABackend.Building {
     let heads = try backend.uploaded(wanted, purpose: purpose)
     let scores = try backend.makeTensor(
       .float32, [count, 2 * sizes.slabPairs, sizes.keyBlocks], purpose: purpose)
-    let rooms = try numbers([count, sizes.pairs, sizes.room])
+    let rooms = try numbers([count, sizes.pairs, sizes.listCapacity])
     let stepCounts = try numbers([count, sizes.pairs])
     let work = try numbers([count, sizes.pairs, 4])
-    let steps = try numbers([count, sizes.pairs * sizes.room])
+    let steps = try numbers([count, sizes.pairs * sizes.listCapacity])
     let stepOffsets = try numbers([count, sizes.pairs + 1])
     var parameters = try parameters(sizes)
     parameters.queries = try backend.address(queries, .float32, "makeIndex")
@@ -108,12 +108,12 @@ extension CUDABackend.Building {
     parameters.key_blocks = Int32(sizes.keyBlocks)
     parameters.score_stride = Int32(sizes.keyBlocks)
     parameters.pairs = Int32(sizes.pairs)
-    parameters.rows = Int32(request.rows)
-    parameters.first_position = Int32(request.firstPosition)
-    parameters.head_dim = Int32(request.shape.headDim)
-    parameters.group_size = Int32(request.shape.groupSize)
+    parameters.rows = Int32(chunk.rows)
+    parameters.first_position = Int32(chunk.firstPosition)
+    parameters.head_dim = Int32(chunk.shape.headDim)
+    parameters.group_size = Int32(chunk.shape.groupSize)
     parameters.top_k = Int32(sizes.topK)
-    parameters.window = Int32(clamping: request.shape.slidingWindow ?? .max)
+    parameters.window = Int32(clamping: chunk.shape.slidingWindow ?? .max)
     parameters.tile_cost = Float(request.tileCost)
     parameters.run_cost = Float(request.runCost)
     parameters.exact = request.exact ? 1 : 0

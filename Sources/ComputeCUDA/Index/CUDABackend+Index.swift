@@ -5,11 +5,12 @@ public import Compute
 /// beginning to end (`estimation.cu`, `selection.cu`, `plan.cu`, `pooling.cu`).
 extension CUDABackend {
   public func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
-    let heads = request.shape.queryHeads
+    let chunk = request.chunk
+    let heads = chunk.shape.queryHeads
     try require(
-      request.heads.count == heads && request.rows > 0 && request.firstPosition >= 0
-        && request.keys <= request.layer.count, "makeIndex",
-      "\(request.heads.count) heads of \(heads), \(request.keys) of \(request.layer.count) keys")
+      request.heads.count == heads && chunk.rows > 0 && chunk.firstPosition >= 0
+        && chunk.keys <= chunk.layer.count, "makeIndex",
+      "\(request.heads.count) heads of \(heads), \(chunk.keys) of \(chunk.layer.count) keys")
     for head in request.heads {
       switch head {
       case .scored(.lastRows, .bandsAndColumns(let offsets, let columns))
@@ -20,31 +21,29 @@ extension CUDABackend {
           what: "an index of \(head) on the device \(name)", remedy: "select it on the host")
       }
     }
-    let purpose = "an index over \(request.keys) keys"
+    let purpose = "an index over \(chunk.keys) keys"
     let build = try Building(request, backend: self, purpose: purpose)
     try build.planEstimated()
     try build.planFixed()
     try build.planBlocks()
     try build.planChosenBlocks()
-    let index = CUDAIndex(
-      plans: build.plans, counts: build.pairs, lists: build.lists,
-      mostColumns: build.mostColumns, heads: heads, causalPairs: build.causalPairs, backend: self)
-    return SparseIndex(
-      firstPosition: request.firstPosition, rows: request.rows,
-      tile: tileShape(headDim: request.shape.headDim), resident: index)
+    return .resident(
+      CUDAIndex(
+        plans: build.plans, counts: build.pairs, lists: build.lists,
+        mostColumns: build.mostColumns, heads: heads, grid: build.grid, backend: self))
   }
 
   /// The pieces of an index while it is made.
   final class Building {
     let request: IndexRequest
+    var chunk: ChunkInputs { request.chunk }
     let backend: CUDABackend
     let purpose: String
     /// [queryHeads] HeadPlan; zeros are dense.
     let plans: Tensor
     /// [queryHeads][2] 64-bit counts of pairs.
     let pairs: Tensor
-    /// Pairs of a head that computes all of them.
-    let causalPairs: Int
+    let grid: TileGrid
     private let bands: Tensor
     private let starts: Tensor
     private let steps: Tensor
@@ -62,15 +61,17 @@ extension CUDABackend {
       let heads = request.heads.count
       plans = try backend.uploaded(
         [mi_head_plan](repeating: mi_head_plan(), count: heads), purpose: purpose)
-      causalPairs = SparseIndex.causalPairs(
-        firstPosition: request.firstPosition, rows: request.rows,
-        slidingWindow: request.shape.slidingWindow)
-      let causal = causalPairs
+      let chunk = request.chunk
+      grid = TileGrid(
+        firstPosition: chunk.firstPosition, rows: chunk.rows,
+        tile: backend.tileShape(headDim: chunk.shape.headDim),
+        slidingWindow: chunk.shape.slidingWindow)
+      let causal = grid.causalPairs
       pairs = try backend.uploaded(
         (0..<heads).flatMap { _ in [Int64(causal), 0] }, purpose: purpose)
       // Starts of bands lie at least a tile apart: two covers, two steps a band, and a byte for each tile and
       // two behind.
-      let mostBands = EstimatedIndexSizes(keys: request.keys).mostBands
+      let mostBands = EstimatedIndexSizes(keys: chunk.keys).mostBands
       bands = try backend.makeTensor(.int32, [heads, 2 * mostBands], purpose: purpose)
       starts = try backend.makeTensor(.int32, [heads, (mostBands + 5) / 4], purpose: purpose)
       steps = try backend.makeTensor(.int32, [heads, 2 * mostBands], purpose: purpose)
@@ -86,9 +87,9 @@ extension CUDABackend {
       parameters.steps = try backend.address(steps, "makeIndex")
       parameters.bands_stride = Int32(bands.rowCount / 2)
       parameters.starts_stride = Int32(4 * starts.rowCount)
-      parameters.rows = Int32(request.rows)
-      parameters.first_position = Int32(request.firstPosition)
-      parameters.window = Int32(clamping: request.shape.slidingWindow ?? .max)
+      parameters.rows = Int32(chunk.rows)
+      parameters.first_position = Int32(chunk.firstPosition)
+      parameters.window = Int32(clamping: chunk.shape.slidingWindow ?? .max)
       parameters.column_cost = Float(request.columnCost)
       parameters.exact = request.exact ? 1 : 0
       // The kernel with fp8 operands reads keys in blocks that are rounded beforehand.
@@ -109,15 +110,15 @@ extension CUDABackend {
         switch head {
         case .scored(.lastRows, .bandsAndColumns(let offsets, let columns)):
           return mi_head_budget(
-            vertical: Int32(min(columns.least, request.keys)),
-            slash: Int32(min(offsets.least, request.keys)), wanted: 1, share: columns.share)
+            vertical: Int32(min(columns.least, chunk.keys)),
+            slash: Int32(min(offsets.least, chunk.keys)), wanted: 1, share: columns.share)
         case .dense, .bands, .scored, .chosenBlocks:
           guard let chosen = request.chosenHead(index), chosen.columns > 0 else {
             return mi_head_budget()
           }
           // Beside heads with offsets its bands are made in vain: the plan of its blocks takes their place.
           return mi_head_budget(
-            vertical: Int32(min(chosen.columns, request.keys)), slash: 1, wanted: 1, share: 0)
+            vertical: Int32(min(chosen.columns, chunk.keys)), slash: 1, wanted: 1, share: 0)
         }
       }
       let hasOffsets = request.heads.contains {
@@ -126,10 +127,10 @@ extension CUDABackend {
       guard budgets.contains(where: { $0.wanted != 0 }) else { return }
       let wanted = try backend.uploaded(budgets, purpose: purpose)
       let sums = try backend.sums(
-        q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
-        layer: request.layer, shape: request.shape, budgets: wanted)
+        q: chunk.lastRows, firstPosition: chunk.keys - chunk.lastRows.rows,
+        layer: chunk.layer, shape: chunk.shape, budgets: wanted)
       // How many hold a share shows on the device alone: there is room for all.
-      let all = budgets.contains { $0.share > 0 } ? request.keys : 1
+      let all = budgets.contains { $0.share > 0 } ? chunk.keys : 1
       let most = budgets.reduce(all) { max($0, Int($1.vertical)) }
       mostColumns = max(mostColumns, most)
       let columns = try backend.makeTensor(
@@ -146,14 +147,14 @@ extension CUDABackend {
       selection.counts = try backend.address(counts, "makeIndex")
       selection.offsets = try backend.address(offsets, "makeIndex")
       selection.sum_stride = Int64(sums.stride)
-      selection.keys = Int32(request.keys)
+      selection.keys = Int32(chunk.keys)
       selection.maximum_columns = Int32(most)
       selection.maximum_offsets = Int32(mostOffsets)
       selection.forced_columns = Int32(request.forcedColumns)
       selection.forced_offsets = Int32(request.forcedOffsets)
       // Every row's mass is 1.
-      selection.mass_unit = 1_073_741_824 / Float(request.lastRows.rows)
-      selection.has_sinks = request.layer.sinks == nil ? 0 : 1
+      selection.mass_unit = 1_073_741_824 / Float(chunk.lastRows.rows)
+      selection.has_sinks = chunk.layer.sinks == nil ? 0 : 1
       var arguments = KernelArguments()
       arguments.add(selection)
       try backend.kernel("select_columns_and_offsets", in: "selection.cu").launch(

@@ -174,7 +174,7 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
     columns: (columns: Tensor, counts: Tensor)?
   ) throws -> [Tensor] {
     let slots = request.heads.count
-    let purpose = "an index over \(index.keys) keys"
+    let purpose = "an index over \(index.chunk.keys) keys"
     let steps = try backend.makeTensor(.int32, [slots, sizes.stepCapacity], purpose: purpose)
     let offsets = try backend.makeTensor(
       .int32, [slots, sizes.queryBlocks + 1], purpose: purpose)
@@ -215,14 +215,14 @@ extension CUDABackend.Building {
   /// Heads whose blocks were chosen as the queries came.
   func planChosenBlocks() throws {
     var planned: Set<Int> = []
-    for choice in request.blockChoices {
+    for choice in chunk.deviceEstimates.blockChoices {
       guard let choice = choice as? CUDABlockChoice else {
         throw ComputeError.shapeMismatch(
           operation: "makeIndex", detail: "blocks were chosen by another backend")
       }
       try backend.require(
-        choice.request.firstPosition == request.firstPosition
-          && choice.request.rows == request.rows,
+        choice.request.firstPosition == chunk.firstPosition
+          && choice.request.rows == chunk.rows,
         "makeIndex", "blocks were chosen for another chunk")
       lists += try choice.plan(request, plans: plans, pairs: pairs, columns: estimatedColumns)
       planned.formUnion(choice.request.heads.map(\.head))

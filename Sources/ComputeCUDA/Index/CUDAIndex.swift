@@ -8,8 +8,7 @@ final class CUDAIndex: ResidentIndex, @unchecked Sendable {
   private let counted: CUDAIndexCounts
   /// At least the columns of every head.
   let mostColumns: Int
-  /// Pairs of a head that computes all of them.
-  private let causalPairs: Int
+  let grid: TileGrid
   private let backend: CUDABackend
 
   /// [queryHeads] HeadPlan.
@@ -18,18 +17,19 @@ final class CUDAIndex: ResidentIndex, @unchecked Sendable {
 
   init(
     plans: Tensor, counts: Tensor, lists: [Tensor], mostColumns: Int, heads: Int,
-    causalPairs: Int, backend: CUDABackend
+    grid: TileGrid, backend: CUDABackend
   ) {
     counted = CUDAIndexCounts(plans: plans, pairs: counts, heads: heads, backend: backend)
     self.lists = lists
     self.mostColumns = mostColumns
-    self.causalPairs = causalPairs
+    self.grid = grid
     self.backend = backend
   }
 
   func makingDense(_ dense: Set<Int>) throws -> any ResidentIndex {
     var changed = try counted.headPlans()
     var counts = try counted.pairCounts()
+    let causalPairs = grid.causalPairs
     for head in dense where changed.indices.contains(head) {
       changed[head].kind = UploadedIndex.Kind.dense
       (counts[2 * head], counts[2 * head + 1]) = (Int64(causalPairs), 0)
@@ -37,7 +37,7 @@ final class CUDAIndex: ResidentIndex, @unchecked Sendable {
     return CUDAIndex(
       plans: try backend.uploaded(changed, purpose: "an index"),
       counts: try backend.uploaded(counts, purpose: "an index"), lists: lists + [plans],
-      mostColumns: mostColumns, heads: counted.heads, causalPairs: causalPairs, backend: backend)
+      mostColumns: mostColumns, heads: counted.heads, grid: grid, backend: backend)
   }
 }
 

@@ -19,7 +19,7 @@ struct UploadedIndex {
     static let rows: Int32 = 2
   }
 
-  init(_ index: SparseIndex, backend: CUDABackend) throws {
+  init(_ index: TileIndex, backend: CUDABackend) throws {
     var lists: [Tensor] = []
     let plansOfSets = try index.rowSets.map {
       try Self.plan(of: $0, on: index, backend: backend, keeping: &lists)
@@ -32,7 +32,7 @@ struct UploadedIndex {
 
   /// The plan of a row set, whose lists go to the device and are added to `lists`.
   static func plan(
-    of rowSet: RowSet, on index: SparseIndex, backend: CUDABackend, keeping lists: inout [Tensor]
+    of rowSet: RowSet, on index: TileIndex, backend: CUDABackend, keeping lists: inout [Tensor]
   ) throws -> mi_head_plan {
     func upload(_ values: [Int32]) throws -> UInt64 {
       let tensor = try backend.uploaded(values, purpose: "an index")
@@ -56,7 +56,7 @@ struct UploadedIndex {
 /// Entries of pairs of tile rows: keyTile * 4 + flags, flag h for half h, key tiles descending.
 package enum PairSteps {
   package static func steps(
-    of tiles: TileRuns, on index: SparseIndex
+    of tiles: TileRuns, on index: TileIndex
   ) -> (steps: [Int32], offsets: [Int32]) {
     var steps: [Int32] = []
     var offsets: [Int32] = [0]

@@ -2,10 +2,13 @@ public import Compute
 
 /// Decoding steps as graphs of the driver: one call repeats the hundreds of launches of a step.
 extension CUDABackend: StepRecording {
-  public func recordStep(keyLimit: Int, work: () throws -> Void) throws -> any RecordedStep {
+  public func recordStep(
+    rows: Int, keyLimit: Int, work: () throws -> Void
+  ) throws -> any RecordedStep {
     try device.activate()
     let stream = try device.recordingStream()
-    let step = try CUDAStep(keyLimit: keyLimit, recordingStream: stream, on: device)
+    let step = try CUDAStep(
+      rows: rows, keyLimit: keyLimit, recordingStream: stream, on: device)
     var graph: OpaquePointer?
     // CU_STREAM_CAPTURE_MODE_RELAXED: kernels may be loaded meanwhile, by any thread.
     try device.withStep(step) {
@@ -20,14 +23,16 @@ extension CUDABackend: StepRecording {
     var executable: OpaquePointer?
     try device.driver.check(
       "cuGraphInstantiate", device.driver.instantiateGraph(&executable, graph, 0))
-    return CUDARecordedStep(step, graph: executable, device: device)
+    return CUDARecordedStep(
+      step, graph: executable, device: device, describe: describe(rows:))
   }
 
   public func performStep(
-    id: Int32, position: Int, keyLimit: Int, work: () throws -> Void
+    ids: [Int32], positions: [Int], keyLimit: Int, work: () throws -> Void
   ) throws {
-    let step = try CUDAStep(keyLimit: keyLimit, recordingStream: nil, on: device)
-    try step.setInputs(id: id, position: position)
+    let step = try CUDAStep(
+      rows: ids.count, keyLimit: keyLimit, recordingStream: nil, on: device)
+    try step.setInputs(ids: ids, positions: positions)
     try device.withStep(step, work)
   }
 }

@@ -1,7 +1,7 @@
 public import MInference
 import TextReports
 
-/// One reading of the demo's document: its answers, and what they took.
+/// One reading of the demo's document: its answers and their cost.
 public struct DemoReading: Sendable {
   /// In the order of the document's needles.
   public var answers: [String]
@@ -73,7 +73,7 @@ extension DemoDocument {
   }
 }
 
-/// What the demo can fail with, beside the errors of the library.
+/// Errors of the demo, beside those of the library.
 public enum DemoError: RemediedError, Sendable, Equatable {
   case tooShort(tokens: Int, minimum: Int)
   case tooLong(tokens: Int, contextLength: Int)

@@ -124,7 +124,7 @@ public struct TextGrammar: Sendable {
   }
 }
 
-/// What can be wrong with the text of a grammar.
+/// Errors in the text of a grammar.
 public enum TextGrammarError: Error, CustomStringConvertible, Sendable, Equatable {
   case notARule(String)
   case unknownRule(String)

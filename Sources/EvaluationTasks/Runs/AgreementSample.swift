@@ -14,11 +14,11 @@ public struct AgreementSample: Sendable, Hashable {
   /// Parts of ``positions``, by index: the units of resampling.
   var blocks: [Range<Int>]
 
-  /// A text, compared at so many positions.
+  /// A text, compared at `count` positions.
   ///
   /// - Parameters:
   ///   - count: Positions, evenly apart; all if there are fewer. At least 1.
-  ///   - last: They lie in the last so many tokens; nil: in the whole text.
+  ///   - last: Positions lie in the last `last` tokens; nil: in the whole text.
   public init(name: String, text ids: [Int32], positions count: Int, last: Int? = nil) {
     self.name = name
     kind = .text

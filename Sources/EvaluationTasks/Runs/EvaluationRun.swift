@@ -1,4 +1,4 @@
-/// Units of work by methods: the one driver of all evaluations.
+/// The driver of all evaluations: measures every unit of work with every method.
 ///
 /// Every unit is measured with every method before the next one is prepared. Results go to a file of
 /// JSON lines as they come, and what the file holds already is not measured again.
@@ -10,7 +10,7 @@ public enum EvaluationRun {
     /// Results that are there, and results in all.
     public var done: Int
     public var total: Int
-    /// How much of the prompt at hand is read, and its tokens.
+    /// The fraction of the current prompt that is read, and its tokens.
     public var fraction: Double
     public var tokens: Int
   }
@@ -18,11 +18,11 @@ public enum EvaluationRun {
   /// Told the fraction of a prompt that is read, and its tokens.
   public typealias ReadingProgress = @Sendable (_ fraction: Double, _ tokens: Int) -> Void
 
-  /// Where results are kept, and what tells this run from others.
+  /// Where results are kept, and how this run is identified.
   public struct Results: Sendable {
     /// A file of JSON lines, begun or continued; nil: none.
     public var path: String?
-    /// Names and values that stand in the file's first line.
+    /// Names and values in the file's first line.
     public var run: [(name: String, value: String)]
 
     public init(path: String? = nil, run: [(name: String, value: String)] = []) {
@@ -74,6 +74,30 @@ public enum EvaluationRun {
       }
     }
     return units.flatMap { unit in methods.compactMap { log[name(unit), $0] } }
+  }
+
+  /// Measures every window of a text with every method.
+  ///
+  /// - Parameters:
+  ///   - ids: the text's tokens.
+  ///   - name: of a window of a length.
+  /// - Throws: as ``run(_:methods:results:name:progress:prepare:measure:)``, and
+  ///   ``RunError/textTooShort(tokens:wanted:)``.
+  package static func run<Line: RunLine>(
+    _ windows: TextWindows, of ids: [Int32], methods: [String], results: Results,
+    name: (_ length: Int, _ window: Int) -> String,
+    progress: @escaping @Sendable (Progress) -> Void,
+    measure: (
+      _ window: TextWindows.Window, _ tokens: [Int32], _ method: String,
+      _ reading: @escaping ReadingProgress
+    ) async throws -> Line
+  ) async throws -> [Line] {
+    try await run(
+      windows.all(tokens: ids.count), methods: methods, results: results,
+      name: { name($0.length, $0.number) }, progress: progress, prepare: { window, _ in window }
+    ) { (window, method, _: Line?, reading) in
+      try await measure(window, Array(ids[window.range]), method, reading)
+    }
   }
 
   /// Puts tasks to every method.

@@ -1,6 +1,6 @@
 package import MInference
 
-/// Text to measure on where none is given.
+/// The text of evaluations that are given none.
 package enum EvaluationText {
   /// The chronicle that no task is written from.
   package static let calibrationSeed: UInt64 = 0xCA11

@@ -25,11 +25,11 @@ public enum IndexSurvey {
       guard let keysAndValues = sample.keysAndValues, let lastRows = sample.lastRows else {
         return []
       }
-      var inputs = ChunkInputs(
-        backend: backend, shape: shape, keyValueLayer: keysAndValues, firstPosition: 0,
-        rows: tokens.count, lastRows: lastRows, pooledQueries: nil, memory: memory)
-      sample.sketch?.fill(&inputs)
-      return try planner.select(layer: layer, inputs).selections.map(\.pairs)
+      let chunk = ChunkInputs(
+        shape: shape, layer: keysAndValues, firstPosition: 0, rows: tokens.count,
+        lastRows: lastRows, estimates: sample.sketch?.estimates)
+      return try planner.select(layer: layer, chunk, backend: backend, memory: memory)
+        .selections.map(\.pairs)
     }
   }
 

@@ -67,7 +67,7 @@ extension LanguageModelRunner: PromptRunner {
     let framed =
       form.usesChat
       ? (try? model.encode(.user(word)).count) ?? bare : model.tokenizer.encode(word).count
-    // A token more, where the prompt and the answer's beginning meet.
+    // One extra token: tokenization may differ where the prompt and the answer's beginning join.
     return max(0, framed - bare) + 1
   }
 

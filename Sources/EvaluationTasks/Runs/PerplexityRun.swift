@@ -41,16 +41,14 @@ public struct PerplexityRun: Sendable {
     run: [(name: String, value: String)] = [],
     progress: @escaping @Sendable (EvaluationRun.Progress) -> Void = { _ in }
   ) async throws -> [Record] {
-    let ids = try scorer.tokens(of: text)
-    return try await EvaluationRun.run(
-      self.text.all(tokens: ids.count), methods: scorer.methods,
-      results: EvaluationRun.Results(path: results, run: run),
-      name: { Record.task(length: $0.length, window: $0.number) }, progress: progress,
-      prepare: { window, _ in window }
-    ) { (window, method, _: Record?, reading) in
+    try await EvaluationRun.run(
+      self.text, of: scorer.tokens(of: text), methods: scorer.methods,
+      results: EvaluationRun.Results(path: results, run: run), name: Record.task,
+      progress: progress
+    ) { window, tokens, method, reading in
       Record(
         length: window.length, window: window.number, method: method,
-        scored: try await scorer.score(Array(ids[window.range]), method: method, progress: reading))
+        scored: try await scorer.score(tokens, method: method, progress: reading))
     }
   }
 }

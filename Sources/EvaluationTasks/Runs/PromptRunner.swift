@@ -1,11 +1,11 @@
-/// Whatever reads prompts by several methods, side by side: a model, or a stand-in in tests.
+/// Reads prompts by several methods: a model, or a stand-in in tests.
 public protocol MethodRunner: Sendable {
   /// The methods' names, in the order of the tables' columns. The first is what the others are
   /// compared with.
   var methods: [String] { get }
 }
 
-/// Whatever can answer a task.
+/// Answers tasks.
 public protocol PromptRunner: MethodRunner {
   func countTokens(_ text: String) throws -> Int
 
@@ -18,7 +18,7 @@ public protocol PromptRunner: MethodRunner {
   ) async throws -> PromptAnswer
 }
 
-/// One answer and what it took.
+/// One answer and its cost.
 public struct PromptAnswer: Sendable, Hashable {
   /// Without the answer's prefix, unless the score counts it as a part of the answer.
   public var text: String
@@ -44,13 +44,13 @@ public struct PromptAnswer: Sendable, Hashable {
   }
 }
 
-/// Whatever reads texts, without a chat form.
+/// Reads texts, without a chat form.
 public protocol TextReader: MethodRunner {
   /// The ids of a text.
   func tokens(of text: String) throws -> [Int32]
 }
 
-/// Whatever can say how likely it finds each token of a text.
+/// Scores the tokens of a text.
 public protocol TextScorer: TextReader {
   /// Natural logarithms of the probabilities of each token after the first.
   func score(
@@ -72,7 +72,7 @@ public struct ScoredTokens: Sendable {
   }
 }
 
-/// Whatever can compare the attention of every head with dense attention; all methods are sparse.
+/// Compares the attention of every head with dense attention; all methods are sparse.
 public protocol RecallMeasurer: TextReader {
   func recall(
     _ tokens: [Int32], method: String,

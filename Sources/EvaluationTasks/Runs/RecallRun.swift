@@ -25,17 +25,14 @@ public struct RecallRun: Sendable {
     run: [(name: String, value: String)] = [],
     progress: @escaping @Sendable (EvaluationRun.Progress) -> Void = { _ in }
   ) async throws -> [Record] {
-    let ids = try measurer.tokens(of: text)
-    return try await EvaluationRun.run(
-      self.text.all(tokens: ids.count), methods: measurer.methods,
-      results: EvaluationRun.Results(path: results, run: run),
-      name: { Record.task(length: $0.length, window: $0.number) }, progress: progress,
-      prepare: { window, _ in window }
-    ) { (window, method, _: Record?, reading) in
+    try await EvaluationRun.run(
+      self.text, of: measurer.tokens(of: text), methods: measurer.methods,
+      results: EvaluationRun.Results(path: results, run: run), name: Record.task,
+      progress: progress
+    ) { window, tokens, method, reading in
       Record(
         length: window.length, window: window.number, method: method,
-        reading: try await measurer.recall(
-          Array(ids[window.range]), method: method, progress: reading))
+        reading: try await measurer.recall(tokens, method: method, progress: reading))
     }
   }
 

@@ -1,7 +1,7 @@
 import Files
 package import JSON
 
-/// Which result a line of a results file is.
+/// The key of a line of a results file.
 package struct RunKey: Hashable, Sendable {
   package var task: String
   package var method: String
@@ -12,14 +12,14 @@ package struct RunKey: Hashable, Sendable {
   }
 }
 
-/// What can stand on a line of a results file.
+/// A result that is stored as a line of a results file.
 package protocol RunLine: Sendable {
   var key: RunKey { get }
   var json: JSONValue { get }
   init?(_ value: JSONValue)
 }
 
-/// Results as JSON lines, so that an interrupted run goes on where it was.
+/// Results as JSON lines, so that an interrupted run continues where it stopped.
 ///
 /// The first line says which run it is (model, seed, settings); results of another run are not mixed
 /// with it, and nothing is written before it was read. A last line that was cut off is dropped and

@@ -20,7 +20,7 @@ package enum TextFile {
 
   package static func exists(_ path: String) -> Bool { WholeFile.exists(path) }
 
-  /// Puts text in the place of a file, as a whole or not at all.
+  /// Replaces a file by text, as a whole or not at all.
   /// Throws ``RunError/unwritable(file:reason:)``.
   package static func replace(_ path: String, with text: String) throws {
     do {
@@ -31,14 +31,14 @@ package enum TextFile {
   }
 }
 
-/// What can go wrong with the results of a run.
+/// Errors of a run's results.
 public enum RunError: RemediedError, Sendable, Equatable {
   case unwritable(file: String, reason: String)
   /// Another run writes the file.
   case inUse(file: String)
-  /// The file is no results file, or a line is no result.
+  /// The file is not a results file, or a line is not a result.
   case malformed(file: String, line: Int, problem: String)
-  /// A line of a results file that is no JSON: results were changed, or the disk failed.
+  /// A line of a results file is not JSON: the file was edited or damaged.
   case damagedLine(file: String, line: Int, problem: String)
   case otherRun(file: String, field: String, found: String, wanted: String)
   case textTooShort(tokens: Int, wanted: Int)

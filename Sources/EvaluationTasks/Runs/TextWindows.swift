@@ -1,4 +1,4 @@
-/// Windows of a text: so many of each length, evenly apart.
+/// Windows of a text: the same number of each length, evenly spaced.
 public struct TextWindows: Sendable, Hashable {
   public var lengths: [Int]
   /// Windows of each length.
@@ -20,7 +20,7 @@ public struct TextWindows: Sendable, Hashable {
     package var range: Range<Int> { start..<start + length }
   }
 
-  /// Where the windows of a length begin in a text of so many tokens.
+  /// Where the windows of a length begin in a text of `tokens` tokens.
   package func starts(length: Int, tokens: Int) -> [Int] {
     guard windows > 1 else { return [0] }
     return (0..<windows).map { $0 * (tokens - length) / (windows - 1) }

@@ -3,16 +3,16 @@
 /// The document is fitted to the length by counting tokens, and a line of marks before it takes what
 /// is left: a prompt and its answers have exactly the length asked for, as the model counts.
 struct DocumentDraft {
-  /// The size from which on the task is what it should be.
+  /// The smallest size at which the task is meaningful.
   var minimumSize = 0
   var maximumSize: Int
   /// A first guess of the tokens that one unit adds.
   var tokensPerUnit: Double
-  /// What stands before the document.
+  /// The text before the document.
   var opening: String
   /// The document of a size.
   var context: (_ size: Int) -> String
-  /// What stands behind the document.
+  /// The text behind the document.
   var question: String
   var answerPrefix = ""
   var references: (_ size: Int) -> [String]
@@ -22,7 +22,7 @@ struct DocumentDraft {
   var laterTurns: [EvaluationTask.Turn] = []
   var comparesMethods = false
 
-  /// The prompt with a document of `size` and so many tokens' worth of marks.
+  /// The prompt with a document of `size` and a line of marks.
   func prompt(size: Int, marks: Int = 0, mark: String = "-") -> String {
     let line = Array(repeating: mark, count: marks).joined(separator: " ")
     return opening + "\n\n" + (marks == 0 ? "" : line + "\n\n") + context(size) + "\n\n" + question
@@ -56,14 +56,14 @@ struct DocumentDraft {
     return task
   }
 
-  /// The prompt of exactly `limit` tokens; of as many as can be had where no number of marks gives
-  /// that, as where a mark and a line end are one token.
+  /// The prompt of exactly `limit` tokens. If no number of marks gives that, as where a mark and a line end are
+  /// one token, the longest prompt below.
   private func filled(
     _ size: Int, limit: Int, _ tokens: (String) throws -> Int
   ) throws -> (prompt: String, size: Int) {
     var best = (prompt: prompt(size: size), size: size)
     var most = try tokens(best.prompt)
-    // One unit less leaves more to fill, which some gaps need.
+    // One unit less leaves a gap that marks can fill in more ways.
     for size in [size, size - 1] where size >= minimumSize && most < limit {
       for mark in ["-", "~", "so"] where most < limit {
         var marks = max(1, limit - most - 2)

@@ -6,7 +6,7 @@ import TextReports
 public struct EvaluationTask: Sendable, Hashable {
   /// Distinct within a run, and the same in every run with the same settings.
   public var id: String
-  /// What its result is averaged with: "needle", "niah_single_1", "passkey".
+  /// The group in which its result is averaged: "needle", "niah_single_1", "passkey".
   public var kind: String
   /// Tokens that prompt and answer together may have; nil for tasks that come from a file.
   public var length: Int?
@@ -54,7 +54,7 @@ public struct EvaluationTask: Sendable, Hashable {
     self.maximumAnswerTokens = maximumAnswerTokens
   }
 
-  /// What an answer is worth, 0 to 1.
+  /// The score of an answer, 0 to 1.
   public func score(_ answer: String) -> Double { scoring.score(answer, references: references) }
 
   /// The task with the first method's answer as its reference, if that is what it is scored by.
@@ -66,11 +66,11 @@ public struct EvaluationTask: Sendable, Hashable {
   }
 }
 
-/// Tokens that a text makes, as the model at hand counts them.
+/// The number of a text's tokens, as the model counts them.
 public typealias TokenCounter = @Sendable (String) throws -> Int
 
-/// A task that is not written yet: prompts of a million tokens are made one at a time, and those
-/// whose results are there already not at all.
+/// A task whose prompt is not written yet. Prompts of a million tokens are made one at a time, and only where
+/// a result is missing.
 public struct TaskPlan: Sendable {
   /// As ``EvaluationTask/id``.
   public let id: String
@@ -88,7 +88,7 @@ public struct TaskPlan: Sendable {
     self.write = write
   }
 
-  /// A task that is there already.
+  /// A task that is already written.
   public init(_ task: EvaluationTask) {
     self.init(id: task.id, kind: task.kind, length: task.length) { _ in task }
   }
@@ -109,9 +109,8 @@ public struct TaskPlan: Sendable {
 }
 
 extension TaskPlan {
-  /// The plans whose kind has room at their length, as the first of each kind and length shows, and
-  /// one ``TaskError/tooShort(kind:length:needed:)`` for each kind and length that has none: known
-  /// before hours of work.
+  /// The plans whose kind fits their length, and one ``TaskError/tooShort(kind:length:needed:)`` for each kind
+  /// and length that does not. The first plan of each is tried, so that errors show before hours of work.
   public static func fitting(
     _ plans: [TaskPlan], countTokens: @escaping TokenCounter
   ) throws -> (plans: [TaskPlan], leftOut: [TaskError]) {
@@ -139,7 +138,7 @@ extension TaskPlan {
   }
 }
 
-/// What can be wrong with a task's parameters or files.
+/// Errors in a task's parameters or files.
 public enum TaskError: RemediedError, Sendable, Equatable {
   case tooShort(kind: String, length: Int, needed: Int)
   case unknownKind(name: String, known: [String])
@@ -148,9 +147,9 @@ public enum TaskError: RemediedError, Sendable, Equatable {
   case malformed(file: String, line: Int, problem: String)
   case empty(file: String)
   case unreadable(file: String, reason: String)
-  /// The texts that questions are made from have nothing that a question could be made from.
+  /// The texts have no passage from which a question can be made.
   case nothingToAsk(kind: String, source: String)
-  /// A scenario lacks what it is made from.
+  /// A scenario's source (books or code) is missing.
   case missingSource(scenario: String, setting: Remedy.Setting)
 
   public func description(naming setting: (Remedy.Setting) -> String) -> String {

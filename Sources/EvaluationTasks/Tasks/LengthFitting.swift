@@ -1,7 +1,7 @@
 /// Finds how much haystack fits a prompt.
 package enum LengthFitting {
   /// The largest size in 0 ... `maximum` whose tokens are at most `limit`, if tokens grow with the
-  /// size. They do but for a token here and there, so what is returned was counted, not computed.
+  /// size. Tokenization breaks this by single tokens, so the returned size was counted, not computed.
   ///
   /// Interpolates between the largest size known to fit and the smallest known not to, and halves
   /// (or quadruples) every third step: about six counts instead of the twenty of bisection.

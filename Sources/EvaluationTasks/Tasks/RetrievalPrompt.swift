@@ -1,8 +1,8 @@
 public import MInference
 
-/// A prompt that shows whether a reading still retrieves: facts lie in a text, several are asked for,
-/// and the answers stand behind the questions, so that one prefill says of every token of every answer
-/// whether it would have been given (teacher forcing).
+/// A prompt that measures retrieval: facts are hidden in a text, and several questions are followed by their
+/// answers (teacher forcing). One prefill tells for every token of every answer whether it would have been
+/// generated.
 ///
 /// The form is RULER's needles of several keys (24 facts, 8 asked for), in the project's own words.
 public struct RetrievalPrompt: Sendable, Hashable {
@@ -14,8 +14,8 @@ public struct RetrievalPrompt: Sendable, Hashable {
   /// Facts in the text, and how many of them are asked for.
   public static let facts = 24
   public static let questions = 8
-  /// The seed of the first prompt that judges, and of the first that a search chooses by. Prompts of
-  /// one are none of the other.
+  /// The seeds of the first validating prompt, and of the first by which a search chooses. The two sets are
+  /// disjoint.
   public static let judgingSeed: UInt64 = 1
   public static let choosingSeed: UInt64 = 0x5EA_2C40_0001
 

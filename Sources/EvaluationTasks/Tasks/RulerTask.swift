@@ -85,7 +85,7 @@ public struct RulerTask: Sendable {
 
 /// A task whose haystack has no size yet.
 struct RulerDraft {
-  /// The size from which on the task is what it should be.
+  /// The smallest size at which the task is meaningful.
   var minimumSize = 0
   var maximumSize: Int
   /// A first guess of the tokens that one unit adds.

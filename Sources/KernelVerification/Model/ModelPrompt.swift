@@ -12,7 +12,7 @@ public import MInference
 /// What a model is verified on, and what transformers makes of it if that is known.
 public struct ModelPrompt: Sendable {
   public var ids: [Int32]
-  /// [tokens * vocabulary]; nil: nobody has computed them.
+  /// [tokens * vocabulary]; nil: not computed.
   public var golden: [Float]?
   /// For a person.
   public var source: String

@@ -14,7 +14,7 @@ public import MInference
 /// The reference is `ReferenceBackend`, which does all arithmetic in Double, where it is fast enough,
 /// else another backend that computes in float32. A device that rounds activations cannot agree to
 /// many digits: what its logits may differ by is measured by rounding on the CPU what the device
-/// rounds (``RoundingBackend``). Ways that hand the same numbers to the same kernels have to agree
+/// rounds (``RoundingBackend``). Runs that pass the same numbers to the same kernels must agree
 /// bit for bit: keys and values kept by the host, or saved and restored.
 public final class ModelVerifier {
   let device: Transformer
@@ -37,21 +37,21 @@ public final class ModelVerifier {
 
   /// - Parameters:
   ///   - backend: The device.
-  ///   - plain: A backend of the CPU to compare with where the reference would take too long, other
-  ///     than `backend`, and what it is called.
-  ///   - patterns: What the heads of the checkpoint are; nil: nothing is known.
+  ///   - cpu: A CPU backend other than `backend`, and its name: the comparison where the reference would take
+  ///     too long.
+  ///   - patterns: The patterns of the checkpoint's heads; nil: not known.
   ///   - report: Gets every comparison once it is made.
   /// - Throws: `CheckpointError`, `TransformerError`, `ComputeError` for what the device cannot run
   ///   at all. A comparison that throws later is a miss.
   public static func verify(
     _ checkpoint: any WeightSource, on backend: any Backend,
-    plain: (name: String, backend: any Backend),
+    cpu: (name: String, backend: any Backend),
     prompt: ModelPrompt, patterns: PatternConfiguration?,
     begin: (ModelVerification) -> Void = { _ in },
     report: @escaping (ModelCheck) -> Void = { _ in }
   ) throws -> ModelVerification {
     let verifier = try ModelVerifier(
-      checkpoint, on: backend, plain: plain, prompt: prompt, patterns: patterns, report: report)
+      checkpoint, on: backend, cpu: cpu, prompt: prompt, patterns: patterns, report: report)
     begin(verifier.result)
     verifier.checkPrefill()
     verifier.checkKeyValues()
@@ -62,7 +62,7 @@ public final class ModelVerifier {
 
   private init(
     _ checkpoint: any WeightSource, on backend: any Backend,
-    plain: (name: String, backend: any Backend),
+    cpu: (name: String, backend: any Backend),
     prompt: ModelPrompt,
     patterns: PatternConfiguration?, report: @escaping (ModelCheck) -> Void
   ) throws {
@@ -79,7 +79,7 @@ public final class ModelVerifier {
       try Transformer(
         checkpoint: checkpoint,
         backend: RoundingBackend(
-          plain.backend, rounding: rounding, tile: tile, vocabularySize: vocabulary))
+          cpu.backend, rounding: rounding, tile: tile, vocabularySize: vocabulary))
     }
     reference =
       isFast
@@ -93,7 +93,7 @@ public final class ModelVerifier {
       (rounded, roundedFloat8) = (nil, nil)
       (tolerance, float8Tolerance) = (.float32, .float32)
       result = ModelVerification(
-        reference: isFast ? "the reference in float64" : plain.name,
+        reference: isFast ? "the reference in float64" : cpu.name,
         toleranceSource: "float32 arithmetic, and what rounded keys and values cost the reference")
       return
     }
@@ -104,7 +104,7 @@ public final class ModelVerifier {
     float8Tolerance = .rounding(
       .between(try Self.score(models.1, prompt.ids), expected, width: vocabulary))
     result = ModelVerification(
-      reference: isFast ? "the reference in float64" : plain.name,
+      reference: isFast ? "the reference in float64" : cpu.name,
       toleranceSource: "the CPU with activations (and keys and values) rounded as the device's")
   }
 

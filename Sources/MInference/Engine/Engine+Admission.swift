@@ -25,7 +25,12 @@ extension Engine {
       let submission = waiting[index]
       let admission: Admission
       do {
-        admission = try begin(submission)
+        if let session = submission.session {
+          try begin(submission, for: session)
+          admission = .begun
+        } else {
+          admission = try begin(submission)
+        }
       } catch {
         finish(submission, with: error, reason: "error")
         admission = .ended
@@ -49,8 +54,10 @@ extension Engine {
     let capacity = min(model.contextLength, (needed + max(1024, needed / 16) + 255) / 256 * 256)
     let planner = try model.planner(for: attention)
 
-    let source = prefix(of: prompt, attention: attention)
-    let found = source?.common ?? 0
+    let match = prefixes.find(
+      prompt, attention: attention,
+      hasLongFactors: model.transformer.usesLongFactors(prompt.count))
+    let found = match?.common ?? 0
     if let leader = reading(prompt, attention: attention), leader > found + Self.tokensWorthWaiting
     {
       return .waitsForPrefix
@@ -60,83 +67,115 @@ extension Engine {
       throw EngineError.doesNotFit(tokens: needed, longest: longest)
     }
 
-    // In place of a sequence that is kept, if that has what is needed.
-    let isFree = source.map { source in held.all.contains { $0 === source.sequence } } ?? false
-    let canCopy = source.map { model.transformer.canCopyPrefix(of: $0.sequence.cache) } ?? false
-    let keeps = canCopy && makeRoom(for: capacity, keeping: source?.sequence, isTrial: true)
     var reuse = PrefixReuse.none
-    if let source, onDisk == nil {
+    if let match, onDisk == nil {
+      let caches = match.rows.map(\.cache)
+      let mayCopy =
+        caches.allSatisfy(model.transformer.canCopyRows)
+        && makeRoom(for: capacity, keeping: match.nodes, isTrial: true)
+      let last = match.nodes.last?.storage?.cache
       reuse = PrefixReuse.choose(
-        common: source.common, held: source.sequence.tokens.count,
-        fitsInPlace: isFree && source.sequence.cache.capacity >= needed, mayCopy: keeps)
+        common: found, held: found + match.lostTokens,
+        fitsInPlace: prefixes.canRewind(match) && last?.capacity ?? 0 >= needed, mayCopy: mayCopy)
+      // A cache that is being read is not copied from.
+      if reuse == .copy, isRead(oneOf: caches) { return .waitsForPrefix }
     }
-    let sequence: HeldSequence
+    let storage: PrefixStorage
     var cached = 0
-    switch (reuse, source) {
-    case (.rewind, .some(let source)):
-      held.remove(source.sequence)
-      source.sequence.cache.truncate(to: source.common)
-      sequence = source.sequence
-      cached = source.common
-    default:
-      let kept = reuse == .copy ? source?.sequence : nil
+    if reuse == .rewind, let match, let rewound = prefixes.rewind(match) {
+      storage = rewound
+      cached = found
+    } else {
+      let kept = reuse == .copy ? match?.nodes ?? [] : []
       guard let cache = try makeCache(capacity, attention, planner, keeping: kept) else {
         return .waitsForMemory
       }
-      sequence = HeldSequence(cache: cache, tokens: [], attention: attention)
-      if reuse == .copy, let source {
-        try model.transformer.copyPrefix(
-          of: source.sequence.cache, to: cache, count: source.common)
-        if isFree { held.touch(source.sequence) }
-        cached = source.common
+      storage = PrefixStorage(cache: cache)
+      if reuse == .copy, let match {
+        // Where the rows are may have changed since, to make room.
+        try model.transformer.append(match.rows, to: cache)
+        prefixes.use(match.nodes)
+        cached = found
       } else if let onDisk {
         cached = directory?.restore(onDisk, into: cache, for: prompt) ?? 0
         if cached > 0 { metrics.diskHits += 1 }
       }
     }
-    let begun = RunningSequence(
-      submission, sequence: sequence, attention: attention, cachedTokens: cached,
-      maximumTokens: maximumTokens)
-    running.append(begun)
-    metrics.promptTokens += prompt.count
-    metrics.cachedTokens += cached
-    metrics.queueSeconds.add((ContinuousClock.now - submission.time).inSeconds)
-    begun.tellProgress(isNeeded: true)
+    storage.isRunning = true
+    let cancellation = submission.cancellation
+    let reading = PrefillOptions(
+      planner: planner, chunk: options.session.chunk,
+      measureRecall: options.session.measuresRecall,
+      monitor: request.monitor ?? options.session.monitor,
+      lastLayerLastRowOnly: true, isCancelled: { cancellation.isSet })
+    run(
+      RunningSequence(
+        submission, owner: .engine(storage), cache: storage.cache, attention: attention,
+        reading: reading, cachedTokens: cached, maximumTokens: maximumTokens))
     return .begun
   }
 
-  /// The sequence, kept or being answered, with which a prompt has most tokens in common.
-  private func prefix(
-    of prompt: [Int32], attention: AttentionOptions
-  ) -> (sequence: HeldSequence, common: Int)? {
-    var best = held.best(for: prompt, attention: attention).map {
-      (sequence: $0.0, common: $0.common)
+  /// Begins to read a session's prompt, or to answer it.
+  private func begin(_ submission: Submission, for session: SessionWork) throws {
+    let start = ContinuousClock.now
+    let sequence = session.sequence
+    let cache = try sequence.cache ?? session.makeCache()
+    sequence.cache = cache
+    let begun = { (cached: Int) in
+      RunningSequence(
+        submission, owner: .session(session), cache: cache, attention: session.attention,
+        reading: session.reading, cachedTokens: cached,
+        maximumTokens: submission.request.maximumTokens ?? 0, start: start)
     }
-    for other in running where other.answer != nil && other.attention == attention {
-      let common = min(
-        commonPrefix(other.prompt, prompt), prompt.count - 1, other.sequence.cache.count)
-      if common > best?.common ?? 0 { best = (other.sequence, common) }
+    switch session.task {
+    case .read(let kept):
+      let prompt = submission.request.prompt
+      let kept = model.transformer.mustReadAgain(cache, reaching: prompt.count) ? 0 : kept
+      if kept < cache.count {
+        cache.truncate(to: kept)
+        sequence.history = Array(prompt[..<kept])
+        sequence.forgetLogits()
+      }
+      run(begun(kept))
+    case .answer:
+      guard let logits = sequence.logits else { throw LanguageModelError.nothingPrefilled }
+      let begun = begun(cache.count)
+      try beginAnswer(of: begun, logits: logits, report: PrefillReport(layers: 0, heads: 0))
+      // What the last token led to is not known before it is read.
+      sequence.forgetLogits()
+      run(begun)
     }
-    guard let best, best.common > 0 else { return nil }
-    // LongRoPE turns the keys of a longer sequence with other factors.
-    guard !model.transformer.mustReadAgain(best.sequence.cache, reaching: prompt.count) else {
-      return nil
-    }
-    return best
+  }
+
+  private func run(_ sequence: RunningSequence) {
+    running.append(sequence)
+    let submission = sequence.submission
+    metrics.promptTokens += sequence.prompt.count
+    metrics.cachedTokens += sequence.cachedTokens
+    metrics.queueSeconds.add((ContinuousClock.now - submission.time).inSeconds)
+    sequence.tellProgress(isNeeded: true)
   }
 
   /// The most tokens that a prompt has in common with one that is being read and can be copied then.
   private func reading(_ prompt: [Int32], attention: AttentionOptions) -> Int? {
     running.filter {
-      $0.answer == nil && $0.attention == attention
-        && model.transformer.canCopyPrefix(of: $0.sequence.cache)
+      guard $0.answer == nil, $0.attention == attention, let storage = $0.storage else {
+        return false
+      }
+      return model.transformer.canCopyRows(of: storage.cache)
     }.map { min(commonPrefix($0.prompt, prompt), prompt.count - 1) }.max()
+  }
+
+  private func isRead(oneOf caches: [KeyValueCache]) -> Bool {
+    running.contains { sequence in
+      sequence.isReading && caches.contains { $0 === sequence.cache }
+    }
   }
 
   /// A cache, for which sequences that are kept are given up; nil where running ones have the memory.
   private func makeCache(
     _ capacity: Int, _ attention: AttentionOptions, _ planner: AttentionPlanner?,
-    keeping kept: HeldSequence?
+    keeping kept: [PrefixNode]
   ) throws -> KeyValueCache? {
     guard makeRoom(for: capacity, keeping: kept, isTrial: false) else { return nil }
     while true {
@@ -148,28 +187,59 @@ extension Engine {
         return cache
       } catch {
         // The device may have less than was thought.
-        guard let oldest = held.oldest(but: kept) else {
+        guard let oldest = prefixes.expendable(but: kept).first else {
           if running.isEmpty { throw error }
           return nil
         }
-        held.remove(oldest)
+        prefixes.remove(oldest)
       }
     }
   }
 
-  /// Gives up sequences that are kept until so many tokens fit the budget.
+  /// Frees memory until so many tokens fit the budget: what is there twice, or reserved and not used, goes
+  /// first, then the ends of sequences, the least recently used first.
   ///
-  /// - Parameter isTrial: Nothing is given up; only the answer counts.
-  private func makeRoom(for capacity: Int, keeping kept: HeldSequence?, isTrial: Bool) -> Bool {
+  /// - Parameter isTrial: Nothing is freed; only the answer counts.
+  private func makeRoom(for capacity: Int, keeping kept: [PrefixNode], isTrial: Bool) -> Bool {
     let wanted = capacity * bytesPerToken
-    var used = usedBytes
-    let candidates = held.all.filter { $0 !== kept }.sorted { $0.lastUse < $1.lastUse }
-    for sequence in candidates where used + wanted > memoryBudget {
-      used -= sequence.cache.byteCount
-      if !isTrial { held.remove(sequence) }
+    if isTrial {
+      let freed = prefixes.mostFreed(but: kept)
+      return usedBytes - freed + wanted <= memoryBudget
+    }
+    while usedBytes + wanted > memoryBudget {
+      if compact() { continue }
+      guard let oldest = prefixes.expendable(but: kept).first else { break }
+      prefixes.remove(oldest)
     }
     // A sequence that runs alone is let in: what is free decides.
-    return used + wanted <= memoryBudget || (running.isEmpty && kept == nil)
+    return usedBytes + wanted <= memoryBudget || (running.isEmpty && kept.isEmpty)
+  }
+
+  /// Moves what the tree has in one cache to a smaller one.
+  ///
+  /// - Returns: false where there is none worth it, or none that can be moved.
+  private func compact() -> Bool {
+    guard let compaction = prefixes.compaction(of: model.transformer.canCopyRows) else {
+      return false
+    }
+    let (storage, positions) = (compaction.storage, compaction.positions)
+    let first = storage.firstPosition
+    do {
+      let cache = try model.transformer.makeCache(
+        capacity: positions.count, keyValues: options.session.keyValues)
+      try model.transformer.append(
+        [
+          CachedRows(
+            storage.cache, rows: positions.lowerBound - first..<positions.upperBound - first)
+        ],
+        to: cache)
+      prefixes.replace(
+        storage, by: PrefixStorage(cache: cache, firstPosition: positions.lowerBound))
+      return true
+    } catch {
+      // The device has no memory for both; something is given up then.
+      return false
+    }
   }
 
   /// The longest sequence that the budget allows; nil where the device decides by itself.

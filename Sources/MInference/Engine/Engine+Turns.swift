@@ -11,59 +11,81 @@ extension Engine {
     readBlocks()
   }
 
+  /// Gives every running answer a token: those that wait for a token to be decoded together.
   private func decodeRound() {
-    let answering = running.filter { $0.answer != nil }
+    let answering = running.filter { !$0.isReading && !$0.submission.cancellation.isSet }
     guard !answering.isEmpty else { return }
     let start = ContinuousClock.now
-    for sequence in answering where !sequence.submission.cancellation.isSet {
-      do {
-        try decodeToken(of: sequence)
-      } catch {
-        end(sequence, with: error, reason: "error")
+    var batch: [(sequence: RunningSequence, member: DecodingBatch.Member)] = []
+    for sequence in answering {
+      guard let answer = sequence.answer else { continue }
+      let examine = examination(of: sequence, answer)
+      switch answer.generator.need() {
+      case nil: take(.success(nil), of: sequence, answer)
+      case .nothing:
+        take(
+          Result { try answer.generator.choose(examining: examine) }, of: sequence, answer)
+      case .decoding:
+        batch.append((sequence, DecodingBatch.Member(answer.generator, examining: examine)))
+      case .reading(let ids):
+        // Its keys and values are gone.
+        if let storage = sequence.storage { prefixes.forget(storage) }
+        sequence.read(again: ids)
       }
+    }
+    let results = decoding.next(batch.map(\.member))
+    for ((sequence, _), result) in zip(batch, results) {
+      if let answer = sequence.answer { take(result, of: sequence, answer) }
     }
     metrics.decodeRounds += 1
     metrics.decodeSeconds += (ContinuousClock.now - start).inSeconds
   }
 
-  private func decodeToken(of sequence: RunningSequence) throws {
-    guard var answer = sequence.answer else { return }
-    // Held once, so that nothing is copied.
-    sequence.answer = nil
-    defer { sequence.answer = answer }
+  /// What is done with the logits of a token before it is chosen; nil where nothing is.
+  private func examination(
+    of sequence: RunningSequence, _ answer: RunningSequence.Answer
+  ) -> ((inout [Float]) throws -> Void)? {
     let request = sequence.submission.request
-    var logProbabilities: LogProbabilities?
-    var examine: ((inout [Float]) throws -> Void)?
+    guard
+      request.logProbabilities != nil || answer.constraint != nil || request.ignoresEndOfText
+    else { return nil }
     let stopIDs = model.stopIDs
-    if request.logProbabilities != nil || answer.constraint != nil || request.ignoresEndOfText {
-      var constraint = answer.constraint
-      answer.constraint = nil
-      let remaining = sequence.maximumTokens - answer.generator.count
-      examine = { logits in
-        if request.logProbabilities != nil { logProbabilities = LogProbabilities(logits: logits) }
-        if request.ignoresEndOfText { for id in stopIDs { logits[Int(id)] = -.infinity } }
-        try constraint?.restrict(&logits, stopIDs: stopIDs, remaining: remaining)
+    let remaining = sequence.maximumTokens - answer.generator.count
+    return { logits in
+      if request.logProbabilities != nil {
+        answer.logProbabilities = LogProbabilities(logits: logits)
       }
-      let id = try answer.generator.next(examining: examine)
-      if let id { try constraint?.accept(id) }
-      answer.constraint = constraint
-      try take(id, of: sequence, &answer, logProbabilities)
-    } else {
-      try take(try answer.generator.next(), of: sequence, &answer, nil)
+      if request.ignoresEndOfText { for id in stopIDs { logits[Int(id)] = -.infinity } }
+      try answer.constraint?.restrict(&logits, stopIDs: stopIDs, remaining: remaining)
     }
   }
 
-  /// Tells the token, or the end.
+  /// Tells a token, or the end.
   private func take(
-    _ id: Int32?, of sequence: RunningSequence, _ answer: inout RunningSequence.Answer,
-    _ logProbabilities: LogProbabilities?
-  ) throws {
-    let request = sequence.submission.request
-    let now = ContinuousClock.now
-    guard let id else {
-      let text = answer.filter.push(answer.decoder.finish())
-      return complete(sequence, answer, text: text)
+    _ result: Result<Int32?, any Error>, of sequence: RunningSequence,
+    _ answer: RunningSequence.Answer
+  ) {
+    do {
+      guard let id = try result.get() else {
+        return try complete(sequence, answer, text: answer.filter.push(answer.decoder.finish()))
+      }
+      try answer.constraint?.accept(id)
+      tell(id, of: sequence, answer)
+      if answer.filter.found != nil {
+        try complete(sequence, answer, text: "")
+      } else if answer.generator.count >= sequence.maximumTokens {
+        _ = answer.generator.need()
+        try complete(sequence, answer, text: answer.filter.push(answer.decoder.finish()))
+      }
+    } catch {
+      end(sequence, with: error, reason: "error")
     }
+  }
+
+  private func tell(
+    _ id: Int32, of sequence: RunningSequence, _ answer: RunningSequence.Answer
+  ) {
+    let now = ContinuousClock.now
     if answer.firstToken == nil {
       answer.firstToken = now
       metrics.timeToFirstToken.add((now - sequence.submission.time).inSeconds)
@@ -75,19 +97,21 @@ extension Engine {
     metrics.decodedTokens += 1
     let text = answer.filter.push(answer.decoder.push(id))
     var probability: TokenLogProbability?
-    if let logProbabilities, let count = request.logProbabilities {
+    if let count = sequence.submission.request.logProbabilities,
+      let logProbabilities = answer.logProbabilities
+    {
       probability = TokenLogProbability(
         value: logProbabilities.value(of: id), likeliest: logProbabilities.likeliest(count))
     }
-    sequence.submission.events.yield(
+    answer.logProbabilities = nil
+    sequence.submission.sink.tell(
       .token(AnswerToken(id: id, text: text, logProbability: probability)))
-    if answer.filter.found != nil { complete(sequence, answer, text: "") }
   }
 
   private func complete(
     _ sequence: RunningSequence, _ answer: RunningSequence.Answer, text: String
-  ) {
-    var answer = answer
+  ) throws {
+    try model.verifyWeights()
     let rest = answer.filter.found == nil ? text + answer.filter.finish() : text
     let finish: GenerationMetrics.Finish
     if let stop = answer.filter.found {
@@ -101,19 +125,16 @@ extension Engine {
       }
     }
     let submission = sequence.submission
-    submission.events.yield(
-      .finished(
-        AnswerSummary(
-          finish: finish, text: rest, promptTokens: sequence.prompt.count,
-          cachedTokens: sequence.cachedTokens, completionTokens: answer.generator.count,
-          queueSeconds: (sequence.start - submission.time).inSeconds,
-          prefillSeconds: answer.prefillSeconds,
-          timeToFirstToken: answer.firstToken.map { ($0 - submission.time).inSeconds },
-          decodeSeconds: answer.firstToken.map { (answer.lastToken - $0).inSeconds } ?? 0,
-          prefill: answer.report, notices: answer.generator.notices)))
-    sequence.answer = answer
+    let summary = AnswerSummary(
+      finish: finish, text: rest, promptTokens: sequence.prompt.count,
+      cachedTokens: sequence.cachedTokens, completionTokens: answer.generator.count,
+      queueSeconds: (sequence.start - submission.time).inSeconds,
+      prefillSeconds: answer.prefillSeconds,
+      timeToFirstToken: answer.firstToken.map { ($0 - submission.time).inSeconds },
+      decodeSeconds: answer.firstToken.map { (ContinuousClock.now - $0).inSeconds } ?? 0,
+      prefill: answer.report, notices: answer.generator.notices)
     keep(sequence)
-    self.finish(submission, with: nil, reason: Self.name(of: finish))
+    self.finish(submission, .success(summary), reason: Self.name(of: finish))
   }
 
   private static func name(of finish: GenerationMetrics.Finish) -> String {
@@ -122,21 +143,32 @@ extension Engine {
     case .length, .contextFull: "length"
     }
   }
+}
 
+extension Engine {
   /// Reads blocks until the answers that run have waited long enough, or until something comes.
+  ///
+  /// While answers run, no block is begun that would end too late if it took as long as the longest before
+  /// it; one is read in any case.
   private func readBlocks() {
-    let readings = running.filter { $0.answer == nil }
+    let readings = running.filter(\.isReading)
     let begun = readings.filter { $0.run != nil }
     let candidates = begun.count < Self.mostReadings ? readings : begun
     guard let index = order.next(remaining: candidates.map(\.remaining)) else { return }
     let sequence = candidates[index]
-    let hasAnswers = running.contains { $0.answer != nil }
+    let hasAnswers = running.contains { !$0.isReading }
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.stallSeconds)
+    sequence.turnStart = start
     do {
-      while sequence.answer == nil, !sequence.submission.cancellation.isSet {
+      var time = start
+      while sequence.isReading, !sequence.isRead, !sequence.submission.cancellation.isSet {
         try readBlock(of: sequence, waits: hasAnswers)
-        if ContinuousClock.now >= deadline || inbox.hasNews { break }
+        let now = ContinuousClock.now
+        sequence.blockSeconds = max(sequence.blockSeconds, (now - time).inSeconds)
+        time = now
+        let expected = hasAnswers ? sequence.blockSeconds : 0
+        if now + .seconds(expected) >= deadline || inbox.hasNews { break }
       }
     } catch {
       end(sequence, with: error, reason: error is CancellationError ? "cancelled" : "error")
@@ -148,56 +180,76 @@ extension Engine {
 
   /// - Parameter waits: Whether the block is to be finished, and not only begun, before this returns.
   private func readBlock(of sequence: RunningSequence, waits: Bool) throws {
-    let backend = model.transformer.backend
+    let transformer = model.transformer
     let run = try sequence.run ?? makeRun(of: sequence)
     sequence.run = run
     let progress = try run.advance()
-    if case .chunk(let positions, let hidden) = progress, positions == run.chunks.last {
-      let logits = try model.transformer.makeLogits(
-        of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
-      // What is left is the end of the run, which computes nothing.
-      _ = try run.advance()
-      try beginAnswer(of: sequence, logits: logits, report: run.report)
-      return
+    guard case .chunk(let positions, let hidden) = progress, positions == run.chunks.last else {
+      if waits { try transformer.backend.finish() }
+      return sequence.tellProgress()
     }
-    if waits { try backend.finish() }
-    sequence.tellProgress()
+    let (logits, values) = try run.timed {
+      let logits = try transformer.makeLogits(
+        of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
+      // A session shows them.
+      return (logits, sequence.storage == nil ? try transformer.backend.read(logits) : [])
+    }
+    // What is left is the end of the run, which computes nothing.
+    _ = try run.advance()
+    try model.verifyWeights()
+    if sequence.answer != nil {
+      sequence.finishRereading(logits: logits)
+    } else if case .session(let work) = sequence.owner {
+      work.sequence.take(sequence.prompt, logits: logits, values: values)
+      complete(reading: sequence, run.report)
+    } else {
+      try beginAnswer(of: sequence, logits: logits, report: run.report)
+      // Others may share the prompt from now on.
+      if let storage = sequence.storage {
+        insert(sequence.prompt, storage, attention: sequence.attention)
+      }
+    }
   }
 
   private func makeRun(of sequence: RunningSequence) throws -> any PromptReading {
-    let cancellation = sequence.submission.cancellation
-    let cache = sequence.sequence.cache
+    guard let cache = sequence.cache else { throw TransformerError.cacheInUse }
     return try model.transformer.makeReading(
-      Array(sequence.prompt[cache.count...]), cache: cache,
-      options: try prefillOptions(of: sequence, isCancelled: { cancellation.isSet }))
+      sequence.rereading ?? Array(sequence.prompt[cache.count...]), cache: cache,
+      options: sequence.reading)
   }
 
-  private func prefillOptions(
-    of sequence: RunningSequence, isCancelled: @escaping @Sendable () -> Bool
-  ) throws -> PrefillOptions {
-    PrefillOptions(
-      planner: try model.planner(for: sequence.attention), chunk: options.session.chunk,
-      measureRecall: options.session.measuresRecall,
-      monitor: sequence.submission.request.monitor ?? options.session.monitor,
-      lastLayerLastRowOnly: true, isCancelled: isCancelled)
-  }
-
-  private func beginAnswer(
+  func beginAnswer(
     of sequence: RunningSequence, logits: Tensor, report: PrefillReport
   ) throws {
+    guard let cache = sequence.cache else { throw TransformerError.cacheInUse }
     let request = sequence.submission.request
-    let cancellation = sequence.submission.cancellation
-    let now = ContinuousClock.now
+    let sampler = try Sampler(request.sampling ?? model.defaultSampling)
     sequence.run = nil
     sequence.answer = RunningSequence.Answer(
       generator: TokenGenerator(
-        model: model.transformer, cache: sequence.sequence.cache, logits: logits,
-        prompt: sequence.prompt, sampler: try Sampler(request.sampling ?? model.defaultSampling),
-        stopIDs: model.stopIDs, maximumTokens: sequence.maximumTokens,
-        rereading: try prefillOptions(of: sequence, isCancelled: { cancellation.isSet })),
+        model: model.transformer, cache: cache, logits: logits, prompt: sequence.prompt,
+        sampler: sampler, stopIDs: model.stopIDs, maximumTokens: sequence.maximumTokens,
+        rereading: sequence.reading),
       decoder: model.tokenizer.makeStreamingDecoder(),
       filter: StopStringFilter(request.stopStrings), constraint: request.constraint,
-      report: report, prefillSeconds: (now - sequence.start).inSeconds, lastToken: now)
+      report: report, prefillSeconds: (ContinuousClock.now - sequence.start).inSeconds)
     sequence.tellProgress(isNeeded: true)
+  }
+
+  /// Ends what a session asked: its prompt has been read.
+  private func complete(reading sequence: RunningSequence, _ report: PrefillReport) {
+    let now = ContinuousClock.now
+    let submission = sequence.submission
+    let turns = sequence.prefillSeconds + (now - sequence.turnStart).inSeconds
+    var summary = AnswerSummary(
+      finish: .length, text: "", promptTokens: sequence.prompt.count,
+      cachedTokens: sequence.cachedTokens, completionTokens: 0,
+      queueSeconds: (sequence.start - submission.time).inSeconds,
+      prefillSeconds: (now - sequence.start).inSeconds, timeToFirstToken: nil, decodeSeconds: 0,
+      prefill: report, notices: [])
+    summary.measuringSeconds = max(0, turns - report.seconds)
+    sequence.isRead = true
+    keep(sequence)
+    finish(submission, .success(summary), reason: "read")
   }
 }

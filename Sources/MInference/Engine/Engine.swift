@@ -11,8 +11,10 @@ import Synchronization
 ///
 /// The engine runs on the one thread of its device (``ComputeThread``). By turns it gives every
 /// running answer one token, and reads blocks of prompts for at most ``EngineOptions/stallSeconds``.
-/// Tokens are decoded one sequence after the other; a round over n sequences takes n times as long as
-/// one.
+/// The tokens of all running answers are decoded together. Answers join and leave at any turn; each has its
+/// own sampler and grammar.
+///
+/// Sessions of a model share an engine of their own, which is that of ``Session``.
 ///
 /// Keys and values stay in memory when an answer ends, so that a prompt that begins alike reads only
 /// what follows: in place of the earlier sequence or behind a copy of the common beginning
@@ -31,11 +33,15 @@ public actor Engine {
   var waiting: [Submission] = []
   /// In the order in which they came.
   var running: [RunningSequence] = []
-  var held = HeldSequences()
+  /// What is kept for later prompts, and what running sequences have in common with it.
+  var prefixes = PrefixTree()
   var order = ReadingOrder()
   var metrics = EngineMetrics()
+  let decoding: DecodingBatch
   /// nil without one, and once the engine has stopped.
   var directory: PrefixDirectory?
+  /// Who is to be told of an end, once nothing of the turn is in use any more.
+  private var endings: [(sink: AnswerSink, result: Result<AnswerSummary, any Error>)] = []
   private var isStopped = false
   private var stopWaiters: [CheckedContinuation<Void, Never>] = []
 
@@ -53,6 +59,7 @@ public actor Engine {
     self.model = model
     self.options = options
     self.thread = try thread ?? ComputeThread()
+    decoding = DecodingBatch(model.transformer)
     memoryBudget =
       try options.memoryBytes ?? model.transformer.backend.availableMemory()
       .map { $0.device / 10 * 7 } ?? Self.hostMemoryBudget
@@ -88,7 +95,45 @@ public actor Engine {
     }
     try request.sampling?.validate()
     if let attention = request.attention { _ = try model.planner(for: attention) }
-    return try inbox.add(request, limit: options.queueLength)
+    let cancellation = CancellationFlag()
+    let (events, continuation) = AsyncThrowingStream<AnswerEvent, any Error>.makeStream()
+    let sink = AnswerSink(
+      tell: { continuation.yield($0) },
+      finish: { result in
+        switch result {
+        case .success(let summary):
+          continuation.yield(.finished(summary))
+          continuation.finish()
+        case .failure(let error): continuation.finish(throwing: error)
+        }
+      })
+    let id = try inbox.add(
+      request, cancellation: cancellation, sink: sink, limit: options.queueLength)
+    continuation.onTermination = { [inbox] reason in
+      guard case .cancelled = reason else { return }
+      cancellation.set()
+      inbox.wake()
+    }
+    return AnswerStream(id: id, events: events)
+  }
+
+  /// Takes what a session asks for its own sequence. It waits for nobody's memory and for no place in the
+  /// queue.
+  ///
+  /// - Returns: The outcome, once the engine does not use the sequence any more.
+  /// - Throws: What went wrong; `CancellationError` where the flag was set, within one block.
+  nonisolated func answer(
+    _ request: AnswerRequest, for session: SessionWork, cancellation: CancellationFlag,
+    tell: @escaping @Sendable (AnswerEvent) -> Void = { _ in }
+  ) async throws -> AnswerSummary {
+    try await withCheckedThrowingContinuation { continuation in
+      let sink = AnswerSink(tell: tell, finish: { continuation.resume(with: $0) })
+      do {
+        _ = try inbox.add(request, session: session, cancellation: cancellation, sink: sink)
+      } catch {
+        continuation.resume(throwing: error)
+      }
+    }
   }
 
   /// Takes no more requests, and returns when everything has ended.
@@ -108,6 +153,7 @@ public actor Engine {
       admit()
       endWhatWaitedTooLong()
       publish()
+      tellEndings()
       if !running.isEmpty {
         takeTurn()
       } else if waiting.isEmpty {
@@ -122,8 +168,9 @@ public actor Engine {
       await Task.yield()
     }
     while storeOne() {}
-    held = HeldSequences()
+    prefixes.removeAll()
     publish()
+    tellEndings()
     // Another engine may have it from now on.
     directory = nil
     isStopped = true
@@ -134,7 +181,7 @@ public actor Engine {
   private func publish() {
     inbox.setWaiting(waiting.count)
     metrics.running = running.count
-    metrics.keptSequences = held.count
+    metrics.keptSequences = prefixes.leafCount
     metrics.keyValueBytes = usedBytes
     metrics.diskBytes = directory?.byteCount ?? 0
     let current = metrics
@@ -143,14 +190,18 @@ public actor Engine {
 
   /// Bytes of keys and values, running and kept.
   var usedBytes: Int {
-    running.reduce(held.byteCount) { $0 + $1.sequence.cache.byteCount }
+    running.reduce(prefixes.byteCount) { sum, sequence in
+      sequence.storage?.isInTree == true ? sum : sum + (sequence.cache?.byteCount ?? 0)
+    }
   }
 
   /// Ends requests that could not be begun in time.
   private func endWhatWaitedTooLong() {
     let now = ContinuousClock.now
     waiting.removeAll { submission in
-      guard (now - submission.time).inSeconds > options.queueSeconds else { return false }
+      guard submission.session == nil,
+        (now - submission.time).inSeconds > options.queueSeconds
+      else { return false }
       finish(
         submission, with: EngineError.queueTimeout(seconds: options.queueSeconds),
         reason: "timeout")
@@ -185,18 +236,42 @@ public actor Engine {
     finish(sequence.submission, with: error, reason: reason)
   }
 
-  func finish(_ submission: Submission, with error: (any Error)?, reason: String) {
-    metrics.finished[reason, default: 0] += 1
-    metrics.requestSeconds.add((ContinuousClock.now - submission.time).inSeconds)
-    submission.events.finish(throwing: error)
+  func finish(_ submission: Submission, with error: any Error, reason: String) {
+    finish(submission, .failure(error), reason: reason)
   }
 
-  /// Takes a sequence out of those that run and keeps it for later prompts.
+  func finish(
+    _ submission: Submission, _ result: Result<AnswerSummary, any Error>, reason: String
+  ) {
+    metrics.finished[reason, default: 0] += 1
+    metrics.requestSeconds.add((ContinuousClock.now - submission.time).inSeconds)
+    endings.append((submission.sink, result))
+  }
+
+  /// Tells those whose requests have ended. The metrics show it by then, and the memory of a session that
+  /// is dropped upon it is free at once.
+  private func tellEndings() {
+    let ended = endings
+    endings = []
+    for ending in ended { ending.sink.finish(ending.result) }
+  }
+
+  /// Takes a sequence out of those that run, and keeps it for later prompts unless it is a session's.
   func keep(_ sequence: RunningSequence) {
     running.removeAll { $0 === sequence }
-    let left = sequence.leave()
-    metrics.longestSequence = max(metrics.longestSequence, left.tokens.count)
-    if !left.tokens.isEmpty { held.add(left) }
+    let tokens = sequence.leave()
+    guard let storage = sequence.storage else { return }
+    storage.isRunning = false
+    metrics.longestSequence = max(metrics.longestSequence, tokens.count)
+    insert(tokens, storage, attention: sequence.attention)
+  }
+
+  /// Lets later prompts find a sequence.
+  func insert(_ tokens: [Int32], _ storage: PrefixStorage, attention: AttentionOptions) {
+    prefixes.insert(
+      tokens, storage, attention: attention,
+      hasLongFactors: model.transformer.usesLongFactors(
+        storage.cache.sequenceLength ?? tokens.count))
   }
 
   /// Puts one sequence that is kept on disk, if there is one to put there. A request that comes meanwhile
@@ -204,11 +279,14 @@ public actor Engine {
   ///
   /// - Returns: Whether there was one.
   private func storeOne() -> Bool {
-    guard let directory, let sequence = held.unstored(atLeast: directory.leastTokens) else {
-      return false
-    }
+    guard let directory, let leaf = prefixes.unstored(atLeast: directory.leastTokens),
+      let attention = prefixes.attention(of: leaf)
+    else { return false }
     let (inbox, isStopping) = (inbox, inbox.stopDeadline != nil)
-    sequence.isStored = directory.store(sequence) { !isStopping && inbox.hasNews }
+    let path = leaf.path
+    leaf.isStored = directory.store(
+      path.flatMap(\.tokens), path.compactMap(\.rows), attention: attention
+    ) { !isStopping && inbox.hasNews }
     publish()
     return true
   }

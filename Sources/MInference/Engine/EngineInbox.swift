@@ -16,10 +16,15 @@ final class EngineInbox: Sendable {
 
   private let state = Mutex(State())
 
+  /// - Parameters:
+  ///   - session: What a session asks for its own sequence.
+  ///   - limit: Requests that may wait, sessions' aside.
+  /// - Returns: The request's number.
   /// - Throws: ``EngineError/queueFull(length:)``, ``EngineError/stopping``.
-  func add(_ request: AnswerRequest, limit: Int) throws(EngineError) -> AnswerStream {
-    let cancellation = CancellationFlag()
-    let (events, continuation) = AsyncThrowingStream<AnswerEvent, any Error>.makeStream()
+  func add(
+    _ request: AnswerRequest, session: SessionWork? = nil, cancellation: CancellationFlag,
+    sink: AnswerSink, limit: Int = .max
+  ) throws(EngineError) -> Int {
     let result = state.withLock { state -> Result<Int, EngineError> in
       guard !state.isStopping else { return .failure(.stopping) }
       let waiting = state.waiting + state.submissions.count
@@ -27,17 +32,13 @@ final class EngineInbox: Sendable {
       let id = state.nextID
       state.nextID += 1
       state.submissions.append(
-        Submission(id: id, request: request, cancellation: cancellation, events: continuation))
+        Submission(
+          id: id, request: request, session: session, cancellation: cancellation, sink: sink))
       return .success(id)
     }
     let id = try result.get()
-    continuation.onTermination = { [self] reason in
-      guard case .cancelled = reason else { return }
-      cancellation.set()
-      wake()
-    }
     wake()
-    return AnswerStream(id: id, events: events)
+    return id
   }
 
   /// Lets nobody in any more. Running sequences have until `deadline`.
@@ -83,7 +84,8 @@ final class EngineInbox: Sendable {
     }
   }
 
-  private func wake() {
+  /// Lets the loop look at what has changed.
+  func wake() {
     let sleeper = state.withLock { state in
       defer { state.sleeper = nil }
       state.hasNews = true

@@ -116,28 +116,30 @@ public final class PrefixDirectory {
   /// Writes a sequence, unless most of it is there already. What cannot be written is left out: a
   /// prefix on disk is never needed.
   ///
-  /// - Parameter isCancelled: Asked now and then; true ends the writing, and nothing is written.
+  /// - Parameters:
+  ///   - rows: Where the keys and values of the tokens are.
+  ///   - isCancelled: Asked now and then; true ends the writing, and nothing is written.
   /// - Returns: false where it was ended so.
-  func store(_ sequence: HeldSequence, isCancelled: () -> Bool) -> Bool {
-    guard let key = key(of: sequence.attention), sequence.cache.byteCount > 0 else { return true }
-    let count = sequence.tokens.count
+  func store(
+    _ tokens: [Int32], _ rows: [CachedRows], attention: AttentionOptions, isCancelled: () -> Bool
+  ) -> Bool {
+    guard let key = key(of: attention), rows.first?.cache.byteCount ?? 0 > 0 else { return true }
     // Of no further use once the whole is there.
     var beginnings: [Entry] = []
     for entry in entries where entry.key == key {
-      let common = commonPrefix(entry.tokens, sequence.tokens)
-      if count - common <= max(256, count / 8) {
+      let common = commonPrefix(entry.tokens, tokens)
+      if tokens.count - common <= max(256, tokens.count / 8) {
         touch(entry)
         return true
       }
       if common == entry.tokens.count { beginnings.append(entry) }
     }
     var fingerprint = Fingerprint()
-    fingerprint.add(sequence.tokens)
+    fingerprint.add(tokens)
     let path = "\(options.path)/\(key)-\(fingerprint.text)\(Self.suffix)"
     do {
       try model.transformer.save(
-        sequence.cache, tokens: sequence.tokens, fingerprint: key, to: path,
-        isCancelled: isCancelled)
+        rows, tokens: tokens, fingerprint: key, to: path, isCancelled: isCancelled)
     } catch {
       return !(error is CancellationError)
     }

@@ -1,59 +1,109 @@
+import Compute
 import Tokenizers
 import Transformers
 
-/// A request between its submission and its end.
-struct Submission: Sendable {
-  let id: Int
-  let request: AnswerRequest
-  let cancellation: CancellationFlag
-  let events: AsyncThrowingStream<AnswerEvent, any Error>.Continuation
-  let time = ContinuousClock.now
-}
-
 /// A sequence that is being read or answered. Used on the engine's thread alone.
 final class RunningSequence {
+  /// Whose the sequence is.
+  enum Owner {
+    /// It is kept for later prompts.
+    case engine(PrefixStorage)
+    case session(SessionWork)
+  }
+
   let submission: Submission
-  let sequence: HeldSequence
+  let owner: Owner
   let attention: AttentionOptions
+  /// How its prompt is read.
+  let reading: PrefillOptions
   /// Tokens of the prompt that were in the cache.
   let cachedTokens: Int
   let maximumTokens: Int
-  let start = ContinuousClock.now
-  /// nil before its first turn, and once the prompt has been read.
+  let start: ContinuousClock.Instant
+  /// What is read; nil before its first turn, and while nothing is read.
   var run: (any PromptReading)?
   /// Set once the prompt has been read.
   var answer: Answer?
+  /// Seconds of the turns in which it was read, but for the one that is under way.
   var prefillSeconds = 0.0
+  /// Seconds that its longest block took so far.
+  var blockSeconds = 0.0
+  /// When the turn began in which it is being read.
+  var turnStart = ContinuousClock.now
+  /// Whether its prompt has been read, where no answer follows.
+  var isRead = false
+  /// Tokens that are read again in the middle of an answer.
+  private(set) var rereading: [Int32]?
   private var lastProgress: ContinuousClock.Instant?
+  private var heldCache: KeyValueCache?
 
   /// What making the answer takes.
-  struct Answer {
-    var generator: TokenGenerator
+  final class Answer {
+    let generator: TokenGenerator
     var decoder: StreamingDecoder
     var filter: StopStringFilter
     var constraint: (any AnswerConstraint)?
     let report: PrefillReport
     let prefillSeconds: Double
     var firstToken: ContinuousClock.Instant?
-    var lastToken: ContinuousClock.Instant
+    var lastToken = ContinuousClock.now
+    /// Of the token that is being chosen.
+    var logProbabilities: LogProbabilities?
+
+    init(
+      generator: TokenGenerator, decoder: StreamingDecoder, filter: StopStringFilter,
+      constraint: (any AnswerConstraint)?, report: PrefillReport, prefillSeconds: Double
+    ) {
+      self.generator = generator
+      self.decoder = decoder
+      self.filter = filter
+      self.constraint = constraint
+      self.report = report
+      self.prefillSeconds = prefillSeconds
+    }
   }
 
   init(
-    _ submission: Submission, sequence: HeldSequence, attention: AttentionOptions,
-    cachedTokens: Int, maximumTokens: Int
+    _ submission: Submission, owner: Owner, cache: KeyValueCache, attention: AttentionOptions,
+    reading: PrefillOptions, cachedTokens: Int, maximumTokens: Int,
+    start: ContinuousClock.Instant = .now
   ) {
     self.submission = submission
-    self.sequence = sequence
+    self.owner = owner
+    heldCache = cache
     self.attention = attention
+    self.reading = reading
     self.cachedTokens = cachedTokens
     self.maximumTokens = maximumTokens
+    self.start = start
   }
 
   var prompt: [Int32] { submission.request.prompt }
 
+  /// nil once it has left the engine.
+  var cache: KeyValueCache? { heldCache }
+
+  /// What the engine keeps afterwards; nil for a session's.
+  var storage: PrefixStorage? {
+    if case .engine(let storage) = owner { storage } else { nil }
+  }
+
+  /// Whether its next turn reads, or decodes.
+  var isReading: Bool { answer == nil || rereading != nil }
+
+  /// Reads tokens again before the answer goes on.
+  func read(again tokens: [Int32]) { rereading = tokens }
+
+  /// Goes on with the answer, whose sequence has been read again.
+  func finishRereading(logits: Tensor) {
+    rereading = nil
+    run = nil
+    answer?.generator.supply(logits)
+  }
+
   /// Tokens of the prompt that are left to read.
   var remaining: Int {
-    guard let run else { return prompt.count - sequence.cache.count }
+    guard let run else { return rereading?.count ?? prompt.count - (cache?.count ?? 0) }
     return max(1, run.progress.tokens - run.progress.tokensDone)
   }
 
@@ -61,9 +111,10 @@ final class RunningSequence {
   func tellProgress(isNeeded: Bool = false) {
     let now = ContinuousClock.now
     if !isNeeded, let lastProgress, now - lastProgress < .milliseconds(200) { return }
+    guard rereading == nil else { return }
     lastProgress = now
     let read = run.map { $0.progress.tokensDone } ?? (answer == nil ? 0 : prompt.count)
-    submission.events.yield(
+    submission.sink.tell(
       .progress(
         PromptProgress(
           total: prompt.count, cached: cachedTokens,
@@ -71,12 +122,24 @@ final class RunningSequence {
           seconds: (now - start).inSeconds)))
   }
 
-  /// What the sequence holds once nothing more is computed for it.
-  func leave() -> HeldSequence {
+  /// Gives the sequence back: nothing more is computed for it.
+  ///
+  /// - Returns: The tokens whose keys and values are in its cache.
+  func leave() -> [Int32] {
     run = nil
+    guard let cache = heldCache else { return [] }
     let tokens = answer?.generator.history ?? prompt
-    sequence.tokens = Array(tokens.prefix(sequence.cache.count))
-    sequence.isStored = false
-    return sequence
+    if case .session(let work) = owner {
+      if answer != nil {
+        work.sequence.history = tokens
+      } else if !isRead {
+        // Chunks that were finished are of no use to a history that does not have them.
+        cache.truncate(to: min(cachedTokens, cache.count))
+      }
+    }
+    // Who waits for the end may free the memory.
+    answer = nil
+    heldCache = nil
+    return Array(tokens.prefix(cache.count))
   }
 }

@@ -11,11 +11,9 @@ extension Session {
   /// - Throws: `CacheFileError`, `ComputeError`.
   public func save(to file: String) async throws {
     try await inTurn {
-      try self.withState { state in
-        guard let cache = state.cache else { throw CacheFileError.nothingToSave }
-        try self.model.transformer.save(
-          cache, tokens: state.history, fingerprint: self.model.fingerprint, to: file)
-      }
+      guard let cache = self.sequence.cache else { throw CacheFileError.nothingToSave }
+      try self.model.transformer.save(
+        cache, tokens: self.sequence.history, fingerprint: self.model.fingerprint, to: file)
     }
   }
 
@@ -28,21 +26,25 @@ extension Session {
   /// - Throws: `CacheFileError`, `TransformerError`, `ComputeError`.
   public func restore(from file: String) async throws {
     try await inTurn {
-      try self.withState { state in
-        let cache = try state.cache ?? self.makeCache()
-        state.cache = cache
-        do {
-          state.history = try self.model.transformer.restore(
-            cache, fingerprint: self.model.fingerprint, from: file)
-        } catch {
-          // A partly restored sequence is of no use.
-          if cache.count == 0 { state.forget() }
-          throw error
+      let sequence = self.sequence
+      let cache =
+        try sequence.cache
+        ?? Self.makeCache(of: self.model, capacity: self.capacity, options: self.options)
+      sequence.cache = cache
+      do {
+        sequence.history = try self.model.transformer.restore(
+          cache, fingerprint: self.model.fingerprint, from: file)
+      } catch {
+        // A partly restored sequence is of no use.
+        if cache.count == 0 {
+          sequence.history = []
+          sequence.forgetLogits()
         }
-        state.unread = state.history.count > cache.count ? state.history.last : nil
-        state.prefill = nil
-        state.metrics = GenerationMetrics()
+        self.show()
+        throw error
       }
+      sequence.forgetLogits()
+      self.show { $0 = GenerationMetrics() }
     }
   }
 }

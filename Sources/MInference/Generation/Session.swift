@@ -5,8 +5,9 @@ import Synchronization
 /// One sequence of a model: a prompt, its answer, and what follows.
 ///
 /// A session works on one thing at a time; calls made meanwhile wait in their order. Its properties never wait: they
-/// show what the last call that ended left. Sessions of one model do not disturb each other. All
-/// computing is done on threads of its own.
+/// show what the last call that ended left. Sessions of one model do not disturb each other: an ``Engine``
+/// computes for all of them, on a thread of its own. It reads their prompts by turns and decodes their
+/// tokens together.
 public final class Session: Sendable {
   let model: LanguageModel
   let options: SessionOptions
@@ -14,28 +15,13 @@ public final class Session: Sendable {
   public let capacity: Int
   /// Who reads a prompt or makes an answer, and who waits to.
   let turns = TurnQueue()
-  /// Held by whoever has its turn.
-  private let state: Mutex<State>
+  let engine: SessionEngine
+  /// Used by whoever has its turn.
+  let sequence = SessionSequence()
   /// Held for a moment.
   private let snapshot = Mutex(Snapshot())
 
-  /// What changes. The cache is touched by whoever holds the lock.
-  struct State {
-    var cache: KeyValueCache?
-    /// Every token in the cache, and the last one given out that is not in it yet.
-    var history: [Int32] = []
-    /// A token that was given out but not read into the cache.
-    var unread: Int32?
-    /// The prefill whose logits lead to the next token; nil before the first, and once an answer has
-    /// begun.
-    var prefill: PrefillResult?
-    var metrics = GenerationMetrics()
-
-    /// As if nothing had been read.
-    mutating func forget() { (history, unread, prefill) = ([], nil, nil) }
-  }
-
-  /// What others see of the state.
+  /// What others see of the sequence.
   private struct Snapshot {
     var memoryPlan: MemoryPlan?
     var tokens: [Int32] = []
@@ -43,26 +29,27 @@ public final class Session: Sendable {
     var metrics = GenerationMetrics()
   }
 
-  /// Runs `body` with the state once nobody else has it, and shows what it left, also when it throws.
-  func withState<Result: ~Copyable>(
-    _ body: (inout sending State) throws -> sending Result
-  ) rethrows -> sending Result {
-    try state.withLock { state in
-      defer {
-        let left = Snapshot(
-          memoryPlan: state.cache?.memoryPlan, tokens: state.history,
-          nextLogits: state.prefill?.logits, metrics: state.metrics)
-        snapshot.withLock { $0 = left }
-      }
-      return try body(&state)
+  /// Shows what the turn that ends leaves.
+  func show(metrics change: (inout GenerationMetrics) -> Void = { _ in }) {
+    snapshot.withLock {
+      $0.memoryPlan = sequence.cache?.memoryPlan
+      $0.tokens = sequence.history
+      $0.nextLogits = sequence.logitValues
+      change(&$0.metrics)
     }
   }
 
-  init(model: LanguageModel, capacity: Int, options: SessionOptions) {
+  init(model: LanguageModel, engine: SessionEngine, capacity: Int, options: SessionOptions) {
     self.model = model
+    self.engine = engine
     self.capacity = capacity
     self.options = options
-    state = Mutex(State())
+  }
+
+  deinit {
+    // The engine may still know the sequence; its memory is free from now on.
+    sequence.cache = nil
+    sequence.forgetLogits()
   }
 
   /// How the sequence uses its device's memory; nil before the first prefill, and on a CPU.
@@ -73,7 +60,10 @@ public final class Session: Sendable {
 
   /// ``tokens`` once nobody works on the session any more. Waits for that.
   public func settledTokens() async throws -> [Int32] {
-    try await inTurn { self.withState { $0.history } }
+    let turn = turns.reserve()
+    try await turns.wait(for: turn)
+    defer { turns.release(turn) }
+    return sequence.history
   }
 
   /// Runs `body` on a thread of its own once it is its turn.
@@ -136,46 +126,31 @@ public final class Session: Sendable {
     }
   }
 
-  /// Reads tokens on a thread of its own, until the task is cancelled.
+  /// Reads tokens once it is the session's turn, until the task is cancelled.
   ///
   /// - Parameter plan: Gives all tokens, and how many of them the cache holds already.
   private func read(
     progress: (@Sendable (PrefillProgress) -> Void)?,
-    plan: @escaping @Sendable (State) -> (tokens: [Int32], kept: Int)
+    plan: (SessionSequence) -> (tokens: [Int32], kept: Int)
   ) async throws -> PrefillReport {
     let cancellation = CancellationFlag()
     return try await withTaskCancellationHandler {
-      try await inTurn {
-        try self.withState { state in
-          let (tokens, kept) = plan(state)
-          return try self.read(
-            tokens, keeping: kept, state: &state,
-            options: self.prefillOptions(progress: progress, cancellation: cancellation))
-        }
-      }
+      let turn = turns.reserve()
+      try await turns.wait(for: turn)
+      defer { turns.release(turn) }
+      let (tokens, kept) = plan(sequence)
+      return try await read(tokens, keeping: kept, progress, cancellation)
     } onCancel: {
       cancellation.set()
+      engine.wake()
     }
-  }
-
-  /// How the session's prompts are read.
-  func prefillOptions(
-    progress: (@Sendable (PrefillProgress) -> Void)?, cancellation: CancellationFlag
-  ) throws -> PrefillOptions {
-    var prefill = PrefillOptions(
-      planner: try model.planner(for: options.attention), chunk: options.chunk,
-      measureRecall: options.measuresRecall,
-      monitor: options.monitor,
-      lastLayerLastRowOnly: true, progress: progress, isCancelled: { cancellation.isSet })
-    prefill.chunkBudgets = options.chunkBudgets
-    return prefill
   }
 
   /// Reads `tokens` but for the first `kept`, which the cache holds.
   private func read(
-    _ tokens: [Int32], keeping kept: Int, state: inout State,
-    options: @autoclosure () throws -> PrefillOptions
-  ) throws -> PrefillReport {
+    _ tokens: [Int32], keeping kept: Int, _ progress: (@Sendable (PrefillProgress) -> Void)?,
+    _ cancellation: CancellationFlag
+  ) async throws -> PrefillReport {
     // A prompt that fills the context leaves room for the one token that its logits give.
     guard tokens.count <= model.contextLength else {
       throw LanguageModelError.promptTooLong(
@@ -184,39 +159,47 @@ public final class Session: Sendable {
     guard tokens.count <= capacity else {
       throw LanguageModelError.sessionFull(tokens: tokens.count, capacity: capacity)
     }
-    let start = ContinuousClock.now
-    let options = try options()
-    let cache = try state.cache ?? makeCache()
-    state.cache = cache
-    let kept = model.transformer.mustReadAgain(cache, reaching: tokens.count) ? 0 : kept
-    if kept < cache.count {
-      cache.truncate(to: kept)
-      state.history = Array(tokens[..<kept])
-      (state.unread, state.prefill) = (nil, nil)
-    }
-    let ids = Array(tokens[kept...])
-    let setupSeconds = (ContinuousClock.now - start).inSeconds
-    let result: PrefillResult
+    let summary: AnswerSummary
     do {
-      result = try model.transformer.prefill(ids, cache: cache, options: options)
-      try model.verifyWeights()
+      summary = try await engine.answer(
+        AnswerRequest(prompt: tokens),
+        for: try work(.read(keeping: kept), progress, cancellation), cancellation: cancellation)
     } catch {
-      // Chunks that were finished are of no use to a history that does not have them.
-      cache.truncate(to: min(kept, cache.count))
+      show()
       throw error
     }
-    state.history = tokens
-    state.unread = nil
-    state.prefill = result
-    state.metrics = GenerationMetrics()
-    state.metrics.promptTokens = ids.count
-    state.metrics.prefill = result.report
-    state.metrics.prefillSeconds = result.report.seconds
-    state.metrics.timeToFirstToken = setupSeconds + result.report.seconds
-    return result.report
+    show { metrics in
+      metrics = GenerationMetrics()
+      metrics.promptTokens = summary.prefill.tokens
+      metrics.prefill = summary.prefill
+      metrics.prefillSeconds = summary.prefill.seconds
+      metrics.timeToFirstToken =
+        summary.queueSeconds + summary.prefillSeconds - summary.measuringSeconds
+    }
+    return summary.prefill
   }
 
-  func makeCache() throws -> KeyValueCache {
+  /// What the session asks of the engine.
+  func work(
+    _ task: SessionWork.Task, _ progress: (@Sendable (PrefillProgress) -> Void)?,
+    _ cancellation: CancellationFlag
+  ) throws -> SessionWork {
+    var reading = PrefillOptions(
+      planner: try model.planner(for: options.attention), chunk: options.chunk,
+      measureRecall: options.measuresRecall,
+      monitor: options.monitor,
+      lastLayerLastRowOnly: true, progress: progress, isCancelled: { cancellation.isSet })
+    reading.chunkBudgets = options.chunkBudgets
+    return SessionWork(
+      sequence: sequence, task: task, attention: options.attention, reading: reading,
+      makeCache: { [model, options, capacity] in
+        try Self.makeCache(of: model, capacity: capacity, options: options)
+      })
+  }
+
+  static func makeCache(
+    of model: LanguageModel, capacity: Int, options: SessionOptions
+  ) throws -> KeyValueCache {
     let cache = try model.transformer.makeCache(
       capacity: capacity, keyValues: options.keyValues, chunk: options.chunk,
       planner: try model.planner(for: options.attention))

@@ -167,14 +167,15 @@ public final class AttentionKernels: Sendable {
       let rowSets = try (0..<shape.queryHeads).map {
         try select(number, $0, rows.count).rowSet(on: grid)
       }
-      let index = try SparseIndex(
+      let index = try TileIndex(
         firstPosition: 0, rows: rows.count, tile: tile, rowSets: rowSets,
         rowSetOfHead: Array(rowSets.indices))
       let sequence = try SequenceTensors(batch, rows: rows, backend: backend)
       let logSumExp = try backend.makeTensor(
         .float32, [rows.count, shape.queryHeads], purpose: "log-sum-exps")
       try backend.attention(
-        q: sequence.q, firstPosition: 0, layer: sequence.layer, shape: shape, index: index,
+        q: sequence.q, firstPosition: 0, layer: sequence.layer, shape: shape,
+        index: .tiles(index),
         into: sequence.q, logSumExp: logSumExp)
       output.o += try backend.read(sequence.q)
       output.logSumExp += try backend.read(logSumExp)

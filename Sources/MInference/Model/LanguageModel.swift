@@ -34,6 +34,7 @@ public final class LanguageModel: Sendable {
   package let weightFingerprint: String
   /// Whose files the device reads weights in, as they lie there; nil where it has copies.
   private let mappedWeights: (any WeightSource)?
+  private let sessionEngines = SessionEngines()
   /// A chat template that was given in place of the checkpoint's.
   private let chatTemplate: ChatTemplate?
   /// What the user should know about the device, one line each: a missing BLAS, for example.
@@ -190,10 +191,13 @@ public final class LanguageModel: Sendable {
   ///
   /// - Parameter capacity: Tokens that it has room for, prompts and answers together; at most
   ///   ``contextLength``, which also stands for anything larger.
+  /// - Throws: `PatternError` for attention that makes no sense; ``LanguageModelError/noThread(reason:)``.
   public func makeSession(
     capacity: Int, options: SessionOptions = SessionOptions()
   ) throws -> Session {
     _ = try planner(for: options.attention)
-    return Session(model: self, capacity: min(max(1, capacity), contextLength), options: options)
+    return Session(
+      model: self, engine: try sessionEngines.engine(for: self),
+      capacity: min(max(1, capacity), contextLength), options: options)
   }
 }

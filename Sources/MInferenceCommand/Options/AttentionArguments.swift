@@ -6,6 +6,7 @@ struct AttentionArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "\(AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "mode"),
+    completion: .list(AttentionMode.allCases.map(\.rawValue)),
     transform: { text in
       guard let mode = AttentionMode(rawValue: text) else {
         let known = AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")
@@ -15,30 +16,16 @@ struct AttentionArguments: ParsableArguments {
     })
   var attention: AttentionMode = .minference
 
-  @OptionGroup var budgets: BudgetArguments
-
-  @Option(
-    help: ArgumentHelp(
-      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"))
-  var patterns: String?
-
-  @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
-  var exact = false
+  @OptionGroup var prefill: PrefillArguments
 
   @OptionGroup var watching: MonitorArguments
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Tokens of the prompt read at once; all of them if not given.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var chunk: Size?
 
   @Option(
     help: ArgumentHelp(
       "What count budgets mean in a chunk: whole, or proportional to the keys that it sees of the "
         + "prompt. Whole on one device, proportional on several, if not given.",
       valueName: "kind"),
+    completion: .list(ChunkBudgets.allCases.map(\.rawValue)),
     transform: { try List.named($0) })
   var chunkBudgets: ChunkBudgets?
 
@@ -47,6 +34,7 @@ struct AttentionArguments: ParsableArguments {
     help: ArgumentHelp(
       "How keys and values are kept: f32 or bf16 on the CPU, bf16 or fp8 on a GPU.",
       valueName: "type"),
+    completion: .list(["f32", "bf16", "fp8"]),
     transform: { text in
       switch text {
       case "f32": return .float32
@@ -61,6 +49,7 @@ struct AttentionArguments: ParsableArguments {
     name: .customLong("kv-on"),
     help: ArgumentHelp(
       "Where keys and values lie between uses: device or host.", valueName: "place"),
+    completion: .list(["device", "host"]),
     transform: { text in
       guard let place = KeyValueOptions.Place(rawValue: text) else {
         throw ValidationError("\"\(text)\" is not known; give device or host")
@@ -71,13 +60,14 @@ struct AttentionArguments: ParsableArguments {
 
   /// The library's options.
   var options: AttentionOptions {
-    AttentionOptions(mode: attention, budgets: budgets.budgets, exact: exact)
+    AttentionOptions(mode: attention, budgets: prefill.budgets.budgets, exact: prefill.exact)
   }
 
   func sessionOptions() -> SessionOptions {
     var session = SessionOptions(
       attention: options,
-      keyValues: KeyValueOptions(type: keyValueType, place: keyValuePlace), chunk: chunk?.value,
+      keyValues: KeyValueOptions(type: keyValueType, place: keyValuePlace),
+      chunk: prefill.chunk?.value,
       monitor: watching.options)
     session.chunkBudgets = chunkBudgets
     return session
@@ -88,7 +78,7 @@ struct AttentionArguments: ParsableArguments {
     configuration: String? = nil
   ) async throws -> LanguageModel {
     var options = device.loadOptions(
-      directory: directory, patterns: patterns, chatTemplate: chatTemplate)
+      directory: directory, patterns: prefill.patterns, chatTemplate: chatTemplate)
     options.configuration = configuration
     return try await PreparationLine.load(options)
   }

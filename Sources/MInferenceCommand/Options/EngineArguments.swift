@@ -41,7 +41,7 @@ struct EngineArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A directory in which long prefixes are kept on disk, also over restarts.",
-      valueName: "dir"))
+      valueName: "dir"), completion: .directory)
   var cacheDir: String?
 
   @Option(

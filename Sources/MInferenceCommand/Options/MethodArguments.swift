@@ -9,6 +9,7 @@ struct MethodArguments: ParsableArguments {
       "Kinds of attention, separated by commas: "
         + "\(AttentionMode.allCases.map(\.rawValue).joined(separator: ", ")).",
       valueName: "mode,mode"),
+    completion: .list(AttentionMode.allCases.map(\.rawValue)),
     transform: { text in
       let modes = try text.split(separator: ",", omittingEmptySubsequences: false).map { name in
         guard let mode = AttentionMode(rawValue: String(name)) else {
@@ -34,30 +35,16 @@ struct MethodArguments: ParsableArguments {
     help: ArgumentHelp(
       "A kind of attention with budgets of its own, KIND,NAME=NUMBER,..., or patterns=FILE; beside "
         + "dense, or beside --attention if that is given. May be repeated.", valueName: "method"),
+    completion: .list(AttentionMode.allCases.map(\.rawValue) + ["patterns="]),
     transform: { try AttentionMethod.parsed($0) })
   var given: [AttentionMethod] = []
 
-  @OptionGroup var budgets: BudgetArguments
-
-  @Option(
-    help: ArgumentHelp(
-      "Pattern file; patterns.json of the model's directory if not given.", valueName: "file"))
-  var patterns: String?
-
-  @Flag(help: "The paper's selection to the letter: no crossover, no dense fallback.")
-  var exact = false
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Tokens of the prompt read at once; all of them if not given.", valueName: "n"),
-    transform: { try Size.parsed($0) })
-  var chunk: Size?
+  @OptionGroup var prefill: PrefillArguments
 
   @Option(
     help: ArgumentHelp(
       "A UTF-8 file whose indices the kind static applies to all prompts; a chronicle of its own if "
-        + "not given.", valueName: "file"))
+        + "not given.", valueName: "file"), completion: .file())
   var calibration: String?
 
   /// The names of all methods, in the order of the tables' columns.
@@ -80,14 +67,14 @@ struct MethodArguments: ParsableArguments {
   func options() throws -> [(name: String, options: AttentionOptions)] {
     let given = given.filter { method in !kinds.contains { $0.rawValue == method.name } }
     return kinds.map { ($0.rawValue, options($0)) }
-      + (try given.map { ($0.name, try $0.options(exact: exact)) })
+      + (try given.map { ($0.name, try $0.options(exact: prefill.exact)) })
   }
 
   private func options(_ mode: AttentionMode) -> AttentionOptions {
-    let budgets = budgets.budgets
+    let budgets = prefill.budgets.budgets
     // A budget given for one kind is no mistake for another.
     let unused = Set(mode.unusedBudgets(budgets, hasPatternFile: false))
-    return AttentionOptions(mode: mode, budgets: budgets.without(unused), exact: exact)
+    return AttentionOptions(mode: mode, budgets: budgets.without(unused), exact: prefill.exact)
   }
 
   /// The methods of a run.
@@ -107,7 +94,7 @@ struct MethodArguments: ParsableArguments {
       return LanguageModelRunner.Method(
         name: name,
         options: SessionOptions(
-          attention: options, chunk: chunk?.value,
+          attention: options, chunk: prefill.chunk?.value,
           measuresRecall: measuringRecall && options.mode != .dense))
     }
   }

@@ -6,6 +6,7 @@ import TextReports
 struct DeviceArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp("Where to compute: \(Device.names).", valueName: "device"),
+    completion: .list(Device.allCases.map(\.rawValue)),
     transform: { text in
       guard let device = Device(rawValue: text) else {
         throw ValidationError("\"\(text)\" is not known; give \(Device.names)")
@@ -46,12 +47,14 @@ struct DeviceArguments: ParsableArguments {
     help: ArgumentHelp(
       "What linear layers of a GPU multiply: bf16, or fp8, which is faster, takes half the memory and "
         + "loses digits (Hopper).", valueName: "type"),
+    completion: .list(LinearPrecision.allCases.map(\.rawValue)),
     transform: { try List.named($0) })
   var linear: LinearPrecision = .bf16
 
   @Option(
     help: ArgumentHelp(
       "What attention of prompts multiplies: native, or fp8 on a Hopper GPU.", valueName: "type"),
+    completion: .list(AttentionPrecision.allCases.map(\.rawValue)),
     transform: { try List.named($0) })
   var attentionPrecision: AttentionPrecision = .native
 
@@ -136,14 +139,14 @@ struct ModelArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "The checkpoint's directory, a GGUF file, or ORG/NAME in Hugging Face's cache.",
-      valueName: "model"))
+      valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String
 
   @Option(
     name: .customLong("config"),
     help: ArgumentHelp(
       "The file of the checkpoint's directory that stands for config.json: config_1m.json has a longer "
-        + "context.", valueName: "file"))
+        + "context.", valueName: "file"), completion: .file())
   var configuration: String?
 
   @OptionGroup var device: DeviceArguments

@@ -13,7 +13,7 @@ struct MonitorArguments: ParsableArguments {
     defaultAsFlag: Action.report, parsing: .next,
     help: ArgumentHelp(
       "Estimate recall while the prompt is read, and name weak heads; dense: compute them densely.",
-      valueName: "dense"),
+      valueName: "dense"), completion: .list([Action.dense.rawValue]),
     transform: { text in
       guard let action = Action(rawValue: text) else {
         throw ValidationError("\"\(text)\" is not known; give dense, or nothing")

@@ -4,7 +4,8 @@ import MInference
 
 /// Where the prompt comes from.
 struct PromptArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("A UTF-8 file with the prompt.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A UTF-8 file with the prompt.", valueName: "file"), completion: .file())
   var promptFile: String?
 
   @Option(
@@ -24,7 +25,8 @@ struct PromptArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "A Jinja file in place of the checkpoint's chat template.", valueName: "file"))
+      "A Jinja file in place of the checkpoint's chat template.", valueName: "file"),
+    completion: .file())
   var chatTemplate: String?
 
   @Option(
@@ -35,7 +37,7 @@ struct PromptArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A JSON file with a list of tools, which the chat template describes to the model.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var tools: String?
 
   func validate() throws {

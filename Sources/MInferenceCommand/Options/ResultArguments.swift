@@ -6,7 +6,8 @@ import MInference
 struct ResultArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "A file of JSON lines that results are added to, and read from.", valueName: "file"))
+      "A file of JSON lines that results are added to, and read from.", valueName: "file"),
+    completion: .file())
   var results: String?
 
   @Flag(help: "Print one JSON object instead of tables.")

@@ -27,7 +27,7 @@ struct ServerArguments: ParsableArguments {
   var apiKey: [String] = []
 
   @Option(
-    help: ArgumentHelp("A file with keys, one a line.", valueName: "file"))
+    help: ArgumentHelp("A file with keys, one a line.", valueName: "file"), completion: .file())
   var apiKeyFile: String?
 
   @Option(
@@ -36,10 +36,14 @@ struct ServerArguments: ParsableArguments {
       valueName: "origin"))
   var cors: [String] = []
 
-  @Option(help: ArgumentHelp("A PEM file with the certificate chain.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A PEM file with the certificate chain.", valueName: "file"),
+    completion: .file())
   var tlsCertificate: String?
 
-  @Option(help: ArgumentHelp("A PEM file with the certificate's private key.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A PEM file with the certificate's private key.", valueName: "file"),
+    completion: .file())
   var tlsKey: String?
 
   @Option(
@@ -74,6 +78,7 @@ struct ServerArguments: ParsableArguments {
     help: ArgumentHelp(
       "What is logged: \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")).",
       valueName: "level"),
+    completion: .list(Logger.Level.allCases.map(\.rawValue)),
     transform: { text in
       guard let level = Logger.Level(rawValue: text) else {
         throw ValidationError("\"\(text)\" is not known; give info, warning or error")

@@ -50,7 +50,7 @@ struct TaskSourceArguments: ParsableArguments {
     name: [.customLong("text"), .customLong("haystack")],
     help: ArgumentHelp(
       "A UTF-8 file that facts are hidden in; a chronicle of its own if not given.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var text: String?
 
   func haystack() throws -> Haystack? {

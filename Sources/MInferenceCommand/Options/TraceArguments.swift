@@ -7,7 +7,7 @@ struct TraceArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "With --devices: write when each stage worked on which chunk, as a Chrome trace (Perfetto and "
-        + "chrome://tracing show it).", valueName: "file"))
+        + "chrome://tracing show it).", valueName: "file"), completion: .file())
   var trace: String?
 
   /// Begins to record.

@@ -50,6 +50,7 @@ struct BenchAttentionCommand: ParsableCommand {
       "What to measure, separated by commas: "
         + "\(AttentionBenchmark.Part.allCases.map(\.rawValue).joined(separator: ", ")).",
       valueName: "case,case"),
+    completion: .list(AttentionBenchmark.Part.allCases.map(\.rawValue)),
     transform: { try List.parsed($0) { try List.named($0) } })
   var cases: [AttentionBenchmark.Part] = [.product, .dense, .tiles, .mixed, .index, .decode]
 

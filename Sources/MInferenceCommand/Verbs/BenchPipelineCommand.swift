@@ -23,7 +23,8 @@ struct BenchPipelineCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "The model's shape: \(ModelShape.names.joined(separator: ", ")), or a config.json.",
-      valueName: "shape"))
+      valueName: "shape"),
+    completion: .list(ModelShape.names))
   var shape = "llama-3-8b"
 
   @Option(
@@ -35,6 +36,7 @@ struct BenchPipelineCommand: ParsableCommand {
     help: ArgumentHelp(
       "What each stage runs on: "
         + PipelineCosts.Device.all.map(\.name).joined(separator: ", ") + ".", valueName: "device"),
+    completion: .list(PipelineCosts.Device.all.map(\.name)),
     transform: { name in
       guard let device = PipelineCosts.Device.all.first(where: { $0.name == name }) else {
         throw ValidationError(

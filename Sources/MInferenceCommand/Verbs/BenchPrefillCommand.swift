@@ -12,14 +12,19 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     commandName: "prefill",
     abstract: "Time to first token, dense and sparse, over prompt lengths, with recall.",
     discussion: """
-      The text is the demo's chronicle, or --prompt-file. The best of --repeat runs counts; recall is \
-      measured in the last one, and its time is in no figure. A length that is refused, for the \
-      model's context or for memory, is told and left out; the exit code is then 64.
+      The text is the demo's chronicle, or --prompt-file. Dense and sparse runs take turns. The best \
+      of --repeat runs is shown; the ratio is the median over pairs of runs. Recall is measured in a \
+      run that is not timed, or, with one run, in that one, where its time is in no figure. A length \
+      that is refused, for the model's context or for memory, is told and left out; the exit code is \
+      then 64.
 
       Example: minference bench prefill --model DIR --lengths 8K,32K --repeat 3
       """)
 
-  @Option(help: ArgumentHelp("A checkpoint's directory.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The checkpoint's directory, a GGUF file, or ORG/NAME; the model that came with the package if "
+        + "not given.", valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String?
 
   @OptionGroup var length: LengthArguments
@@ -28,23 +33,27 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   static let standardLengths = [4096, 32768]
 
   @Option(
-    parsing: .unconditional, help: ArgumentHelp("Runs of each.", valueName: "n"),
+    parsing: .unconditional, help: ArgumentHelp("Pairs of runs.", valueName: "n"),
     transform: { try Size.parsed($0) })
   var `repeat`: Size = Size(value: 1)
 
-  @Option(help: ArgumentHelp("A UTF-8 file to read instead of the chronicle.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A UTF-8 file to read instead of the chronicle.", valueName: "file"),
+    completion: .file())
   var promptFile: String?
 
   @Option(
     help: ArgumentHelp(
-      "Write times against lengths, both logarithmic, to this SVG file.", valueName: "file"))
+      "Write times against lengths, both logarithmic, to this SVG file.", valueName: "file"),
+    completion: .file())
   var plot: String?
 
   @Option(
     help: ArgumentHelp(
       "Measure a model shape with made-up weights and synthetic attention instead: "
         + "\(ModelShape.names.joined(separator: ", ")), or a config.json. Needs --patterns.",
-      valueName: "shape"))
+      valueName: "shape"),
+    completion: .list(ModelShape.names))
   var shape: String?
 
   @Option(help: "How the offsets of synthetic attention lie: clustered or scattered.")
@@ -53,12 +62,25 @@ struct BenchPrefillCommand: AsyncParsableCommand {
   @Flag(help: "With --shape: leave out dense attention.")
   var onlySparse = false
 
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "With --shape: plan memory as if the GPU had so many bytes: 80G.", valueName: "bytes"),
+    transform: { try Size.parsed($0) })
+  var deviceMemory: Size?
+
   @OptionGroup var device: DeviceArguments
   @OptionGroup var trace: TraceArguments
   @OptionGroup var attention: AttentionArguments
 
   @Flag(help: "Print one JSON object.")
   var json = false
+
+  func validate() throws {
+    if deviceMemory != nil, shape == nil {
+      throw ValidationError("--device-memory is for shapes; give --shape, or leave it out")
+    }
+  }
 
   mutating func run() async throws {
     if let shape {
@@ -79,14 +101,17 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     for length in usable.values {
       do {
         let prompt = try PrefillMeasurement.prompt(of: length, from: text, for: model)
-        for (name, arguments) in [("dense", dense), (mode, attention)] {
-          let progress = ProgressLine(label: "\(name) \(Quantity.grouped(length))")
-          defer { progress.finish() }
-          rows.append(
-            try await PrefillMeasurement.measure(
-              name, prompt: prompt, model: model, options: arguments.sessionOptions(),
-              runs: self.repeat.value, measuresRecall: arguments.attention != .dense
-            ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })
+        defer { TerminalLine.clear() }
+        rows += try await PrefillMeasurement.measure(
+          [
+            .init(mode: "dense", options: dense.sessionOptions(), measuresRecall: false),
+            .init(
+              mode: mode, options: attention.sessionOptions(),
+              measuresRecall: attention.attention != .dense),
+          ], prompt: prompt, model: model, runs: self.repeat.value
+        ) { way in
+          let line = ProgressLine(label: "\(way.mode) \(Quantity.grouped(length))")
+          return { line.update(fraction: $0.fraction, totalTokens: $0.tokens) }
         }
       } catch let error where usable.values.count > 1 && !(error is CancellationError) {
         usable.refuse(length, because: error)

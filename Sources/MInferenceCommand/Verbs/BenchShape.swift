@@ -7,11 +7,12 @@ import TextReports
 /// `minference bench prefill --shape`: a model shape whose weights nobody has here.
 extension BenchPrefillCommand {
   func runShape(_ shape: String) throws {
-    guard let file = attention.patterns else {
+    guard let file = attention.prefill.patterns else {
       throw ValidationError("--shape needs the heads' patterns: give --patterns FILE")
     }
     let (benchmark, backends) = try makeBenchmark(
       shape, patterns: try PatternConfiguration(contentsOfFile: file))
+    if let deviceMemory { benchmark.limitMemory(to: deviceMemory.value) }
     benchmark.pipeline?.stageDescriptions.forEach(StandardError.note)
     try trace.begin(benchmark.pipeline)
     var rows: [ShapeBenchmark.Row] = []
@@ -22,8 +23,8 @@ extension BenchPrefillCommand {
         let progress = ProgressLine(label: "\(mode) \(Quantity.grouped(length))")
         rows.append(
           try benchmark.measure(
-            mode, tokens: length, isDense: mode == "dense", exact: attention.exact,
-            chunk: attention.chunk?.value, keyValues: attention.sessionOptions().keyValues,
+            mode, tokens: length, isDense: mode == "dense", exact: attention.prefill.exact,
+            chunk: attention.prefill.chunk?.value, keyValues: attention.sessionOptions().keyValues,
             budgets: attention.chunkBudgets,
             runs: self.repeat.value
           ) { progress.update(fraction: $0.fraction, totalTokens: $0.tokens) })

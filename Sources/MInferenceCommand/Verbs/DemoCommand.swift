@@ -15,7 +15,10 @@ struct DemoCommand: AsyncParsableCommand {
       Example: minference demo --length 128K
       """)
 
-  @Option(help: ArgumentHelp("A checkpoint's directory.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "The checkpoint's directory, a GGUF file, or ORG/NAME; the model that came with the package if "
+        + "not given.", valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String?
 
   @Option(

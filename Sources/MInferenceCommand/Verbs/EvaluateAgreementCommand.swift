@@ -25,7 +25,8 @@ struct EvaluateAgreementCommand: AsyncParsableCommand {
 
   @Option(
     parsing: .upToNextOption,
-    help: ArgumentHelp("UTF-8 files; the demo's chronicle if none is given.", valueName: "file"))
+    help: ArgumentHelp("UTF-8 files; the demo's chronicle if none is given.", valueName: "file"),
+    completion: .file())
   var text: [String] = []
 
   @OptionGroup var length: LengthArguments

@@ -7,7 +7,7 @@ struct EvaluateArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "The checkpoint's directory, a GGUF file, or ORG/NAME; the model that came with the package if "
-        + "not given.", valueName: "model"))
+        + "not given.", valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String?
 
   @OptionGroup var device: DeviceArguments
@@ -21,7 +21,7 @@ struct EvaluateArguments: ParsableArguments {
     let directory = try model ?? ModelDirectory.builtIn()
     try await device.serveRank(directory: directory)
     let model = try await PreparationLine.load(
-      device.loadOptions(directory: directory, patterns: methods.patterns))
+      device.loadOptions(directory: directory, patterns: methods.prefill.patterns))
     var told: Set<String> = []
     let notices =
       model.notices + (try methods.options()).flatMap { model.notices(for: $0.options) }
@@ -45,16 +45,16 @@ struct EvaluateArguments: ParsableArguments {
       device.attentionPrecision == .native
         ? "" : "attention \(device.attentionPrecision.rawValue)",
     ]
-    let chunk = methods.chunk.map { ["chunk \($0.value)"] } ?? []
-    let budgets = ([methods.budgets.description] + narrow + chunk)
+    let chunk = methods.prefill.chunk.map { ["chunk \($0.value)"] } ?? []
+    let budgets = ([methods.prefill.budgets.description] + narrow + chunk)
       .filter { !$0.isEmpty }.joined(separator: ", ")
     return try [
       (name: "suite", value: suite), (name: "model", value: model ?? ModelDirectory.builtIn()),
-      (name: "patterns", value: methods.patterns ?? "the model's own"),
+      (name: "patterns", value: methods.prefill.patterns ?? "the model's own"),
       (name: "budgets", value: budgets.isEmpty ? "defaults" : budgets),
       // Tiles and number formats of devices differ, and so do results.
       (name: "device", value: device.device.resolved.rawValue),
-      (name: "exact", value: "\(methods.exact)"),
+      (name: "exact", value: "\(methods.prefill.exact)"),
       (name: "calibration", value: methods.calibration ?? "chronicle"),
     ] + more
   }

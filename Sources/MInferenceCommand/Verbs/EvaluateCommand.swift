@@ -10,6 +10,8 @@ struct EvaluateCommand: ParsableCommand {
       are compared with. With --results every result is written as a JSON line, and a run that was \
       interrupted goes on where it was. A length that the model's context has no room for is left out \
       and told; the exit code is then 64.
+
+      Example: minference evaluate perplexity --model DIR --text book.txt --lengths 8K
       """,
     subcommands: [
       EvaluateScenariosCommand.self, EvaluateTasksCommand.self, EvaluateAgreementCommand.self,

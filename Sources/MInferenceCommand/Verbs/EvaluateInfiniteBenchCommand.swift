@@ -19,7 +19,8 @@ struct EvaluateInfiniteBenchCommand: AsyncParsableCommand {
   @OptionGroup var shared: EvaluateArguments
   @OptionGroup var form: TaskFormArguments
 
-  @Argument(help: ArgumentHelp("Files such as passkey.jsonl.", valueName: "file"))
+  @Argument(
+    help: ArgumentHelp("Files such as passkey.jsonl.", valueName: "file"), completion: .file())
   var files: [String]
 
   @Option(

@@ -33,7 +33,9 @@ struct EvaluateNeedleCommand: AsyncParsableCommand {
 
   @OptionGroup var source: TaskSourceArguments
 
-  @Option(help: ArgumentHelp("Write the depth by length map to this SVG file.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Write the depth by length map to this SVG file.", valueName: "file"),
+    completion: .file())
   var plot: String?
 
   mutating func run() async throws {

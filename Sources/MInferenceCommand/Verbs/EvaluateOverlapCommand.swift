@@ -16,13 +16,13 @@ struct EvaluateOverlapCommand: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "The checkpoint's directory, a GGUF file, or ORG/NAME; the model that came with the package if "
-        + "not given.", valueName: "model"))
+        + "not given.", valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String?
 
   @OptionGroup var device: DeviceArguments
   @OptionGroup var attention: AttentionArguments
 
-  @Argument(help: ArgumentHelp("Two UTF-8 files.", valueName: "file"))
+  @Argument(help: ArgumentHelp("Two UTF-8 files.", valueName: "file"), completion: .file())
   var files: [String] = []
 
   @Option(

@@ -4,7 +4,9 @@ import MInference
 
 /// The text that something is measured on, token by token.
 struct EvaluationTextArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("A UTF-8 file; the demo's chronicle if not given.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A UTF-8 file; the demo's chronicle if not given.", valueName: "file"),
+    completion: .file())
   var text: String?
 
   @OptionGroup var length: LengthArguments

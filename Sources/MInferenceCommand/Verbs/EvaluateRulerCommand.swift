@@ -20,6 +20,7 @@ struct EvaluateRulerCommand: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Kinds, separated by commas; all; or synthetic: all that need no file.", valueName: "kind"),
+    completion: .list(RulerKind.allCases.map(\.rawValue) + ["all", "synthetic"]),
     transform: { text in
       let synthetic = RulerKind.allCases.filter { $0 != .squad && $0 != .hotpot }
       return try text == "synthetic"
@@ -31,15 +32,19 @@ struct EvaluateRulerCommand: AsyncParsableCommand {
 
   @OptionGroup var sample: TaskSampleArguments
 
-  @Option(help: ArgumentHelp("SQuAD's JSON file, for qa_1.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("SQuAD's JSON file, for qa_1.", valueName: "file"), completion: .file())
   var squad: String?
 
-  @Option(help: ArgumentHelp("HotpotQA's JSON file, for qa_2.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("HotpotQA's JSON file, for qa_2.", valueName: "file"), completion: .file())
   var hotpotqa: String?
 
   @Option(
     name: [.customLong("task-file"), .customLong("file")],
-    help: ArgumentHelp("JSON lines that RULER's scripts wrote; may be repeated.", valueName: "file")
+    help: ArgumentHelp(
+      "JSON lines that RULER's scripts wrote; may be repeated.", valueName: "file"),
+    completion: .file()
   )
   var taskFiles: [String] = []
 

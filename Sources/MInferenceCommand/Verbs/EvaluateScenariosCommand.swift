@@ -27,6 +27,7 @@ struct EvaluateScenariosCommand: AsyncParsableCommand {
     help: ArgumentHelp(
       "Scenarios, separated by commas, or all: "
         + "\(Scenario.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"),
+    completion: .list(Scenario.allCases.map(\.rawValue) + ["all"]),
     transform: { text in
       try Scenario.named(
         text.split(separator: ",", omittingEmptySubsequences: false).map(String.init))
@@ -34,14 +35,15 @@ struct EvaluateScenariosCommand: AsyncParsableCommand {
   var scenarios: [Scenario] = Scenario.allCases
 
   @Option(
-    parsing: .upToNextOption,
-    help: ArgumentHelp("UTF-8 texts for questions and summaries.", valueName: "file"))
+    name: [.customLong("books"), .customLong("text")], parsing: .upToNextOption,
+    help: ArgumentHelp("UTF-8 texts for questions and summaries.", valueName: "file"),
+    completion: .file())
   var books: [String] = []
 
   @Option(
     help: ArgumentHelp(
       "A folder with source files (Python's standard library, for one); those in it count too.",
-      valueName: "dir"))
+      valueName: "dir"), completion: .directory)
   var code: String?
 
   @OptionGroup var length: LengthArguments

@@ -28,6 +28,7 @@ struct EvaluateTasksCommand: AsyncParsableCommand {
     help: ArgumentHelp(
       "Kinds, separated by commas, or all: "
         + "\(GeneratedKind.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "kind"),
+    completion: .list(GeneratedKind.allCases.map(\.rawValue) + ["all"]),
     transform: { text in
       try GeneratedKind.named(
         text.split(separator: ",", omittingEmptySubsequences: false).map(String.init))

@@ -59,7 +59,7 @@ struct InspectCommand: AsyncParsableCommand {
     transform: { try Size.parsed($0, atLeast: 8) })
   var cells: Size?
 
-  @Option(help: ArgumentHelp("The SVG file to write.", valueName: "file"))
+  @Option(help: ArgumentHelp("The SVG file to write.", valueName: "file"), completion: .file())
   var output: String?
 
   func validate() throws {
@@ -80,7 +80,7 @@ struct InspectCommand: AsyncParsableCommand {
   mutating func run() async throws {
     guard let output else {
       let description = try ModelDescriptionText(
-        directory: model.model, patterns: attention.patterns)
+        directory: model.model, patterns: attention.prefill.patterns)
       try StandardOutput.write(description.text)
       return description.notices.forEach(StandardError.note)
     }

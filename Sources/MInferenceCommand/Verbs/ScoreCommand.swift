@@ -18,7 +18,9 @@ struct ScoreCommand: AsyncParsableCommand {
   @OptionGroup var attention: AttentionArguments
   @OptionGroup var trace: TraceArguments
 
-  @Option(help: ArgumentHelp("A file of token ids; - for standard input.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A file of token ids; - for standard input.", valueName: "file"),
+    completion: .file())
   var tokens: String
 
   @Flag(help: "Print one JSON object: logprobs and argmax.")

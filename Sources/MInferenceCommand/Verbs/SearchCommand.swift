@@ -37,17 +37,20 @@ struct SearchCommand: ParsableCommand {
   @OptionGroup var model: ModelArguments
 
   @Option(
-    parsing: .upToNextOption,
+    name: [.customLong("samples"), .customLong("text")], parsing: .upToNextOption,
     help: ArgumentHelp(
-      "UTF-8 texts to choose by; the demo's chronicle if none is given.", valueName: "file"))
+      "UTF-8 texts to choose by; the demo's chronicle if none is given.", valueName: "file"),
+    completion: .file())
   var samples: [String] = []
 
-  @Option(help: ArgumentHelp("The pattern file that is written.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("The pattern file that is written.", valueName: "file"), completion: .file())
   var output: String
 
   @Option(
     name: .customLong("validate"), parsing: .upToNextOption,
-    help: ArgumentHelp("Texts that choose nothing and check the choice.", valueName: "file"))
+    help: ArgumentHelp("Texts that choose nothing and check the choice.", valueName: "file"),
+    completion: .file())
   var validating: [String] = []
 
   @Option(
@@ -121,7 +124,7 @@ struct SearchCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Keeps results layer by layer; a search that was interrupted goes on from it.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var resume: String?
 
   func validate() throws {

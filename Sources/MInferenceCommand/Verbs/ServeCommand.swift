@@ -26,7 +26,7 @@ struct ServeCommand: AsyncParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A checkpoint's directory, a GGUF file, or ORG/NAME in Hugging Face's cache; may be given more "
-        + "than once.", valueName: "model"))
+        + "than once.", valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: [String] = []
 
   @OptionGroup var device: DeviceArguments
@@ -36,7 +36,8 @@ struct ServeCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "A Jinja file in place of the checkpoints' chat templates.", valueName: "file"))
+      "A Jinja file in place of the checkpoints' chat templates.", valueName: "file"),
+    completion: .file())
   var chatTemplate: String?
 
   mutating func run() async throws {

@@ -15,13 +15,14 @@ struct TokenizeCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A directory with a tokenizer.json, nothing else is needed; a GGUF file; or ORG/NAME.",
-      valueName: "model")
+      valueName: "model"), completion: .file(extensions: ["gguf"])
   )
   var model: String
 
   @Option(
     name: [.customLong("prompt-file"), .customLong("file")],
-    help: ArgumentHelp("A UTF-8 text file; - for standard input.", valueName: "file"))
+    help: ArgumentHelp("A UTF-8 text file; - for standard input.", valueName: "file"),
+    completion: .file())
   var promptFile: String
 
   func run() throws {

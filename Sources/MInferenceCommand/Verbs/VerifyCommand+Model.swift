@@ -17,7 +17,7 @@ extension VerifyCommand {
       given: patterns, directory: directory, configuration: checkpoint.configuration)
     for notice in backend.notices { StandardError.note(notice) }
     let result = try ModelVerifier.verify(
-      checkpoint, on: backend, plain: try device.device.comparisonBackend(threads: threads),
+      checkpoint, on: backend, cpu: try device.device.comparisonBackend(threads: threads),
       prompt: prompt, patterns: found.patterns
     ) { verification in
       guard !json else { return }

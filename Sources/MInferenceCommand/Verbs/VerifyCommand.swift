@@ -19,11 +19,14 @@ struct VerifyCommand: ParsableCommand {
       Example: minference verify --device cpu
       """)
 
-  @Option(help: ArgumentHelp("Verify this checkpoint instead of the kernels.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp(
+      "Verify this checkpoint instead of the kernels: a directory, a GGUF file, or ORG/NAME.",
+      valueName: "model"), completion: .file(extensions: ["gguf"]))
   var model: String?
 
   @Option(
-    parsing: .unconditional,
+    name: [.customLong("length"), .customLong("tokens")], parsing: .unconditional,
     help: ArgumentHelp("With --model: tokens of the prompt; 512 if not given.", valueName: "n"),
     transform: { try Size.parsed($0) })
   var tokens: Size?
@@ -31,13 +34,13 @@ struct VerifyCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "With --model: a UTF-8 file with the prompt; a made-up document if not given.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var promptFile: String?
 
   @Option(
     help: ArgumentHelp(
       "With --model: pattern file; patterns.json of its directory if not given.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var patterns: String?
 
   @OptionGroup var device: DeviceArguments
@@ -47,7 +50,8 @@ struct VerifyCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Verify only kernels whose names begin so: attention, \"linear fp8\".", valueName: "name"))
+      "Verify only kernels whose names begin so: attention, \"linear fp8\"; with --perf: experts alone.",
+      valueName: "name"))
   var only: String?
 
   @Option(
@@ -62,8 +66,12 @@ struct VerifyCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
-    if only != nil && (model != nil || perf) {
-      throw ValidationError("--only picks kernels to verify; leave out --model and --perf")
+    if only != nil && model != nil {
+      throw ValidationError("--only picks kernels to verify; leave out --model")
+    }
+    if perf, let only, only != "experts" {
+      throw ValidationError(
+        "--only: with --perf there is \"experts\" alone; give it, or leave out --only")
     }
     if cases != nil && (model != nil || perf) {
       throw ValidationError("--cases is for verifying kernels; leave out --model and --perf")
@@ -85,7 +93,7 @@ struct VerifyCommand: ParsableCommand {
       return
     }
     if tokens != nil || promptFile != nil || patterns != nil {
-      throw ValidationError("--tokens, --prompt-file and --patterns need --model DIR")
+      throw ValidationError("--length, --prompt-file and --patterns need --model DIR")
     }
   }
 
@@ -121,7 +129,8 @@ struct VerifyCommand: ParsableCommand {
     let narrow = Result { try device.device.makeBackend(linear: .fp8) }
     try StandardOutput.write(
       KernelSpeed.table(
-        try KernelSpeed.measure(backend, narrow: try? narrow.get(), rows: 131_072)))
+        try KernelSpeed.measure(
+          backend, narrow: try? narrow.get(), rows: 131_072, onlyExperts: only != nil)))
     // Not every GPU has them.
     if case .failure(let error) = narrow {
       try StandardOutput.write("linear layers in fp8 were not measured: \(ErrorText.of(error))\n")

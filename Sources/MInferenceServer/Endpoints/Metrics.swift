@@ -1,9 +1,10 @@
 import Hummingbird
 import MInference
 
-/// GET /metrics, in Prometheus' text format.
+/// GET /metrics, in Prometheus' text format: what the engines' snapshots say, and what was recorded by
+/// swift-metrics.
 ///
-/// Names are llama.cpp's and vLLM's where these mean the same. Every value has the label `model_name`.
+/// Names of the former are llama.cpp's and vLLM's where these mean the same; they have the label `model_name`.
 struct Metrics: Sendable {
   let server: ServerState
 
@@ -82,16 +83,7 @@ struct Metrics: Sendable {
     ) {
       lines += "# HELP \(name) \(help)\n# TYPE \(name) histogram\n"
       for (model, metrics) in models {
-        let histogram = value(metrics)
-        var count = 0
-        for (index, bucket) in histogram.counts.enumerated() {
-          count += bucket
-          let bound =
-            index < histogram.bounds.count ? Self.number(histogram.bounds[index]) : "+Inf"
-          lines += "\(name)_bucket{\(Self.label(model)),le=\"\(bound)\"} \(count)\n"
-        }
-        lines += "\(name)_sum{\(Self.label(model))} \(Self.number(histogram.sum))\n"
-        lines += "\(name)_count{\(Self.label(model))} \(count)\n"
+        lines += Self.lines(of: value(metrics), name, labels: Self.label(model))
       }
     }
     histogram("vllm:time_to_first_token_seconds", "Seconds from request to first token.") {
@@ -117,23 +109,31 @@ struct Metrics: Sendable {
       "minference:longest_stall_seconds", "gauge",
       "The longest time that a running answer waited for its next token."
     ) { $0.longestStall }
-    return lines
+    return lines + (server.registry?.text ?? "")
+  }
+
+  /// A histogram with its cumulative counts.
+  static func lines(
+    of histogram: EngineMetrics.Histogram, _ name: String, labels: String
+  ) -> String {
+    var lines = ""
+    var count = 0
+    let prefix = labels.isEmpty ? "" : labels + ","
+    let bounds = histogram.bounds.map(number) + ["+Inf"]
+    for (bound, own) in zip(bounds, histogram.counts) {
+      count += own
+      lines += "\(name)_bucket{\(prefix)le=\"\(bound)\"} \(count)\n"
+    }
+    let braces = labels.isEmpty ? "" : "{\(labels)}"
+    lines += "\(name)_sum\(braces) \(number(histogram.sum))\n"
+    return lines + "\(name)_count\(braces) \(count)\n"
   }
 
   private static func label(_ model: String) -> String {
-    var escaped = ""
-    for character in model {
-      switch character {
-      case "\\": escaped += "\\\\"
-      case "\"": escaped += "\\\""
-      case "\n": escaped += "\\n"
-      default: escaped.append(character)
-      }
-    }
-    return "model_name=\"\(escaped)\""
+    "model_name=\"\(PrometheusRegistry.escaped(model))\""
   }
 
-  private static func number(_ value: Double) -> String {
+  static func number(_ value: Double) -> String {
     Int(exactly: value).map(String.init) ?? "\(value)"
   }
 }

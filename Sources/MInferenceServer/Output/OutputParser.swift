@@ -1,10 +1,10 @@
-import MInference
+package import MInference
 
 /// Tells reasoning and tool calls from the text of an answer, as it comes.
 ///
 /// Reasoning stands within `<think>` and `</think>`, calls within `<tool_call>` and `</tool_call>`: so
 /// write Qwen's models, DeepSeek's, and those that were trained on the same form.
-struct OutputParser: Sendable {
+package struct OutputParser: Sendable {
   private enum Section: Sendable {
     case answer
     case reasoning
@@ -26,7 +26,7 @@ struct OutputParser: Sendable {
   ///   - beginsInReasoning: Whether the prompt ends with `<think>`.
   ///   - readsToolCalls: Whether calls are looked for.
   ///   - readsReasoning: Whether reasoning is looked for.
-  init(
+  package init(
     beginsInReasoning: Bool, readsToolCalls: Bool, readsReasoning: Bool = true,
     makeID: @escaping @Sendable () -> String = { Identifier.make("call") }
   ) {
@@ -37,7 +37,7 @@ struct OutputParser: Sendable {
   }
 
   /// The pieces that an event of the engine gives.
-  mutating func take(_ event: AnswerEvent) -> [OutputPiece] {
+  package mutating func take(_ event: AnswerEvent) -> [OutputPiece] {
     switch event {
     case .progress(let progress): return [.progress(progress)]
     case .token(let token):

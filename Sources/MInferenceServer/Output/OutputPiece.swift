@@ -1,7 +1,7 @@
-import MInference
+package import MInference
 
 /// What an answer consists of, in order, in no endpoint's words.
-enum OutputPiece: Sendable {
+package enum OutputPiece: Sendable {
   case progress(PromptProgress)
   /// Text of the answer, with the tokens that led to it where their log-probabilities are wanted.
   case text(String, [AnswerToken])
@@ -15,13 +15,13 @@ enum OutputPiece: Sendable {
 }
 
 /// How an answer ended.
-struct OutputEnd: Sendable {
-  var reason: Reason
-  var summary: AnswerSummary
+package struct OutputEnd: Sendable {
+  package var reason: Reason
+  package var summary: AnswerSummary
   /// Tokens of the answer that were reasoning.
-  var reasoningTokens: Int
+  package var reasoningTokens: Int
 
-  enum Reason: String, Sendable {
+  package enum Reason: String, Sendable {
     case stop
     case length
     case toolCalls = "tool_calls"
@@ -34,20 +34,22 @@ struct OutputEnd: Sendable {
 }
 
 /// A whole answer.
-struct CollectedOutput: Sendable {
-  var text = ""
-  var tokens: [AnswerToken] = []
-  var reasoning = ""
-  var toolCalls: [ToolCall] = []
-  var end: OutputEnd?
+package struct CollectedOutput: Sendable {
+  package var text = ""
+  package var tokens: [AnswerToken] = []
+  package var reasoning = ""
+  package var toolCalls: [ToolCall] = []
+  package var end: OutputEnd?
 
-  struct ToolCall: Sendable, Equatable {
-    var id: String
-    var name: String
-    var arguments: String
+  package struct ToolCall: Sendable, Equatable {
+    package var id: String
+    package var name: String
+    package var arguments: String
   }
 
-  mutating func add(_ piece: OutputPiece) {
+  package init() {}
+
+  package mutating func add(_ piece: OutputPiece) {
     switch piece {
     case .progress: break
     case .text(let more, let tokens):

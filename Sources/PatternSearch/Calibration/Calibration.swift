@@ -4,16 +4,16 @@ import SparseAttention
 /// Runs a backend's actual kernels on random tensors and fits a ``CostModel`` to their times.
 ///
 /// Seconds = launch + tilePair * pairs in tiles + columnPair * pairs of columns + run * runs
-/// + tileRow * tile rows. Repetitions take turns, so that a drift of the machine's speed falls on
-/// all cases alike, and the median of each counts. A pair of a column takes the arithmetic of one in
-/// a tile, so it is fitted as that and something more, never less. FLOP counts cannot replace a measurement: a pair of a
-/// gathered column and a pair of a tile take different times, and only the device knows which.
+/// + tileRow * tile rows. Cases take turns, so that a drift of the machine's speed falls on all of
+/// them alike, and the median of each counts. A pair of a column takes the arithmetic of a pair in a tile, so its
+/// coefficient is fitted as the tile's plus a difference of at least zero. FLOP counts cannot replace a
+/// measurement: pairs of gathered columns and of tiles take different times, which depend on the device.
 public struct Calibration: Sendable {
   public var shape: AttentionShape
-  /// Width of the hidden states, from which block-sparse heads project queries once more.
+  /// Width of the hidden states. Block-sparse heads project queries from them a second time.
   public var hiddenSize: Int
   public var keyValueType: DataType?
-  /// Lengths at which kernels run. Two at least, or what is fixed cannot be told from what grows.
+  /// Lengths at which kernels run; at least two, to separate fixed costs from costs that grow.
   public var lengths: [Int]
   public var repetitions: Int
 
@@ -34,7 +34,7 @@ public struct Calibration: Sendable {
     return [longest / 4, longest / 2, longest]
   }
 
-  /// One case: what was done, its median time, and what the model makes of it.
+  /// One case: what was done, its median time, and the time that the fitted model predicts.
   public struct Observation: Sendable {
     public var name: String
     public var keys: Int
@@ -142,7 +142,7 @@ public struct Calibration: Sendable {
       features: samples.map(\.features), targets: samples.map { max($0.seconds, 1e-9) })
   }
 
-  /// Choosing blocks is host code alone; its cost is one of a pair of block means.
+  /// Blocks are chosen on the host; the cost is stated for a pair of block means.
   private func blockPairSeconds() throws -> Double {
     let blocks = 256
     let means = [Float](repeating: 0.25, count: blocks * shape.headDim)
@@ -155,7 +155,7 @@ public struct Calibration: Sendable {
     return seconds[0] / Double(blocks * (blocks + 1) / 2)
   }
 
-  /// The median time of each piece of work, after one run that does not count.
+  /// The median time of each piece of work, after a warm-up run.
   private func medians(_ work: [() throws -> Void]) throws -> [Double] {
     var seconds = work.map { _ in [Double]() }
     let clock = ContinuousClock()

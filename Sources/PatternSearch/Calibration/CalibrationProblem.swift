@@ -1,7 +1,7 @@
 import Compute
 import SparseAttention
 
-/// Random tensors of one attention layer, and indices of which everything is known.
+/// Random tensors of one attention layer, and indices whose work is known exactly.
 struct CalibrationProblem {
   let backend: any Backend
   let shape: AttentionShape
@@ -59,18 +59,19 @@ struct CalibrationProblem {
     ]
   }
 
-  /// Distinct numbers below a limit, spread evenly with a little unrest, ascending from 1.
+  /// Distinct numbers below a limit, evenly spaced with a small jitter, ascending from 1.
   private static func spread(count: Int, below limit: Int) -> [Int] {
     let step = max(limit / count, 1)
     return (0..<count).map { $0 * step + 1 + $0 * 7 % max(step / 2, 1) }.filter { $0 < limit }
   }
 
   func attend(_ rowSet: RowSet) throws {
-    let index = try SparseIndex(
+    let index = try TileIndex(
       firstPosition: 0, rows: keys, tile: grid.tile, rowSets: [rowSet],
       rowSetOfHead: Array(repeating: 0, count: shape.queryHeads))
     try backend.attention(
-      q: q, firstPosition: 0, layer: layer, shape: shape, index: index, into: o, logSumExp: nil)
+      q: q, firstPosition: 0, layer: layer, shape: shape, index: .tiles(index),
+      into: o, logSumExp: nil)
   }
 
   /// Sums of the last rows and the choice, for all heads, without the index.
@@ -84,8 +85,8 @@ struct CalibrationProblem {
     }
   }
 
-  /// Means of blocks of queries and keys for all heads; queries are projected once more to be
-  /// averaged, which is what `hidden` -> all heads costs.
+  /// Means of blocks of queries and keys for all heads. Includes the second projection of the queries,
+  /// `hidden` to all heads.
   func pool(hidden: Tensor, weight: Weight) throws {
     try backend.linear(
       hidden, weight: weight, bias: nil, into: o.reshaped([keys, o.rowCount]), accumulate: false)

@@ -1,8 +1,8 @@
 public import SparseAttention
 
 extension CostModel {
-  /// What a planner needs of these costs: in units of a pair in a tile, which is a pair of dense
-  /// attention. The defaults where nothing could be fitted.
+  /// These costs in the planner's unit, a pair in a tile (a pair of dense attention). The defaults where
+  /// nothing could be fitted.
   ///
   /// - Parameter denseBelow: keys below which dense is faster.
   public func planning(denseBelow: Int) -> SparseCostModel {
@@ -15,7 +15,7 @@ extension CostModel {
 }
 
 extension SearchResult {
-  /// The costs that the planner goes by where these patterns are used on this device.
+  /// The costs that the planner uses with these patterns on this device.
   ///
   /// Never below the default crossover: the prediction leaves out what a sparse layer does around its
   /// kernels, and at two thousand tokens a whole prefill was slower than dense although its kernels

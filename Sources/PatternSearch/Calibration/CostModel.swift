@@ -1,7 +1,7 @@
 public import Compute
 public import SparseAttention
 
-/// What one head's index of one chunk makes a kernel do.
+/// The work of a kernel for one head's index of one chunk.
 public struct IndexWork: Sendable, Hashable, Codable {
   /// Causal pairs in tiles.
   public var tilePairs: Int
@@ -56,8 +56,8 @@ public struct CostModel: Sendable, Hashable, Codable {
   public var estimate: Double
   /// The same for each key: sums of the last rows and the choice of columns and offsets.
   public var estimateKey: Double
-  /// Seconds that pooling for a block-sparse head takes for each row: means, and queries that are
-  /// made once more to be averaged.
+  /// Seconds that pooling for a block-sparse head takes for each row: means, and the second projection of
+  /// the queries.
   public var poolRow: Double
   /// Seconds of scoring and choosing, for each pair of blocks.
   public var blockPair: Double

@@ -1,17 +1,17 @@
 /// Non-negative least squares (a cost cannot be negative).
 package enum LeastSquares {
-  /// The coefficients c >= 0 that make sum over rows of (1 - features . c / target)^2 least, about.
+  /// Coefficients c >= 0 that approximately minimise the sum over rows of (1 - features . c / target)^2.
   ///
-  /// Errors are relative, so that a short measurement counts as much as a long one. Coefficients
-  /// that come out negative are set to zero, the most negative first, and the rest fitted again;
-  /// with a handful of features that all raise the target, this is the optimum in practice.
+  /// Errors are relative, so that a short measurement counts as much as a long one. The most negative
+  /// coefficient is set to zero and the rest are fitted again, until none is negative. With a few features that
+  /// all raise the target this finds the optimum in practice.
   ///
   /// - features: one row for each target; targets are positive.
-  /// - Returns: one coefficient for each feature; zero where the rows do not tell it apart.
+  /// - Returns: one coefficient for each feature; zero where the rows do not determine it.
   package static func nonNegative(features: [[Double]], targets: [Double]) -> [Double] {
     let count = features.first?.count ?? 0
     let rows = zip(features, targets).map { row, target in row.map { $0 / target } }
-    // Columns of like size: otherwise pairs (1e9) and launches (1) cannot share a matrix.
+    // Columns are scaled to similar sizes: pairs (1e9) and launches (1) are in one matrix.
     let sizes = (0..<count).map { column in
       max(rows.reduce(0) { $0 + $1[column] * $1[column] }.squareRoot(), .leastNormalMagnitude)
     }
@@ -23,8 +23,8 @@ package enum LeastSquares {
         solution[worst] < 0
       else {
         var coefficients = [Double](repeating: 0, count: count)
-        for (place, column) in active.enumerated() {
-          coefficients[column] = solution[place] / sizes[column]
+        for (row, column) in active.enumerated() {
+          coefficients[column] = solution[row] / sizes[column]
         }
         return coefficients
       }

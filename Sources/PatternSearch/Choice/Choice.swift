@@ -2,8 +2,8 @@
 public enum SearchObjective: Sendable, Hashable {
   /// The least total time such that every head keeps the floor.
   case everyHead(RecallFloor)
-  /// The best recall of the worst head within so many seconds; rows keep their percentile, and
-  /// their output error its cap.
+  /// The best recall of the worst head within this many seconds. The floors of the percentile and the cap of
+  /// the output error hold as well.
   case withinSeconds(Double, tenthPercentile: Double, outputError: Double = .infinity)
   /// The least total time such that the mean recall over heads reaches a target, while every head
   /// keeps a (lower) floor.

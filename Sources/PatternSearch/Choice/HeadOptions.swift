@@ -2,14 +2,14 @@
 public struct HeadOption: Sendable, Hashable, Codable {
   /// Predicted seconds, estimation included, over all samples.
   public var seconds: Double
-  /// Mean recall over sampled rows, in the sample where it is least.
+  /// Mean recall over sampled rows; the lowest over samples.
   public var recall: Double
-  /// Nine rows of ten have at least this, in the sample where it is least.
+  /// The 10th percentile of the rows' recall; the lowest over samples.
   public var tenthPercentile: Double
-  /// norm(o_sparse - o_dense) / norm(o_dense), in the sample where it is most; nil if there is no
-  /// output to compare with.
+  /// norm(o_sparse - o_dense) / norm(o_dense); the highest over samples; nil without an output to compare
+  /// with.
   public var outputError: Double?
-  /// ``CandidateMeasurement/residualError``, in the sample where it is most.
+  /// ``CandidateMeasurement/residualError``; the highest over samples.
   public var residualError: Double
 
   public init(
@@ -50,14 +50,14 @@ public struct HeadOptions: Sendable, Hashable {
   }
 }
 
-/// What every head has to keep.
+/// The floors of recall and the cap of error that every head must meet.
 public struct RecallFloor: Sendable, Hashable {
-  /// Least mean recall of a head.
+  /// Lowest mean recall of a head.
   public var mean: Double
-  /// Least recall of nine sampled rows of ten.
+  /// Lowest 10th percentile of the sampled rows' recall.
   public var tenthPercentile: Double
-  /// Most output error of a head. Mass that is lost on values unlike the others weighs more than
-  /// recall tells. With a cap, an option whose error was not measured is none.
+  /// Highest output error of a head. Recall does not see that lost mass on unusual values changes the output
+  /// more. With a cap, options whose error was not measured are not considered.
   public var outputError: Double
 
   public init(

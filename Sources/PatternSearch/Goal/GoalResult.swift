@@ -1,6 +1,6 @@
 public import SparseAttention
 
-/// What a search by what the model loses found.
+/// The result of a search for patterns that keep a ``SearchGoal``.
 public struct GoalResult: Sendable {
   /// A choice that was run end to end.
   public struct Trial: Sendable {
@@ -8,10 +8,10 @@ public struct GoalResult: Sendable {
     public let name: String
     public let figures: [SearchFigures.Length]
     public let isKept: Bool
-    /// The part of the texts' beginnings that was read; below 1 prompts were left out.
+    /// The part of each text that was read, from its beginning. Below 1, retrieval prompts were left out.
     public let share: Double
-    /// The sum of the errors of its heads on the probed sample: what a first guess of its divergence is
-    /// made from.
+    /// The sum of the errors of its heads on the probed sample: the basis of the first guess of its
+    /// divergence.
     public let headErrors: Double
   }
 
@@ -22,19 +22,19 @@ public struct GoalResult: Sendable {
   public let patterns: [[HeadPattern]]
   /// [layer][head]: computed / causal pairs, where the choice was read last.
   public let densities: [[Double]]
-  /// On the samples that chose; empty where there was no pass left to try the choice.
+  /// On the choosing samples; empty where no pass was left to try the choice.
   public let promised: [SearchFigures.Length]
-  /// On samples that chose nothing.
+  /// On the validating samples, which are held out.
   public let validated: [SearchFigures.Length]
-  /// At lengths beyond those of the search, on samples that chose nothing.
+  /// At lengths beyond those of the search, on held-out samples.
   public var validatedBeyond: [SearchFigures.Length] = []
   /// Choices that did not keep the goal on the validating samples, so that a more careful one was taken.
   public let corrected: [String]
   public let trials: [Trial]
   public let passes: SearchPasses
-  /// The lengths of the samples that choose.
+  /// The lengths of the choosing samples.
   public let lengths: [Int]
-  /// Names of the samples that choose.
+  /// Names of the choosing samples.
   public let samples: [String]
   public let costs: SparseCostModel
 

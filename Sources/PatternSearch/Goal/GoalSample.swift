@@ -6,10 +6,10 @@ public struct GoalSample: Sendable {
     case retrieval
   }
 
-  /// How reports name it.
+  /// Its name in reports.
   public var name: String
   public var kind: Kind
-  /// The length that was asked for; figures are gathered by it.
+  /// The length that was asked for; figures are grouped by it.
   public var length: Int
   public var ids: [Int32]
   /// Ascending positions at which next-token distributions are compared.
@@ -26,10 +26,10 @@ public struct GoalSample: Sendable {
 
 /// The samples of a search.
 public struct GoalSamples: Sendable {
-  /// Those that choose. The heads' sensitivities are measured on the longest retrieval prompt, where
-  /// there is one: only there retrieving heads show themselves.
+  /// The samples by which patterns are chosen. The heads' sensitivities are measured on the longest retrieval
+  /// prompt, if there is one: retrieval heads show a loss only there.
   public var choosing: [GoalSample]
-  /// Those that chose nothing.
+  /// Held-out samples, by which nothing is chosen.
   public var validating: [GoalSample]
 
   public init(choosing: [GoalSample], validating: [GoalSample]) {

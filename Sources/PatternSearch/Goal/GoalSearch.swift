@@ -3,19 +3,19 @@ import Files
 public import SparseAttention
 public import Transformers
 
-/// How a search by what the model loses goes about it.
+/// Options of a search for patterns that keep a ``SearchGoal``.
 public struct GoalSearchOptions: Sendable {
   public var goal: SearchGoal
-  /// What heads may be given; dense attention is always one of them.
+  /// Patterns that heads may get; dense attention is always one of them.
   public var candidates: [HeadPattern]
-  /// The most that the search may take, in dense passes of its samples; nil: 3, on a processor 1.5.
+  /// The limit of the search, in dense passes of its samples; nil: 3, on a processor 1.5.
   public var passes: Double?
   /// Tokens of a prompt read at once when the patterns are used; nil: all of them.
   public var chunk: Int?
   public var keyValueType: DataType?
-  /// Where readings are kept, and found again; nil: nowhere.
+  /// A file in which readings are kept, so that an interrupted search continues; nil: none.
   public var workFile: String?
-  /// Told what is read, the share of it that is done, and its tokens.
+  /// Called with what is being read, the fraction done, and its tokens.
   public var progress: @Sendable (_ stage: String, _ fraction: Double, _ tokens: Int) throws -> Void
   /// Asked between blocks of rows; true ends the search with `CancellationError`.
   public var isCancelled: @Sendable () -> Bool
@@ -49,10 +49,9 @@ public struct GoalSearchOptions: Sendable {
 ///    the cheapest one that keeps the goal is known.
 /// 3. Heads get candidates of their own, with as much predicted loss as the goal leaves, and are read end
 ///    to end, too. They are taken if they keep the goal and are faster than the best rule.
-/// 4. The choice is read on samples that chose nothing; while it misses the goal there, a more careful
-///    one is taken.
+/// 4. The choice is read on held-out samples. While it misses the goal there, a more careful one is taken.
 ///
-/// Readings end where the passes that may be taken do; one pass for the validating samples is kept back.
+/// Reading stops when the allowed passes are used up; one pass over the validating samples is reserved.
 public struct GoalSearch: Sendable {
   public let model: Transformer
   /// Of the weights; see `WeightSource.fingerprint(of:)`.
@@ -65,11 +64,11 @@ public struct GoalSearch: Sendable {
     self.options = options
   }
 
-  /// The most passes that are taken where nothing is said: 3 on a GPU, 1.5 on a processor.
+  /// The default limit of passes: 3 on a GPU, 1.5 on a processor.
   public static func standardPasses(onDevice name: String) -> Double { name == "cuda" ? 3 : 1.5 }
 
-  /// - Throws: ``SearchError`` for samples that say nothing, `CancellationError`, and what models and
-  ///   backends throw.
+  /// - Throws: ``SearchError`` for samples that are too few or too short, `CancellationError`, and what models
+  ///   and backends throw.
   public func run(_ samples: GoalSamples) throws -> GoalResult {
     guard !samples.choosing.isEmpty else { throw SearchError.noSamples }
     for sample in samples.choosing + samples.validating
@@ -77,12 +76,16 @@ public struct GoalSearch: Sendable {
       throw SearchError.sampleTooShort(
         name: sample.name, tokens: sample.ids.count, wanted: 2 * VerticalSlashRule.lastRows)
     }
-    let work = try options.workFile.map { try WorkFile(path: $0, identity: identity(samples)) }
+    let work = try options.workFile.map {
+      try WorkFile(
+        path: $0, identity: identity(samples),
+        candidates: options.candidates.count { $0 != .dense })
+    }
     var run = GoalSearchRun(model, samples: samples, options: options, work: work)
     return try run.result()
   }
 
-  /// The goal is no part of it: readings serve any.
+  /// Does not include the goal: readings are valid for every goal.
   private func identity(_ samples: GoalSamples) -> SearchIdentity {
     var candidates = Fingerprint()
     candidates.add("what the model loses")

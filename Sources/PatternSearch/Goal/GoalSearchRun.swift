@@ -22,24 +22,9 @@ struct GoalSearchRun {
   private var passes: SearchPasses
   private var work: WorkFile?
   private var dense: (choosing: [DenseReading], validating: [DenseReading]) = ([], [])
-  private var trials: [Trial] = []
-  private var rejected: [String] = []
-  /// Seconds of sparse readings over those of the dense readings of the same texts, as measured so far.
+  private var trials: GoalTrials
+  /// Seconds of sparse readings divided by those of dense readings of the same texts, as measured so far.
   private var sparseShare = 0.7
-
-  /// A choice, read end to end.
-  private struct Trial {
-    let name: String
-    let patterns: [[HeadPattern]]
-    let readings: [SparseReading]
-    let share: Double
-    let isKept: Bool
-    let use: Double
-    /// Predicted seconds of attention of the probed text.
-    let seconds: Double
-
-    var figures: [SearchFigures.Length] { readings.figures }
-  }
 
   init(
     _ model: Transformer, samples: GoalSamples, options: GoalSearchOptions, work: WorkFile?
@@ -48,6 +33,7 @@ struct GoalSearchRun {
     self.model = model
     self.samples = samples
     goal = options.goal
+    trials = GoalTrials(goal: options.goal)
     reader = SampleReader(model, options: options)
     candidates = options.candidates.filter { $0 != .dense } + [.dense]
     passes = SearchPasses(
@@ -57,7 +43,7 @@ struct GoalSearchRun {
   private var layers: Int { model.layerCount }
   private var heads: Int { model.attentionShape(layer: 0).queryHeads }
 
-  /// Searched lengths are read sparsely whatever the device's crossover, which is the file's affair.
+  /// A planner without a crossover: the search reads every length sparsely. The crossover goes into the file.
   static func planner(for patterns: [[HeadPattern]]) -> AttentionPlanner {
     AttentionPlanner(
       configuration: PatternConfiguration(patterns: patterns),
@@ -91,7 +77,7 @@ struct GoalSearchRun {
 // MARK: Dense readings
 
 extension GoalSearchRun {
-  /// A device that compiles kernels does so at their first use; that is no part of measuring.
+  /// Kernels are compiled at their first use; a warm-up keeps that out of the measurements.
   private mutating func warmUp() throws {
     guard model.backend.capabilities.buildsIndices, let sample = samples.choosing.first else {
       return
@@ -114,36 +100,36 @@ extension GoalSearchRun {
   /// Reads all samples densely, one of them with every candidate beside it.
   private mutating func readDensely() throws -> HeadProbes {
     var probes = HeadProbes(candidates: candidates.count - 1)
-    for (place, sample) in samples.choosing.enumerated() {
-      if place == samples.probed {
-        dense.choosing.append(try readProbed(sample, place, &probes))
+    for (index, sample) in samples.choosing.enumerated() {
+      if index == samples.probed {
+        dense.choosing.append(try readProbed(sample, index, &probes))
       } else {
-        dense.choosing.append(try readDensely(sample, place, isValidating: false))
+        dense.choosing.append(try readDensely(sample, index, isValidating: false))
       }
     }
-    for (place, sample) in samples.validating.enumerated() {
-      dense.validating.append(try readDensely(sample, place, isValidating: true))
+    for (index, sample) in samples.validating.enumerated() {
+      dense.validating.append(try readDensely(sample, index, isValidating: true))
     }
     return probes
   }
 
   private mutating func readDensely(
-    _ sample: GoalSample, _ place: Int, isValidating: Bool
+    _ sample: GoalSample, _ index: Int, isValidating: Bool
   ) throws -> DenseReading {
-    if let stored = work?.dense(sample: place, isValidating: isValidating) {
+    if let stored = work?.dense(sample: index, isValidating: isValidating) {
       passes.dense += stored.elapsed
       return try stored.reading(of: sample, model)
     }
     let (reading, seconds) = try elapsed { try reader.readDensely(sample) }
     passes.dense += seconds
-    try store(reading, place, isValidating: isValidating, seconds: seconds)
+    try store(reading, index, isValidating: isValidating, seconds: seconds)
     return reading
   }
 
   private mutating func readProbed(
-    _ sample: GoalSample, _ place: Int, _ probes: inout HeadProbes
+    _ sample: GoalSample, _ index: Int, _ probes: inout HeadProbes
   ) throws -> DenseReading {
-    if let stored = work?.dense(sample: place, isValidating: false), let found = work?.probes {
+    if let stored = work?.dense(sample: index, isValidating: false), let found = work?.probes {
       passes.dense += stored.elapsed
       passes.probing += found.seconds
       probes = found.probes
@@ -154,18 +140,18 @@ extension GoalSearchRun {
     passes.dense += seconds - found.seconds
     passes.probing += found.seconds
     probes = found.probes
-    try store(found.reading, place, isValidating: false, seconds: seconds - found.seconds)
+    try store(found.reading, index, isValidating: false, seconds: seconds - found.seconds)
     try work?.append(.probes(found.probes, seconds: found.seconds))
     return found.reading
   }
 
   private mutating func store(
-    _ reading: DenseReading, _ place: Int, isValidating: Bool, seconds: Double
+    _ reading: DenseReading, _ index: Int, isValidating: Bool, seconds: Double
   ) throws {
     guard work != nil else { return }
     try work?.append(
       .dense(
-        sample: place, isValidating: isValidating,
+        sample: index, isValidating: isValidating,
         StoredReading(reading, elapsed: seconds, model)))
   }
 }
@@ -173,13 +159,13 @@ extension GoalSearchRun {
 // MARK: Choosing
 
 extension GoalSearchRun {
-  /// Seconds that are kept back for validating.
+  /// Seconds reserved for validating.
   private var reserve: Double {
     sparseShare * dense.validating.reduce(0) { $0 + $1.seconds }
   }
 
-  /// How much there is time to read: all samples (1), the beginnings of the texts alone (a half or a
-  /// quarter of each), or nothing.
+  /// The share of the samples that the remaining time allows: all (1), the first half or quarter of the texts
+  /// alone, or nil.
   private var affordableShare: Double? {
     let left = passes.left - reserve
     let all = dense.choosing.reduce(0) { $0 + $1.seconds }
@@ -192,21 +178,21 @@ extension GoalSearchRun {
     }
   }
 
-  /// Reads a choice on the samples that choose, as far as there is time; nil where there is none.
+  /// Reads a choice on the choosing samples, as far as time allows; nil where none is left.
   private mutating func read(
     _ name: String, _ patterns: [[HeadPattern]], seconds: Double
-  ) throws -> Trial? {
+  ) throws -> GoalTrial? {
     guard let share = affordableShare else { return nil }
     var readings: [SparseReading] = []
     var taken = 0.0
-    // Texts first: where they miss the goal, prompts need not be read.
-    let places = samples.choosing.indices.filter { samples.choosing[$0].kind == .text }
+    // Texts come first: if they miss the goal, the prompts need not be read.
+    let texts = samples.choosing.indices.filter { samples.choosing[$0].kind == .text }
     let prompts = samples.choosing.indices.filter { samples.choosing[$0].kind == .retrieval }
-    for place in places + (share == 1 ? prompts : []) {
-      if prompts.contains(place), !places.isEmpty, goal.limitsLoss, !goal.isKept(readings.figures) {
+    for index in texts + (share == 1 ? prompts : []) {
+      if prompts.contains(index), !texts.isEmpty, goal.limitsLoss, !goal.isKept(readings.figures) {
         break
       }
-      let (reading, seconds) = try read(patterns, place, isValidating: false, share: share)
+      let (reading, seconds) = try read(patterns, index, isValidating: false, share: share)
       readings.append(reading)
       taken += seconds
     }
@@ -214,31 +200,29 @@ extension GoalSearchRun {
     if share == 1, readings.count == samples.choosing.count {
       sparseShare = taken / max(dense.choosing.reduce(0) { $0 + $1.seconds }, 1e-9)
     }
-    let trial = self.trial(name, patterns, readings, share: share, seconds: seconds)
-    trials.append(trial)
-    return trial
+    return trials.add(name, patterns, readings, share: share, seconds: seconds)
   }
 
   /// One sample under a choice, and the seconds that it took; from the work file, if it is there.
   private mutating func read(
-    _ patterns: [[HeadPattern]], _ place: Int, isValidating: Bool, share: Double
+    _ patterns: [[HeadPattern]], _ index: Int, isValidating: Bool, share: Double
   ) throws -> (SparseReading, Double) {
     let choice = Self.fingerprint(of: patterns)
     if let found = work?.reading(
-      of: choice, sample: place, isValidating: isValidating, share: share)
+      of: choice, sample: index, isValidating: isValidating, share: share)
     {
       return found
     }
-    var sample = isValidating ? samples.validating[place] : samples.choosing[place]
+    var sample = isValidating ? samples.validating[index] : samples.choosing[index]
     sample.name = (isValidating ? "validating on " : "choosing on ") + sample.name
-    let reference = isValidating ? dense.validating[place] : dense.choosing[place]
+    let reference = isValidating ? dense.validating[index] : dense.choosing[index]
     let (reading, seconds) = try elapsed {
       try reader.read(
         sample, planner: Self.planner(for: patterns), dense: reference, share: share)
     }
     try work?.append(
       .reading(
-        choice: choice, sample: place, isValidating: isValidating, share: share, reading,
+        choice: choice, sample: index, isValidating: isValidating, share: share, reading,
         seconds: seconds))
     return (reading, seconds)
   }
@@ -249,30 +233,16 @@ extension GoalSearchRun {
     return fingerprint.text
   }
 
-  private func trial(
-    _ name: String, _ patterns: [[HeadPattern]], _ readings: [SparseReading], share: Double,
-    seconds: Double
-  ) -> Trial {
-    let figures = readings.figures
-    let use = goal.use(figures)
-    // What only just keeps the goal where it was chosen misses it elsewhere.
-    let isKept = goal.isKept(figures) && (!goal.limitsLoss || use <= 0.95)
-    return Trial(
-      name: name, patterns: patterns, readings: readings, share: share, isKept: isKept,
-      // Answers that were lost are a miss, too, whatever the divergence.
-      use: goal.isKept(figures) ? use : max(use, 1.25), seconds: seconds)
-  }
-
-  /// Rules that all heads share, until the best one is known or there is no time left.
+  /// Tries rules that all heads share, until the best one is known or no time is left.
   private mutating func tryRules(_ frontier: UniformFrontier, _ costs: HeadCosts) throws {
     var tried: UniformFrontier.Tried = [:]
-    while let place = next(frontier, tried, costs) {
-      let entry = frontier.entries[place]
+    while let index = next(frontier, tried, costs) {
+      let entry = frontier.entries[index]
       guard
         let trial = try read(
           name(of: entry.candidate), uniform(candidates[entry.candidate]), seconds: entry.seconds)
       else { return }
-      tried[place] = (trial.use, trial.isKept)
+      tried[index] = (trial.use, trial.isKept)
     }
   }
 
@@ -283,81 +253,43 @@ extension GoalSearchRun {
     return frontier.nextForTime(tried) { $0.seconds / costs.denseSeconds / most }
   }
 
-  /// Heads with candidates of their own. What a rule of known divergence loses says how much of the heads'
-  /// errors the goal leaves; two corrections at most.
+  /// Tries choices in which each head has its own candidate. A rule of known divergence tells how large the
+  /// sum of the heads' errors may be.
   private mutating func tryHeads(_ costs: HeadCosts) throws {
     let assignment = costs.assignment(
       candidates, selectsByLayer: model.backend.capabilities.buildsIndices)
     for number in 1...4 {
-      // The beginnings of texts say too little of heads that are told apart.
-      guard let best = best, best.share == 1, affordableShare == 1 else { return }
+      // Parts of texts are too noisy to choose candidates for single heads.
+      guard let best = trials.best, best.share == 1, affordableShare == 1 else { return }
       let choice: HeadAssignment.Choice?
       if case .attentionTime = goal {
         // The best rule's time says how far its prediction was off.
         choice = assignment.best(within: 0.97 * best.seconds / max(best.use, 0.5))
       } else {
-        guard let most = allowedError(costs) else { return }
+        guard let most = trials.allowedError({ costs.error($0.patterns, candidates) }) else {
+          return
+        }
         choice = assignment.cheapest(losing: most)
       }
       guard let choice, isPromising(choice, best, costs) else { return }
       let patterns = (0..<layers).map { layer in
         (0..<heads).map { candidates[choice.candidates[layer * heads + $0]] }
       }
-      guard !trials.contains(where: { $0.patterns == patterns }),
-        let trial = try read("by head, \(number)", patterns, seconds: choice.seconds)
+      guard !trials.all.contains(where: { $0.patterns == patterns }),
+        let trial = try read(GoalTrials.nameByHead(number), patterns, seconds: choice.seconds)
       else { return }
       // Kept and better: it is the best now, and there may be a better one yet.
       if trial.isKept, goal.limitsLoss, trial.use > 0.8 { return }
     }
   }
 
-  /// Whether a choice is predicted to be better than the best so far by more than predictions err.
+  /// Whether a choice is predicted to improve on the best so far by more than the prediction's error.
   private func isPromising(
-    _ choice: HeadAssignment.Choice, _ best: Trial, _ costs: HeadCosts
+    _ choice: HeadAssignment.Choice, _ best: GoalTrial, _ costs: HeadCosts
   ) -> Bool {
     goal.limitsLoss
       ? choice.seconds < 0.97 * best.seconds
       : choice.error < 0.9 * costs.error(best.patterns, candidates)
-  }
-
-  /// The sum of errors that the goal leaves. Between a choice that keeps the goal and one that misses it
-  /// the use of what is allowed grows with a power of the error, which the two tell. A little less than the goal is aimed at.
-  private func allowedError(_ costs: HeadCosts) -> Double? {
-    let byHead = trials.filter { $0.name.hasPrefix("by head") }
-    // Once heads were tried, they say what heads lose.
-    let known = (byHead.isEmpty ? trials : byHead).filter { $0.share == 1 }.map {
-      (use: max($0.use, 0.05), error: costs.error($0.patterns, candidates))
-    }
-    let aim = 0.88
-    if let low = known.filter({ $0.use <= aim }).max(by: { $0.use < $1.use }),
-      let high = known.filter({ $0.use > aim }).min(by: { $0.use < $1.use }),
-      low.error > 0, low.error < high.error
-    {
-      // Near enough: what is left to gain is less than the figures vary between texts.
-      if low.use >= 0.75 { return nil }
-      let part = log(aim / low.use) / log(high.use / low.use)
-      return low.error * pow(high.error / low.error, part)
-    }
-    return known.min { abs($0.use - 1) < abs($1.use - 1) }.map {
-      $0.error * pow(aim / $0.use, 1 / UniformFrontier.power)
-    }
-  }
-
-  /// The best choice that was tried and keeps the goal: the fastest, or the one that loses least where time
-  /// is the goal. Whole readings come before beginnings.
-  private var best: Trial? {
-    let whole = trials.filter { $0.share == 1 && $0.isKept }
-    let kept = whole.isEmpty ? trials.filter(\.isKept) : whole
-    return kept.min { cost($0) < cost($1) }
-  }
-
-  private func cost(_ trial: Trial) -> Double {
-    guard goal.limitsLoss else {
-      return trial.figures.map(\.divergence).max() ?? .infinity
-    }
-    // On beginnings fixed costs weigh too much; the prediction is for the whole text.
-    guard trial.share == 1 else { return trial.seconds }
-    return trial.readings.reduce(0) { $0 + $1.attentionSeconds }
   }
 
   private func name(of candidate: Int) -> String { Self.name(candidates[candidate]) }
@@ -371,26 +303,26 @@ extension GoalSearchRun {
 // MARK: Validating
 
 extension GoalSearchRun {
-  /// The choice, read on samples that chose nothing, and made more careful while it misses there.
+  /// Reads the choice on held-out samples, and takes a more careful one while it misses the goal there.
   private mutating func validated(
     _ frontier: UniformFrontier, _ costs: HeadCosts
   ) throws -> GoalResult {
-    var choice = best ?? fallback(frontier, costs)
+    var choice = trials.best ?? fallback(frontier, costs)
     var readings: [SparseReading] = []
     while !samples.validating.isEmpty, choice.patterns != uniform(.dense) {
       readings = []
-      for place in samples.validating.indices {
-        let (reading, taken) = try read(choice.patterns, place, isValidating: true, share: 1)
+      for index in samples.validating.indices {
+        let (reading, taken) = try read(choice.patterns, index, isValidating: true, share: 1)
         readings.append(reading)
         passes.validating += taken
       }
       guard goal.limitsLoss, !goal.isKept(readings.figures),
         let careful = moreCareful(choice, goal.use(readings.figures), frontier, costs)
       else { break }
-      rejected.append(choice.name)
+      trials.reject(choice)
       choice = careful
       readings = []
-      // A choice that nobody has validated is worth little: one pass more may be taken for it.
+      // An unvalidated choice is of little use, so one extra pass is allowed for it.
       if passes.left + passes.dense < reserve { break }
     }
     let isDense = choice.patterns == uniform(.dense)
@@ -400,8 +332,9 @@ extension GoalSearchRun {
       densities: isDense
         ? choice.patterns.map { $0.map { _ in 1 } }
         : latest?.densities ?? choice.patterns.map { $0.map { _ in .nan } },
-      promised: choice.figures, validated: isDense ? [] : readings.figures, corrected: rejected,
-      trials: trials.map {
+      promised: choice.figures, validated: isDense ? [] : readings.figures,
+      corrected: trials.rejected,
+      trials: trials.all.map {
         GoalResult.Trial(
           name: $0.name, figures: $0.figures, isKept: goal.isKept($0.figures), share: $0.share,
           headErrors: costs.error($0.patterns, candidates))
@@ -409,56 +342,47 @@ extension GoalSearchRun {
       samples: samples.choosing.map(\.name), costs: planningCosts(choice, readings))
   }
 
-  /// What is taken where nothing that was tried keeps the goal: dense attention, or the fastest rule
-  /// where time is the goal. Where nothing could be tried, the middle of the frontier, which validation
-  /// then judges.
-  private func fallback(_ frontier: UniformFrontier, _ costs: HeadCosts) -> Trial {
-    func untried(_ entry: UniformFrontier.Entry) -> Trial {
-      Trial(
-        name: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
-        readings: [], share: 0, isKept: false, use: .infinity, seconds: entry.seconds)
-    }
+  /// The choice if no tried one keeps the goal: dense attention, or the fastest rule if time is the goal. If
+  /// nothing could be tried, the middle of the frontier, which is then validated.
+  private func fallback(_ frontier: UniformFrontier, _ costs: HeadCosts) -> GoalTrial {
     let entries = frontier.entries
     if case .attentionTime(let most) = goal {
       let within = entries.last { $0.seconds <= most * costs.denseSeconds }
-      return trials.min { $0.use < $1.use } ?? untried(within ?? entries[0])
+      return trials.all.min { $0.use < $1.use } ?? untried(within ?? entries[0])
     }
-    return untried(trials.isEmpty ? entries[(entries.count - 1) / 2] : entries[entries.count - 1])
+    return untried(
+      trials.all.isEmpty ? entries[(entries.count - 1) / 2] : entries[entries.count - 1])
   }
 
-  /// A choice that is expected to keep the goal where another one used so much of it, more than there is:
-  /// the fastest that lost enough less where it was tried, or else the cheapest rule whose errors are
-  /// smaller by as much than those of the rule that was nearest to the goal.
+  private func untried(_ entry: UniformFrontier.Entry) -> GoalTrial {
+    GoalTrial(
+      untried: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
+      seconds: entry.seconds)
+  }
+
+  /// A choice expected to keep the goal, after one whose validated figure was `use` times the limit: the best
+  /// tried one with a sufficiently lower use, or else the cheapest rule whose predicted errors are lower by the
+  /// same factor than those of the rule nearest to the goal.
   private func moreCareful(
-    _ choice: Trial, _ use: Double, _ frontier: UniformFrontier, _ costs: HeadCosts
-  ) -> Trial? {
+    _ choice: GoalTrial, _ use: Double, _ frontier: UniformFrontier, _ costs: HeadCosts
+  ) -> GoalTrial? {
     guard choice.patterns != uniform(.dense) else { return nil }
-    // Lost answers are a miss, too, whatever the divergence.
+    // Lost answers count as a miss, whatever the divergence.
     let part = 0.95 / max(use, 1.25)
     let most = part * (choice.readings.isEmpty ? 1 : min(choice.use, 1))
-    let known = trials.filter { trial in
-      trial.isKept && trial.share == 1 && trial.use <= most && !rejected.contains(trial.name)
-    }
-    if let best = known.min(by: { cost($0) < cost($1) }) { return best }
-    let rules = trials.filter { !$0.name.hasPrefix("by head") }
-    let nearest = rules.min { abs($0.use - 1) < abs($1.use - 1) }
+    if let best = trials.best(using: most) { return best }
     let (error, used) =
-      nearest.map { (costs.error($0.patterns, candidates), max($0.use, 0.05)) }
+      trials.nearestRule.map { (costs.error($0.patterns, candidates), max($0.use, 0.05)) }
       ?? (costs.error(choice.patterns, candidates), 1)
     let allowed = error * pow(most / used, 1 / UniformFrontier.power)
-    guard
-      let entry = frontier.entries.first(where: {
-        $0.error <= allowed && !rejected.contains(name(of: $0.candidate))
-      })
-    else { return nil }
-    return Trial(
-      name: name(of: entry.candidate), patterns: uniform(candidates[entry.candidate]),
-      readings: [], share: 0, isKept: false, use: .infinity, seconds: entry.seconds)
+    return frontier.entries.first {
+      $0.error <= allowed && !trials.rejected.contains(name(of: $0.candidate))
+    }.map(untried)
   }
 
-  /// The device's costs for the file: sparse from the device's usual crossover on, or from the shortest
-  /// length at which the choice was faster, whichever is less; above every length at which it was not.
-  private func planningCosts(_ choice: Trial, _ readings: [SparseReading]) -> SparseCostModel {
+  /// The device's costs for the file. The crossover is the device's usual one, or the shortest length at which
+  /// the choice was faster if that is lower, but above every length at which the choice was slower.
+  private func planningCosts(_ choice: GoalTrial, _ readings: [SparseReading]) -> SparseCostModel {
     var costs = SparseCostModel.unsearched(onDevice: model.backend.name)
     let measured = (choice.share == 1 ? choice.readings : []) + readings
     let figures = measured.figures

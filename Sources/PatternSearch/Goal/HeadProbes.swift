@@ -181,11 +181,11 @@ struct LayerProbe {
     _ candidate: Int, _ keysAndValues: KeyValueLayer
   ) throws -> (SparseIndex, [Double]) {
     try watches[candidate].time {
-      var inputs = ChunkInputs(
-        backend: model.backend, shape: shape, keyValueLayer: keysAndValues, firstPosition: 0,
-        rows: tokens, lastRows: lastQueries, pooledQueries: nil, memory: SelectionMemory())
-      sketches[candidate]?.fill(&inputs)
-      let (index, report) = try planners[candidate].makeIndex(layer: layer, inputs)
+      let chunk = ChunkInputs(
+        shape: shape, layer: keysAndValues, firstPosition: 0, rows: tokens, lastRows: lastQueries,
+        estimates: sketches[candidate]?.estimates)
+      let (index, report) = try planners[candidate].makeIndex(
+        layer: layer, chunk, backend: model.backend, memory: SelectionMemory())
       return (index, report.computedPairs.map(Double.init))
     }
   }

@@ -1,15 +1,15 @@
 public import SparseAttention
 
-/// What a search aims at, in what a user means.
+/// The goal of a search, in terms that a user knows.
 public enum SearchGoal: Sendable, Hashable {
-  /// The least time with a mean divergence of next-token distributions of at most so many nats.
+  /// The least time with a mean divergence of next-token distributions of at most this many nats.
   case divergence(Double)
-  /// The least time with a perplexity of at most so many times dense attention's; above 1.
+  /// The least time with a perplexity of at most this many times dense attention's; above 1.
   case perplexityRatio(Double)
-  /// The least divergence within that share of the time of dense attention.
+  /// The least divergence within this share of the time of dense attention.
   case attentionTime(Double)
 
-  /// Retrieval prompts may lose that share of the answer tokens that dense attention gives.
+  /// The share of dense attention's correct answer tokens that retrieval prompts may lose.
   public static let lostAnswers = 0.05
 
   /// In words, for reports and pattern files.
@@ -21,7 +21,7 @@ public enum SearchGoal: Sendable, Hashable {
     }
   }
 
-  /// What was measured over what is allowed, where one is the limit: of the goal's own figure.
+  /// The goal's own figure divided by its limit.
   func use(_ figures: SearchFigures.Length) -> Double {
     let use =
       switch self {
@@ -29,7 +29,7 @@ public enum SearchGoal: Sendable, Hashable {
       case .perplexityRatio(let most): (figures.perplexityRatio - 1) / (most - 1)
       case .attentionTime(let most): figures.attentionTime / most
       }
-    // What is no number keeps nothing.
+    // A figure that is NaN does not keep the goal.
     return use.isNaN ? .infinity : use
   }
 
@@ -42,7 +42,7 @@ public enum SearchGoal: Sendable, Hashable {
     return Double(figures.answerTokensRight) >= least.rounded(.down)
   }
 
-  /// The same at every length. Nothing measured is nothing kept.
+  /// The same at every length; false without figures.
   public func isKept(_ figures: [SearchFigures.Length]) -> Bool {
     !figures.isEmpty && figures.allSatisfy { isKept($0) }
   }
@@ -52,7 +52,7 @@ public enum SearchGoal: Sendable, Hashable {
     figures.map { use($0) }.max() ?? .infinity
   }
 
-  /// Whether less time is what is wanted, within what may be lost.
+  /// Whether the goal limits the loss and minimises time, and not the reverse.
   var limitsLoss: Bool {
     if case .attentionTime = self { false } else { true }
   }

@@ -23,6 +23,8 @@ struct StoredReading: Codable {
     self.elapsed = elapsed
   }
 
+  var durations: [Double] { [attentionSeconds, seconds, elapsed] }
+
   /// - Throws: `TransformerError` for states that are not of this sample and model.
   func reading(of sample: GoalSample, _ model: Transformer) throws -> DenseReading {
     let values = states.withUnsafeBytes { bytes in

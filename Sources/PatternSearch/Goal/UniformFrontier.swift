@@ -6,11 +6,11 @@
   import Darwin
 #endif
 
-/// The candidates that are worth trying for all heads alike: each is dearer than the one before, and
-/// loses less. The last one is dense attention.
+/// The Pareto frontier of candidates that all heads share: each costs more than the one before and loses
+/// less. The last one is dense attention.
 package struct UniformFrontier {
   package struct Entry: Hashable {
-    /// The place among the candidates.
+    /// Its index among the candidates.
     package let candidate: Int
     /// Predicted seconds of attention of the probed text.
     package let seconds: Double
@@ -29,7 +29,7 @@ package struct UniformFrontier {
     }
     var entries: [Entry] = []
     for candidate in sorted {
-      // Dearer than dense attention is nothing: what loses nothing ends the frontier.
+      // The frontier ends with the first candidate that loses nothing.
       if let last = entries.last, errors[candidate] >= last.error || last.error == 0 { continue }
       entries.append(
         Entry(
@@ -38,8 +38,8 @@ package struct UniformFrontier {
     self.entries = entries
   }
 
-  /// What was found so far: how much of what is allowed each tried entry used (1 is the limit), and
-  /// whether it keeps the goal.
+  /// The entries that were tried: each one's figure divided by the goal's limit, and whether it keeps the
+  /// goal.
   package typealias Tried = [Int: (use: Double, isKept: Bool)]
 
   /// The entry to try next when as little time as possible is wanted; nil: none is better than what was
@@ -51,8 +51,8 @@ package struct UniformFrontier {
     guard first < best else { return nil }
     if tried.isEmpty { return (first + best) / 2 }
     if let next = (first..<best).first(where: { predictedLoss($0, tried) <= 1 }) { return next }
-    // Nothing is promising; before giving sparse attention up, its most careful rule is tried, and a rule
-    // that is predicted to miss by less than predictions err.
+    // No entry is predicted to keep the goal. The most careful rule is still tried before sparse attention
+    // is given up, and so is a rule predicted to miss by less than the prediction's error.
     return best == end || predictedLoss(best - 1, tried) <= 1.3 ? best - 1 : nil
   }
 
@@ -73,12 +73,11 @@ package struct UniformFrontier {
     return best < 0 ? 0 : nil
   }
 
-  /// How divergence grows with errors, as long as nothing was measured.
+  /// The power with which divergence grows with errors, before it is measured.
   static let power = 1.5
 
-  /// How much of what may be lost an entry is expected to use: divergence grows with a power of the error,
-  /// which two entries that were tried tell, and is one and a half until then: between the error itself and its
-  /// square.
+  /// The predicted loss of an entry divided by the goal's limit. Divergence is taken to grow with a power of
+  /// the error. Two tried entries determine the power; with one it is 1.5, between linear and quadratic.
   func predictedLoss(_ entry: Int, _ tried: Tried) -> Double {
     let near = tried.keys.sorted { (abs($0 - entry), $0) < (abs($1 - entry), $1) }
     guard let first = near.first, entries[first].error > 0, entries[entry].error > 0 else {

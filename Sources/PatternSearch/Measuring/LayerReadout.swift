@@ -40,8 +40,8 @@ package struct LayerReadout {
   }
 }
 
-/// Gathers what the heads of a layer lose, and divides by the hidden states behind attention once all
-/// heads are known.
+/// Collects the losses of a layer's heads, and divides by the hidden states behind attention once all heads
+/// are known.
 struct ResidualErrors {
   private let rows: Int
   private let shape: AttentionShape

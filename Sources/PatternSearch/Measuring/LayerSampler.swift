@@ -2,8 +2,8 @@ package import Compute
 import SparseAttention
 package import Transformers
 
-/// Keeps, of one layer's queries, what measuring needs: the sampled rows, each chunk's last rows, and
-/// the means of blocks.
+/// Keeps the parts of one layer's queries that measurements need: the sampled rows, each chunk's last rows,
+/// and the means of blocks.
 package struct LayerSampler {
   package let rows: SampledRows
   package let shape: AttentionShape
@@ -27,13 +27,13 @@ package struct LayerSampler {
     pooled = rows.chunks.map { _ in [] }
   }
 
-  /// The rows that a chunk is estimated from.
+  /// The rows from which a chunk is estimated.
   func lastRows(ofChunk chunk: Int) -> Range<Int> {
     let range = rows.chunks[chunk]
     return max(range.lowerBound, range.upperBound - VerticalSlashRule.lastRows)..<range.upperBound
   }
 
-  /// Takes what is wanted of the next block of rows; blocks come in order.
+  /// Takes the sampled parts of the next block of rows; blocks come in order.
   package mutating func add(_ block: LayerWalk.Block) throws {
     func read(_ range: Range<Int>) throws -> [Float] {
       let offset = block.positions.lowerBound

@@ -22,7 +22,7 @@ struct OutputError {
     var output = 0.0
     /// The same as the layer's reader sees it, for each row; zero where nothing is left out.
     var residual: [Float]
-    /// Room that every row uses again.
+    /// Storage that every row reuses.
     fileprivate var masses: [(key: Int, mass: Float)] = []
 
     init(rows: Int) { residual = [Float](repeating: 0, count: rows) }
@@ -33,7 +33,7 @@ struct OutputError {
     _ mass: RowMass, row: Int, runs: ArraySlice<KeyTileRun>, columns: [Int32],
     single: [Range<Int>], kept: Double, to squares: inout Squares
   ) {
-    // Nothing but rounding is lost.
+    // The difference is rounding alone.
     guard kept < 1 - 1e-6 else { return }
     var difference = sums.output(
       row: row, mass, runs: runs, columns: columns, single: single, kept: kept,

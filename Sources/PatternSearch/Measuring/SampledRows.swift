@@ -1,7 +1,7 @@
 import Compute
 package import SparseAttention
 
-/// Which rows of a text recall is measured on, and in which chunks the text is estimated.
+/// The rows of a text on which recall is measured, and the chunks in which it is estimated.
 package struct SampledRows: Sendable, Hashable {
   /// Rows that are spread along the whole text.
   static let spread = 256
@@ -24,15 +24,15 @@ package struct SampledRows: Sendable, Hashable {
     chunks = stride(from: 0, to: tokens, by: max(size, 1)).map { $0..<min($0 + size, tokens) }
   }
 
-  /// Places in ``positions`` that lie in a range of positions.
+  /// Indices of ``positions`` that lie in a range of positions.
   package func places(in range: Range<Int>) -> Range<Int> {
     positions.partitioningIndex {
       $0 >= range.lowerBound
     }..<positions.partitioningIndex { $0 >= range.upperBound }
   }
 
-  /// Places of the rows on which output errors are measured: every fourth, as a sum of values costs
-  /// more than one of masses.
+  /// Indices of the rows on which output errors are measured: every fourth, since sums of values cost more
+  /// than sums of masses.
   package func outputPlaces(in range: Range<Int>) -> [Int] {
     places(in: range).filter(Self.countsForOutput)
   }

@@ -34,7 +34,10 @@ public struct PatternSearch: Sendable {
     if case .sumOfErrors = options.objective, model.normsAttentionOutput {
       throw SearchError.normedAttentionOutput
     }
-    var work = try options.workFile.map { try WorkFile(path: $0, identity: identity(samples)) }
+    var work = try options.workFile.map {
+      try WorkFile(
+        path: $0, identity: identity(samples), candidates: options.space.patterns.count)
+    }
     let meter = SearchMeter(samples: samples, layers: model.layerCount, options: options)
     try meter.report(stage: "calibration")
     let clock = ContinuousClock()

@@ -1,6 +1,6 @@
 import SparseAttention
 
-/// What one sample says of every candidate in every head.
+/// Measurements of every candidate in every head on one sample.
 public struct SampleMeasurement: Sendable {
   public let name: String
   public let tokens: Int
@@ -11,7 +11,7 @@ public struct SampleMeasurement: Sendable {
   /// Seconds of the dense forward pass that gave the queries and keys; of those layers that were
   /// walked through in this run.
   public internal(set) var denseSeconds = 0.0
-  /// Seconds of measuring, beside it.
+  /// Seconds of measuring, in addition.
   public internal(set) var measuringSeconds = 0.0
   /// Whether layers came from a work file.
   public internal(set) var isResumed = false

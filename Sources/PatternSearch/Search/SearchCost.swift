@@ -1,13 +1,13 @@
-/// What a search took, in dense forward passes of its texts.
+/// The time of a search, in dense forward passes of its texts.
 public struct SearchCost: Sendable {
-  /// Seconds of the dense passes over the samples that choose.
+  /// Seconds of the dense passes over the choosing samples.
   public let dense: Double
   /// Seconds beside them.
   public let calibrating: Double
   public let measuring: Double
   public let validating: Double
-  /// Seconds of dense passes over all texts. Those that validate are never read densely: each counts
-  /// as the samples of its length do.
+  /// Seconds of dense passes over all texts. Validating texts are never read densely: each counts as the
+  /// choosing samples of its length do.
   public let allTextsDense: Double
 
   /// Everything together / dense passes over all texts.

@@ -3,7 +3,7 @@ public import SparseAttention
 
 /// A text that the search measures on.
 public struct SearchSample: Sendable {
-  /// How reports name it.
+  /// Its name in reports.
   public var name: String
   public var ids: [Int32]
 
@@ -13,7 +13,7 @@ public struct SearchSample: Sendable {
   }
 }
 
-/// What is searched, and how.
+/// Options of a search by recall and time.
 public struct SearchOptions: Sendable {
   public var space: CandidateSpace
   public var objective: SearchObjective
@@ -27,9 +27,9 @@ public struct SearchOptions: Sendable {
   public var denseBelow: Int
   /// Lengths for the calibration; nil: up to a quarter of the longest sample, and to 8,192.
   public var calibrationLengths: [Int]?
-  /// Where results are kept layer by layer, and found again; nil: nowhere.
+  /// A file in which results are kept layer by layer, so that an interrupted search continues; nil: none.
   public var workFile: String?
-  /// Told after every layer.
+  /// Called after every layer.
   public var progress: @Sendable (SearchProgress) throws -> Void
   /// Asked between blocks of rows and heads; true ends the search with `CancellationError`.
   public var isCancelled: @Sendable () -> Bool

@@ -1,12 +1,11 @@
 public import SparseAttention
 
 extension SearchResult {
-  /// The choice as a pattern file says it: every head's pattern with what was measured of it, and
-  /// where it comes from.
+  /// The choice as a pattern file: every head's pattern with its measurements, and the origin of the file.
   ///
   /// - Parameters:
   ///   - model: the model's name.
-  ///   - validations: runs on texts that chose nothing; the worst figures of them are stored.
+  ///   - validations: runs on held-out texts; their worst figures are stored.
   public func configuration(
     model: String, fingerprint: String, device: String, validations: [SearchValidation] = []
   ) -> PatternConfiguration {
@@ -25,7 +24,7 @@ extension SearchResult {
     let lengths = Set(samples.map(\.tokens)).sorted()
     var names: [String] = []
     for sample in samples {
-      // Where a text lay says nothing to those who read the file elsewhere.
+      // The directory of a text means nothing on other machines.
       let name = sample.name.split(separator: "/").last.map(String.init) ?? sample.name
       if !names.contains(name) { names.append(name) }
     }
@@ -52,6 +51,6 @@ extension SearchResult {
       columnPair: rounded(costs.columnPair), run: rounded(costs.run))
   }
 
-  /// To five decimals: what lies behind is noise, and files are read by people.
+  /// To five decimals: further digits are noise.
   private func rounded(_ value: Double) -> Double { (value * 1e5).rounded() / 1e5 }
 }

@@ -1,6 +1,6 @@
 public import SparseAttention
 
-/// What a search found.
+/// The result of a search by recall and time.
 public struct SearchResult: Sendable {
   /// The candidates, dense first.
   public let patterns: [HeadPattern]
@@ -38,7 +38,7 @@ public struct SearchResult: Sendable {
     (0..<layers).map { layer in (0..<heads).map { patterns[chosen(layer: layer, head: $0)] } }
   }
 
-  /// What was measured of a head under its choice, for each sample.
+  /// The measurements of a head under its choice, one for each sample.
   public func measured(layer: Int, head: Int) -> [CandidateMeasurement] {
     let candidate = chosen(layer: layer, head: head)
     return samples.map { $0.layers[layer][head][candidate] }

@@ -2,7 +2,7 @@ import Compute
 public import SparseAttention
 import Transformers
 
-/// The chosen patterns on a text that chose nothing, run as they will be run.
+/// A run of the chosen patterns on a held-out text, as they will be used.
 public struct SearchValidation: Sendable {
   public let name: String
   public let tokens: Int

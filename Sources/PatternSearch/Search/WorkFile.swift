@@ -51,7 +51,7 @@ enum WorkEntry: Codable {
 }
 
 /// The results of a search so far, as JSON lines, each with a checksum. A line that was being written
-/// when the search was interrupted, or is damaged, is passed over. The file only ever grows, and while
+/// when the search was interrupted, is damaged, or does not fit the model is passed over. The file only ever grows, and while
 /// one search writes it no other does.
 ///
 /// Beside it lies FILE.hidden with the hidden states before the next layer of the sample that is
@@ -68,7 +68,8 @@ struct WorkFile {
   ///
   /// - Throws: ``SearchError/foreignWorkFile(file:what:)`` if it belongs to another search,
   ///   ``SearchError/workFile(file:reason:)`` if it is none, or cannot be read or written.
-  init(path: String, identity: SearchIdentity) throws {
+  /// - Parameter candidates: How many are measured in each head.
+  init(path: String, identity: SearchIdentity, candidates: Int) throws {
     self.path = path
     let bytes: [UInt8]
     do {
@@ -83,8 +84,10 @@ struct WorkFile {
       try append(.identity(identity))
       return
     }
+    let shape = WorkShape(
+      layers: identity.layers, heads: identity.heads, candidates: candidates)
     for line in bytes.split(separator: UInt8(ascii: "\n")) {
-      if let entry = Self.decode(line) { entries.append(entry) }
+      if let entry = Self.decode(line), shape.holds(entry) { entries.append(entry) }
     }
     guard case .identity(let found)? = entries.first else {
       throw SearchError.workFile(

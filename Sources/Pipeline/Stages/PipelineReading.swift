@@ -107,6 +107,9 @@ final class PipelineReading: PromptReading {
     }
   }
 
+  /// All time from the beginning to the end is the reading's.
+  func timed<Result>(_ work: () throws -> Result) rethrows -> Result { try work() }
+
   /// Leaves the cache with the chunks that were given.
   private func leaveCache() {
     passage.end(keeping: cache.count)

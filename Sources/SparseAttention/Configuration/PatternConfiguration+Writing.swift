@@ -89,7 +89,7 @@ extension PatternConfiguration {
       ("density", measurement?.density),
     ]
     for (name, value) in measured {
-      // JSON has no infinities; what is no number was not measured.
+      // JSON has no infinities; NaN means not measured.
       if let value, value.isFinite { fields.append("\"\(name)\": \(value)") }
     }
     return "{\(fields.joined(separator: ", "))}"

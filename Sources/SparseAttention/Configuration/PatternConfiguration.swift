@@ -4,9 +4,9 @@ public import Compute
 public struct PatternConfiguration: Sendable, Equatable {
   /// patterns[layer][head].
   public var patterns: [[HeadPattern]]
-  /// What was measured of each head when the file was made, or nil; the shape of ``patterns``.
+  /// Measurements of each head from when the file was made, or nil; the shape of ``patterns``.
   public var measurements: [[HeadMeasurement?]]
-  /// What the file says of itself.
+  /// The file's own metadata.
   public var metadata: PatternMetadata
   /// The file that it was read from, for messages.
   public let source: String?
@@ -109,7 +109,7 @@ extension PatternConfiguration {
   }
 }
 
-/// What a pattern file says of its making; everything is optional.
+/// Metadata of a pattern file; everything is optional.
 public struct PatternMetadata: Sendable, Equatable {
   /// The model's name.
   public var model: String?
@@ -123,15 +123,15 @@ public struct PatternMetadata: Sendable, Equatable {
   public var fingerprint: String?
   /// All lengths of the samples.
   public var lengths: [Int]
-  /// Recall on the samples that chose, mean over heads and worst head.
+  /// Recall on the choosing samples, mean over heads and worst head.
   public var recall: RecallFigures?
-  /// Recall on texts that chose nothing.
+  /// Recall on held-out texts.
   public var validation: RecallFigures?
-  /// Most output error of any head on the samples that chose; nil if none was measured.
+  /// Highest output error of any head on the choosing samples; nil if none was measured.
   public var outputError: Double?
-  /// What the device's calibration found; for planning on the same kind of device.
+  /// Costs from the device's calibration; for planning on the same kind of device.
   public var costs: SparseCostModel?
-  /// What a search by what the model loses promised and validated.
+  /// Figures of a search for a ``SearchFigures/goal``, promised and validated.
   public var search: SearchFigures?
 
   public init(
@@ -156,7 +156,7 @@ public struct PatternMetadata: Sendable, Equatable {
 public struct RecallFigures: Sendable, Hashable {
   /// Mean over heads of the mean over rows.
   public var mean: Double
-  /// The same of the head that keeps least.
+  /// The mean over rows of the worst head.
   public var worst: Double
 
   public init(mean: Double, worst: Double) {
@@ -165,7 +165,7 @@ public struct RecallFigures: Sendable, Hashable {
   }
 }
 
-/// What the search measured of one head under its pattern.
+/// Measurements of one head under its pattern.
 public struct HeadMeasurement: Sendable, Equatable {
   /// Share of the attention mass that the pattern keeps, 0 ... 1; in some older upstream files, a
   /// count of mismatches.

@@ -1,10 +1,10 @@
 import JSON
 
-/// What can be wrong with a pattern file or with budgets; each description is one line.
+/// Errors of pattern files and of budgets; each description is one line.
 public enum PatternError: Error, CustomStringConvertible, Sendable, Equatable {
   /// The file cannot be opened or read.
   case unreadable(file: String, reason: String)
-  /// The file is no JSON, or neither layout.
+  /// The file is not JSON, or has neither layout.
   case malformed(file: String, detail: String)
   /// The file's version is newer than this program.
   case version(file: String, version: String)

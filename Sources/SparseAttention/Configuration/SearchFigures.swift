@@ -1,11 +1,11 @@
 import JSON
 
-/// What a search by what the model loses says of the patterns that it wrote: its goal, what they did on
-/// the samples that chose them (promised), and on samples that chose nothing (validated).
+/// Figures of a search for a goal: the goal, and the figures of the chosen patterns on the choosing samples
+/// (promised) and on held-out samples (validated).
 public struct SearchFigures: Sendable, Equatable {
   /// Figures at one length, sparse beside dense.
   public struct Length: Sendable, Equatable {
-    /// As it was asked for; prompts may be a little shorter.
+    /// The requested length; prompts may be a little shorter.
     public var tokens: Int
     /// Mean Kullback-Leibler divergence of next-token distributions over sampled positions of texts,
     /// in nats, share of them with the same most likely token, and perplexity over dense attention's.
@@ -72,7 +72,7 @@ extension SearchFigures {
     return .object(members)
   }
 
-  /// nil for what is no such object: the figures are for readers, and decide nothing.
+  /// nil for any other JSON value: the figures are informative, and planning does not use them.
   init?(_ value: JSONValue?) {
     guard let goal = value?["goal"]?.text, let choice = value?["choice"]?.text else { return nil }
     func lengths(_ name: String) -> [Length] {
@@ -89,7 +89,7 @@ extension SearchFigures {
 
 extension SearchFigures.Length {
   var json: JSONValue {
-    /// JSON has no infinities; four digits are more than samples tell.
+    /// Four digits, more than the samples resolve. JSON has no infinities.
     func number(_ value: Double) -> JSONValue {
       value.isFinite ? .number((value * 1e4).rounded() / 1e4) : .null
     }

@@ -1,27 +1,27 @@
 import Compute
 
-/// Second half of planning: from the pairs of every head to tiles, where tiles pay.
+/// Second half of planning: from the pairs of every head to tiles, or to dense attention where that costs
+/// less.
 extension AttentionPlanner {
-  /// Heads that ask for the same pairs share a row set, and so its memory and the kernel's loads.
+  /// Heads with the same selection share a row set, its memory and the kernel's loads.
   func build(
-    _ selections: [HeadSelection], _ inputs: ChunkInputs
-  ) throws -> (index: SparseIndex, report: IndexReport) {
-    let tile = inputs.backend.tileShape(headDim: inputs.shape.headDim)
+    _ selections: [HeadSelection], _ chunk: ChunkInputs, tile: TileShape
+  ) throws -> (index: TileIndex, report: IndexReport) {
     let grid = TileGrid(
-      firstPosition: inputs.firstPosition, rows: inputs.rows, tile: tile,
-      slidingWindow: inputs.shape.slidingWindow)
+      firstPosition: chunk.firstPosition, rows: chunk.rows, tile: tile,
+      slidingWindow: chunk.shape.slidingWindow)
     let causal = grid.causalPairs
     var rowSets = RowSetCollection(causalPairs: causal)
     var rowSetOfHead: [Int] = []
     var reasons: [DenseReason?] = []
     for selection in selections {
-      let place = rowSets.index(of: selection.pairs) { rowSet(selection.pairs, on: grid) }
-      rowSetOfHead.append(place)
-      reasons.append(selection.denseReason ?? rowSets.entries[place].denseReason)
+      let number = rowSets.index(of: selection.pairs) { rowSet(selection.pairs, on: grid) }
+      rowSetOfHead.append(number)
+      reasons.append(selection.denseReason ?? rowSets.entries[number].denseReason)
     }
     let used = rowSets.compacted(&rowSetOfHead)
-    let index = try SparseIndex(
-      firstPosition: inputs.firstPosition, rows: inputs.rows, tile: tile,
+    let index = try TileIndex(
+      firstPosition: chunk.firstPosition, rows: chunk.rows, tile: tile,
       rowSets: used.map(\.rowSet), rowSetOfHead: rowSetOfHead)
     let report = IndexReport(
       seconds: 0, estimationSeconds: 0, computedPairs: rowSetOfHead.map { used[$0].pairs },
@@ -55,19 +55,19 @@ struct PlannedRowSet {
   var denseReason: DenseReason?
 }
 
-/// The distinct row sets of a chunk, by what they were made from.
+/// The distinct row sets of a chunk, by the selections that they were made from.
 struct RowSetCollection {
   private(set) var entries: [PlannedRowSet]
-  private var places: [PairSelection: Int] = [:]
+  private var numbers: [PairSelection: Int] = [:]
 
   init(causalPairs: Int) {
     entries = [PlannedRowSet(rowSet: .all, pairs: causalPairs, denseReason: nil)]
-    places[.all] = 0
+    numbers[.all] = 0
   }
 
   mutating func index(of selection: PairSelection, make: () -> PlannedRowSet) -> Int {
-    if let place = places[selection] { return place }
-    places[selection] = entries.count
+    if let number = numbers[selection] { return number }
+    numbers[selection] = entries.count
     entries.append(make())
     return entries.count - 1
   }
@@ -75,14 +75,14 @@ struct RowSetCollection {
   /// The entries that heads use, the dense ones as one; `rowSetOfHead` is renumbered.
   func compacted(_ rowSetOfHead: inout [Int]) -> [PlannedRowSet] {
     var used: [PlannedRowSet] = []
-    var newPlace: [Int: Int] = [:]
-    for (head, place) in rowSetOfHead.enumerated() {
-      let old = entries[place].rowSet == .all ? 0 : place
-      if newPlace[old] == nil {
-        newPlace[old] = used.count
+    var renumbered: [Int: Int] = [:]
+    for (head, number) in rowSetOfHead.enumerated() {
+      let old = entries[number].rowSet == .all ? 0 : number
+      if renumbered[old] == nil {
+        renumbered[old] = used.count
         used.append(entries[old])
       }
-      rowSetOfHead[head] = newPlace[old] ?? 0
+      rowSetOfHead[head] = renumbered[old] ?? 0
     }
     return used
   }

@@ -1,40 +1,39 @@
 import Compute
 
-/// Planning on backends that build indices themselves: what every head asks for goes to the device in
-/// one request, and two numbers a head come back when someone asks for them.
+/// Planning on backends that build indices themselves. One request with all heads' budgets goes to the device;
+/// two counts for each head come back when they are read.
 extension AttentionPlanner {
-  /// The index of one (layer, chunk), built by the backend; nil if it is made here: parts of an index
-  /// are, and that of heads that look at all queries, where these were not seen on the device.
+  /// The index of one (layer, chunk), built by the backend; nil if the host makes it, as it does for heads
+  /// that look at all queries where the device has not seen these.
   func makeResidentIndex(
-    layer: Int, _ inputs: ChunkInputs
+    layer: Int, _ chunk: ChunkInputs, backend: any Backend, memory: SelectionMemory
   ) throws -> PlannedIndex? {
-    let backend = inputs.backend
-    guard backend.capabilities.buildsIndices, !inputs.needsHostIndex,
-      !isMadeOnHost(layer: layer, keys: inputs.keys),
-      wholeChunkReason(keys: inputs.keys, rows: inputs.rows) == nil
+    guard backend.capabilities.buildsIndices,
+      !isMadeOnHost(layer: layer, keys: chunk.keys),
+      wholeChunkReason(keys: chunk.keys, rows: chunk.rows) == nil
     else { return nil }
-    try check(layer: layer, inputs)
+    try check(layer: layer, chunk)
     let patterns = configuration.patterns[layer]
-    let needs = patterns.indices.map { self.needs(layer: layer, head: $0, inputs) }
-    let chosen = Set(inputs.blockChoices.flatMap { $0.request.heads.map(\.head) })
-    guard inputs.residentPooledQueries != nil || !needs.contains(where: \.pooledMeans),
+    let needs = patterns.indices.map { self.needs(layer: layer, head: $0, chunk, memory) }
+    let estimates = chunk.deviceEstimates
+    let chosen = Set(estimates.blockChoices.flatMap { $0.request.heads.map(\.head) })
+    guard estimates.pooledQueries != nil || !needs.contains(where: \.pooledMeans),
       needs.indices.allSatisfy({ needs[$0].blockShares == nil || chosen.contains($0) })
     else { return nil }
     let watch = backend.makeStopwatch()
-    let requests = try watch.time { try headRequests(layer: layer, needs: needs, inputs) }
+    let requests = try watch.time {
+      try headRequests(layer: layer, needs: needs, chunk, backend: backend, memory: memory)
+    }
     guard requests.contains(where: { $0.request != .dense }) else { return nil }
     let rule = VerticalSlashRule.estimated
     var request = IndexRequest(
-      heads: requests.map(\.request), firstPosition: inputs.firstPosition, rows: inputs.rows,
-      lastRows: inputs.lastRows, pooledQueries: inputs.residentPooledQueries,
-      layer: inputs.keyValueLayer, shape: inputs.shape,
+      heads: requests.map(\.request), chunk: chunk,
       forcedColumns: rule.forcedColumns, forcedOffsets: rule.forcedOffsets,
       columnCost: costModel.columnPair, tileCost: costModel.tilePair, runCost: costModel.run,
       exact: exact)
     request.freeBands = freeBands
-    request.blockChoices = inputs.blockChoices
     let index = try watch.time { try backend.makeIndex(request) }
-    guard let resident = index.resident else {
+    guard case .resident(let resident) = index else {
       throw ComputeError.shapeMismatch(
         operation: "makeIndex", detail: "\(backend.name) built an index that it does not keep")
     }
@@ -43,8 +42,8 @@ extension AttentionPlanner {
       pending: PendingIndexReport(
         counts: resident.counts, watch: watch,
         causalPairs: SparseIndex.causalPairs(
-          firstPosition: inputs.firstPosition, rows: inputs.rows,
-          slidingWindow: inputs.shape.slidingWindow),
+          firstPosition: chunk.firstPosition, rows: chunk.rows,
+          slidingWindow: chunk.shape.slidingWindow),
         isSparse: requests.map { $0.request != .dense }, denseReasons: requests.map(\.denseReason)))
   }
 
@@ -54,15 +53,16 @@ extension AttentionPlanner {
     var denseReason: DenseReason?
   }
 
-  /// What each head asks the device for. Selections that are made on the host are estimated here.
+  /// The request of each head. Heads that are selected on the host are estimated here.
   private func headRequests(
-    layer: Int, needs: [SketchNeeds], _ inputs: ChunkInputs
+    layer: Int, needs: [SketchNeeds], _ chunk: ChunkInputs, backend: any Backend,
+    memory: SelectionMemory
   ) throws -> [HeadRequest] {
     let patterns = configuration.patterns[layer]
-    let requests = patterns.map { $0.selector.deviceRequest(keys: inputs.keys) }
+    let requests = patterns.map { $0.selector.deviceRequest(keys: chunk.keys) }
     let sums = try lastRowSums(
       ofHeads: requests.indices.filter { requests[$0] == .selectedOnHost && needs[$0].lastRows },
-      inputs)
+      chunk, backend: backend)
     return try requests.enumerated().map { head, request in
       switch request {
       case .dense(let reason): return HeadRequest(request: .dense, denseReason: reason)
@@ -72,7 +72,7 @@ extension AttentionPlanner {
         throw ComputeError.shapeMismatch(
           operation: "AttentionPlanner", detail: "head \(head) is made on the host")
       case .selectedOnHost:
-        var sketch = sketch(layer: layer, head: head, inputs)
+        var sketch = sketch(layer: layer, head: head, chunk, memory)
         sketch.lastRowSums = sums[head]
         let selection = try patterns[head].selector.select(sketch)
         guard case .bands(let bands) = selection.pairs else {

@@ -1,6 +1,6 @@
 public import Compute
 
-/// Decides what every head of every (layer, chunk) computes: patterns in, ``Compute/SparseIndex`` out.
+/// Makes the ``Compute/SparseIndex`` of every (layer, chunk) from the heads' patterns.
 ///
 /// A pure value. The index of a (layer, chunk) depends on that layer's keys and the chunk's queries
 /// and on nothing else (static patterns also on their own first chunk), so the order in which layers
@@ -21,7 +21,7 @@ public struct AttentionPlanner: Sendable {
   /// Rows of a block of pooled queries.
   public static let poolingBlock = BlockSparse.blockSize
 
-  /// What rows are cut at multiples of, so that no block of queries is seen in two parts.
+  /// Rows are cut at multiples of this, so that no block of queries is split.
   public var queryBlock: Int {
     configuration.patterns.joined().contains { $0.needs.blockShares != nil }
       ? ShareRule.blockSize : Self.poolingBlock
@@ -50,8 +50,8 @@ public struct AttentionPlanner: Sendable {
     return planner
   }
 
-  /// The planner for a prompt whose length asks for budgets larger by this factor; the same where budgets
-  /// do not grow.
+  /// The planner with budgets multiplied by this factor; the same planner if budgets do not grow with the
+  /// prompt.
   package func scaled(by factor: Double) -> AttentionPlanner {
     guard scalesBudgets else { return self }
     var planner = AttentionPlanner(
@@ -75,8 +75,7 @@ public struct AttentionPlanner: Sendable {
     configuration.patterns[layer].contains(where: \.needsPooledQueries)
   }
 
-  /// Whether some head of the layer looks at all queries of this chunk: not where the chunk is dense
-  /// anyway.
+  /// Whether some head of the layer needs all queries of this chunk; false where the chunk is dense.
   public func needsAllQueries(layer: Int, firstPosition: Int, rows: Int) -> Bool {
     let keys = firstPosition + rows
     return wholeChunkReason(keys: keys, rows: rows) == nil
@@ -85,7 +84,7 @@ public struct AttentionPlanner: Sendable {
       }
   }
 
-  /// Whether some head of the layer has the host make the index of this chunk, whatever a device could do.
+  /// Whether some head of the layer requires that the host makes the index of this chunk.
   func isMadeOnHost(layer: Int, keys: Int) -> Bool {
     configuration.patterns[layer].contains {
       $0.selector.deviceRequest(keys: keys) == .madeOnHost
@@ -97,28 +96,53 @@ public struct AttentionPlanner: Sendable {
     configuration.patterns.joined().reduce(0) { max($0, $1.sinkAndWindow) }
   }
 
-  /// The index of one (layer, chunk), and its report: as ``planIndex(layer:_:)``, but waits for a device that
-  /// builds the index.
+  /// The index of one (layer, chunk), and its report: as
+  /// ``planIndex(layer:_:backend:memory:needsHostIndex:)``, but waits for a device that builds the index.
   public func makeIndex(
-    layer: Int, _ inputs: ChunkInputs
+    layer: Int, _ chunk: ChunkInputs, backend: any Backend, memory: SelectionMemory,
+    needsHostIndex: Bool = false
   ) throws -> (index: SparseIndex, report: IndexReport) {
-    let planned = try planIndex(layer: layer, inputs)
+    let planned = try planIndex(
+      layer: layer, chunk, backend: backend, memory: memory, needsHostIndex: needsHostIndex)
     return (planned.index, try planned.report())
   }
 
   /// The index of one (layer, chunk). Returns before a device has built it.
   ///
+  /// - Parameters:
+  ///   - memory: The sequence's memory for static patterns.
+  ///   - needsHostIndex: Whether the host makes the index even where the backend could build it: its row sets are
+  ///     read, or parts of it are wanted (``Compute/SparseIndex/restricted(toKeys:)``).
   /// - Throws: ``Compute/ComputeError`` if the inputs do not fit together, and what the backend
   ///   throws.
-  public func planIndex(layer: Int, _ inputs: ChunkInputs) throws -> PlannedIndex {
-    if let made = try makeResidentIndex(layer: layer, inputs) { return made }
+  public func planIndex(
+    layer: Int, _ chunk: ChunkInputs, backend: any Backend, memory: SelectionMemory,
+    needsHostIndex: Bool = false
+  ) throws -> PlannedIndex {
+    if !needsHostIndex,
+      let made = try makeResidentIndex(layer: layer, chunk, backend: backend, memory: memory)
+    {
+      return made
+    }
+    let (index, report) = try makeHostIndex(layer: layer, chunk, backend: backend, memory: memory)
+    return PlannedIndex(index: .tiles(index), report: report)
+  }
+
+  /// The index of one (layer, chunk), made on the host whatever the backend could build.
+  ///
+  /// - Throws: As ``planIndex(layer:_:backend:memory:needsHostIndex:)``.
+  public func makeHostIndex(
+    layer: Int, _ chunk: ChunkInputs, backend: any Backend, memory: SelectionMemory
+  ) throws -> (index: TileIndex, report: IndexReport) {
     let clock = ContinuousClock()
     let start = clock.now
-    let (selections, estimation) = try select(layer: layer, inputs)
-    var (index, report) = try build(selections, inputs)
+    let (selections, estimation) = try select(
+      layer: layer, chunk, backend: backend, memory: memory)
+    var (index, report) = try build(
+      selections, chunk, tile: backend.tileShape(headDim: chunk.shape.headDim))
     report.estimationSeconds = estimation.inSeconds
     report.seconds = (clock.now - start).inSeconds
-    return PlannedIndex(index: index, report: report)
+    return (index, report)
   }
 
   /// The heads that are dense, with the reason in words, where a whole chunk is dense and nothing

@@ -2,8 +2,8 @@ public import Compute
 
 /// The index of one (layer, chunk), with a report that a device may not have counted yet.
 ///
-/// Asking a device for its counts waits for all work that it was given before. Those who do not need the report
-/// at once keep ``pendingReport`` and ask when nothing waits behind it; it does not keep the index.
+/// Reading a device's counts waits for all work that it was given before. A caller that does not need the
+/// report at once keeps ``pendingReport`` and reads it later; it does not keep the index alive.
 public struct PlannedIndex {
   public let index: SparseIndex
   /// The report of an index that was made on the host.
@@ -23,7 +23,7 @@ public struct PlannedIndex {
     pendingReport = pending
   }
 
-  /// What the index holds. Waits until a device has built it.
+  /// Pairs and reasons of the index. Waits until a device has built it.
   public func report() throws -> IndexReport {
     if let hostReport { return hostReport }
     guard let pendingReport else {
@@ -33,17 +33,17 @@ public struct PlannedIndex {
   }
 }
 
-/// What is left to ask a device about an index that it builds.
+/// The report of an index that a device builds, before its counts were read.
 public struct PendingIndexReport {
   let counts: any ResidentIndexCounts
   let watch: any WorkStopwatch
   /// Causal pairs of a head.
   let causalPairs: Int
-  /// For each head, whether it asked for less than everything, and why it is dense if it did not.
+  /// For each head, whether its request was sparse, and why it is dense if it was not.
   let isSparse: [Bool]
   let denseReasons: [DenseReason?]
 
-  /// What the index holds. Waits until the device has built it.
+  /// Pairs and reasons of the index. Waits until the device has built it.
   public func report() throws -> IndexReport {
     let pairs = try counts.computedPairs()
     let isDense = try counts.isDense()

@@ -1,30 +1,31 @@
 public import Compute
 
-/// Looks at a chunk's queries, a part of the rows at a time, for heads whose selectors need all of them:
-/// means of blocks, and shares of key blocks. Where the backend builds indices itself, all of it stays
-/// there.
+/// Estimates made of all queries of a chunk, a part of the rows at a time, for heads whose selectors need them:
+/// means of blocks, and shares of key blocks. If the backend builds the index, they stay on the device.
 public struct QuerySketch {
   private let backend: any Backend
   private let shape: AttentionShape
   /// Position of the chunk's first row.
   private let firstPosition: Int
 
-  /// Whether some head is chosen for by means.
+  /// Whether some head selects by means.
   private let pools: Bool
+  /// Whether the estimates stay on the device, which builds the index from them.
+  private let isResident: Bool
   private var means: [[Float]]?
   /// [queryHeads, blocks, headDim] on a device that builds indices; nil: means are read as they come.
   private var residentMeans: Tensor?
 
-  /// Heads that choose by shares on the host, by what is scored, and what was found so far.
+  /// Heads that choose by shares on the host, by source, and the shares found so far.
   private var sources: [(source: ShareSource, heads: [Int])] = []
   private var shares: [Int: HeadBlockShares] = [:]
   private var choices: [any ResidentBlockChoice] = []
 
-  /// A sketch of the chunk, or nil where no head of the layer has to see all queries.
+  /// A sketch of the chunk; nil where no head of the layer needs all queries.
   ///
   /// - Parameters:
   ///   - rows: Rows of the chunk; at least one.
-  ///   - needsHostIndex: See ``ChunkInputs/needsHostIndex``.
+  ///   - needsHostIndex: As in ``AttentionPlanner/planIndex(layer:_:backend:memory:needsHostIndex:)``.
   public init?(
     _ planner: AttentionPlanner, layer: Int, backend: any Backend, shape: AttentionShape,
     firstPosition: Int, rows: Int, needsHostIndex: Bool
@@ -40,7 +41,7 @@ public struct QuerySketch {
       $0.selector.needs(keys: keys, isKept: false)
     }
     pools = needs.contains(where: \.pooledMeans)
-    let isResident =
+    isResident =
       !needsHostIndex && backend.capabilities.buildsIndices
       && !planner.isMadeOnHost(layer: layer, keys: keys)
     if pools, isResident {
@@ -107,11 +108,10 @@ public struct QuerySketch {
     means = means.map { zip($0, added).map { $0 + $1 } } ?? added
   }
 
-  /// Hands what was seen over.
-  public func fill(_ inputs: inout ChunkInputs) {
-    inputs.pooledQueries = means
-    inputs.residentPooledQueries = residentMeans
-    inputs.blockShares = shares
-    inputs.blockChoices = choices
+  /// What was found of the queries that were added.
+  public var estimates: QueryEstimates {
+    isResident
+      ? .device(DeviceQueryEstimates(pooledQueries: residentMeans, blockChoices: choices))
+      : .host(HostQueryEstimates(pooledQueries: means, blockShares: shares))
   }
 }

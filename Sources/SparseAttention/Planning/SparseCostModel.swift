@@ -24,7 +24,7 @@ public struct SparseCostModel: Sendable, Hashable {
     self.run = run
   }
 
-  /// The costs for a model that nobody searched, on a kind of device ("cpu", "cuda").
+  /// The costs for a model without a search, on a kind of device ("cpu", "cuda").
   ///
   /// The crossover is where the adaptive selection begins to pay: on a GPU attention is a small part of
   /// a short prompt, and selection costs some fixed time a layer.

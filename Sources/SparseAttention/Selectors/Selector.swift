@@ -180,14 +180,6 @@ public struct HeadSketch {
   }
 }
 
-/// Shares of key blocks in the query blocks of a chunk, for one head.
-public struct HeadBlockShares: Sendable, Hashable {
-  /// For each query block of the chunk, the shares of the key blocks up to its own.
-  public var rows: [[Float]]
-
-  public init(rows: [[Float]]) { self.rows = rows }
-}
-
 /// What a device is asked for in place of a selection on the host.
 public enum DeviceRequest: Sendable, Hashable {
   /// Every pair; the reason where the pattern is not dense itself.

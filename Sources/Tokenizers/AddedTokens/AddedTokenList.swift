@@ -25,17 +25,24 @@ struct AddedTokenList {
       configuration.paddingToken, configuration.unknownToken,
     ].compactMap { $0.map { Array($0.utf8) } }
     let named = Set(configuration.namedControlTokens.map(\.content) + texts)
-    for token in file.addedTokens {
-      add(token, id: file.model.vocabulary.id(spelled: token.content) ?? token.id, named)
-    }
     let declared = configuration.addedTokens.sorted { $0.id < $1.id }
-    for token in declared where idsByText[token.content] == nil {
+    // What is declared last of a text says how it is recognised, whatever the tokenizer's file says.
+    let latest = Dictionary(declared.map { ($0.content, $0) }) { $1 }
+    for token in file.addedTokens {
+      add(
+        latest[token.content] ?? token,
+        id: file.model.vocabulary.id(spelled: token.content) ?? token.id, named)
+    }
+    for declaration in declared where idsByText[declaration.content] == nil {
+      let token = latest[declaration.content] ?? declaration
       if let id = file.model.vocabulary.id(spelled: token.content) {
         add(token, id: id, named)
       } else {
-        let isTaken =
-          byID[token.id] != nil || file.model.vocabulary.text(of: token.id) != nil
-        add(token, id: isTaken ? nextID : token.id, named)
+        // A tokenizer.json has all its ids, and what it lacks follows them, whatever id is declared.
+        let isFree =
+          byID[declaration.id] == nil && file.model.vocabulary.text(of: declaration.id) == nil
+          && !file.isSerialized
+        add(token, id: isFree ? declaration.id : nextID, named)
       }
     }
     for token in configuration.namedControlTokens

@@ -1,11 +1,3 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// Measures loading and encoding on one thread, in CPU time, the best of several runs.
 package struct TokenizerBenchmark: Sendable {
   /// One kind of text.
@@ -32,23 +24,24 @@ package struct TokenizerBenchmark: Sendable {
     rows.first.map { row.nanosecondsPerByte / $0.nanosecondsPerByte } ?? .nan
   }
 
-  /// Loads the tokenizer of a directory and encodes `byteCount` bytes of every kind of sample text.
+  /// Loads a tokenizer and encodes `byteCount` bytes of every kind of sample text.
   ///
   /// - Parameters:
+  ///   - load: Loads the tokenizer.
   ///   - texts: further texts, such as a real book under the name of its file; the first one is what others
   ///     are compared with.
   ///   - repetitions: of each measurement; the best counts.
-  /// - Throws: `TokenizerError` when the tokenizer cannot be loaded or a text is not UTF-8.
+  /// - Throws: What loading throws, and `TokenizerError` when a text is not UTF-8.
   package static func run(
-    directory: String, texts: [(name: String, bytes: [UInt8])] = [], byteCount: Int = 1_000_000,
-    repetitions: Int = 5
-  ) throws(TokenizerError) -> TokenizerBenchmark {
+    load: () throws -> Tokenizer, texts: [(name: String, bytes: [UInt8])] = [],
+    byteCount: Int = 1_000_000, repetitions: Int = 5
+  ) throws -> TokenizerBenchmark {
     var loadSeconds = Double.infinity
-    var tokenizer = try Tokenizer(directory: directory)
+    var tokenizer = try load()
     for _ in 0..<repetitions {
-      let start = processorSeconds()
-      tokenizer = try Tokenizer(directory: directory)
-      loadSeconds = min(loadSeconds, processorSeconds() - start)
+      let start = ProcessorTime.ofThread
+      tokenizer = try load()
+      loadSeconds = min(loadSeconds, ProcessorTime.ofThread - start)
     }
 
     let samples = SampleText.Kind.allCases.map {
@@ -59,19 +52,13 @@ package struct TokenizerBenchmark: Sendable {
       var seconds = Double.infinity
       var tokens = 0
       for _ in 0..<repetitions {
-        let start = processorSeconds()
+        let start = ProcessorTime.ofThread
         tokens = try tokenizer.encode(bytes: text.bytes, named: text.name).count
-        seconds = min(seconds, processorSeconds() - start)
+        seconds = min(seconds, ProcessorTime.ofThread - start)
       }
       rows.append(Row(name: text.name, bytes: text.bytes.count, tokens: tokens, seconds: seconds))
     }
     return TokenizerBenchmark(
       loadSeconds: loadSeconds, vocabularySize: tokenizer.vocabularySize, rows: rows)
-  }
-
-  private static func processorSeconds() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
   }
 }

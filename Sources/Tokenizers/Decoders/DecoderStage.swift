@@ -8,7 +8,7 @@ enum DecoderStage: Sendable {
   case byteFallback
   /// Everything becomes one piece.
   case fuse
-  /// Takes up to so many of one character off the ends of every piece.
+  /// Takes up to a number of one character off the ends of every piece.
   case strip(character: [UInt8], start: Int, stop: Int)
   /// The visible blank becomes a blank, or nothing in the first piece.
   case metaspace(replacement: [UInt8], dropsFirst: Bool)

@@ -31,19 +31,29 @@ struct GGUFPreTokenizer {
 
   /// - Throws: `.unsupported`, which no expression of the table gives.
   func stages(file: String) throws(TokenizerError) -> PreTokenizer {
-    var stages: [PreTokenizer] = []
+    let splits = try splits(file: file).map { PreTokenizer.split($0) }
+    return .sequence(splits + [.byteLevel(addsPrefixSpace: false, splits: false)])
+  }
+
+  /// Whether a scanner is written for one of the expressions.
+  var hasScanner: Bool { expressions.contains { SplitPattern(expression: $0) != nil } }
+
+  /// - Parameter usingScanners: Whether known expressions are split by the scanners written for them, which
+  ///   changes the time and nothing else.
+  func splits(file: String, usingScanners: Bool = true) throws(TokenizerError) -> [SplitStage] {
+    var stages: [SplitStage] = []
     for expression in expressions {
-      if let known = SplitPattern(expression: expression) {
-        stages.append(.split(SplitStage(known)))
+      if usingScanners, let known = SplitPattern(expression: expression) {
+        stages.append(SplitStage(known))
         continue
       }
       do throws(SplitExpressionError) {
-        stages.append(.split(SplitStage(try SplitExpression(expression))))
+        stages.append(SplitStage(try SplitExpression(expression)))
       } catch {
         throw TokenizerError(.unsupported, file, error.problem)
       }
     }
-    return .sequence(stages + [.byteLevel(addsPrefixSpace: false, splits: false)])
+    return stages
   }
 
   // MARK: The table

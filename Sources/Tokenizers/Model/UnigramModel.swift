@@ -21,7 +21,7 @@ struct UnigramModel: Sendable {
   private var ends: [(id: UInt32, score: Double)] = [(BytePairEncoding.none, 0)]
 
   /// - Parameter pieces: those that a text can give.
-  /// - Throws: `.unsupported` where a piece is too long, `.malformed` for a score that is no number.
+  /// - Throws: `.unsupported` where a piece is too long, `.malformed` for a score that is not a number.
   init(
     _ pieces: [(text: [UInt8], score: Double, id: UInt32)], vocabulary: Vocabulary,
     unknownID: UInt32?, fallsBackToBytes: Bool, usesSinglePrecision: Bool, file: String

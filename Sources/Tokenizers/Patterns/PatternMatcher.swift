@@ -1,11 +1,3 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// Finds the matches of a program in one text, as a backtracking engine does, in time linear in the text.
 ///
 /// The alternatives are tried in order, each choice on a stack. Ordinary expressions hardly ever go back. Where an
@@ -17,32 +9,23 @@
 ///
 /// Each encoding call has its own.
 struct PatternMatcher: ~Copyable {
-  /// What one attempt may take before failed choices are marked: so many steps, and so many for each scalar.
+  /// The steps of one attempt before failed choices are marked: a fixed number, and a number for each scalar.
   private static let freeSteps = 4_096
   private static let freeStepsPerScalar = 32
 
   private struct Choice {
-    /// Where to go on, or the run that may end elsewhere.
+    /// Where to continue, or the run that may end elsewhere.
     var instruction: Int32
     var isRun: Bool
-    /// Where to go on, or where the run ends now.
+    /// Where to continue, or where the run ends now.
     var position: Int
-    /// Where the run may end at last: its lowest end if greedy, its highest untried one if lazy.
+    /// The last end of the run to try: its lowest if greedy, its highest untried one if lazy.
     var last: Int
     /// All ends of the run.
     var low = 0
     var high = 0
-    /// How many marks were on the way when the choice was made.
+    /// The depth of the marks when the choice was made.
     var trail: Int
-  }
-
-  /// What a run instruction without bound knows about the long runs of its set.
-  private struct RunMemory {
-    static let block = 16
-    /// By block of places: the end of the run in which the block's first place lies; 0 where not known.
-    var ends: [Int32] = []
-    /// By the block in which a run of at least a block ends: from where on its ends have failed, plus one.
-    var failedFrom: [Int32] = []
   }
 
   private let program: PatternProgram
@@ -55,12 +38,10 @@ struct PatternMatcher: ~Copyable {
   private var stack: [Choice] = []
   private var steps = 0
   private var allowedSteps = 0
-  /// Two bits for each choice and place, once marking has begun: failed, and succeeded within a look.
-  private var marks: UnsafeMutablePointer<UInt64>?
-  private var isMarking: Bool { marks != nil }
-  private var wordsOfRow = 0
-  private var trail: [(row: Int, position: Int)] = []
-  private var runs: [RunMemory] = []
+  private var marks = ChoiceMarks()
+  private var isMarking: Bool { marks.areKept }
+  /// By row of marks; filled once marking has begun.
+  private var runs: [LongRuns] = []
 
   /// - Parameter marksFromStart: whether failed choices are marked from the beginning on.
   init(_ program: PatternProgram, marksFromStart: Bool) {
@@ -73,7 +54,6 @@ struct PatternMatcher: ~Copyable {
 
   deinit {
     classes.deallocate()
-    free(marks)
   }
 
   /// Calls `body` with the byte range of every match in `range` of well-formed UTF-8, left to right. The text
@@ -81,6 +61,7 @@ struct PatternMatcher: ~Copyable {
   mutating func forEachMatch(
     in bytes: UnsafePointer<UInt8>, _ range: Range<Int>, _ body: (Range<Int>) -> Void
   ) {
+    guard mayMatch(in: bytes, range) else { return }
     load(bytes, range)
     var byte = range.lowerBound
     var scalar = 0
@@ -128,6 +109,18 @@ struct PatternMatcher: ~Copyable {
     }
   }
 
+  /// Whether some match may begin in the range. Of an expression that is one of several to cut by, most
+  /// pieces hold nothing.
+  private func mayMatch(in bytes: UnsafePointer<UInt8>, _ range: Range<Int>) -> Bool {
+    guard program.first >= 0 else { return true }
+    return program.firstBytes.withUnsafeBufferPointer { firstBytes in
+      guard let isFirst = firstBytes.baseAddress else { return true }
+      var byte = range.lowerBound
+      while byte < range.upperBound, !isFirst[Int(bytes[byte])] { byte += 1 }
+      return byte < range.upperBound
+    }
+  }
+
   private mutating func load(_ bytes: UnsafePointer<UInt8>, _ range: Range<Int>) {
     if range.count > capacity {
       classes.deallocate()
@@ -138,9 +131,7 @@ struct PatternMatcher: ~Copyable {
     classes[count] = endClass
     steps = 0
     allowedSteps = Self.freeSteps
-    free(marks)
-    marks = nil
-    trail.removeAll(keepingCapacity: true)
+    marks.end()
     if marksFromStart { beginMarking() }
   }
 
@@ -170,7 +161,7 @@ struct PatternMatcher: ~Copyable {
       stack.removeAll(keepingCapacity: true)
       end = run(tables, from: 0, at: start)
     }
-    if marks != nil { settle(from: 0, succeeded: end >= 0, isInLook: false) }
+    if isMarking { marks.settle(from: 0, succeeded: end >= 0, isInLook: false) }
     if end > start, !isMarking { allowedSteps += Self.freeStepsPerScalar * (end - start) }
     return end >= 0 ? end : nil
   }
@@ -178,45 +169,10 @@ struct PatternMatcher: ~Copyable {
   private static let failed = -1
   private static let exhausted = -2
 
-  // MARK: Marks
-
   private mutating func beginMarking() {
-    wordsOfRow = (count + 1 + 31) / 32
-    let words = wordsOfRow * max(1, program.choiceCount)
-    // Pages that no choice touches are never backed by memory.
-    marks = calloc(words, MemoryLayout<UInt64>.stride)?.assumingMemoryBound(to: UInt64.self)
-    runs = [RunMemory](repeating: RunMemory(), count: program.choiceCount)
+    marks.begin(rows: program.choiceCount, places: count + 1)
+    runs = [LongRuns](repeating: LongRuns(), count: program.choiceCount)
     allowedSteps = .max
-  }
-
-  /// 0 for a choice not yet made here, 1 for one that is being made or has failed, 2 for one that succeeds.
-  @inline(__always)
-  private func mark(_ row: Int, _ position: Int) -> UInt64 {
-    guard let marks else { return 0 }
-    return marks[row * wordsOfRow + position >> 5] >> UInt64((position & 31) * 2) & 3
-  }
-
-  @inline(__always)
-  private mutating func setMark(_ row: Int, _ position: Int, _ value: UInt64) {
-    guard let marks else { return }
-    let shift = UInt64((position & 31) * 2)
-    let word = row * wordsOfRow + position >> 5
-    marks[word] = marks[word] & ~(3 << shift) | value << shift
-  }
-
-  /// Marks a choice as being made; it is so until it is settled.
-  @inline(__always)
-  private mutating func enter(_ row: Int, _ position: Int) {
-    setMark(row, position, 1)
-    trail.append((row, position))
-  }
-
-  /// What led to a success has not failed, and within a look it will succeed again.
-  private mutating func settle(from base: Int, succeeded: Bool, isInLook: Bool) {
-    if succeeded {
-      for entry in trail[base...] { setMark(entry.row, entry.position, isInLook ? 2 : 0) }
-    }
-    trail.removeSubrange(base...)
   }
 
   // MARK: The machine
@@ -236,9 +192,9 @@ struct PatternMatcher: ~Copyable {
       let code = tables.code[next]
       var fails = false
       if isMarking, code.choice >= 0, code.operation != .look, code.operation != .notLook {
-        switch mark(Int(code.choice), position) {
-        case 0: enter(Int(code.choice), position)
-        case 1: fails = true
+        switch marks[Int(code.choice), position] {
+        case ChoiceMarks.Mark.untried: marks.enter(Int(code.choice), position)
+        case ChoiceMarks.Mark.failed: fails = true
         default:
           // Within a look: from here it succeeds.
           stack.removeSubrange(base...)
@@ -263,11 +219,14 @@ struct PatternMatcher: ~Copyable {
           } else if isMarking {
             // The first end is chosen as the further ones are.
             let isGreedy = code.operation == .greedyRun
-            let highest = untriedEnd(code, from: position, end: end)
+            let highest =
+              code.high == .max
+              ? runs[Int(code.choice)].untriedEnd(from: position, low: Int(code.low), end: end)
+              : end
             stack.append(
               Choice(
                 instruction: Int32(next), isRun: true, position: isGreedy ? highest + 1 : low - 1,
-                last: isGreedy ? low : highest, low: low, high: end, trail: trail.count))
+                last: isGreedy ? low : highest, low: low, high: end, trail: marks.depth))
             fails = true
           } else {
             let isGreedy = code.operation == .greedyRun
@@ -289,7 +248,7 @@ struct PatternMatcher: ~Copyable {
             stack.append(
               Choice(
                 instruction: code.other, isRun: false, position: position, last: 0,
-                trail: trail.count))
+                trail: marks.depth))
           }
           fails = !takesTarget && !takesOther
           next = Int(takesTarget ? code.target : code.other)
@@ -325,7 +284,7 @@ struct PatternMatcher: ~Copyable {
       steps += 1
       let top = stack.count - 1
       let choice = stack[top]
-      if isMarking { trail.removeSubrange(choice.trail...) }
+      if isMarking { marks.fail(to: choice.trail) }
       let instruction = Int(choice.instruction)
       guard choice.isRun else {
         stack.removeLast()
@@ -335,15 +294,17 @@ struct PatternMatcher: ~Copyable {
       let isLazy = code.operation == .lazyRun
       if isLazy ? choice.position >= choice.last : choice.position <= choice.last {
         stack.removeLast()
-        if isMarking { noteFailedEnds(code, choice.low...choice.high) }
+        if isMarking, code.high == .max {
+          runs[Int(code.choice)].noteFailedEnds(choice.low...choice.high)
+        }
         continue
       }
       let position = choice.position + (isLazy ? 1 : -1)
       stack[top].position = position
       if isMarking {
         // The second row is about ends of runs, whichever run they end.
-        if mark(Int(code.choice) + 1, position) == 1 { continue }
-        enter(Int(code.choice) + 1, position)
+        if marks[Int(code.choice) + 1, position] == ChoiceMarks.Mark.failed { continue }
+        marks.enter(Int(code.choice) + 1, position)
       }
       return (instruction + 1, position)
     }
@@ -357,59 +318,17 @@ struct PatternMatcher: ~Copyable {
   private mutating func endOfRun(
     _ tables: Tables, _ code: PatternProgram.Instruction, from position: Int
   ) -> Int {
-    if isMarking, code.high == .max { return rememberedEndOfRun(tables, code, from: position) }
+    if isMarking, code.high == .max {
+      let classes = UnsafePointer(classes)
+      return runs[Int(code.choice)].end(from: position, count: count) {
+        tables.contains(code.set, classes[$0])
+      }
+    }
     let limit = code.high == .max ? count : min(count, position + Int(code.high))
     var end = position
     while end < limit, tables.contains(code.set, classes[end]) { end += 1 }
     steps += (end - position) >> 3
     return end
-  }
-
-  /// The same, looking at each place about once over all calls.
-  private mutating func rememberedEndOfRun(
-    _ tables: Tables, _ code: PatternProgram.Instruction, from position: Int
-  ) -> Int {
-    let row = Int(code.choice)
-    if runs[row].ends.isEmpty {
-      let blocks = count / RunMemory.block + 1
-      runs[row].ends = [Int32](repeating: 0, count: blocks)
-      runs[row].failedFrom = [Int32](repeating: 0, count: blocks)
-    }
-    var end = position
-    while end < count, tables.contains(code.set, classes[end]) {
-      if end % RunMemory.block == 0, runs[row].ends[end / RunMemory.block] > 0 {
-        end = Int(runs[row].ends[end / RunMemory.block])
-        break
-      }
-      end += 1
-    }
-    var block = (position + RunMemory.block - 1) / RunMemory.block
-    while block * RunMemory.block < end, runs[row].ends[block] == 0 {
-      runs[row].ends[block] = Int32(truncatingIfNeeded: end)
-      block += 1
-    }
-    return end
-  }
-
-  /// The last end of a run that has not been seen to fail, or one before the first end.
-  private func untriedEnd(
-    _ code: PatternProgram.Instruction, from position: Int, end: Int
-  ) -> Int {
-    guard code.high == .max, end - position >= RunMemory.block else { return end }
-    let failedFrom = Int(runs[Int(code.choice)].failedFrom[end / RunMemory.block])
-    return failedFrom == 0 ? end : max(position + Int(code.low) - 1, min(end, failedFrom - 2))
-  }
-
-  /// Remembers that these ends of a run have failed: so they will for one that begins further right.
-  private mutating func noteFailedEnds(
-    _ code: PatternProgram.Instruction, _ ends: ClosedRange<Int>
-  ) {
-    guard code.high == .max, ends.count > RunMemory.block else { return }
-    let block = ends.upperBound / RunMemory.block
-    let known = runs[Int(code.choice)].failedFrom[block]
-    if known == 0 || Int(known) > ends.lowerBound + 1 {
-      runs[Int(code.choice)].failedFrom[block] = Int32(truncatingIfNeeded: ends.lowerBound + 1)
-    }
   }
 
   /// Whether the body of a look matches; nil when marking has to begin.
@@ -418,20 +337,20 @@ struct PatternMatcher: ~Copyable {
   ) -> Bool? {
     let row = Int(code.choice)
     if isMarking {
-      switch mark(row, position) {
-      case 1: return false
-      case 2: return true
+      switch marks[row, position] {
+      case ChoiceMarks.Mark.failed: return false
+      case ChoiceMarks.Mark.succeeded: return true
       default: break
       }
     }
     let begin = position - Int(code.low)
     guard begin >= 0 else { return false }
-    let base = trail.count
+    let base = marks.depth
     let end = run(tables, from: instruction + 1, at: begin)
     if end == Self.exhausted { return nil }
     if isMarking {
-      settle(from: base, succeeded: end >= 0, isInLook: true)
-      setMark(row, position, end >= 0 ? 2 : 1)
+      marks.settle(from: base, succeeded: end >= 0, isInLook: true)
+      marks[row, position] = end >= 0 ? ChoiceMarks.Mark.succeeded : ChoiceMarks.Mark.failed
     }
     return end >= 0
   }

@@ -46,6 +46,8 @@ struct PatternProgram: Sendable {
   let partition: ScalarPartition
   /// The set of scalars that a match may begin with; -1 where it may be empty.
   private(set) var first: Int32 = -1
+  /// By byte: whether the scalars that a match may begin with have one whose first byte it is.
+  let firstBytes: [Bool]
   /// The set `\w`, for word boundaries, and the line break, for ends of lines.
   let word: Int32
   let lineBreak: Int32
@@ -56,6 +58,7 @@ struct PatternProgram: Sendable {
     try builder.append(node, followedBy: nil)
     builder.instructions.append(Instruction(operation: .accept))
     if !node.isNullable { first = builder.index(of: node.firstScalars) }
+    firstBytes = node.isNullable ? [] : node.firstScalars.firstBytes
     word = builder.needsWord ? builder.index(of: ScalarProperties.word) : -1
     lineBreak = builder.needsLineBreak ? builder.index(of: ScalarSet(0x0A)) : -1
     instructions = builder.instructions

@@ -104,17 +104,43 @@ enum DelimiterPattern: Sendable {
   ) {
     var segments: [DelimitedSegment] = []
     var last = 0
-    func add(_ match: Range<Int>) {
+    forEachMatch(in: pieces) { match in
       if last < match.lowerBound {
         segments.append(DelimitedSegment(range: last..<match.lowerBound, isMatch: isInverted))
       }
       segments.append(DelimitedSegment(range: match, isMatch: !isInverted))
       last = match.upperBound
-    }
-    func finish(_ end: Int) {
+    } finish: { end in
       if last < end { segments.append(DelimitedSegment(range: last..<end, isMatch: isInverted)) }
       body(segments)
       segments.removeAll(keepingCapacity: true)
+      last = end
+    }
+  }
+
+  /// The ends of all parts, where matches and what lies between them are parts alike.
+  func isolatedEnds(in pieces: Pieces) -> [Int] {
+    var ends: [Int] = []
+    ends.reserveCapacity(max(pieces.ends.count, pieces.bytes.count / 4))
+    var last = 0
+    forEachMatch(in: pieces) { match in
+      if last < match.lowerBound { ends.append(match.lowerBound) }
+      if !match.isEmpty { ends.append(match.upperBound) }
+      last = match.upperBound
+    } finish: { end in
+      if last < end { ends.append(end) }
+      last = end
+    }
+    return ends
+  }
+
+  /// Calls `add` with every match, and `finish` with the end of every piece after its matches.
+  private func forEachMatch(
+    in pieces: Pieces, _ add: (Range<Int>) -> Void, finish: (_ end: Int) -> Void
+  ) {
+    var last = 0
+    func next(_ end: Int) {
+      finish(end)
       last = end
     }
     pieces.bytes.withUnsafeBufferPointer { text in
@@ -123,13 +149,13 @@ enum DelimiterPattern: Sendable {
       case .literal(let literal):
         for end in pieces.ends {
           MatchFinder.literal(literal, in: text, last..<end, add)
-          finish(end)
+          next(end)
         }
       case .expression(let expression):
         var matcher = expression.makeMatcher()
         for end in pieces.ends {
           matcher.forEachMatch(in: bytes, last..<end, add)
-          finish(end)
+          next(end)
         }
       case .scalars(let set):
         for end in pieces.ends {
@@ -139,7 +165,7 @@ enum DelimiterPattern: Sendable {
             if set.contains(scalar) { add(position..<position + length) }
             position += length
           }
-          finish(end)
+          next(end)
         }
       case .wordsAndSymbols:
         CharacterClasses.shared.withLookup { classes in
@@ -157,7 +183,7 @@ enum DelimiterPattern: Sendable {
               }
               if first & CharacterClasses.whiteSpace == 0 { add(start..<position) }
             }
-            finish(end)
+            next(end)
           }
         }
       case .classBits(let bits):
@@ -169,7 +195,7 @@ enum DelimiterPattern: Sendable {
               if classes.bits(scalar) & bits != 0 { add(position..<position + length) }
               position += length
             }
-            finish(end)
+            next(end)
           }
         }
       }
@@ -203,6 +229,10 @@ extension Pieces {
   mutating func split(
     at pattern: DelimiterPattern, _ behavior: DelimiterBehavior, isInverted: Bool = false
   ) {
+    if behavior == .isolated {
+      ends = pattern.isolatedEnds(in: self)
+      return
+    }
     var parts: [DelimiterBehavior.Part] = []
     pattern.forEachPiece(of: self, isInverted: isInverted) { parts += behavior.parts(of: $0) }
     guard parts.contains(where: \.isRemoved) else {

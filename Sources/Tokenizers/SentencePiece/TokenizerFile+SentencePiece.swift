@@ -32,7 +32,7 @@ extension TokenizerFile {
       addedTokens: parts.addedTokens, leastVocabularySize: model.pieces.count)
   }
 
-  /// Visible blanks become blanks, `<0xNN>` bytes; so many blanks at the beginning go.
+  /// Visible blanks become blanks, `<0xNN>` bytes; a number of blanks at the beginning is removed.
   static func sentencePieceDecoder(droppedBlanks: Int) -> Decoder {
     var stages: [DecoderStage] = [
       .replace(LiteralReplacement("\u{2581}", " ")), .byteFallback, .fuse,

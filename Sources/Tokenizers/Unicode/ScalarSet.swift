@@ -51,6 +51,17 @@ struct ScalarSet: Sendable, Hashable {
     return result
   }
 
+  /// By byte, 256 entries: whether the UTF-8 of a member begins with it.
+  var firstBytes: [Bool] {
+    var found = [Bool](repeating: false, count: 256)
+    for range in ranges {
+      for byte in UTF8Bytes.lead(range.lowerBound)...UTF8Bytes.lead(range.upperBound) {
+        found[Int(byte)] = true
+      }
+    }
+    return found
+  }
+
   func contains(_ scalar: UInt32) -> Bool {
     var (low, high) = (0, ranges.count)
     while low < high {

@@ -80,6 +80,16 @@ enum UTF8Bytes {
     lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4
   }
 
+  /// The first byte of a scalar.
+  static func lead(_ scalar: UInt32) -> UInt8 {
+    switch scalar {
+    case ..<0x80: UInt8(truncatingIfNeeded: scalar)
+    case ..<0x800: UInt8(truncatingIfNeeded: 0xC0 | scalar >> 6)
+    case ..<0x10000: UInt8(truncatingIfNeeded: 0xE0 | scalar >> 12)
+    default: UInt8(truncatingIfNeeded: 0xF0 | scalar >> 18)
+    }
+  }
+
   /// The position of the scalar that ends just before `end`; `end` must not be the start.
   @inline(__always)
   static func start(ofScalarBefore end: Int, _ bytes: UnsafePointer<UInt8>) -> Int {

@@ -1,6 +1,6 @@
 import Compute
 
-/// What a reading of a text says behind one token, beside what a reference reading says there.
+/// The next-token predictions of a reading and of a reference reading at one position.
 public struct PositionAgreement: Sendable, Hashable, Codable {
   public var position: Int
   /// The token that follows; -1 behind the last one.

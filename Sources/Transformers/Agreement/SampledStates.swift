@@ -1,7 +1,7 @@
 public import Compute
 
-/// The hidden states behind the last layer at sampled positions of a text: all that comparing two
-/// readings of it needs, a few megabytes where their logits would be gigabytes.
+/// The hidden states after the last layer at sampled positions of a text. They suffice to compare two
+/// readings, and take megabytes where the logits would take gigabytes.
 public struct SampledStates: Sendable {
   /// Ascending, distinct.
   public let positions: [Int]

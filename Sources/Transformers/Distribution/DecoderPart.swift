@@ -13,12 +13,12 @@ public struct DecoderPart: Sendable, Hashable {
     self.hasOutput = hasOutput
   }
 
-  /// A whole decoder of so many layers.
+  /// A whole decoder of `layers` layers.
   public init(allOf layers: Int) {
     self.init(layers: 0..<layers, hasEmbedding: true, hasOutput: true)
   }
 
-  /// A stage of a pipeline over so many layers: the first stage embeds, the last has the output layer.
+  /// A stage of a pipeline over a decoder's layers: the first stage embeds, the last has the output layer.
   public init(stage layers: Range<Int>, of count: Int) {
     self.init(
       layers: layers, hasEmbedding: layers.lowerBound == 0, hasOutput: layers.upperBound == count)

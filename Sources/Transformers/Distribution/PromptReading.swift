@@ -16,6 +16,9 @@ public protocol PromptReading: AnyObject {
   ///
   /// - Throws: as ``PrefillRun/advance()``.
   func advance() throws -> PrefillRun.Progress
+
+  /// Counts the time of `work` as the reading's: of what is made of a chunk's hidden states.
+  func timed<Result>(_ work: () throws -> Result) rethrows -> Result
 }
 
 extension PrefillRun: PromptReading {}

@@ -15,12 +15,13 @@ extension Transformer {
   ///
   /// - Throws: `ComputeError`; the cache is then as before.
   package func pass(token hidden: Tensor, cache: KeyValueCache) throws {
+    let workspace = try workspace(decoding: cache)
+    // Queries of dual chunk attention are turned differently for each region of keys.
+    guard decoder.dualChunk != nil else {
+      return try pass(tokens: hidden, caches: [cache], workspace: workspace)
+    }
     let position = cache.count
     let rotary = rotaryEmbedding(of: cache, adding: 1)
-    let workspace =
-      try cache.decodeWorkspace
-      ?? RowWorkspace(rows: 1, configuration: decoder, backend: backend)
-    cache.decodeWorkspace = workspace
     for layer in cache.layers {
       let computation = LayerComputation(
         backend: backend, configuration: decoder, layer: weights[layer], rotary: rotary,
@@ -35,6 +36,14 @@ extension Transformer {
       try computation.addFeedForward(to: hidden)
     }
     cache.count = position + 1
+  }
+
+  /// What decoding of a sequence writes its intermediate results to, kept with its cache.
+  func workspace(decoding cache: KeyValueCache) throws -> RowWorkspace {
+    if let workspace = cache.decodeWorkspace { return workspace }
+    let workspace = try RowWorkspace(rows: 1, configuration: decoder, backend: backend)
+    cache.decodeWorkspace = workspace
+    return workspace
   }
 
   /// Checks tokens and a cache before anything is computed.

@@ -8,7 +8,7 @@ import Checkpoints
   import Darwin
 #endif
 
-/// Dual chunk attention: which keys a query sees at which distance.
+/// Dual chunk attention: the distances at which a query sees keys.
 ///
 /// Positions are cut into chunks of ``stride``. Query i of chunk c sees
 /// - the keys of its own chunk at their true distance,
@@ -16,10 +16,9 @@ import Checkpoints
 ///   ``chunkSize`` behind that chunk's beginning,
 /// - those of earlier chunks as if it stood ``chunkSize`` behind their chunk's beginning.
 ///
-/// So no distance is beyond ``chunkSize``. Keys are stored turned by their true positions, and it is
-/// the queries that are turned differently for each chunk of keys: relative positions are all that
-/// counts, the cache is an ordinary one, and indices are estimated on continuous positions, as the
-/// report asks for, with nothing further to be done.
+/// So no distance exceeds ``chunkSize``. Keys are stored rotated by their true positions, and queries are
+/// rotated differently for each chunk of keys, since only relative positions matter. The cache is an
+/// ordinary one, and indices are estimated on continuous positions, as the report specifies.
 ///
 /// Source: Qwen2.5-1M, https://arxiv.org/abs/2501.15383, section 4; An et al.,
 /// https://arxiv.org/abs/2402.17463.

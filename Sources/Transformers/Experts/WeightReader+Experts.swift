@@ -93,7 +93,9 @@ extension WeightReader {
     }
     let single = (0..<count).map { "\(stem).\($0).\(name).weight" }
     return try experts(count, shape: [outputs, inputs], of: single) {
-      try backend.prepareExperts(count) { try finite(single[$0], [outputs, inputs]) }
+      try backend.prepareExperts(count) {
+        try finite(single[$0], [outputs, inputs], keepsFloat8: keepsFloat8)
+      }
     }
   }
 }

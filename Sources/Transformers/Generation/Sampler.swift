@@ -57,8 +57,11 @@ public struct Sampler: Sendable {
     return Self.mostLikely(values)
   }
 
+  /// The 64 random bits of the next draw.
+  mutating func nextBits() -> UInt64 { generator.next() }
+
   /// What chance has to do with it; nil if nothing.
-  private var draw: TokenDraw? {
+  var draw: TokenDraw? {
     guard options.temperature > 0 else { return nil }
     return TokenDraw(
       temperature: options.temperature, topK: options.topK, topP: options.topP, minP: options.minP)

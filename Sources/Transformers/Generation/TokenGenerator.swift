@@ -3,7 +3,10 @@ public import Compute
 /// Continues a prefilled sequence token by token.
 ///
 /// A token is decoded only when the one after it is asked for, so none is computed in vain.
-public struct TokenGenerator {
+/// ``next(examining:)`` decodes it alone. Who decodes several sequences together asks for what the next
+/// token waits for (``need()``), gives the logits (``supply(_:)``), and has it chosen
+/// (``choose(examining:)``); ``DecodingBatch`` does. A generator is used by one thread at a time.
+public final class TokenGenerator {
   /// Why no more tokens come.
   public enum FinishReason: Sendable, Equatable {
     /// This id, which is not among the tokens, ended the text.
@@ -14,12 +17,22 @@ public struct TokenGenerator {
     case contextFull
   }
 
+  /// What the next token waits for.
+  package enum Need: Equatable {
+    /// Its logits are there.
+    case nothing
+    /// This id, the last one of ``TokenGenerator/history``, is to be decoded.
+    case decoding(Int32)
+    /// These ids, with which ``TokenGenerator/history`` ends, are to be read behind the cache.
+    case reading([Int32])
+  }
+
   private let model: Transformer
-  private let cache: KeyValueCache
+  let cache: KeyValueCache
   private let stopIDs: Set<Int32>
   private let maximumTokens: Int
   private let rereading: PrefillOptions
-  private var sampler: Sampler
+  var sampler: Sampler
   /// Of the token after ``history``, unless ``pending`` is still to be decoded.
   private var logits: Tensor
   /// The last token that was given out, which is not in the cache yet.
@@ -64,36 +77,30 @@ public struct TokenGenerator {
   /// - Throws: ``TransformerError``, `ComputeError`; `CancellationError` and what the progress callback
   ///   throws while the sequence is read again. The cache then holds a beginning of ``history``, and
   ///   the next call goes on from there.
-  public mutating func next(
+  public func next(
     examining examine: ((inout [Float]) throws -> Void)? = nil
   ) throws -> Int32? {
-    guard finishReason == nil else { return nil }
-    guard count < maximumTokens else { return finish(.length) }
-    if let id = pending {
-      guard cache.count < min(cache.capacity, model.contextLength) else {
-        return finish(.contextFull)
-      }
-      logits = try logits(behind: id)
-      pending = nil
+    switch need() {
+    case nil: return nil
+    case .nothing: break
+    case .decoding(let id): supply(try model.decodedLogits(id, cache: cache))
+    case .reading(let ids):
+      supply(try model.prefill(ids, cache: cache, options: rereading).deviceLogits)
     }
-    let id: Int32
-    if let examine {
-      var values = try model.backend.read(logits)
-      try examine(&values)
-      id = try sampler.sample(logits: values, history: seen)
-    } else {
-      id = try sampler.sample(logits, seen: seen, on: model.backend)
-    }
-    guard !stopIDs.contains(id) else { return finish(.stop(id: id)) }
-    history.append(id)
-    if sampler.looksBack { seen.insert(id) }
-    count += 1
-    pending = id
-    return id
+    return try choose(examining: examine)
   }
 
-  /// The logits of the token after `id`, the last one of ``history``.
-  private mutating func logits(behind id: Int32) throws -> Tensor {
+  /// What the next token waits for; nil where none comes, see ``finishReason``.
+  ///
+  /// A sequence that outgrew the original length of LongRoPE has lost its keys and values by then: it is read
+  /// again.
+  package func need() -> Need? {
+    guard finishReason == nil else { return nil }
+    guard count < maximumTokens else { return finish(.length) }
+    guard let id = pending else { return .nothing }
+    guard cache.count < min(cache.capacity, model.contextLength) else {
+      return finish(.contextFull)
+    }
     if model.mustReadAgain(cache, adding: 1), history.count == cache.count + 1 {
       cache.truncate(to: 0)
       notices.append(
@@ -101,11 +108,45 @@ public struct TokenGenerator {
           + "\(history.count) tokens were read again")
     }
     let unread = history.dropFirst(cache.count)
-    guard unread.count > 1 else { return try model.decodedLogits(id, cache: cache) }
-    return try model.prefill(Array(unread), cache: cache, options: rereading).deviceLogits
+    return unread.count > 1 ? .reading(Array(unread)) : .decoding(id)
   }
 
-  private mutating func finish(_ reason: FinishReason) -> Int32? {
+  /// Takes the logits of the token after ``history``, all of which is in the cache.
+  ///
+  /// - Parameter logits: [1, vocabulary] float32.
+  package func supply(_ logits: Tensor) {
+    self.logits = logits
+    pending = nil
+  }
+
+  /// Chooses the token whose logits are there; nil for one that ends the text.
+  ///
+  /// - Parameter examine: As in ``next(examining:)``.
+  package func choose(
+    examining examine: ((inout [Float]) throws -> Void)? = nil
+  ) throws -> Int32? {
+    guard let examine else {
+      return accept(try sampler.sample(logits, seen: seen, on: model.backend))
+    }
+    var values = try model.backend.read(logits)
+    try examine(&values)
+    return accept(try sampler.sample(logits: values, history: seen))
+  }
+
+  /// Takes the token that was chosen.
+  func accept(_ id: Int32) -> Int32? {
+    guard !stopIDs.contains(id) else {
+      finishReason = .stop(id: id)
+      return nil
+    }
+    history.append(id)
+    if sampler.looksBack { seen.insert(id) }
+    count += 1
+    pending = id
+    return id
+  }
+
+  private func finish(_ reason: FinishReason) -> Need? {
     finishReason = reason
     return nil
   }

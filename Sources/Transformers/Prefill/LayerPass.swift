@@ -115,8 +115,7 @@ struct LayerPass {
     if let planner = context.planner {
       sketch = try QuerySketch(
         planner, layer: layer, backend: context.model.backend, shape: shape,
-        firstPosition: chunk.lowerBound, rows: chunk.count,
-        needsHostIndex: Self.needsHostIndex(context, chunk))
+        firstPosition: chunk.lowerBound, rows: chunk.count, needsHostIndex: false)
     } else {
       sketch = nil
     }
@@ -178,11 +177,6 @@ struct LayerPass {
 // MARK: Keys, values and the index
 
 extension LayerPass {
-  /// Whether parts of the chunk's index will be wanted, which are made on the host.
-  private static func needsHostIndex(_ context: Context, _ chunk: Range<Int>) -> Bool {
-    chunk.lowerBound >= context.model.decoder.dualChunk?.stride ?? .max
-  }
-
   private mutating func storeKeysAndValues(
     of rows: Range<Int>, measuring measurements: inout PrefillMeasurements
   ) throws {
@@ -208,7 +202,8 @@ extension LayerPass {
   ) throws -> ChunkIndex {
     let (index, computedPairs) = try planIndex(measuring: &measurements)
     sketch = nil
-    return ChunkIndex(whole: index, regions: RegionIndices(index), computedPairs: computedPairs)
+    let regions = RegionIndices(index, areCut: !context.model.backend.capabilities.buildsIndices)
+    return ChunkIndex(whole: index, regions: regions, computedPairs: computedPairs)
   }
 
   /// The index of the chunk and the pairs of all heads, which are a guess while a device counts them.
@@ -234,13 +229,11 @@ extension LayerPass {
       if let queries {
         try sketch?.add(queries, firstPosition: chunk.lowerBound, layer: keysAndValues)
       }
-      var inputs = ChunkInputs(
-        backend: backend, shape: shape, keyValueLayer: keysAndValues,
-        firstPosition: chunk.lowerBound, rows: chunk.count, lastRows: try lastQueries(),
-        pooledQueries: nil, memory: context.selectionMemory)
-      sketch?.fill(&inputs)
-      inputs.needsHostIndex = Self.needsHostIndex(context, chunk)
-      return try planner.planIndex(layer: layer, inputs)
+      let inputs = ChunkInputs(
+        shape: shape, layer: keysAndValues, firstPosition: chunk.lowerBound, rows: chunk.count,
+        lastRows: try lastQueries(), estimates: sketch?.estimates)
+      return try planner.planIndex(
+        layer: layer, inputs, backend: backend, memory: context.selectionMemory)
     }
     return try measurements.planned(
       planned,
@@ -319,8 +312,11 @@ extension LayerPass {
     measuring measurements: inout PrefillMeasurements
   ) throws {
     let backend = context.model.backend
+    let q =
+      try queries == nil
+      ? computation.queries(of: hidden, firstPosition: rows.lowerBound) : computation.workspace.q
     try measurements.kernelWatch.time {
-      try computation.attend(hidden, firstPosition: rows.lowerBound, regions: regions) {
+      try computation.attend(q, firstPosition: rows.lowerBound, regions: regions) {
         q, region, o, logSumExp in
         try backend.attention(
           q: q, firstPosition: rows.lowerBound, layer: keysAndValues, shape: shape,

@@ -204,8 +204,7 @@ public final class PrefillRun {
     }
   }
 
-  /// Counts the time of `work` as the prefill's.
-  private func timed<Result>(_ work: () throws -> Result) rethrows -> Result {
+  public func timed<Result>(_ work: () throws -> Result) rethrows -> Result {
     let start = ContinuousClock.now
     defer { seconds += (ContinuousClock.now - start).inSeconds }
     return try work()

@@ -16,38 +16,75 @@ extension Transformer {
     _ cache: KeyValueCache, tokens: [Int32], fingerprint: String, to file: String,
     isCancelled: () -> Bool = { false }
   ) throws {
-    guard cache.count > 0, let sequenceLength = cache.sequenceLength else {
-      throw CacheFileError.nothingToSave
-    }
+    try save(
+      [CachedRows(cache, rows: 0..<cache.count)], tokens: tokens, fingerprint: fingerprint,
+      to: file, isCancelled: isCancelled)
+  }
+
+  /// The same of a sequence whose positions are in several caches.
+  ///
+  /// - Parameter sources: All positions in order, of caches that differ in their capacity alone.
+  package func save(
+    _ sources: [CachedRows], tokens: [Int32], fingerprint: String, to file: String,
+    isCancelled: () -> Bool = { false }
+  ) throws {
+    let count = sources.reduce(0) { $0 + $1.rows.count }
+    guard let cache = sources.first?.cache, count > 0, let sequenceLength = cache.sequenceLength
+    else { throw CacheFileError.nothingToSave }
     guard CacheFileHeader.types.contains(cache.type) else {
       throw CacheFileError.unsupported(type: cache.type.rawValue)
     }
-    guard tokens.count == cache.count || tokens.count == cache.count + 1,
-      fingerprint.utf8.count == 16
-    else {
+    guard tokens.count == count || tokens.count == count + 1, fingerprint.utf8.count == 16 else {
       throw TransformerError.foreignCache(
-        detail: "it holds \(cache.count) positions and \(tokens.count) tokens were given")
+        detail: "it holds \(count) positions and \(tokens.count) tokens were given")
     }
     let header = CacheFileHeader(
       type: cache.type, fingerprint: fingerprint, layers: cache.layers.count,
       heads: cache.extents[0], headDim: cache.extents[2], sequenceLength: sequenceLength,
-      count: cache.count, tokens: tokens.count)
+      count: count, tokens: tokens.count)
     let writer = try CacheFileWriter(path: file)
     try header.bytes.withUnsafeBytes(writer.write)
     try tokens.map(\.littleEndian).withUnsafeBytes(writer.write)
     for layer in cache.layers {
       let part = try part(holding: layer)
-      try cache.withLayer(layer, count: cache.count, for: .transfer) { keysAndValues in
-        try writer.write(factorsOf: keysAndValues, header, backend: part.backend)
-        for rows in blocks(of: cache.count) {
+      try Self.withLayer(layer, of: sources) { opened in
+        try writer.write(factorsOf: opened[0], header, backend: part.backend)
+        for positions in blocks(of: count) {
           if isCancelled() { throw CancellationError() }
-          for tensor in [keysAndValues.keys, keysAndValues.values] {
-            try writer.write(try part.elements(of: tensor, at: rows), as: cache.type)
+          for numbers in [\KeyValueLayer.keys, \KeyValueLayer.values] {
+            var first = 0
+            var elements: [Float] = []
+            for (source, layer) in zip(sources, opened) {
+              let rows = positions.clamped(to: first..<first + source.rows.count)
+              let offset = source.rows.lowerBound - first
+              if !rows.isEmpty {
+                elements += try part.elements(
+                  of: layer[keyPath: numbers],
+                  at: rows.lowerBound + offset..<rows.upperBound + offset)
+              }
+              first += source.rows.count
+            }
+            try writer.write(elements, as: cache.type)
           }
         }
       }
     }
     try writer.finish()
+  }
+
+  /// Runs `body` with a layer of each source; a cache that several have is opened once.
+  private static func withLayer(
+    _ layer: Int, of sources: [CachedRows], opened: [KeyValueLayer] = [],
+    body: ([KeyValueLayer]) throws -> Void
+  ) throws {
+    guard opened.count < sources.count else { return try body(opened) }
+    let cache = sources[opened.count].cache
+    if let before = sources[..<opened.count].firstIndex(where: { $0.cache === cache }) {
+      return try withLayer(layer, of: sources, opened: opened + [opened[before]], body: body)
+    }
+    try cache.withLayer(layer, count: cache.count, for: .transfer) {
+      try withLayer(layer, of: sources, opened: opened + [$0], body: body)
+    }
   }
 
   /// Fills a cache from a file, in place of what it holds.

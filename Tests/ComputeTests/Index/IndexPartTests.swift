@@ -5,9 +5,9 @@ struct IndexPartTests {
   private let tile = TileShape(rows: 8, columns: 4)
 
   /// One head of bands and columns, one dense, one of the first's row set again, one of blocks' kind.
-  private func index() throws -> SparseIndex {
+  private func index() throws -> TileIndex {
     let grid = TileGrid(firstPosition: 16, rows: 45, tile: tile, slidingWindow: nil)
-    return try SparseIndex(
+    return try TileIndex(
       firstPosition: 16, rows: 45, tile: tile,
       rowSets: [
         .tiles(TileRuns(offsets: [0..<3, 20..<21], columns: [0, 5, 31, 60], on: grid)), .all,
@@ -46,11 +46,42 @@ struct IndexPartTests {
 
   @Test func `replacing heads makes them dense and leaves the others as they are`() throws {
     let index = try index()
-    let replaced = try index.replacingByAll(heads: [2, 3])
+    let replaced = index.replacingByAll(heads: [2, 3])
     #expect(replaced.rowSet(ofHead: 0) == index.rowSet(ofHead: 0))
     for head in 1..<4 { #expect(replaced.rowSet(ofHead: head) == .all) }
     // Row sets that no head uses are gone.
     #expect(replaced.rowSets.count == 2)
+  }
+
+  @Test(arguments: [0..<4, 4..<32, 20..<61, 60..<61, 0..<61])
+  func `the row sets of a part are cut to the pairs whose keys are in its range`(
+    keys: Range<Int>
+  ) throws {
+    let index = try index()
+    let part = try SparseIndex.tiles(index).restricted(toKeys: keys)
+    let cut = try part.hostTiles("a test")
+    #expect(part.isPart && cut.isPart && part.keyRange == keys && !part.isDense)
+    #expect(part.keys == index.keys && part.rows == index.rows && part.tile == index.tile)
+    for head in 0..<4 {
+      for query in 16..<61 {
+        for key in 0..<61 {
+          let expected =
+            keys.contains(key) && index.computes(query: query, key: key, head: head)
+          #expect(cut.computes(query: query, key: key, head: head) == expected)
+        }
+      }
+    }
+  }
+
+  @Test func `parts that do not lie at tiles are refused`() throws {
+    let index = try index()
+    for keys in [2..<32, 4..<31, 4..<62, 8..<8] {
+      #expect(throws: ComputeError.self) { try index.restricted(toKeys: keys) }
+      #expect(throws: ComputeError.self) { try SparseIndex.tiles(index).restricted(toKeys: keys) }
+    }
+    let part = try SparseIndex.tiles(index).restricted(toKeys: 4..<32)
+    #expect(throws: ComputeError.self) { try part.restricted(toKeys: 4..<8) }
+    #expect(throws: ComputeError.self) { try part.computedPairs() }
   }
 
   @Test func `rows outside the index are refused`() throws {
@@ -65,8 +96,12 @@ struct IndexPartTests {
     fine: TileShape
   ) throws {
     let index = try index()
-    for original in [index, try index.restricted(toKeys: 4..<32)] {
-      let other = try original.onTiles(fine)
+    let part = try index.restricted(toKeys: 4..<32)
+    let fineOfPart = try SparseIndex.tiles(index).restricted(toKeys: 4..<32).onTiles(fine)
+    for (original, other) in [
+      (index, try index.onTiles(fine)), (part, try part.onTiles(fine)),
+      (part, try fineOfPart.hostTiles("a test")),
+    ] {
       #expect(other.tile == fine && other.isPart == original.isPart)
       for head in 0..<4 {
         for query in 16..<61 {
@@ -79,5 +114,58 @@ struct IndexPartTests {
       }
     }
     #expect(throws: ComputeError.self) { try index.onTiles(TileShape(rows: 16, columns: 4)) }
+  }
+
+  @Test func `an index that a device keeps is read by that device alone`() throws {
+    let tiles = try index()
+    let kept = SparseIndex.resident(KeptIndex(grid: tiles.grid(), dense: []))
+    #expect(kept.firstPosition == 16 && kept.rows == 45 && kept.keys == 61 && kept.tile == tile)
+    #expect(!kept.isDense && !kept.isPart)
+    #expect(throws: ComputeError.self) { try kept.hostTiles("a test") }
+    let part = try kept.restricted(toKeys: 4..<32)
+    #expect(part.resident === kept.resident && part.isPart && part.keyRange == 4..<32)
+    #expect(throws: ComputeError.self) { try part.hostTiles("a test") }
+    #expect(throws: ComputeError.self) { try part.computedPairs() }
+    #expect(throws: ComputeError.self) { try kept.onTiles(TileShape(rows: 4, columns: 2)) }
+    #expect(try kept.onTiles(tile).resident === kept.resident)
+    // The device's kernel picks the rows itself, but only such as there are.
+    #expect(try kept.part(positions: 20..<30, heads: [1]).resident === kept.resident)
+    #expect(throws: ComputeError.self) { try kept.part(positions: 60..<62, heads: [1]) }
+    #expect(try kept.denseHeads() == [false, false])
+    #expect(try kept.replacingByAll(heads: [1]).denseHeads() == [false, true])
+    #expect(try kept.computedPairs() == [7, 7])
+  }
+
+  @Test func `a backend on the host refuses an index that a device keeps`() throws {
+    let backend = ReferenceBackend()
+    let index = SparseIndex.resident(
+      KeptIndex(
+        grid: TileGrid(firstPosition: 0, rows: 2, tile: backend.tileShape(headDim: 1)), dense: []))
+    let tensor = try backend.makeTensor(.float32, [2, 2, 1], purpose: "a test")
+    let keys = try backend.makeTensor(.float32, [2, 2, 1], purpose: "a test")
+    #expect(throws: ComputeError.self) {
+      try backend.attention(
+        q: tensor, firstPosition: 0, layer: KeyValueLayer(keys: keys, values: keys, count: 2),
+        shape: AttentionShape(queryHeads: 2, keyValueHeads: 2, headDim: 1), index: index,
+        into: tensor, logSumExp: nil)
+    }
+  }
+}
+
+/// Two heads of seven pairs each, as a device would count them.
+private final class KeptIndex: ResidentIndex, ResidentIndexCounts {
+  let grid: TileGrid
+  let dense: Set<Int>
+  var counts: any ResidentIndexCounts { self }
+
+  init(grid: TileGrid, dense: Set<Int>) {
+    self.grid = grid
+    self.dense = dense
+  }
+
+  func computedPairs() throws -> [Int] { [7, 7] }
+  func isDense() throws -> [Bool] { (0..<2).map(dense.contains) }
+  func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex {
+    KeptIndex(grid: grid, dense: dense.union(heads))
   }
 }

@@ -8,7 +8,7 @@ import Testing
     _ tiles: TileRuns, on grid: TileGrid, covers isRequested: (_ i: Int, _ j: Int) -> Bool,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
-    let index = try SparseIndex(
+    let index = try TileIndex(
       firstPosition: grid.firstPosition, rows: grid.rows, tile: grid.tile,
       rowSets: [.tiles(tiles)], rowSetOfHead: [0])
     let mask = computedMask(tiles, on: grid)

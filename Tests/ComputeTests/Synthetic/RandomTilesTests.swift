@@ -21,7 +21,7 @@ import Testing
     for tile in Self.tiles {
       let grid = Self.grid(keys, tile)
       let drawn = RandomTiles(form, density: density, on: grid).draw(seed: 3)
-      _ = try SparseIndex(
+      _ = try TileIndex(
         firstPosition: 0, rows: keys, tile: tile, rowSets: [.tiles(drawn)], rowSetOfHead: [0])
       let actual = Double(grid.pairs(of: drawn).total) / Double(grid.causalPairs)
       #expect(abs(actual - density) < 0.02 * density, "\(tile): \(actual)")

@@ -1,5 +1,5 @@
 // A thread block of the Hopper attention kernel on the CPU against a sum over all keys, over random plans: tiles, columns, windows,
-// chunks, strides, scores so large that the first maximum no longer serves, and output over the queries.
+// parts of the keys, chunks, strides, scores so large that the first maximum no longer serves, and output over the queries.
 
 #include <algorithm>
 #include <climits>
@@ -38,6 +38,12 @@ int main(int argc, char** argv) {
     int tileCount = (end + 63) / 64 + 2;
     tileCount += tileCount % 2;
     const int window = draw(0, 2) ? INT_MAX : draw(1, end + 10);
+    int firstKey = 0, endKey = INT_MAX;  // a part of the keys, at multiples of a tile or anywhere
+    if (draw(0, 1)) {
+      firstKey = draw(0, 2) ? draw(0, end - 1) : 0;
+      if (draw(0, 2)) endKey = draw(firstKey + 1, end);
+      if (draw(0, 1)) firstKey &= ~63, endKey = endKey == INT_MAX ? endKey : (endKey + 63) & ~63;
+    }
     const float sharpness = draw(0, 2) ? 1.0f : draw(0, 1) ? 60.0f : 400.0f;
     std::vector<Head> hs(heads);
     std::vector<HeadPlan> plans(heads);
@@ -115,7 +121,7 @@ int main(int argc, char** argv) {
     bf16* const o = inPlace ? q.data() : output.data();
     const double scale = 1 / std::sqrt((double)d);
     const AttentionParameters a{q.data(), o, logSumExp.data(), k.data(), v.data(), (long long)capacity * d, plans.data(), rows, first,
-        first, qStride, qStride, heads, group, window, (float)(scale * 1.4426950408889634)};
+        first, qStride, qStride, heads, group, window, (float)(scale * 1.4426950408889634), firstKey, endKey};
     const HopperParameters h{&counter, pairs};
     const TensorMap maps[] = {{q.data(), {d, heads, rows}, {d, qStride}, {64, 1, 64}},
         {k.data(), {d, end, kvHeads}, {d, (long long)capacity * d}, {64, 64, 1}},
@@ -139,7 +145,7 @@ int main(int argc, char** argv) {
         std::vector<std::pair<int, double>> scores;
         double top = -INFINITY, sum = 0, difference = 0, norm = 0;
         for (int j = 0; j <= position; ++j) {
-          if (position - j >= window) continue;
+          if (position - j >= window || j < firstKey || j >= endKey) continue;
           // Columns count before the row's own tile, which only explicit lists may leave out.
           const bool column = j < 64 * row && std::binary_search(x.columns.begin(), x.columns.end(), j);
           if (!dense && !x.inTiles(row, j) && !column) continue;
@@ -166,8 +172,8 @@ int main(int argc, char** argv) {
     if (!over || !(error < 0.012) || !(logError < 2e-3) || counter != 0) {
       ++failures;
       printf("case %d: %s, error %.2g, log %.2g, counter %u: d %d, heads %d/%d, paired %d, in place %d, rows %d from %d, window %d, "
-             "sharpness %g, kind %d\n", test, over ? "ended" : "stands still", error, logError, counter, d, heads, kvHeads, pairs,
-             inPlace, rows, first, window, sharpness, hs[0].kind);
+             "keys %d to %d, sharpness %g, kind %d\n", test, over ? "ended" : "stands still", error, logError, counter, d, heads, kvHeads, pairs,
+             inPlace, rows, first, window, firstKey, endKey, sharpness, hs[0].kind);
       emulated::later.clear();
       for (auto& g : groups) g.clear();
       for (auto& w : emulated::warps) w = {32};

@@ -83,6 +83,7 @@ inline bool __all_sync(unsigned mask, bool vote) { return __ballot_sync(mask, vo
 inline void __syncwarp() { emulated::exchange(0); }
 inline void __syncthreads() { emulated::blocks[0].meet(); }
 inline int __ffs(unsigned x) { return __builtin_ffs((int)x); }
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline unsigned atomicAdd(unsigned* to, unsigned value) {
   const unsigned before = *to;
   *to += value;

@@ -1,5 +1,5 @@
-// Checks that the planner warp queues every (tile row, key) of random plans once and nothing else, with the masks that edges and
-// columns need. Prints one line for each case that fails and one at the end; exits 1 on a miss.
+// Checks that the planner warp queues every (tile row, key) of random plans once and nothing else, with the masks that edges,
+// columns and bounds of keys need. Prints one line for each case that fails and one at the end; exits 1 on a miss.
 
 #include <algorithm>
 #include <climits>
@@ -101,7 +101,8 @@ static Head randomHead(Random& random, int end, int planFirst, int tileRows) {
 using Keys = std::map<std::pair<int, int>, std::map<int, int>>;  // (head, first position of a tile row) -> column, or first key of a tile -> times
 
 /// Adds what the stages hold; a description of the first contradiction within a stage, or nothing.
-static const char* collect(const std::vector<Head>& heads, int group, int window, Keys& tiles, Keys& columns) {
+static const char* collect(const std::vector<Head>& heads, int group, const AttentionParameters& a, Keys& tiles, Keys& columns) {
+  const int window = a.window;
   for (const Stage& s : queued)
     for (int block = 0; block < 2; ++block)
       for (int half = 0; half < 2; ++half) {
@@ -114,9 +115,11 @@ static const char* collect(const std::vector<Head>& heads, int group, int window
         const long lastRow = s.row[half] + 63;
         if (s.position[block] < columnBlock) {
           tiles[place][s.position[block]]++;
-          if (edge != (s.position[block] == s.row[half] || s.position[block] < 0 || lastRow - s.position[block] >= window))
-            return "edge of a tile";
-          if (edge && mask != ~0ull << std::max(0, -s.position[block])) return "keys of a tile";
+          const int first = s.position[block];
+          const bool crosses = first < a.firstKey || first > a.endKey - 64;
+          if (edge != (first == s.row[half] || crosses || lastRow - first >= window)) return "edge of a tile";
+          for (int i = 0; i < 64 && edge; ++i)
+            if ((mask >> i & 1) != (first + i >= a.firstKey && first + i < a.endKey)) return "keys of a tile";
           continue;
         }
         const std::vector<int>& all = heads[s.head[half]].columns;
@@ -145,6 +148,13 @@ int main(int count, char** arguments) {
     const int planFirst = random.between(0, 1) ? first : std::max(0, first - random.between(0, 500));
     const int window = random.between(0, 2) ? INT_MAX : random.between(1, end + 10);
     const int tileRows = ((end + 63) / 64 + 3) & ~1;
+    // A part of the keys, at multiples of a tile or anywhere.
+    int firstKey = 0, endKey = INT_MAX;
+    if (random.between(0, 1)) {
+      firstKey = random.between(0, 2) ? random.between(0, end - 1) : 0;
+      if (random.between(0, 2)) endKey = random.between(firstKey + 1, end);
+      if (random.between(0, 1)) firstKey &= ~63, endKey = endKey == INT_MAX ? endKey : (endKey + 63) & ~63;
+    }
     std::vector<Head> all;
     for (int h = 0; h < heads; ++h)
       all.push_back(paired && h % group ? all.back() : randomHead(random, end, planFirst, tileRows));
@@ -158,6 +168,8 @@ int main(int count, char** arguments) {
     a.queryHeads = heads;
     a.groupSize = group;
     a.window = window;
+    a.firstKey = firstKey;
+    a.endKey = endKey;
     const HopperParameters h{nullptr, paired};
     const int items = workItems(a, h);
     queued.clear();
@@ -174,7 +186,7 @@ int main(int count, char** arguments) {
     stages += (long)queued.size();
 
     Keys tiles, columns;
-    const char* wrong = collect(all, group, window, tiles, columns);
+    const char* wrong = collect(all, group, a, tiles, columns);
     std::set<int> seen;
     for (const Stage& s : queued) seen.insert(s.tile);
     if ((int)seen.size() != items) wrong = "work items without a stage";
@@ -184,14 +196,14 @@ int main(int count, char** arguments) {
         const bool dense = x.kind == 0 || 64 * r + 63 >= x.denseFrom;
         std::map<int, int> wantedTiles, wantedColumns;
         for (int first : x.tilesOf(r, dense))
-          if (64L * r - first - 63 < window) wantedTiles[first] = 1;
+          if (64L * r - first - 63 < window && first + 64 > firstKey && first < endKey) wantedTiles[first] = 1;
         auto inTiles = [&](int c) {
           for (auto& tile : wantedTiles)
             if (c >= tile.first && c < tile.first + 64) return true;
           return false;
         };
         for (int c : x.columns)
-          if (!dense && c < 64 * r && !inTiles(c) && 64L * r - c < window) wantedColumns[c] = 1;
+          if (!dense && c < 64 * r && !inTiles(c) && 64L * r - c < window && c >= firstKey && c < endKey) wantedColumns[c] = 1;
         const auto place = std::make_pair(head, 64 * r);
         if (tiles[place] != wantedTiles) wrong = "tiles";
         if (columns[place] != wantedColumns) wrong = "columns";
@@ -201,8 +213,8 @@ int main(int count, char** arguments) {
     if (!tiles.empty() || !columns.empty()) wrong = "rows outside of the chunk";
     if (wrong) {
       ++failed;
-      printf("case %d: %s (group %d, heads %d, paired %d, rows %d from %d, plan from %d, window %d)\n", i, wrong, group, heads, paired,
-             rows, first, planFirst, window);
+      printf("case %d: %s (group %d, heads %d, paired %d, rows %d from %d, plan from %d, window %d, keys %d to %d)\n", i, wrong, group,
+             heads, paired, rows, first, planFirst, window, firstKey, endKey);
     }
   }
   printf("%d of %d plans right, %ld stages\n", cases - failed, cases, stages);

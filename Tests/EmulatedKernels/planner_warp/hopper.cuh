@@ -36,6 +36,7 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
 }
 inline bool __any_sync(unsigned mask, bool vote) { return __ballot_sync(mask, vote) != 0; }
 inline int __ffs(unsigned x) { return __builtin_ffs((int)x); }
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
 
 namespace mi {
 inline void (*onArrive)(unsigned barrier);

@@ -90,7 +90,7 @@ import Testing
       .blockSparse(topK: 10), .aShape(sink: 1, local: 5000),
     ]
     var inputs = try layer.inputs(0..<640)
-    inputs.pooledQueries = nil
+    inputs.estimates = nil
     let (index, report) = try planner(patterns, exact: true).makeIndex(layer: 0, inputs)
     #expect(index.rowSets == [.all])
     #expect(report.fallbacks.isEmpty)
@@ -110,7 +110,7 @@ import Testing
     let first = try planner.makeIndex(layer: 0, inputs).index
     let later = try planner.makeIndex(layer: 0, short.inputs(256..<400)).index
     var longer = inputs
-    longer.keyValueLayer.count = 400
+    longer.layer.count = 400
     for again in [inputs, longer] {
       let index = try planner.makeIndex(layer: 1, again).index
       #expect(index.rowSets == first.rowSets && index.rowSetOfHead == first.rowSetOfHead)
@@ -134,7 +134,7 @@ import Testing
     let good = try layer.inputs(0..<640)
     let planner = planner([.blockSparse(topK: 1), .dense, .dense, .dense])
     var withoutMeans = good
-    withoutMeans.pooledQueries = nil
+    withoutMeans.estimates = nil
     var tooLong = good
     tooLong.rows = 641
     var otherRows = good

@@ -39,7 +39,7 @@ struct ChosenBlocksTests {
       try sketch.add(layer.queries(start..<end), firstPosition: start, layer: keys)
       start = end
     }
-    sketch.fill(&inputs)
+    inputs.estimates = sketch.estimates
     return try planner.select(layer: 0, inputs).selections.map(\.pairs)
   }
 

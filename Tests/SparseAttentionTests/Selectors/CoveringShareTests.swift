@@ -112,7 +112,7 @@ struct CoveringShareTests {
     var keys = layer.layer
     keys.count = rows.upperBound
     try sketch.add(layer.queries(rows), firstPosition: rows.lowerBound, layer: keys)
-    sketch.fill(&inputs)
+    inputs.estimates = sketch.estimates
     return try planner.select(layer: 0, inputs).selections.map(\.pairs)
   }
 

@@ -31,7 +31,7 @@ import Testing
 
   /// Checks that every head's computed pairs contain the mask.
   private func expectMask(
-    _ index: SparseIndex, _ rows: Range<Int>, heads: Int,
+    _ index: TileIndex, _ rows: Range<Int>, heads: Int,
     _ isAsked: (_ head: Int, _ i: Int, _ j: Int) -> Bool,
     sourceLocation: SourceLocation = #_sourceLocation
   ) {

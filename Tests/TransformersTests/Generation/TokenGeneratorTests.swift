@@ -36,7 +36,7 @@ struct TokenGeneratorTests {
   }
 
   @Test func `greedy tokens equal those of prefilling everything anew`() throws {
-    var generator = try generator(capacity: 60, maximumTokens: 12)
+    let generator = try generator(capacity: 60, maximumTokens: 12)
     var tokens: [Int32] = []
     while let id = try generator.next() { tokens.append(id) }
     #expect(tokens == (try continuation(12)))
@@ -50,7 +50,7 @@ struct TokenGeneratorTests {
       temperature: 1.5, topK: 40, topP: 0.95, repetitionPenalty: 1.3, seed: 11)
     let cache = try model.makeCache(capacity: 60)
     let logits = try model.prefill(prompt, cache: cache).deviceLogits
-    var generator = TokenGenerator(
+    let generator = TokenGenerator(
       model: model, cache: cache, logits: logits, prompt: prompt, sampler: try Sampler(options),
       stopIDs: [], maximumTokens: 12)
     var tokens: [Int32] = []
@@ -73,7 +73,7 @@ struct TokenGeneratorTests {
     let expected = try continuation(12)
     let stop = expected[5]
     let before = try #require(expected.firstIndex(of: stop))
-    var generator = try generator(capacity: 60, stopIDs: [stop], maximumTokens: 12)
+    let generator = try generator(capacity: 60, stopIDs: [stop], maximumTokens: 12)
     var tokens: [Int32] = []
     while let id = try generator.next() { tokens.append(id) }
     #expect(tokens == Array(expected[..<before]))
@@ -81,7 +81,7 @@ struct TokenGeneratorTests {
   }
 
   @Test func `a full cache ends the text after the last token that fits`() throws {
-    var generator = try generator(capacity: 32, maximumTokens: 12)
+    let generator = try generator(capacity: 32, maximumTokens: 12)
     var count = 0
     while try generator.next() != nil { count += 1 }
     // Two tokens are decoded into the room that is left; a third is known and not decoded.
@@ -89,7 +89,7 @@ struct TokenGeneratorTests {
   }
 
   @Test func `no tokens are made when none are asked for`() throws {
-    var generator = try generator(capacity: 30, maximumTokens: 0)
+    let generator = try generator(capacity: 30, maximumTokens: 0)
     #expect(try generator.next() == nil)
     #expect(generator.finishReason == .length)
   }
@@ -136,7 +136,7 @@ struct RereadingTests {
     let seen = Mutex<[PrefillProgress]>([])
     var options = sparse
     options.progress = { progress in seen.withLock { $0.append(progress) } }
-    var (generator, cache) = try generator(model, options)
+    let (generator, cache) = try generator(model, options)
     while generator.notices.isEmpty { try #require(try generator.next() != nil) }
     #expect(generator.notices.count == 1 && generator.notices[0].contains("151 tokens"))
     #expect(seen.withLock(\.last)?.tokens == 151)
@@ -176,7 +176,7 @@ struct RereadingTests {
           return asked == allowed + 1
         }
       }
-      var (generator, cache) = try generator(model, options)
+      let (generator, cache) = try generator(model, options)
       #expect(throws: CancellationError.self) { while try generator.next() != nil {} }
       counts.insert(cache.count)
       #expect(cache.count % 64 == 0 && cache.count < 151)

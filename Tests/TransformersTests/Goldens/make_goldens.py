@@ -90,10 +90,12 @@ class Variation:
     so must be that parameters named `muted` are far below zero."""
 
     def __init__(self, name, family="llama", dtype="bfloat16", tokens=48, layout="new", shards=None,
-                 file=None, without=(), generate=0, prompt=None, seed=None, muted=None, **fields):
+                 file=None, without=(), generate=0, prompt=None, seed=None, clear_choices=False,
+                 muted=None, **fields):
         self.name, self.family, self.dtype, self.tokens = name, family, dtype, tokens
         self.layout, self.shards, self.file, self.without = layout, shards, file or {}, without
-        self.generate, self.prompt, self.seed, self.muted = generate, prompt, seed, muted
+        self.generate, self.prompt, self.seed = generate, prompt, seed
+        self.clear_choices, self.muted = clear_choices, muted
         self.fields = {k: v for k, v in {**BASE, **fields}.items()
                        if k != "head_dim" or v is not None}
 
@@ -248,10 +250,12 @@ VARIATIONS = [
               without=[{"routed_scaling_factor": 1.0}, {"norm_topk_prob": False}]),
     Variation("glm4-moe-groups", **GLM_EXPERTS, n_group=4, topk_group=2, use_qk_norm=True,
               without=[{"n_group": 1, "topk_group": 1}]),
+    # Those for GPUs choose experts so clearly that no rounding to bfloat16 changes a choice.
     Variation("wide-qwen3-moe", **{**EXPERTS, **WIDE}, num_attention_heads=4, num_key_value_heads=2,
-              hidden_size=32, without=[{"norm_topk_prob": False}]),
+              hidden_size=32, clear_choices=True, without=[{"norm_topk_prob": False}]),
     Variation("wide-glm4-moe", **{**GLM_EXPERTS, **WIDE}, attention_bias=True, use_qk_norm=True,
-              n_group=2, topk_group=1, without=[{"n_group": 1, "topk_group": 1}]),
+              hidden_size=32, n_group=2, topk_group=1, clear_choices=True,
+              without=[{"n_group": 1, "topk_group": 1}]),
     # gpt-oss: sinks, windows in every second layer, biased experts with a clamped SwiGLU; experts in
     # floats, transposed, and in MXFP4; layers without a window alone.
     Variation("gpt-oss", **{**GPT_OSS, "swiglu_limit": 7.0, "without": [{"swiglu_limit": 1.0}]}),
@@ -283,6 +287,86 @@ def randomise(model, generator):
     for name, buffer in model.named_buffers():
         if name.endswith("e_score_correction_bias"):
             buffer.copy_(0.1 * torch.randn(buffer.shape, generator=generator))
+
+
+def clear_choices(model, generator):
+    """Routers that read what layers nearly leave alone: as many elements of the hidden states as there
+    are experts. A token's own are a permutation of evenly spaced levels, so its k-th expert is clearly
+    before the next one, wherever the token stands."""
+    config = model.config
+    experts = config.num_local_experts
+    groups = getattr(config, "n_group", 1) or 1
+    levels = 1.2 * (torch.arange(experts) - (experts - 1) / 2)
+    embedding = model.model.embed_tokens.weight.data
+    for token in range(embedding.shape[0]):
+        while True:
+            order = torch.randperm(experts, generator=generator)
+            best = order.view(groups, -1).topk(2).values.sum(-1).sort().values
+            if groups == 1 or best[-1] - best[-2] >= 3:
+                break
+        embedding[token, :experts] = levels[order]
+    for name, parameter in model.named_parameters():
+        if name.endswith("mlp.gate.weight"):
+            read = torch.eye(experts, parameter.shape[1])
+            parameter.data.copy_(read + 0.01 * parameter.data)
+        elif "o_proj" in name or "down_proj" in name:
+            parameter.data[..., :experts, :] *= 0.02
+        elif "norm" in name and parameter.shape[0] == config.hidden_size:
+            parameter.data[:experts] = 1 + 0.1 * (parameter.data[:experts] - 1)
+    for name, buffer in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            buffer.mul_(0.1)
+
+
+@torch.no_grad()
+def choices(directory, ids, dtype):
+    """Of every layer with experts: the experts of each position, and the scores they were chosen by
+    (of experts that may be chosen, and of groups)."""
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=dtype, attn_implementation="eager", experts_implementation="eager").eval()
+    found = []
+
+    def see(router, inputs, _):
+        hidden = inputs[0].reshape(-1, router.weight.shape[1]).float()
+        scores = hidden @ router.weight.float().T
+        if hasattr(router, "e_score_correction_bias"):
+            scores = scores.sigmoid() + router.e_score_correction_bias
+        groups = scores.view(len(scores), getattr(router, "num_group", 1), -1)
+        sums = groups.topk(2).values.sum(-1)
+        chosen = sums.topk(getattr(router, "topk_group", 1)).indices
+        inside = torch.zeros_like(sums).scatter(1, chosen, 1).bool()
+        scores = groups.masked_fill(~inside[..., None], -torch.inf).flatten(1)
+        found.append((scores.topk(router.top_k).indices.sort().values, scores, sums))
+
+    handles = [module.register_forward_hook(see) for name, module in model.named_modules()
+               if name.endswith("mlp.gate")]
+    model(ids[None], use_cache=False)
+    for handle in handles:
+        handle.remove()
+    assert found
+    return found
+
+
+def check_choices(variation, directory, ids):
+    """The k-th expert leads the next, and the groups that are taken lead the others, by many times what
+    bfloat16 moves a score. Returns the smallest such ratio."""
+    k = variation.fields["num_experts_per_tok"]
+    taken = variation.fields.get("topk_group", 1)
+    # Tokens in other surroundings too: alone, and backwards.
+    ratios = []
+    for text in [ids, ids.flip(0)] + [token[None] for token in torch.arange(BASE["vocab_size"])]:
+        for exact, rounded in zip(choices(directory, text, torch.float32),
+                                  choices(directory, text, torch.bfloat16)):
+            assert torch.equal(exact[0], rounded[0]), variation.name
+            for place, count in [(1, k), (2, taken)]:
+                scores, other = exact[place], rounded[place]
+                if scores.shape[1] <= count:
+                    continue
+                noise = (scores - other).nan_to_num(0, 0, 0).abs().max()
+                top = scores.topk(count + 1).values
+                ratios.append(((top[:, -2] - top[:, -1]).min() / noise).item())
+    assert min(ratios) > 5, (variation.name, min(ratios))
+    return min(ratios)
 
 
 def to_older_layout(path, file):
@@ -496,6 +580,8 @@ def make(variation, seed):
     generator = torch.Generator().manual_seed(seed)
     model = AutoModelForCausalLM.from_config(variation.configuration(), dtype=torch.float32)
     randomise(model, generator)
+    if variation.clear_choices:
+        clear_choices(model, generator)
     save(model, variation, directory)
     if variation.layout == "mxfp4":
         to_mxfp4(directory)
@@ -524,6 +610,7 @@ def make(variation, seed):
         other, _ = logits(directory, ids, torch.float32, muted=variation.muted)
         changes.append(distance(other, values))
         assert changes[-1] > 10 * TOLERANCE, (variation.name, variation.muted, changes[-1])
+    margin = check_choices(variation, directory, ids) if variation.clear_choices else None
     if variation.shards == "short index":
         shorten_index(directory)
 
@@ -549,7 +636,8 @@ def make(variation, seed):
     size = sum(p.stat().st_size for p in directory.iterdir())
     seen = ", ".join(f"{change:.3f}" for change in changes) or "-"
     print(f"{variation.name:30} {size // 1024:4} KB  max|logit| {values.abs().max():5.1f}  "
-          f"float64 {error:.1e}  without {seen}")
+          f"float64 {error:.1e}  without {seen}"
+          + (f"  choices clear by {margin:.0f} times the rounding" if margin else ""))
 
 
 if __name__ == "__main__":

@@ -61,9 +61,9 @@ import Transformers
     let chunks = (720 + (chunk ?? 720) - 1) / (chunk ?? 720)
     // A last chunk of fewer than 64 rows would be dense; these have 80.
     #expect(backend.requests.count == 2 * chunks)
-    for request in backend.requests where request.keys == 720 {
-      let blocks = (720 - 1) / 64 - request.firstPosition / 64 + 1
-      #expect(request.pooledQueries?.shape == [Self.heads, blocks, 16])
+    for request in backend.requests where request.chunk.keys == 720 {
+      let blocks = (720 - 1) / 64 - request.chunk.firstPosition / 64 + 1
+      #expect(request.chunk.deviceEstimates.pooledQueries?.shape == [Self.heads, blocks, 16])
     }
     let last = Array(backend.requests.suffix(2))
     #expect(
@@ -86,8 +86,24 @@ import Transformers
     let logits = try read(device)
     #expect(distance(logits, from: try read(host), width: 40) < 2e-5)
     #expect(backend.hostPoolings == 0)
-    #expect(backend.requests.last?.firstPosition == 333)
-    #expect(backend.requests.last?.pooledQueries?.shape == [Self.heads, 7, 16])
+    #expect(backend.requests.last?.chunk.firstPosition == 333)
+    #expect(
+      backend.requests.last?.chunk.deviceEstimates.pooledQueries?.shape == [Self.heads, 7, 16])
+  }
+
+  /// Chunks of 192 positions; 720 tokens make four of them, the last with two regions beside its own.
+  @Test func `regions of dual chunk attention are parts of indices that the device keeps`() throws {
+    let (backend, device, host) = try models([
+      "dual_chunk_attention_config": #"{"chunk_size": 256, "local_size": 64}"#
+    ])
+    let options = PrefillOptions(planner: planner(Self.mixed), rowBlock: 64)
+    let onDevice = try prefill(device, options)
+    let onHost = try prefill(host, options)
+    #expect(onDevice.report.computedPairs == onHost.report.computedPairs)
+    #expect(distance(onDevice.logits, from: onHost.logits, width: 40) < 2e-5)
+    // One index for each layer and chunk.
+    #expect(backend.requests.count == 2 * 4)
+    #expect(backend.residentParts > 2 * 3)
   }
 
   @Test func `the request carries the costs by which the host would judge`() throws {
@@ -98,7 +114,7 @@ import Transformers
     let request = try #require(backend.requests.first)
     #expect(request.tileCost == 1.25 && request.columnCost == 3 && request.runCost == 17)
     #expect(!request.exact && result.report.tokens == 720)
-    #expect(request.lastRows.shape == [64, Self.heads, 16])
+    #expect(request.chunk.lastRows.shape == [64, Self.heads, 16])
     #expect(request.forcedColumns == 30 && request.forcedOffsets == 100)
   }
 
@@ -112,7 +128,8 @@ import Transformers
     ]
     let result = try prefill(device, PrefillOptions(planner: planner(patterns)))
     // 720 keys are 12 blocks: the second layer takes all of them and is no request.
-    #expect(backend.requests.count == 1 && backend.requests[0].pooledQueries == nil)
+    #expect(backend.requests.count == 1)
+    #expect(backend.requests[0].chunk.deviceEstimates.pooledQueries == nil)
     #expect(result.report.computedPairs[1] == result.report.causalPairs[1])
     #expect(backend.hostPoolings == 0)
   }
@@ -145,7 +162,7 @@ import Transformers
     #expect(distance(onDevice.logits, from: onHost.logits, width: 40) < 2e-5)
     #expect(onDevice.report.density < 0.9)
     let last = try #require(
-      backend.requests.last { $0.heads[1] == .chosenBlocks && $0.keys == 720 })
+      backend.requests.last { $0.heads[1] == .chosenBlocks && $0.chunk.keys == 720 })
     // The last rows are each head's own, rounded out to a block of 128.
     #expect((0..<4).map { last.chosenHead($0)?.denseFrom } == [nil, 512, 512, nil])
     #expect((0..<4).map { last.chosenHead($0)?.columns } == [0, 8, 12, nil])
@@ -215,32 +232,38 @@ import Transformers
     let keys = try tensor([shape.keyValueHeads, 256, shape.headDim])
     let q = try tensor([256, shape.queryHeads, shape.headDim])
     var inputs = ChunkInputs(
-      backend: backend, shape: shape,
-      keyValueLayer: KeyValueLayer(keys: keys, values: keys, count: 256), firstPosition: 0,
-      rows: 256, lastRows: q.slice(rows: 192..<256), pooledQueries: nil, memory: SelectionMemory())
+      shape: shape, layer: KeyValueLayer(keys: keys, values: keys, count: 256), firstPosition: 0,
+      rows: 256, lastRows: q.slice(rows: 192..<256))
     let planner = planner([[.blockSparse(topK: 1), .dense, .dense, .dense]])
+    func makeIndex(needsHostIndex: Bool = false) throws -> (index: SparseIndex, report: IndexReport)
+    {
+      try planner.makeIndex(
+        layer: 0, inputs, backend: backend, memory: SelectionMemory(),
+        needsHostIndex: needsHostIndex)
+    }
     for needsHostIndex in [true, false] {
       var sketch = try #require(
         try QuerySketch(
           planner, layer: 0, backend: backend, shape: shape, firstPosition: 0, rows: 256,
           needsHostIndex: needsHostIndex))
       try sketch.add(
-        q.slice(rows: 0..<128), firstPosition: 0, layer: inputs.keyValueLayer)
+        q.slice(rows: 0..<128), firstPosition: 0, layer: inputs.layer)
       try sketch.add(
-        q.slice(rows: 128..<256), firstPosition: 128, layer: inputs.keyValueLayer)
-      sketch.fill(&inputs)
-      #expect((inputs.pooledQueries == nil) == !needsHostIndex)
-      inputs.needsHostIndex = needsHostIndex
-      let (index, report) = try planner.makeIndex(layer: 0, inputs)
+        q.slice(rows: 128..<256), firstPosition: 128, layer: inputs.layer)
+      inputs.estimates = sketch.estimates
+      #expect((inputs.hostEstimates.pooledQueries == nil) == !needsHostIndex)
+      #expect((inputs.deviceEstimates.pooledQueries == nil) == needsHostIndex)
+      let (index, report) = try makeIndex(needsHostIndex: needsHostIndex)
       #expect((index.resident == nil) == needsHostIndex)
       #expect(report.computedPairs[0] < report.causalPairs[0])
       #expect(backend.requests.count == (needsHostIndex ? 0 : 1))
     }
     // Means on the host alone, as for inspection, on a device that could build the index.
-    inputs.residentPooledQueries = nil
-    inputs.pooledQueries = try BlockSparse.pooledQueries(q, firstPosition: 0, backend: backend)
-    #expect(try planner.makeIndex(layer: 0, inputs).index.resident == nil)
-    inputs.pooledQueries = nil
-    #expect(throws: ComputeError.self) { try planner.makeIndex(layer: 0, inputs) }
+    inputs.estimates = .host(
+      HostQueryEstimates(
+        pooledQueries: try BlockSparse.pooledQueries(q, firstPosition: 0, backend: backend)))
+    #expect(try makeIndex().index.resident == nil)
+    inputs.estimates = nil
+    #expect(throws: ComputeError.self) { try makeIndex() }
   }
 }

@@ -11,6 +11,7 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
   private let seen = Mutex<[IndexRequest]>([])
   private let pooledOnHost = Mutex(0)
   private let readAfter = Mutex<[Int]>([])
+  private let residentPartCount = Mutex(0)
 
   init(tile: TileShape) { super.init(ReferenceBackend(tile: tile)) }
 
@@ -23,6 +24,8 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
   var requests: [IndexRequest] { seen.withLock { $0 } }
   /// For each time that counts of an index were asked for, how many indices had been made.
   var countReadings: [Int] { readAfter.withLock { $0 } }
+  /// How often attention was asked for a part of an index that the device keeps.
+  var residentParts: Int { residentPartCount.withLock { $0 } }
   /// How often means came to the host.
   var hostPoolings: Int { pooledOnHost.withLock { $0 } }
 
@@ -42,19 +45,18 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
 
   override func makeIndex(_ request: IndexRequest) throws -> SparseIndex {
     seen.withLock { $0.append(request) }
-    let shape = request.shape
+    let shape = request.chunk.shape
     let grid = TileGrid(
-      firstPosition: request.firstPosition, rows: request.rows,
+      firstPosition: request.chunk.firstPosition, rows: request.chunk.rows,
       tile: tileShape(headDim: shape.headDim), slidingWindow: shape.slidingWindow)
     let fill = SparseCostModel(columnPair: request.columnCost).columnsThatFillTile(grid.tile)
     let rowSets = try request.heads.indices.map {
       try selection($0, request).rowSet(on: grid, columnsThatFillTile: fill)
     }
-    return SparseIndex(
-      firstPosition: request.firstPosition, rows: request.rows, tile: grid.tile,
-      resident: HostIndex(
-        try SparseIndex(
-          firstPosition: request.firstPosition, rows: request.rows, tile: grid.tile,
+    return .resident(
+      HostIndex(
+        try TileIndex(
+          firstPosition: grid.firstPosition, rows: grid.rows, tile: grid.tile,
           rowSets: rowSets, rowSetOfHead: Array(rowSets.indices)),
         slidingWindow: shape.slidingWindow,
         onReading: { [weak self] in
@@ -66,7 +68,7 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
   }
 
   private func selection(_ head: Int, _ request: IndexRequest) throws -> PairSelection {
-    let d = request.shape.headDim
+    let d = request.chunk.shape.headDim
     switch request.heads[head] {
     case .dense: return .all
     case .bands(let offsets, let columns, let denseFrom):
@@ -74,37 +76,40 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
     case .scored(_, .bandsAndColumns(let offsets, let columns)):
       let sums = try read(
         lastRowSums(
-          q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
-          layer: request.layer, shape: request.shape, heads: [head]), at: 0)
+          q: request.chunk.lastRows,
+          firstPosition: request.chunk.keys - request.chunk.lastRows.rows,
+          layer: request.chunk.layer, shape: request.chunk.shape, heads: [head]), at: 0)
       return .bands(
         BandSelection(
           slashOffsets: offsets.indices(
-            of: sums.slash, rows: request.lastRows.rows, forced: request.forcedOffsets),
+            of: sums.slash, rows: request.chunk.lastRows.rows, forced: request.forcedOffsets),
           columns: columns.indices(
-            of: sums.vertical, rows: request.lastRows.rows, forced: request.forcedColumns)))
+            of: sums.vertical, rows: request.chunk.lastRows.rows, forced: request.forcedColumns)))
     case .scored(_, .blocks(.share)): return .all
     case .scored(_, .blocks(.count(let topK))):
-      guard let means = request.pooledQueries else { return .all }
+      guard let means = request.chunk.deviceEstimates.pooledQueries else { return .all }
       let count = means.shape[1] * d
       return .blocks(
         BlockSelection(
           BlockSparse.selection(
             queries: Array(try read(means)[head * count..<(head + 1) * count]),
             keys: try readRows(
-              base.meanPooledKeys(request.layer, count: request.keys, blockSize: 64))[
-                head / request.shape.groupSize], headDim: d,
-            firstPosition: request.firstPosition, topK: topK)))
+              base.meanPooledKeys(request.chunk.layer, count: request.chunk.keys, blockSize: 64))[
+                head / request.chunk.shape.groupSize], headDim: d,
+            firstPosition: request.chunk.firstPosition, topK: topK)))
     case .chosenBlocks: return try chosenBlocks(head, request)
     }
   }
 
   /// What the choice of a head holds, with the columns that the last rows look at.
   private func chosenBlocks(_ head: Int, _ request: IndexRequest) throws -> PairSelection {
-    let choice = request.blockChoices.first { $0.request.heads.contains { $0.head == head } }
+    let choice = request.chunk.deviceEstimates.blockChoices.first {
+      $0.request.heads.contains { $0.head == head }
+    }
     guard let choice = choice as? HostBlockChoice, let rows = choice.shares[head],
       let wanted = request.chosenHead(head)
     else { return .all }
-    let first = request.firstPosition / ShareRule.blockSize
+    let first = request.chunk.firstPosition / ShareRule.blockSize
     var offsets: [Int32] = [0]
     var blocks: [Int32] = []
     for (block, shares) in rows.enumerated() {
@@ -116,8 +121,9 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
     if wanted.columns > 0 {
       let sums = try read(
         lastRowSums(
-          q: request.lastRows, firstPosition: request.keys - request.lastRows.rows,
-          layer: request.layer, shape: request.shape, heads: [head]), at: 0)
+          q: request.chunk.lastRows,
+          firstPosition: request.chunk.keys - request.chunk.lastRows.rows,
+          layer: request.chunk.layer, shape: request.chunk.shape, heads: [head]), at: 0)
       single = LargestScores.indices(
         of: sums.vertical, count: wanted.columns, forced: request.forcedColumns)
     }
@@ -146,20 +152,26 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape,
     index: SparseIndex, into o: Tensor, logSumExp: Tensor?
   ) throws {
+    var host = (index.resident as? HostIndex).map { .tiles($0.index) } ?? index
+    if let keys = index.keyRange, index.resident != nil {
+      host = try host.restricted(toKeys: keys)
+      residentPartCount.withLock { $0 += 1 }
+    }
     try base.attention(
-      q: q, firstPosition: firstPosition, layer: layer, shape: shape,
-      index: (index.resident as? HostIndex)?.index ?? index, into: o, logSumExp: logSumExp)
+      q: q, firstPosition: firstPosition, layer: layer, shape: shape, index: host, into: o,
+      logSumExp: logSumExp)
   }
 }
 
 /// An index on the host that passes for a device's.
 private final class HostIndex: ResidentIndex, ResidentIndexCounts {
-  let index: SparseIndex
+  let index: TileIndex
+  var grid: TileGrid { index.grid(slidingWindow: slidingWindow) }
   var counts: any ResidentIndexCounts { self }
   private let slidingWindow: Int?
   private let onReading: @Sendable () -> Void
 
-  init(_ index: SparseIndex, slidingWindow: Int?, onReading: @escaping @Sendable () -> Void) {
+  init(_ index: TileIndex, slidingWindow: Int?, onReading: @escaping @Sendable () -> Void) {
     self.index = index
     self.slidingWindow = slidingWindow
     self.onReading = onReading
@@ -171,10 +183,10 @@ private final class HostIndex: ResidentIndex, ResidentIndexCounts {
       index.computedPairs(ofHead: $0, slidingWindow: slidingWindow)
     }
   }
-  func isDense() throws -> [Bool] { index.rowSetOfHead.map { index.rowSets[$0] == .all } }
+  func isDense() throws -> [Bool] { index.denseHeads }
   func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex {
     HostIndex(
-      try index.replacingByAll(heads: heads), slidingWindow: slidingWindow, onReading: onReading)
+      index.replacingByAll(heads: heads), slidingWindow: slidingWindow, onReading: onReading)
   }
 }
 

@@ -47,11 +47,13 @@ struct PlainForward {
         let (index, _) = try planner.makeIndex(
           layer: layer,
           ChunkInputs(
-            backend: backend, shape: shape, keyValueLayer: keysAndValues,
-            firstPosition: chunk.lowerBound, rows: rows,
+            shape: shape, layer: keysAndValues, firstPosition: chunk.lowerBound, rows: rows,
             lastRows: q.slice(rows: max(0, rows - 64)..<rows),
-            pooledQueries: try BlockSparse.pooledQueries(
-              q, firstPosition: chunk.lowerBound, backend: backend), memory: memory))
+            estimates: .host(
+              HostQueryEstimates(
+                pooledQueries: try BlockSparse.pooledQueries(
+                  q, firstPosition: chunk.lowerBound, backend: backend)))),
+          backend: backend, memory: memory)
         let o = try zeros(rows, heads, headDim)
         try backend.attention(
           q: q, firstPosition: chunk.lowerBound, layer: keysAndValues, shape: shape, index: index,

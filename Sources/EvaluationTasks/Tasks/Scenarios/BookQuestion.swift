@@ -2,7 +2,7 @@
 struct BookQuestion {
   let books: BookShelf
   let length: Int
-  /// The prompt's number among so many: places asked about are evenly apart in the passage.
+  /// The prompt's number and the number of prompts: questions are evenly spaced in the passage.
   let sample: Int
   let of: Int
 

@@ -5,7 +5,7 @@
 struct FunctionRecall {
   let code: CodeBase
   let length: Int
-  /// The prompt's number among so many: functions asked for are evenly apart in the prompt.
+  /// The prompt's number and the number of prompts: the functions asked for are evenly spaced in the prompt.
   let sample: Int
   let of: Int
 

@@ -1,23 +1,26 @@
-extension SparseIndex {
+extension TileIndex {
+  /// Throws ``ComputeError/shapeMismatch(operation:detail:)`` unless keys of an index of so many lie at tiles.
+  static func require(_ keys: Range<Int>, of count: Int, tile: TileShape) throws {
+    guard !keys.isEmpty, keys.lowerBound >= 0, keys.lowerBound % tile.columns == 0,
+      keys.upperBound == count
+        || keys.upperBound < count && keys.upperBound % tile.columns == 0
+    else {
+      throw ComputeError.shapeMismatch(
+        operation: "SparseIndex",
+        detail: "keys \(keys) of \(count) do not lie at tiles of \(tile.columns)")
+    }
+  }
+
   /// The pairs of this index whose keys lie in `keys`: a part of attention, to be joined with others
   /// by ``Backend/mergeAttention(_:logSumExp:into:logSumExp:)``. Rows may be left without keys.
   ///
   /// - Parameter keys: Begins at a tile boundary, and ends at one or at the index's last key.
   /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for other ranges.
-  public func restricted(toKeys keys: Range<Int>) throws -> SparseIndex {
-    guard resident == nil, keys.lowerBound >= 0, keys.lowerBound % tile.columns == 0,
-      keys.upperBound == self.keys
-        || keys.upperBound < self.keys && keys.upperBound % tile.columns == 0
-    else {
-      throw ComputeError.shapeMismatch(
-        operation: "SparseIndex",
-        detail: "keys \(keys) of \(self.keys) do not lie at tiles of \(tile.columns), or the index "
-          + "is a device's")
-    }
+  public func restricted(toKeys keys: Range<Int>) throws -> TileIndex {
+    try Self.require(keys, of: self.keys, tile: tile)
     let tiles =
       keys.lowerBound / tile.columns..<(keys.upperBound + tile.columns - 1) / tile.columns
-    return SparseIndex(
-      partOf: self, rowSets: rowSets.map { restricted($0, tiles: tiles, keys: keys) })
+    return part(rowSets: rowSets.map { restricted($0, tiles: tiles, keys: keys) })
   }
 
   private func restricted(_ rowSet: RowSet, tiles: Range<Int>, keys: Range<Int>) -> RowSet {

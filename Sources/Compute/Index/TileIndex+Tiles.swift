@@ -1,20 +1,18 @@
-extension SparseIndex {
+extension TileIndex {
   /// The same pairs on a finer grid of tiles, for a kernel that computes in those.
   ///
   /// - Parameter tile: Its extents divide this index's.
-  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for other extents, and for an index
-  ///   that a device keeps.
-  package func onTiles(_ tile: TileShape) throws -> SparseIndex {
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for other extents.
+  package func onTiles(_ tile: TileShape) throws -> TileIndex {
     if tile == self.tile { return self }
-    guard resident == nil, self.tile.rows % tile.rows == 0, self.tile.columns % tile.columns == 0
+    guard self.tile.rows % tile.rows == 0, self.tile.columns % tile.columns == 0
     else {
       throw ComputeError.shapeMismatch(
         operation: "SparseIndex",
         detail: "tiles of \(self.tile.rows) x \(self.tile.columns) are not made of tiles of "
-          + "\(tile.rows) x \(tile.columns), or the index is a device's")
+          + "\(tile.rows) x \(tile.columns)")
     }
-    return SparseIndex(
-      sameAs: self, on: tile, rowSets: rowSets.map { onTiles(tile, $0) })
+    return same(on: tile, rowSets: rowSets.map { onTiles(tile, $0) })
   }
 
   private func onTiles(_ tile: TileShape, _ rowSet: RowSet) -> RowSet {

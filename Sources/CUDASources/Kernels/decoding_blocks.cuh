@@ -1,0 +1,225 @@
+// Linear layers of a decoding step whose weights are in blocks, as GGUF files have them: several matrices of one format in a launch, with
+// the norm of the input before them and the gate behind them.
+//
+// Every thread block makes the rows int8, with a scale for each 32 elements, in its shared memory. A warp, or a few, then compute an
+// output at a time: lanes take pieces of the row of blocks, whose dot products are exact in int32. The norm is x * factor / root mean
+// square, and the root divides at the end: int8 rows do not depend on it.
+#ifndef MI_DECODING_BLOCKS_CUH
+#define MI_DECODING_BLOCKS_CUH
+
+#include "block_dots.cuh"
+#include "decoding_products.cuh"
+#include "dependent_launch.cuh"
+
+namespace mi {
+
+constexpr int blockThreads = 256, blockWarps = 8;
+extern __shared__ __align__(16) int decodingRows[];
+
+/// The words of shared memory that a row of int8 takes: [in] bytes, [in / 32] scales, [in / 16] sums.
+__device__ __forceinline__ int rowWords(int in) { return in / 4 + in / 32 + in / 16; }
+
+__device__ __forceinline__ ByteRow byteRow(int row, int in) {
+  const int* words = decodingRows + row * rowWords(in);
+  return {words, (const float*)(words + in / 4), words + in / 4 + in / 32};
+}
+
+/// Makes the rows int8; all threads of the block. squareSums: [rows][warps], what the squares of the inputs add up to.
+__device__ __forceinline__ void quantiseRows(const DecodingProduct& p, float (*squareSums)[blockWarps]) {
+  const int in = p.inputs;
+  for (int row = 0; row < p.rows; ++row) {
+    int* words = decodingRows + row * rowWords(in);
+    float* scales = (float*)(words + in / 4);
+    int* sums = (int*)(scales + in / 32);
+    float squares = 0.0f;
+#pragma unroll 2
+    for (int base = 0; base < in; base += blockThreads * 8) {
+      const int first = base + threadIdx.x * 8;
+      const bool valid = first < in;
+      float values[8] = {};
+      if (valid) {
+        AsBf16::load8(p.x + (long long)row * in + first, values);
+        if (p.norm) {
+          float factors[8];
+          AsFp32::load8(p.norm + first, factors);
+#pragma unroll
+          for (int i = 0; i < 8; ++i) squares += values[i] * values[i], values[i] *= factors[i];
+        }
+      }
+      float largest = 0.0f, unusable = 0.0f;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) largest = fmaxf(largest, fabsf(values[i])), unusable += values[i] * 0.0f;
+      // Four neighbouring lanes hold 32 elements.
+#pragma unroll
+      for (int step = 1; step < 4; step *= 2) {
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, step));
+        unusable += __shfl_xor_sync(0xffffffffu, unusable, step);
+      }
+      // Smaller is no number that a model computes with, and its inverse would not be finite.
+      const bool isZero = !(largest > 1e-30f);
+      const float inverse = isZero ? 0.0f : 127.0f / largest;
+      int sum = 0;
+      unsigned word[2] = {0, 0};
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const int q = __float2int_rn(values[i] * inverse);
+        sum += q;
+        word[i / 4] |= ((unsigned)q & 255u) << 8 * (i % 4);
+      }
+      const int both = sum + __shfl_xor_sync(0xffffffffu, sum, 1);
+      if (!valid) continue;
+      words[first / 4] = (int)word[0], words[first / 4 + 1] = (int)word[1];
+      if (first % 16 == 0) sums[first / 16] = both;
+      // An element that is no number makes the products none.
+      if (first % 32 == 0) scales[first / 32] = (isZero ? 0.0f : largest / 127.0f) + unusable;
+    }
+    squares = warpSum(squares);
+    if ((threadIdx.x & 31) == 0) squareSums[row][threadIdx.x >> 5] = squares;
+  }
+  __syncthreads();
+}
+
+template <typename Format, int mostRows, bool gated>
+__device__ __forceinline__ void decodingBlocks(const DecodingProduct& p) {
+  constexpr int matrices = gated ? 2 : 1;
+  __shared__ float squareSums[mostRows][blockWarps];
+  __shared__ float shared[blockWarps][mostRows][matrices];
+  letKernelBehindBegin();
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+  const int teams = blockWarps / p.parts, team = warp / p.parts, member = warp % p.parts;
+  const int in = p.inputs, pieces = in / Format::piece;
+  const long long rowBytes = (long long)(in / Format::elements) * Format::bytes;
+  int outputs = p.matrices[0].outputs;
+  if (!gated) outputs += p.matrices[1].outputs + p.matrices[2].outputs;
+
+  // The matrix of a unit, and its output there.
+  auto find = [&](int& unit) {
+    int matrix = 0;
+    if (!gated) {
+      for (; matrix < 2 && unit >= p.matrices[matrix].outputs; ++matrix) unit -= p.matrices[matrix].outputs;
+    }
+    return matrix;
+  };
+
+  {
+    // The first output's weights come to the second cache while the kernel in front ends.
+    int unit = blockIdx.x * teams + team;
+    if (unit < outputs) {
+      const int matrix = find(unit);
+#pragma unroll
+      for (int g = 0; g < matrices; ++g) {
+        const byte* row = (const byte*)p.matrices[matrix + g].weight + unit * rowBytes;
+        for (long long at = (member * 32 + lane) * 128; at < rowBytes; at += p.parts * 32 * 128)
+          asm volatile("prefetch.global.L2 [%0];" ::"l"(row + at));
+      }
+    }
+  }
+  waitForKernelsInFront();
+  quantiseRows(p, squareSums);
+
+  for (int first = blockIdx.x * teams; first < outputs; first += gridDim.x * teams) {
+    int unit = first + team;
+    const bool valid = unit < outputs;
+    if (!valid) unit = outputs - 1;
+    const int matrix = find(unit);
+    const DecodingMatrix& m = p.matrices[matrix];
+    float sums[mostRows][matrices];
+#pragma unroll
+    for (int r = 0; r < mostRows; ++r)
+#pragma unroll
+      for (int g = 0; g < matrices; ++g) sums[r][g] = 0.0f;
+    const byte* weights[matrices];
+#pragma unroll
+    for (int g = 0; g < matrices; ++g) weights[g] = (const byte*)p.matrices[matrix + g].weight + unit * rowBytes;
+#pragma unroll 2
+    for (int piece = member * 32 + lane; piece < pieces; piece += p.parts * 32) {
+#pragma unroll
+      for (int r = 0; r < mostRows; ++r) {
+        if (mostRows > 1 && r >= p.rows) break;
+        const ByteRow x = byteRow(r, in);
+#pragma unroll
+        for (int g = 0; g < matrices; ++g) sums[r][g] += Format::dot(weights[g], piece, x);
+      }
+    }
+    // Lane r keeps the sums of row r.
+    float own[matrices] = {};
+#pragma unroll
+    for (int r = 0; r < mostRows; ++r) {
+#pragma unroll
+      for (int g = 0; g < matrices; ++g) {
+        const float sum = warpSum(sums[r][g]);
+        if (lane == r) own[g] = sum;
+      }
+    }
+    if (p.parts > 1) {
+#pragma unroll
+      for (int g = 0; g < matrices; ++g)
+        if (lane < mostRows) shared[warp][lane][g] = own[g];
+      __syncthreads();
+      if (member == 0 && lane < mostRows) {
+        for (int other = 1; other < p.parts; ++other)
+#pragma unroll
+          for (int g = 0; g < matrices; ++g) own[g] += shared[warp + other][lane][g];
+      }
+      __syncthreads();
+    }
+    if (!valid || member != 0 || lane >= p.rows) continue;
+    float scale = 1.0f;
+    if (p.norm) {
+      float sum = 0.0f;
+#pragma unroll
+      for (int w = 0; w < blockWarps; ++w) sum += squareSums[lane][w];
+      scale = 1.0f / sqrtf(sum / (float)in + p.epsilon);
+    }
+    float result = own[0] * scale;
+    if (m.bias) result += m.bias[unit];
+    if (gated) {
+      const DecodingMatrix& up = p.matrices[1];
+      float factor = own[matrices - 1] * scale;
+      if (up.bias) factor += up.bias[unit];
+      // Rounded where gate and up are rounded that are computed apart.
+      result = siluTimes(toFloat(toBF16(result)), toFloat(toBF16(factor)));
+    }
+    storeProduct(p, m, lane, unit, result, previousValue(p, m, lane, unit));
+  }
+}
+
+}  // namespace mi
+
+// decoding_blocks_FORMAT_ROWS and gated_decoding_blocks_FORMAT_ROWS, for up to so many rows. parts: 1, 2, 4 or 8. Grid: any number of
+// blocks up to the outputs of all matrices (gated: of the first) / (8 / parts), rounded up; 256 threads. Dynamic shared memory: rows *
+// (in + in / 8 + in / 4) bytes. Parameters: DecodingProduct.
+#define MI_DECODING_BLOCKS(name, Format, rows)                                                       \
+  extern "C" __global__ void __launch_bounds__(256)                                                  \
+      decoding_blocks_##name##_##rows(const __grid_constant__ mi::DecodingProduct p) {                   \
+    mi::decodingBlocks<Format, rows, false>(p);                                                      \
+  }                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256)                                                  \
+      gated_decoding_blocks_##name##_##rows(const __grid_constant__ mi::DecodingProduct p) {             \
+    mi::decodingBlocks<Format, rows, true>(p);                                                       \
+  }
+
+// MI_FORMAT and MI_FORMAT_TYPE (q4_k, Q4_K) leave one format's kernels: a model has two or three, and each takes its time to compile.
+#ifdef MI_FORMAT
+#define MI_JOINED(first, second) first##second
+#define MI_DOT_OF(Format) MI_JOINED(mi::Dot, Format)
+#define MI_OF_FORMAT(name, Format, rows) MI_DECODING_BLOCKS(name, Format, rows)
+#define MI_EVERY_FORMAT(rows) MI_OF_FORMAT(MI_FORMAT, MI_DOT_OF(MI_FORMAT_TYPE), rows)
+#else
+#define MI_EVERY_FORMAT(rows)                   \
+  MI_DECODING_BLOCKS(q4_0, mi::DotQ4_0, rows)     \
+  MI_DECODING_BLOCKS(q4_1, mi::DotQ4_1, rows)     \
+  MI_DECODING_BLOCKS(q5_0, mi::DotQ5_0, rows)     \
+  MI_DECODING_BLOCKS(q5_1, mi::DotQ5_1, rows)     \
+  MI_DECODING_BLOCKS(q8_0, mi::DotQ8_0, rows)     \
+  MI_DECODING_BLOCKS(q2_k, mi::DotQ2_K, rows)     \
+  MI_DECODING_BLOCKS(q3_k, mi::DotQ3_K, rows)     \
+  MI_DECODING_BLOCKS(q4_k, mi::DotQ4_K, rows)     \
+  MI_DECODING_BLOCKS(q5_k, mi::DotQ5_K, rows)     \
+  MI_DECODING_BLOCKS(q6_k, mi::DotQ6_K, rows)     \
+  MI_DECODING_BLOCKS(iq4_nl, mi::DotIQ4_NL, rows) \
+  MI_DECODING_BLOCKS(iq4_xs, mi::DotIQ4_XS, rows) \
+  MI_DECODING_BLOCKS(mxfp4, mi::DotMXFP4, rows)
+#endif
+
+#endif

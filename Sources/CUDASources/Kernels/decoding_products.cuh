@@ -1,0 +1,60 @@
+// Products of a decoding step: what a launch computes, and what is done with its sums.
+#ifndef MI_DECODING_PRODUCTS_CUH
+#define MI_DECODING_PRODUCTS_CUH
+
+#include "layouts.cuh"
+#include "numbers.cuh"
+
+namespace mi {
+
+/// A matrix and where its product goes.
+struct DecodingMatrix {
+  const void* weight;  ///< [outputs][inputs]
+  /// Factors of e4m3: of output o and input i scales[(firstRow + o) / scaleRows * scalesAcross + i / scaleColumns].
+  const float* scales;
+  const float* bias;  ///< [outputs], or null
+  void* y;            ///< [rows][outputs]
+  int outputs;
+  int scaleRows, scaleColumns, scalesAcross, firstRow;
+  int padding;
+};
+MI_CHECK_LAYOUT(DecodingMatrix);
+
+/// y = norm(x) * transpose(weight) + bias of up to three matrices, or silu(gate) * up of the first two.
+struct DecodingProduct {
+  const bf16* x;      ///< [rows][inputs], 16-byte aligned
+  const float* norm;  ///< [inputs], or null: x as it is
+  DecodingMatrix matrices[3];
+  int rows;    ///< up to 8
+  int inputs;  ///< a multiple of 8; e4m3: of 16
+  int isGated;
+  int isWide;      ///< y is fp32, else bf16
+  int accumulate;  ///< added to what y holds
+  int parts;       ///< warps that share an output; blocks of GGUF alone
+  float epsilon;
+};
+MI_CHECK_LAYOUT(DecodingProduct);
+
+/// The result of one output of one row. `before`: what y holds, where that is added.
+__device__ __forceinline__ void storeProduct(
+    const DecodingProduct& p, const DecodingMatrix& m, int row, int output, float sum, float before) {
+  const long long place = (long long)row * m.outputs + output;
+  if (p.isWide) {
+    ((float*)m.y)[place] = before + sum;
+  } else {
+    AsBf16::store((bf16*)m.y + place, before + sum);
+  }
+}
+
+__device__ __forceinline__ float previousValue(
+    const DecodingProduct& p, const DecodingMatrix& m, int row, int output) {
+  if (!p.accumulate) return 0.0f;
+  const long long place = (long long)row * m.outputs + output;
+  return p.isWide ? ((const float*)m.y)[place] : AsBf16::load((const bf16*)m.y + place);
+}
+
+__device__ __forceinline__ float siluTimes(float gate, float up) { return __fdividef(gate, 1.0f + __expf(-gate)) * up; }
+
+}  // namespace mi
+
+#endif

@@ -1,0 +1,175 @@
+/// A layer of a decoding step: row r is the next token of sequence r, each sequence with keys and values of
+/// its own.
+///
+/// Steps are bound by memory and by launches, so what belongs together is one operation. What a row gives
+/// does not depend on the rows beside it. On processors that holds bit for bit.
+public protocol DecodingOperations: AnyObject, Sendable {
+  /// y = norm(x) * transpose(weight) + bias of each product. x: [rows, in].
+  ///
+  /// - Parameter normed: [rows, in] of ``LayerOperations/makeLinearInput(_:purpose:)``: a place for norm(x),
+  ///   which may be left as it was.
+  func normedLinear(
+    _ x: Tensor, norm: RowNorm, normed: Tensor, products: [RowProduct]) throws
+
+  /// silu(gate) * up, where gate and up are products as of ``normedLinear(_:norm:normed:products:)``.
+  ///
+  /// - Parameters:
+  ///   - gate: Its y may be overwritten by anything, and so may that of `up`.
+  ///   - input: [rows, intermediate] of ``LayerOperations/makeLinearInput(_:purpose:)`` where that is narrower
+  ///     than activations.
+  /// - Returns: What goes into ``rowLinear(_:weight:bias:into:accumulate:)``: the y of `gate`, or `input`.
+  func gatedLinear(
+    _ x: Tensor, norm: RowNorm, normed: Tensor, gate: RowProduct, up: RowProduct, input: Tensor?
+  ) throws -> Tensor
+
+  /// As ``LayerOperations/linear(_:weight:bias:into:accumulate:)``; a row is the same whatever rows are beside it.
+  func rowLinear(
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool) throws
+
+  /// Norms the heads of q and k where there are norms, turns row r of both as one that stands at
+  /// positions[r], and stores row r of k and v at that position of sequences[r].
+  ///
+  /// - Parameters:
+  ///   - q: [rows, queryHeads, headDim]; changed in place.
+  ///   - k: [rows, keyValueHeads, headDim], as v; may be overwritten.
+  ///   - rotaries: One for each row.
+  ///   - sequences: One layer of each sequence, open for ``KeyValueAccess/decode``; of one type.
+  func storeRows(
+    q: Tensor, k: Tensor, v: Tensor, headNorms: HeadNorms?, rotaries: [RotaryEmbedding],
+    in sequences: [KeyValueLayer], positions: [Int]) throws
+
+  /// Dense causal attention: row r sees keys j <= positions[r] of sequences[r], and of the window. q, o:
+  /// [rows, queryHeads, headDim]; they may be the same tensor.
+  func rowAttention(
+    q: Tensor, positions: [Int], sequences: [KeyValueLayer], shape: AttentionShape, into o: Tensor)
+    throws
+}
+
+/// The root mean square norm of a row.
+public struct RowNorm: Sendable {
+  /// [width]
+  public var weight: Weight
+  public var epsilon: Float
+
+  public init(weight: Weight, epsilon: Float) {
+    self.weight = weight
+    self.epsilon = epsilon
+  }
+}
+
+/// The norms of the heads of queries and keys, [headDim] each.
+public struct HeadNorms: Sendable {
+  public var q: Weight
+  public var k: Weight
+  public var epsilon: Float
+
+  public init(q: Weight, k: Weight, epsilon: Float) {
+    self.q = q
+    self.k = k
+    self.epsilon = epsilon
+  }
+}
+
+/// One of the products of a row: a linear layer and where its result goes.
+public struct RowProduct: Sendable {
+  /// [out, in]
+  public var weight: Weight
+  /// [out]
+  public var bias: Weight?
+  /// [rows, out]
+  public var y: Tensor
+
+  public init(weight: Weight, bias: Weight?, y: Tensor) {
+    self.weight = weight
+    self.bias = bias
+    self.y = y
+  }
+}
+
+/// A backend that computes decoding steps by the operations of a layer, row by row where rows are of
+/// several sequences.
+///
+/// No operation of a backend has a default: a backend says that it has no decoding kernels of its own by
+/// conforming to this.
+public protocol SeparateDecoding: DecodingOperations, LayerOperations, AttentionOperations {}
+
+extension SeparateDecoding {
+  public func normedLinear(
+    _ x: Tensor, norm: RowNorm, normed: Tensor, products: [RowProduct]
+  ) throws {
+    try rmsNorm(x, weight: norm.weight, epsilon: norm.epsilon, into: normed)
+    for product in products {
+      try rowLinear(
+        normed, weight: product.weight, bias: product.bias, into: product.y, accumulate: false)
+    }
+  }
+
+  public func gatedLinear(
+    _ x: Tensor, norm: RowNorm, normed: Tensor, gate: RowProduct, up: RowProduct, input: Tensor?
+  ) throws -> Tensor {
+    try normedLinear(x, norm: norm, normed: normed, products: [gate, up])
+    if let input {
+      try swiGLU(gate: gate.y, up: up.y, into: input)
+      return input
+    }
+    // Row by row: vectors begin where they begin for a row alone.
+    for row in 0..<x.rows {
+      try swiGLU(gate: gate.y.slice(rows: row..<row + 1), up: up.y.slice(rows: row..<row + 1))
+    }
+    return gate.y
+  }
+
+  public func rowLinear(
+    _ x: Tensor, weight: Weight, bias: Weight?, into y: Tensor, accumulate: Bool
+  ) throws {
+    try linear(x, weight: weight, bias: bias, into: y, accumulate: accumulate)
+  }
+
+  public func storeRows(
+    q: Tensor, k: Tensor, v: Tensor, headNorms: HeadNorms?, rotaries: [RotaryEmbedding],
+    in sequences: [KeyValueLayer], positions: [Int]
+  ) throws {
+    try requireDecodingRows(
+      "storeRows", rows: [q.rows, k.rows, v.rows, rotaries.count], positions, sequences)
+    if let headNorms {
+      for (x, weight) in [(q, headNorms.q), (k, headNorms.k)] {
+        let heads = x.reshaped([x.rows * x.shape[1], x.shape[2]])
+        try rmsNorm(heads, weight: weight, epsilon: headNorms.epsilon, into: heads)
+      }
+    }
+    for (row, position) in positions.enumerated() {
+      let rows = row..<row + 1
+      try rotate(q.slice(rows: rows), rotaries[row], firstPosition: position)
+      try rotate(k.slice(rows: rows), rotaries[row], firstPosition: position)
+      try store(
+        k: k.slice(rows: rows), v: v.slice(rows: rows), in: sequences[row],
+        firstPosition: position)
+    }
+  }
+
+  public func rowAttention(
+    q: Tensor, positions: [Int], sequences: [KeyValueLayer], shape: AttentionShape, into o: Tensor
+  ) throws {
+    try requireDecodingRows("rowAttention", rows: [q.rows, o.rows], positions, sequences)
+    for (row, position) in positions.enumerated() {
+      let rows = row..<row + 1
+      try rowAttention(
+        q: q.slice(rows: rows), positions: [position], layer: sequences[row], shape: shape,
+        into: o.slice(rows: rows), logSumExp: nil)
+    }
+  }
+}
+
+/// The check that operations of decoding steps begin with: as many rows, positions and sequences, of one
+/// type.
+package func requireDecodingRows(
+  _ operation: String, rows: [Int], _ positions: [Int], _ sequences: [KeyValueLayer]
+) throws {
+  let type = sequences.first?.keys.type
+  try require(
+    rows.allSatisfy { $0 == positions.count } && sequences.count == positions.count
+      && sequences.allSatisfy { $0.keys.type == type }
+      && zip(positions, sequences).allSatisfy { (0..<$1.count).contains($0) }, operation,
+    "\(rows) rows, \(positions.count) positions, \(sequences.count) sequences of "
+      + "\(Set(sequences.map(\.keys.type.rawValue)).sorted())")
+}

@@ -1,0 +1,323 @@
+import MInference
+import StoredNumbers
+
+/// Layers of decoding steps: what a device computes in one launch, against the same operations of the reference.
+extension KernelVerifier {
+  mutating func checkDecoding() {
+    checkDecodingProducts()
+    checkDecodingHeads()
+    checkDecodingAttention()
+    checkSharedSteps()
+  }
+
+  /// The weights of decoding steps.
+  private enum DecodingWeights: CustomStringConvertible {
+    case dense(DataType)
+    case float8(blockRows: Int, blockColumns: Int)
+    case blocks(BlockFormat)
+
+    var description: String {
+      switch self {
+      case .dense(let type): type.rawValue
+      case .float8: "float8"
+      case .blocks(let format): format.rawValue
+      }
+    }
+
+    var format: TensorFormat {
+      switch self {
+      case .dense(let type): .dense(type)
+      case .float8: .dense(.float8)
+      case .blocks(let format): .blocks(format)
+      }
+    }
+  }
+
+  /// A matrix as a checkpoint stores it, on any backend.
+  private typealias Matrix = (KernelSide) throws -> Weight
+
+  private mutating func matrix(
+    _ weights: DecodingWeights, _ outputs: Int, _ inputs: Int
+  ) -> Matrix {
+    switch weights {
+    case .dense(let type):
+      let values = numbers(outputs * inputs, magnitude: 0.1)
+      return { try $0.weight(values, [outputs, inputs], type: type, as: .matrix) }
+    case .float8(let blockRows, let blockColumns):
+      let stored = Float8Problem(
+        [outputs, inputs], blockRows: blockRows, blockColumns: blockColumns, &random)
+      return { try stored.weight($0.backend) }
+    case .blocks(let format):
+      let stored = StoredBlocks(format, rows: outputs, width: inputs, &random)
+      return { try stored.weight($0.backend, as: .matrix) }
+    }
+  }
+
+  private mutating func checkDecodingProducts() {
+    let kinds: [DecodingWeights] =
+      [.dense(.bfloat16), .dense(.float32)]
+      + [(128, 128), (1, 4096), (40, 64)].map { .float8(blockRows: $0.0, blockColumns: $0.1) }
+      + BlockFormat.allCases.map { .blocks($0) }
+    for weights in kinds where backend.capabilities.weightFormats.contains(weights.format) {
+      let width = if case .blocks(let format) = weights { format.elementsPerBlock } else { 32 }
+      for (rows, blocks, outputs) in [
+        (1, 1, [8, 8, 8]), (1, 9, [136, 24, 24]), (3, 3, [40, 16, 72]), (8, 17, [64]),
+        (2, 2, [8208]), (1, 96, [40, 8]), (19, 3, [48, 16]),
+      ] {
+        checkProducts(weights, rows: rows, inputs: blocks * width, outputs: outputs)
+        checkGate(weights, rows: rows, inputs: blocks * width, outputs: outputs[0])
+        checkRowLinear(weights, rows: rows, inputs: blocks * width, outputs: outputs[0])
+      }
+    }
+  }
+
+  private mutating func checkProducts(
+    _ weights: DecodingWeights, rows: Int, inputs: Int, outputs: [Int]
+  ) {
+    let x = numbers(rows * inputs, magnitude: 3)
+    let factors = numbers(inputs).map { 1 + $0 / 4 }
+    let matrices = outputs.map { matrix(weights, $0, inputs) }
+    let biases = outputs.map { numbers($0) }
+    // Products of unlike types of results are no launch together.
+    let isWide = outputs.count == 1
+    check(
+      "decoding products \(weights)", "\(rows) x \(inputs) to \(outputs)", tolerance: 2e-5
+    ) { side in
+      let products = try outputs.indices.map { index in
+        RowProduct(
+          weight: try matrices[index](side),
+          bias: index == 1
+            ? nil : try side.weight(biases[index], [outputs[index]], type: .float32, as: .bias),
+          y: try side.output([rows, outputs[index]], isWide ? .float32 : nil))
+      }
+      try side.backend.normedLinear(
+        side.tensor(x, [rows, inputs]),
+        norm: RowNorm(
+          weight: side.weight(factors, [inputs], type: .float32, as: .norm), epsilon: 1e-5),
+        normed: side.backend.makeLinearInput([rows, inputs], purpose: "a verified kernel"),
+        products: products)
+      return try products.map { try side.backend.read($0.y) }
+    }
+  }
+
+  private mutating func checkGate(
+    _ weights: DecodingWeights, rows: Int, inputs: Int, outputs: Int
+  ) {
+    let x = numbers(rows * inputs, magnitude: 0.3)
+    let factors = numbers(inputs).map { 1 + $0 / 4 }
+    let matrices = [matrix(weights, outputs, inputs), matrix(weights, outputs, inputs)]
+    let bias = numbers(outputs)
+    check(
+      "decoding gate \(weights)", "\(rows) x \(inputs) to \(outputs)", tolerance: 2e-5
+    ) { side in
+      let products = try (0..<2).map { index in
+        RowProduct(
+          weight: try matrices[index](side),
+          bias: index == 0
+            ? nil : try side.weight(bias, [outputs], type: .float32, as: .bias),
+          y: try side.output([rows, outputs]))
+      }
+      let result = try side.backend.gatedLinear(
+        side.tensor(x, [rows, inputs]),
+        norm: RowNorm(
+          weight: side.weight(factors, [inputs], type: .float32, as: .norm), epsilon: 1e-5),
+        normed: side.backend.makeLinearInput([rows, inputs], purpose: "a verified kernel"),
+        gate: products[0], up: products[1], input: nil)
+      return [try side.backend.read(result)]
+    }
+  }
+
+  private mutating func checkRowLinear(
+    _ weights: DecodingWeights, rows: Int, inputs: Int, outputs: Int
+  ) {
+    let x =
+      if case .blocks = weights { eightBitNumbers(rows * inputs) } else { numbers(rows * inputs) }
+    let matrix = matrix(weights, outputs, inputs)
+    let before = numbers(rows * outputs)
+    for accumulates in [false, true] {
+      check(
+        "decoding linear \(weights)",
+        "\(rows) x \(inputs) to \(outputs)" + (accumulates ? ", added" : ""), tolerance: 2e-5
+      ) { side in
+        let y = try side.output([rows, outputs])
+        if accumulates { try side.backend.write(before, to: y) }
+        try side.backend.rowLinear(
+          side.tensor(x, [rows, inputs]), weight: matrix(side), bias: nil, into: y,
+          accumulate: accumulates)
+        return [try side.backend.read(y)]
+      }
+    }
+  }
+
+  // MARK: Heads and attention of several sequences
+
+  private static let lengths = [[1], [65, 3], [130, 1, 64, 200, 17]]
+
+  /// A layer of each sequence, of so many keys.
+  private static func layers(
+    _ lengths: [Int], _ keys: [[Float]], _ values: [[Float]], _ shape: AttentionShape,
+    _ type: DataType, _ side: KernelSide
+  ) throws -> [KeyValueLayer] {
+    try lengths.indices.map { index in
+      try side.layer(
+        k: keys[index], v: values[index], shape: shape, type: type, spare: 3 + index)
+    }
+  }
+
+  private mutating func checkDecodingHeads() {
+    for type in precision.rowKeyValueTypes {
+      for (headDim, pairs, layout, hasNorms) in [
+        (64, 32, RotaryEmbedding.Layout.halves, false), (96, 48, .halves, true),
+        (128, 64, .halves, true), (128, 32, .interleaved, false), (64, 16, .halves, true),
+      ] {
+        for lengths in Self.lengths {
+          let shape = AttentionShape(queryHeads: 6, keyValueHeads: 2, headDim: headDim)
+          let rows = lengths.count
+          let q = numbers(rows * 6 * headDim)
+          let (k, v) = (numbers(rows * 2 * headDim), numbers(rows * 2 * headDim))
+          let keys = lengths.map { numbers($0 * 2 * headDim) }
+          let norms = (numbers(headDim).map { 1 + $0 / 4 }, numbers(headDim).map { 1 + $0 / 4 })
+          let rotary = RotaryEmbedding(
+            inverseFrequencies: (0..<pairs).map { 1 / Float(1 + $0) }, attentionScaling: 1.1,
+            layout: layout)
+          let name =
+            "rows of \(lengths) keys, heads of \(headDim), \(pairs) pairs"
+            + (hasNorms ? ", norms" : "")
+          check("decoding heads \(type)", name, tolerance: 2e-5) { side in
+            let layers = try Self.layers(lengths, keys, keys, shape, type, side)
+            let queries = try side.output([rows, 6, headDim])
+            try side.backend.write(side.rounded(q), to: queries)
+            try side.backend.storeRows(
+              q: queries, k: side.tensor(k, [rows, 2, headDim]),
+              v: side.tensor(v, [rows, 2, headDim]),
+              headNorms: hasNorms
+                ? HeadNorms(
+                  q: try side.weight(norms.0, [headDim], type: .float32, as: .norm),
+                  k: try side.weight(norms.1, [headDim], type: .float32, as: .norm), epsilon: 1e-5)
+                : nil,
+              rotaries: Array(repeating: rotary, count: rows), in: layers,
+              positions: lengths.map { $0 - 1 })
+            return try [try side.backend.read(queries)]
+              + layers.flatMap { layer in
+                try [layer.keys, layer.values].flatMap { tensor in
+                  // Positions that hold numbers, head by head.
+                  try (0..<2).map { head in
+                    let rows = tensor.reshaped([2 * layer.capacity, headDim])
+                    let first = head * layer.capacity
+                    return try side.backend.read(rows.slice(rows: first..<first + layer.count))
+                  }
+                }
+              }
+          }
+        }
+      }
+    }
+  }
+
+  private mutating func checkDecodingAttention() {
+    for type in precision.rowKeyValueTypes {
+      for headDim in [64, 96, 128] {
+        for (queryHeads, keyValueHeads) in [(1, 1), (6, 2), (32, 2), (20, 1)] {
+          for lengths in Self.lengths + [[2100, 33, 4300]] {
+            let window = lengths.count == 5 ? 40 : nil
+            let shape = AttentionShape(
+              queryHeads: queryHeads, keyValueHeads: keyValueHeads, headDim: headDim,
+              slidingWindow: window)
+            let rows = lengths.count
+            let q = numbers(rows * queryHeads * headDim, magnitude: 2)
+            let keys = lengths.map { numbers($0 * keyValueHeads * headDim) }
+            let values = lengths.map { numbers($0 * keyValueHeads * headDim) }
+            let name = "rows of \(lengths) keys, \(queryHeads)/\(keyValueHeads) x \(headDim)"
+            check("decoding attention \(type)", name, tolerance: 5e-5) { side in
+              let o = try side.output([rows, queryHeads, headDim])
+              try side.backend.rowAttention(
+                q: side.tensor(q, [rows, queryHeads, headDim]), positions: lengths.map { $0 - 1 },
+                sequences: Self.layers(lengths, keys, values, shape, type, side), shape: shape, into: o)
+              return [try side.backend.read(o)]
+            }
+          }
+        }
+      }
+    }
+  }
+
+  // MARK: Recorded steps of several sequences
+
+  /// A recorded step gives bit for bit what its operations give one by one, also for other sequences than those
+  /// that it was recorded with.
+  private mutating func checkSharedSteps() {
+    guard let device = backend as? any StepRecording else { return }
+    for (rows, type) in [(1, DataType.bfloat16), (3, .bfloat16), (3, .float8)] {
+      let shape = AttentionShape(queryHeads: 4, keyValueHeads: 2, headDim: 64)
+      let (hidden, vocabulary, tokens) = (256, 40, 600)
+      let table = numbers(vocabulary * hidden)
+      let matrices = [256, 128, 128].map { numbers($0 * hidden, magnitude: 0.1) }
+      let output = numbers(vocabulary * 256, magnitude: 0.1)
+      let keys = (0..<2 * rows).map { _ in numbers(tokens * 128) }
+      guard let number = place(of: "decoding step of sequences") else { continue }
+      do {
+        let side = KernelSide(backend, precision)
+        func matrix(_ values: [Float], _ outputs: Int, _ role: WeightRole) throws -> Weight {
+          try side.weight(
+            values, [outputs, values.count / outputs], type: .bfloat16, as: role)
+        }
+        let embedding = try matrix(table, vocabulary, .vocabulary)
+        let weights = try zip(matrices, [256, 128, 128]).map { try matrix($0, $1, .matrix) }
+        let head = try matrix(output, vocabulary, .vocabulary)
+        let norm = RowNorm(
+          weight: try side.weight(
+            [Float](repeating: 1, count: hidden), [hidden], type: .float32, as: .norm),
+          epsilon: 1e-5)
+        let layers = try keys.map {
+          try side.layer(k: $0, v: $0, shape: shape, type: type, spare: 0)
+        }
+        let rotary = RotaryEmbedding(
+          inverseFrequencies: (0..<32).map { 1 / Float(1 + $0) }, attentionScaling: 1,
+          layout: .halves)
+        let backend = backend
+        let x = try side.output([rows, hidden])
+        let normed = try side.output([rows, hidden])
+        let q = try side.output([rows, 4, 64])
+        let (k, v) = (try side.output([rows, 2, 64]), try side.output([rows, 2, 64]))
+        let logits = try side.output([rows, vocabulary], .float32)
+        func compute(_ sequences: [KeyValueLayer]) throws {
+          let positions = [Int](repeating: 0, count: rows)
+          try backend.embed(
+            [Int32](repeating: 0, count: rows), table: embedding, into: x)
+          try backend.normedLinear(
+            x, norm: norm, normed: normed,
+            products: zip(weights, [q, k, v]).map {
+              RowProduct(weight: $0, bias: nil, y: $1.reshaped([rows, $1.rowCount]))
+            })
+          try backend.storeRows(
+            q: q, k: k, v: v, headNorms: nil,
+            rotaries: Array(repeating: rotary, count: rows), in: sequences, positions: positions)
+          try backend.rowAttention(
+            q: q, positions: positions, sequences: sequences, shape: shape, into: q)
+          try backend.rowLinear(
+            q.reshaped([rows, 256]), weight: head, bias: nil, into: logits, accumulate: false)
+        }
+        let (first, second) = (Array(layers[..<rows]), Array(layers[rows...]))
+        // What is loaded and measured at a first use is there when the step is recorded.
+        try compute(first)
+        let recorded = try device.recordStep(rows: rows, keyLimit: tokens) { try compute(first) }
+        for (sequences, start) in [(first, 0), (first, 300), (second, 64), (first, 597)] {
+          let positions = (0..<rows).map { start + $0 }
+          let ids = positions.map { Int32($0 % vocabulary) }
+          try device.performStep(ids: ids, positions: positions, keyLimit: tokens) {
+            try compute(sequences)
+          }
+          let expected = try backend.read(logits)
+          try recorded.bind(sequences.map { [$0] })
+          try recorded.run(ids: ids, positions: positions)
+          let isEqual = try backend.read(logits) == expected && !expected.contains(where: \.isNaN)
+          checks[number].add(
+            "\(rows) rows at \(positions), \(type.rawValue)", error: isEqual ? 0 : .infinity,
+            tolerance: 1)
+        }
+      } catch {
+        checks[number].add("\(rows) rows, \(type): \(error)", error: .infinity, tolerance: 1)
+      }
+    }
+  }
+}

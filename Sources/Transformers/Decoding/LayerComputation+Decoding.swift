@@ -1,0 +1,83 @@
+import Compute
+
+/// A decoding step: row r is the next token of sequence r. What a row gives does not depend on the rows
+/// beside it.
+extension LayerComputation {
+  /// Attention of the rows. The output stands where the queries stood; keys and values are stored.
+  ///
+  /// - Parameters:
+  ///   - positions: Where each row stands in its sequence.
+  ///   - rotaries: Of each row.
+  ///   - sequences: This layer of each sequence.
+  func attend(
+    tokens hidden: Tensor, positions: [Int], rotaries: [RotaryEmbedding],
+    sequences: [KeyValueLayer], shape: AttentionShape
+  ) throws {
+    try backend.normedLinear(
+      hidden, norm: norm(layer.inputNorm), normed: workspace.normed,
+      products: [
+        product(layer.q, into: workspace.q), product(layer.k, into: workspace.k),
+        product(layer.v, into: workspace.v),
+      ])
+    try backend.storeRows(
+      q: workspace.q, k: workspace.k, v: workspace.v,
+      headNorms: layer.headNorms.map {
+        HeadNorms(q: $0.q, k: $0.k, epsilon: configuration.normEpsilon)
+      }, rotaries: rotaries, in: sequences, positions: positions)
+    try backend.rowAttention(
+      q: workspace.q, positions: positions, sequences: sequences, shape: shape, into: workspace.q)
+  }
+
+  /// hidden += projection of the attention output.
+  func addAttentionOutput(toTokens hidden: Tensor) throws {
+    try addRowProjection(of: workspace.q, layer.o, norm: layer.attentionOutputNorm, to: hidden)
+  }
+
+  /// hidden += feedForward(norm(hidden)).
+  func addFeedForward(toTokens hidden: Tensor) throws {
+    switch layer.feedForward {
+    case .gated(let mlp):
+      let width = mlp.gate.weight.rows
+      let result = try backend.gatedLinear(
+        hidden, norm: norm(layer.postAttentionNorm), normed: workspace.normed,
+        gate: product(mlp.gate, into: workspace.gate.startingRows(width: width)),
+        up: product(mlp.up, into: workspace.up.startingRows(width: width)),
+        input: workspace.product?.startingRows(width: width))
+      try addRowProjection(of: result, mlp.down, norm: layer.feedForwardOutputNorm, to: hidden)
+    case .experts(let experts):
+      // Products with experts on a processor depend on how many rows an expert has.
+      let rowsAtOnce = backend is any StepRecording ? hidden.rows : 1
+      for first in stride(from: 0, to: hidden.rows, by: rowsAtOnce) {
+        let rows = hidden.slice(rows: first..<first + rowsAtOnce)
+        var computation = self
+        computation.workspace = workspace.prefix(rowsAtOnce)
+        try computation.normalize(rows, layer.postAttentionNorm)
+        try computation.add(experts, to: rows)
+      }
+    }
+  }
+
+  private func norm(_ weight: Weight) -> RowNorm {
+    RowNorm(weight: weight, epsilon: configuration.normEpsilon)
+  }
+
+  private func product(_ projection: Projection, into y: Tensor) -> RowProduct {
+    RowProduct(
+      weight: projection.weight, bias: projection.bias, y: y.reshaped([y.rows, y.rowCount]))
+  }
+
+  private func addRowProjection(
+    of x: Tensor, _ projection: Projection, norm: Weight?, to hidden: Tensor
+  ) throws {
+    let x = x.reshaped([x.rows, x.rowCount])
+    guard let norm else {
+      return try backend.rowLinear(
+        x, weight: projection.weight, bias: projection.bias, into: hidden, accumulate: true)
+    }
+    try backend.rowLinear(
+      x, weight: projection.weight, bias: projection.bias, into: workspace.output,
+      accumulate: false)
+    try normalize(workspace.output, norm, into: workspace.output)
+    try backend.add(workspace.output, to: hidden)
+  }
+}
