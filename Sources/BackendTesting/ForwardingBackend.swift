@@ -112,9 +112,10 @@ open class ForwardingBackend: Backend, SeparateDecoding, @unchecked Sendable {
   }
 
   open func gatedExperts(
-    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, activation: GatedActivation,
+    by routing: ExpertRouting, into y: Tensor
   ) throws {
-    try base.gatedExperts(x, gate: gate, up: up, by: routing, into: y)
+    try base.gatedExperts(x, gate: gate, up: up, activation: activation, by: routing, into: y)
   }
 
   open func expertLinear(

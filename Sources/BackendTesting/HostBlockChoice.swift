@@ -6,6 +6,8 @@ public final class HostBlockChoice: ResidentBlockChoice, @unchecked Sendable {
   private let base: any Backend
   /// By query head: for each query block, the shares of the key blocks up to its own.
   private var shares: [Int: [[Float]]] = [:]
+  /// Whether the layer's softmaxes have sinks.
+  private var hasSink = false
 
   public init(_ request: ShareRequest, base: any Backend) {
     self.request = request
@@ -17,6 +19,7 @@ public final class HostBlockChoice: ResidentBlockChoice, @unchecked Sendable {
     let found = try base.blockShares(
       q: q, firstPosition: position, layer: layer, shape: request.shape, heads: heads,
       source: request.source)
+    hasSink = layer.sinks != nil
     let keyBlocks = found.shape[2]
     let first = position / ShareRule.blockSize
     for (index, head) in heads.enumerated() {
@@ -34,7 +37,9 @@ public final class HostBlockChoice: ResidentBlockChoice, @unchecked Sendable {
     var blocks: [Int32] = []
     for (block, shares) in (shares[head.head] ?? []).enumerated() {
       let isDense = (first + block) * ShareRule.blockSize >= head.denseFrom ?? .max
-      blocks += isDense ? Array(0...Int32(first + block)) : head.rule.blocks(shares[...])
+      blocks +=
+        isDense
+        ? Array(0...Int32(first + block)) : head.rule.blocks(shares[...], hasSink: hasSink)
       offsets.append(Int32(blocks.count))
     }
     return SelectedBlocks(

@@ -14,6 +14,8 @@ public final class Checkpoint: WeightSource {
   public let generation: GenerationConfiguration
   private let weights: WeightFiles
   private let quantization: WeightQuantization
+  /// Of model types whose experts are stored in a layout of their own.
+  private let storedExperts: StoredExperts?
 
   /// Opens the directory.
   ///
@@ -31,6 +33,9 @@ public final class Checkpoint: WeightSource {
     generation = try GenerationConfiguration(
       file: listing.generationConfigurationPath, defaults: self.configuration)
     weights = try WeightFiles(listing, named: fields.string("transformers_weights"))
+    storedExperts =
+      ConfigurationClass.of(self.configuration.modelType).hasStoredExperts
+      ? StoredExperts(weights) : nil
   }
 
   /// A checkpoint without weights: the shape of a model, for those who bring their own.
@@ -45,6 +50,7 @@ public final class Checkpoint: WeightSource {
     generation = try GenerationConfiguration(file: nil, defaults: configuration)
     weights = WeightFiles()
     quantization = .none
+    storedExperts = nil
   }
 
   public var path: String { directory }
@@ -59,13 +65,16 @@ public final class Checkpoint: WeightSource {
   public var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
 
   /// Whether a file of the directory holds a tensor of this name.
-  public func contains(_ name: String) -> Bool { weights.contains(name) }
+  public func contains(_ name: String) -> Bool {
+    storedExperts?.contains(name) ?? false || weights.contains(name)
+  }
 
   /// The tensor of this name in whatever shape it has.
   ///
   /// - Throws: `.missingTensor`, `.missingShard`, `.duplicateTensor`, `.unsupportedElementType`; what is
   ///   wrong with the file that should hold it.
   public func tensor(named name: String) throws(CheckpointError) -> TensorView {
+    if let expert = try storedExperts?.tensor(named: name) { return expert }
     guard let tensor = try weights.tensor(named: name) else {
       throw .missingTensor(
         name: name, directory: directory, similar: similarNames(to: name, in: tensorNames))

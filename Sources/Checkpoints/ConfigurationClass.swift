@@ -14,6 +14,13 @@ struct ConfigurationClass: Sendable {
   var rmsNormEpsilon = 1e-6
   /// Nil: no window.
   var slidingWindow: Int?
+  /// Rotary base and scaling where the file says nothing of them.
+  var ropeTheta = 10_000.0
+  var ropeScaling = RopeScaling.none
+  /// Whether `intermediate_size` is an expert's, and there is no other MLP.
+  var hasExpertsAlone = false
+  /// Whether experts are stored as gpt-oss has them (``StoredExperts``).
+  var hasStoredExperts = false
   /// Of a class that gives this field outside `rope_scaling` a value of its own, which wins over the one
   /// inside.
   var originalMaxPositionEmbeddings: Int?
@@ -68,6 +75,18 @@ struct ConfigurationClass: Sendable {
         "n_shared_experts", "first_k_dense_replace",
         // Layers that predict tokens beyond the next, which nobody asks for.
         "num_nextn_predict_layers", "num_mtp_layers",
+      ]),
+    ConfigurationClass(
+      modelType: "gpt_oss", numKeyValueHeads: 8, headDimension: 64, rmsNormEpsilon: 1e-5,
+      slidingWindow: 128, ropeTheta: 150_000,
+      ropeScaling: .yarn(
+        .init(factor: 32, originalMaxPositionEmbeddings: 4096, truncate: false)),
+      hasExpertsAlone: true, hasStoredExperts: true,
+      fields: [
+        "sliding_window", "layer_types", "attention_bias", "num_local_experts", "num_experts",
+        "num_experts_per_tok", "swiglu_alpha", "swiglu_limit",
+        // What num_experts_per_tok and the scaling's original length say too.
+        "experts_per_token", "initial_context_length",
       ]),
     // The class that such a checkpoint carries, after `ChatGLMFields` has renamed what it can.
     ConfigurationClass(

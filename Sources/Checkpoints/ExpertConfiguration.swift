@@ -1,7 +1,7 @@
 /// The fields of `config.json` that describe a mixture of experts, as they are given; the model type
 /// decides what an absent one means.
 ///
-/// Source: transformers, `models/qwen3_moe` and `models/glm4_moe`.
+/// Source: transformers, `models/qwen3_moe`, `models/glm4_moe` and `models/gpt_oss`.
 public struct ExpertConfiguration: Equatable, Sendable {
   /// Experts of a layer.
   public var count: Int
@@ -26,6 +26,9 @@ public struct ExpertConfiguration: Equatable, Sendable {
   public var layerStep: Int?
   /// Whether queries and keys are normalised, where the model type leaves it open.
   public var normalizesHeads: Bool?
+  /// Of clamped SwiGLU: the factor within the sigmoid, and the bound of gate and up.
+  public var activationAlpha: Double?
+  public var activationLimit: Double?
 
   public init(
     count: Int, perToken: Int, intermediateSize: Int, normalizesWeights: Bool? = nil,
@@ -54,17 +57,22 @@ public struct ExpertConfiguration: Equatable, Sendable {
 
 extension ExpertConfiguration {
   /// Nil where the file describes no experts, or not in these fields.
-  init?(_ fields: FieldReader, layers: Int) throws(CheckpointError) {
+  ///
+  /// - Parameter intermediateSize: Of one expert where no field of its own says so; nil: such a file has none.
+  init?(
+    _ fields: FieldReader, layers: Int, intermediateSize absentSize: Int? = nil
+  ) throws(CheckpointError) {
     var count: (field: String, value: Int)?
     for field in ["num_experts", "n_routed_experts", "num_local_experts"] {
       guard let value = try fields.integer(field, in: 0...Self.most), value > 0 else { continue }
       count = (field, value)
       break
     }
+    let ownSize = try fields.integer("moe_intermediate_size", in: 1...1 << 20)
     guard let count,
       let perToken = try fields.integer(
         "num_experts_per_tok", in: 1...min(count.value, Self.mostPerToken)),
-      let intermediateSize = try fields.integer("moe_intermediate_size", in: 1...1 << 20)
+      let intermediateSize = absentSize ?? ownSize
     else { return nil }
     self.init(count: count.value, perToken: perToken, intermediateSize: intermediateSize)
     normalizesWeights = try fields.boolean("norm_topk_prob")
@@ -75,6 +83,8 @@ extension ExpertConfiguration {
     leadingDenseLayers = try fields.integer("first_k_dense_replace", in: 0...layers)
     layerStep = try fields.integer("decoder_sparse_step", in: 1...1 << 12)
     normalizesHeads = try fields.boolean("use_qk_norm")
+    activationAlpha = try fields.number("swiglu_alpha", in: 1e-3...1e3)
+    activationLimit = try fields.number("swiglu_limit", in: 1e-3...1e6)
     for layer in try fields.numbers("mlp_only_layers", in: 0...Double(1 << 12)) ?? [] {
       denseLayers.append(Int(layer))
     }

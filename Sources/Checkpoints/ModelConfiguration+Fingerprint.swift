@@ -84,6 +84,8 @@ extension ModelConfiguration {
     fields.add("mlp_only_layers", experts.denseLayers.map(\.description).joined(separator: ","))
     fields.add("decoder_sparse_step", experts.layerStep)
     fields.add("use_qk_norm", experts.normalizesHeads)
+    fields.add("swiglu_alpha", experts.activationAlpha)
+    fields.add("swiglu_limit", experts.activationLimit)
   }
 
   private func add(_ dualChunk: DualChunkConfiguration, to fields: inout Fields) {

@@ -165,12 +165,15 @@ extension ModelConfiguration {
 
     let rope = try RopeFields(
       fields, maxPositionEmbeddings: maxPositionEmbeddings,
-      absentOriginalLength: defaults.originalMaxPositionEmbeddings)
+      absentOriginalLength: defaults.originalMaxPositionEmbeddings,
+      absentTheta: defaults.ropeTheta, absentScaling: defaults.ropeScaling)
     ropeTheta = rope.theta
     ropeScaling = rope.scaling
     partialRotaryFactor = rope.partialRotaryFactor
 
-    experts = try ExpertConfiguration(fields, layers: numHiddenLayers)
+    experts = try ExpertConfiguration(
+      fields, layers: numHiddenLayers,
+      intermediateSize: defaults.hasExpertsAlone ? intermediateSize : nil)
     dualChunkAttention = nil
     if let nested = try fields.object("dual_chunk_attention_config") {
       dualChunkAttention = try DualChunkConfiguration(

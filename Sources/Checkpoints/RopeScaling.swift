@@ -116,8 +116,12 @@ struct RopeFields {
 
   /// - Parameter absentOriginalLength: What a class with `original_max_position_embeddings` beside the
   ///   object gives to that field when it is absent; nil: the class has no such field.
+  /// - Parameters:
+  ///   - absentTheta: What a class gives to an absent base.
+  ///   - absentScaling: What it gives where nothing is said of scaling.
   init(
-    _ fields: FieldReader, maxPositionEmbeddings: Int, absentOriginalLength: Int?
+    _ fields: FieldReader, maxPositionEmbeddings: Int, absentOriginalLength: Int?,
+    absentTheta: Double = 10_000, absentScaling: RopeScaling = .none
   ) throws(CheckpointError) {
     let parameters = try fields.object("rope_parameters")
     let olderScaling = try fields.object("rope_scaling")
@@ -125,13 +129,14 @@ struct RopeFields {
     let thetaRange = 1.0...1e15
     let outerTheta = try fields.number("rope_theta", in: thetaRange)
     let innerTheta = try nested?.number("rope_theta", in: thetaRange)
-    theta = innerTheta ?? outerTheta ?? 10_000
+    theta = innerTheta ?? outerTheta ?? absentTheta
     let partialRange = 1e-3...1.0
     let outerPartial = try fields.number("partial_rotary_factor", in: partialRange)
     let innerPartial = try nested?.number("partial_rotary_factor", in: partialRange)
     partialRotaryFactor = innerPartial ?? outerPartial
-    scaling = .none
+    scaling = absentScaling
     guard let nested else { return }
+    scaling = .none
     for kind in ["full_attention", "sliding_attention"] where nested.value(kind) != nil {
       throw nested.failure(kind, "gives each kind of layer its own rotary embedding: not supported")
     }

@@ -55,6 +55,20 @@ public final class SafetensorsFile: Sendable {
     return isAligned ? view(.dense(elementType)) : view(.dense(elementType)).aligned()
   }
 
+  /// The tensor of this name, which is of bytes; nil when the file has none.
+  ///
+  /// - Throws: `.malformedTensor` for another type.
+  func bytes(named name: String) throws(CheckpointError) -> StoredBytes? {
+    guard let index = entryIndices[ByteString(name)] else { return nil }
+    let entry = header.entries[index]
+    guard entry.storedType == "U8" else {
+      throw .malformedTensor(
+        file: path, tensor: name, problem: "is stored as \(entry.storedType), not as bytes")
+    }
+    return StoredBytes(
+      name: name, shape: entry.shape, file: path, storage: mapping, range: entry.range)
+  }
+
   /// Whether both files hold the tensor in the same type, shape and bytes.
   func hasSameTensor(_ name: String, as other: SafetensorsFile) -> Bool {
     guard let index = entryIndices[ByteString(name)],

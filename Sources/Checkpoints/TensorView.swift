@@ -65,7 +65,22 @@ public struct TensorView: Sendable {
 
   /// The elements as the file has them, at whatever address: nothing is copied.
   var storedBytes: UnsafeRawBufferPointer {
-    (storage as? AlignedCopy)?.stored ?? bytes
+    (storage as? AlignedCopy)?.stored ?? (storage as? ConvertedBytes)?.stored() ?? bytes
+  }
+
+  /// A tensor that is made of this one's bytes when ``bytes`` is first used.
+  func converted(
+    name: String, format: Format, shape: [Int], byteCount: Int,
+    convert:
+      @escaping @Sendable (
+        _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawBufferPointer
+      ) -> Void
+  ) -> TensorView {
+    TensorView(
+      name: name, format: format, shape: shape, file: file,
+      storage: ConvertedBytes(byteCount: byteCount, stored: { self.storedBytes }) {
+        convert(self.bytes, $0)
+      }, range: 0..<byteCount)
   }
 
   /// The tensor at an address that fits its elements. It is copied when ``bytes`` is first used.
@@ -125,6 +140,55 @@ private final class AlignedCopy: ByteStorage {
     }
     return UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: copy), count: range.count)
   }
+}
+
+/// Bytes that are made of a file's when they are first asked for.
+final class ConvertedBytes: ByteStorage {
+  private let byteCount: Int
+  /// What they are made of, as the file has it.
+  let stored: @Sendable () -> UnsafeRawBufferPointer
+  private let convert: @Sendable (UnsafeMutableRawBufferPointer) -> Void
+  /// Bit pattern of their address, nil before there is one; an address alone is Sendable.
+  private let address = Mutex<UInt?>(nil)
+
+  init(
+    byteCount: Int, stored: @escaping @Sendable () -> UnsafeRawBufferPointer,
+    convert: @escaping @Sendable (UnsafeMutableRawBufferPointer) -> Void
+  ) {
+    self.byteCount = byteCount
+    self.stored = stored
+    self.convert = convert
+  }
+
+  deinit {
+    if let address = address.withLock({ $0 }) {
+      UnsafeMutableRawPointer(bitPattern: address)?.deallocate()
+    }
+  }
+
+  var bytes: UnsafeRawBufferPointer {
+    let made = address.withLock { address -> UInt in
+      if let address { return address }
+      let memory = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: max(byteCount, 1), alignment: 64)
+      convert(UnsafeMutableRawBufferPointer(rebasing: memory[..<byteCount]))
+      let bits = UInt(bitPattern: memory.baseAddress)
+      address = bits
+      return bits
+    }
+    return UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: made), count: byteCount)
+  }
+}
+
+/// A tensor of bytes, which are no numbers by themselves, where it lies in its file.
+struct StoredBytes: Sendable {
+  let name: String
+  let shape: [Int]
+  let file: String
+  let storage: any ByteStorage
+  let range: Range<Int>
+
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: storage.bytes[range]) }
 }
 
 /// The rows of a tensor in another order, copied when they are first asked for.

@@ -108,6 +108,13 @@ final class WeightFiles: Sendable {
     return try file.tensor(named: name)
   }
 
+  /// The same of a tensor of bytes.
+  func bytes(named name: String) throws(CheckpointError) -> StoredBytes? {
+    guard let file = try file(of: name) else { return nil }
+    state.withLock { _ = $0.used.insert(ByteString(file.path)) }
+    return try file.bytes(named: name)
+  }
+
   private func file(of name: String) throws(CheckpointError) -> SafetensorsFile? {
     let named = index?.file(of: name)
     if let numbers = holders[ByteString(name)] {

@@ -11,11 +11,13 @@ enum WeightQuantization: Equatable {
   case float8Blocks(rows: Int, columns: Int)
   /// E4M3 with a scale for each row, or one for the matrix, in `NAME_scale`.
   case float8Rows
+  /// Experts in blocks of MXFP4 (``StoredExperts``), all else in floats. gpt-oss.
+  case mxfp4Experts
 
   /// What is behind a weight's name in the name of its scales.
   var scaleSuffix: String? {
     switch self {
-    case .none: nil
+    case .none, .mxfp4Experts: nil
     case .float8Blocks: "_scale_inv"
     case .float8Rows: "_scale"
     }
@@ -45,11 +47,20 @@ enum WeightQuantization: Equatable {
             + "in BF16, or as a GGUF file")
       }
       self = .float8Rows
+    case "mxfp4":
+      let modelType = try configuration.string("model_type") ?? ""
+      guard ConfigurationClass.of(modelType).hasStoredExperts else {
+        throw fields.failure(
+          field,
+          "is \"mxfp4\" in a model of type \(quoted(modelType)): known is gpt_oss: download the model "
+            + "in BF16 or as a GGUF file")
+      }
+      self = .mxfp4Experts
     case let method:
       throw fields.failure(
         field,
-        "is \(quoted(method)): known are fp8 and compressed-tensors with fp8: download the "
-          + "model in BF16 or as a GGUF file")
+        "is \(quoted(method)): known are fp8, compressed-tensors with fp8, and mxfp4 of gpt_oss: "
+          + "download the model in BF16 or as a GGUF file")
     }
   }
 

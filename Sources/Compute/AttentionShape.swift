@@ -46,16 +46,25 @@ public struct KeyValueLayer: Sendable {
   /// What stored numbers are multiplied with, for float8: [2, keyValueHeads] float32, the keys'
   /// factors, then the values'. nil for other types.
   public let scales: Tensor?
+  /// Logits of attention sinks, [queryHeads] float32; nil: the model has none.
+  ///
+  /// A query head's softmax is over its keys and over one more logit, the head's own, whose value is zero. What
+  /// attention gives is so much smaller, and the log-sum-exps and the shares of attention that selectors
+  /// look at count the sink's mass. Source: transformers, `models/gpt_oss`; Xiao et al., arXiv 2309.17453.
+  public var sinks: Tensor?
   /// A number that no other layer of this process has had: copies of this value share it. What a device
   /// keeps that was made from a layer's numbers belongs to one generation, whatever lies at the same
   /// address later.
   package let generation = KeyValueGenerations.next()
 
-  public init(keys: Tensor, values: Tensor, count: Int, scales: Tensor? = nil) {
+  public init(
+    keys: Tensor, values: Tensor, count: Int, scales: Tensor? = nil, sinks: Tensor? = nil
+  ) {
     self.keys = keys
     self.values = values
     self.count = count
     self.scales = scales
+    self.sinks = sinks
     // Kernels read positions below the count without looking at the capacity.
     precondition(count >= 0 && count <= capacity)
   }

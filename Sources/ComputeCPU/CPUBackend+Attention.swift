@@ -25,6 +25,8 @@ extension CPUBackend {
           + "\(index.firstPosition) for \(index.rowSetOfHead.count) heads, \(layer.count) keys")
     }
     guard rows > 0 else { return }
+    let sinks = try layer.sinkLogits(of: shape)
+    let logSumExp = try logSumExp ?? sinks.map { _ in try logSumExps(expected) }
     let kv = try KeyValuePointers(layer, shape)
     let tileRows =
       firstPosition / index.tile.rows..<(firstPosition + rows + index.tile.rows - 1)
@@ -61,6 +63,27 @@ extension CPUBackend {
           kernels.attention(
             $0, Int32(piece.keyValueHead), Int64(piece.tileRow), Int32(piece.tileRows), memory)
         }
+      }
+    }
+    if let sinks, let logSumExp { try add(sinks, to: o, logSumExp: logSumExp) }
+  }
+
+  /// Room for the log-sum-exps that sinks are added by: [rows, heads] of q's shape.
+  private func logSumExps(_ shape: [Int]) throws -> Tensor {
+    try makeTensor(.float32, Array(shape.dropLast()), purpose: "the log-sum-exps of attention")
+  }
+
+  /// Attention over keys becomes attention over keys and sinks, as ``AttentionSinks`` has it.
+  private func add(_ sinks: Tensor, to o: Tensor, logSumExp: Tensor) throws {
+    let logits = UnsafePointer(try sinks.floats("attention"))
+    let output = try o.floats("attention")
+    let sums = try logSumExp.floats("attention")
+    let (heads, width) = (sinks.count, o.shape[2])
+    pool.split(logSumExp.count, minimum: 256) { range in
+      for index in range {
+        let weights = AttentionSinks.weights(sums[index], sink: logits[index % heads])
+        sums[index] = weights.logSumExp
+        for element in index * width..<(index + 1) * width { output[element] *= weights.factor }
       }
     }
   }
@@ -161,6 +184,8 @@ extension CPUBackend {
           + "\(layer.count)")
     }
     guard rows > 0, let last = positions.max() else { return }
+    let sinks = try layer.sinkLogits(of: shape)
+    let logSumExp = try logSumExp ?? sinks.map { _ in try logSumExps(expected) }
     let merger = RowAttentionMerger(
       rows: rows, shape: shape, keys: last + 1, threads: threads)
     let kv = try KeyValuePointers(layer, shape)
@@ -194,6 +219,7 @@ extension CPUBackend {
         merger.merge(partials, into: output, logSumExp: lse)
       }
     }
+    if let sinks, let logSumExp { try add(sinks, to: o, logSumExp: logSumExp) }
   }
 
   /// Runs body(index, scratch memory) for every index on the pool's threads.

@@ -1,6 +1,14 @@
 internal import CKernels
 public import Compute
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// Shares of key blocks: products of groups of rows, or of their means, which a BLAS computes, then a
 /// softmax over groups of keys.
 extension CPUBackend {
@@ -22,6 +30,7 @@ extension CPUBackend {
     let keys = try scratch(pass.keyGroups * pass.width)
     let groups = try scratch(Self.groupsAtOnce * pass.width)
     let scores = try scratch(Self.groupsAtOnce * pass.scoreStride)
+    let sinks = try layer.sinkLogits(of: shape).map { try $0.floats("blockShares") }
     // Heads of one key-value head share its keys.
     let order = heads.indices.sorted { heads[$0] < heads[$1] }
     var loaded: Int?
@@ -42,6 +51,7 @@ extension CPUBackend {
           columns: pass.group(end - 1) + 1, scores.floats, out: pass.scoreStride, false)
         addShares(
           scores.floats, groups: first..<end, pass,
+          sink: sinks.map { pass.groupScore(ofSink: $0[heads[slot]]) },
           to: result + slot * pass.queryBlocks * pass.keyBlocks)
       }
     }
@@ -51,7 +61,7 @@ extension CPUBackend {
   /// The softmax of a batch's scores, into the shares of their query blocks. Batches begin and end at
   /// blocks.
   private func addShares(
-    _ scores: UnsafeMutablePointer<Float>, groups: Range<Int>, _ pass: SharePass,
+    _ scores: UnsafeMutablePointer<Float>, groups: Range<Int>, _ pass: SharePass, sink: Float?,
     to shares: UnsafeMutablePointer<Float>
   ) {
     let size = pass.source.scoredGroupsOfBlock
@@ -63,10 +73,14 @@ extension CPUBackend {
         }
         for scored in present {
           let group = pass.group(scored)
-          kernels.group_shares(
-            scores + (scored - groups.lowerBound) * pass.scoreStride,
-            Int64(pass.firstVisible(from: group)), Int64(group + 1), Int64(pass.groupsOfBlock),
-            1 / Float(present.count), shares + (block - pass.firstBlock) * pass.keyBlocks)
+          func add(_ sink: UnsafePointer<Float>?) {
+            kernels.group_shares(
+              scores + (scored - groups.lowerBound) * pass.scoreStride,
+              Int64(pass.firstVisible(from: group)), Int64(group + 1), Int64(pass.groupsOfBlock),
+              sink, 1 / Float(present.count),
+              shares + (block - pass.firstBlock) * pass.keyBlocks)
+          }
+          if let sink { withUnsafePointer(to: sink) { add($0) } } else { add(nil) }
         }
       }
     }
@@ -164,7 +178,7 @@ extension CPUBackend {
 }
 
 /// log2(e).
-private let log2OfE: Float = 1.442_695_04
+let log2OfE: Float = 1.442_695_04
 
 /// Where the rows and groups of one pass lie.
 private struct SharePass {
@@ -209,6 +223,9 @@ private struct SharePass {
     let positions = source.positions(ofScoredGroup: group).clamped(to: firstPosition..<keys)
     return positions.lowerBound - firstPosition..<positions.upperBound - firstPosition
   }
+
+  /// What a sink scores beside groups, base 2: a group's score stands for so many keys, a sink is one.
+  func groupScore(ofSink sink: Float) -> Float { (sink - logf(Float(stride))) * log2OfE }
 
   /// The first group of keys that a group of queries sees through the model's window.
   func firstVisible(from group: Int) -> Int {

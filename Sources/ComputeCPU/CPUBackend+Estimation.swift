@@ -43,7 +43,10 @@ extension CPUBackend {
       heads: heads, shape: shape, keys: keys, keysAtOnce: Self.estimationKeys)
     let scratchBytes = kernels.scratch_bytes(Int32(shape.headDim), Int32(shape.groupSize))
     let partial = try partialMaxima(pass, arguments, scratchBytes)
-    return try sums(pass, arguments, scratchBytes, logSumExp: pass.logSumExp(partial))
+    let sinks = try layer.sinkLogits(of: shape).map { try $0.floats("lastRowSums") }
+    return try sums(
+      pass, arguments, scratchBytes,
+      logSumExp: pass.logSumExp(partial, sinks: heads.map { head in sinks.map { $0[head] } }))
   }
 
   /// First pass: (maximum, sum) of each piece's rows.
@@ -237,7 +240,11 @@ struct EstimationPass {
   }
 
   /// Joins the pieces' partial softmaxes: base-2 log-sum-exp of each row, [head][MI_LAST_ROWS].
-  func logSumExp(_ partial: (maximum: [Float], sum: [Float])) -> [[Float]] {
+  ///
+  /// - Parameter sinks: Of each head the sink that is counted too, natural logarithm; nil: none.
+  func logSumExp(
+    _ partial: (maximum: [Float], sum: [Float]), sinks: [Float?]
+  ) -> [[Float]] {
     let rows = Int(MI_LAST_ROWS)
     var result = heads.map { _ in [Float](repeating: 0, count: rows) }
     var parts = heads.map { _ in [Int]() }
@@ -248,10 +255,11 @@ struct EstimationPass {
     }
     for slot in heads.indices {
       for row in 0..<rows {
-        let maximum = parts[slot].reduce(-Float.greatestFiniteMagnitude) {
+        let sink = sinks[slot].map { $0 * log2OfE } ?? -.infinity
+        let maximum = parts[slot].reduce(max(sink, -Float.greatestFiniteMagnitude)) {
           max($0, partial.maximum[$1 + row])
         }
-        let sum = parts[slot].reduce(Float(0)) {
+        let sum = parts[slot].reduce(exp2f(sink - maximum)) {
           $0 + partial.sum[$1 + row] * exp2f(partial.maximum[$1 + row] - maximum)
         }
         // Rows that are not there have no sum; any finite value keeps their masked scores at zero.

@@ -60,7 +60,8 @@ extension CPUBackend {
   }
 
   public func gatedExperts(
-    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, activation: GatedActivation,
+    by routing: ExpertRouting, into y: Tensor
   ) throws {
     try routing.requireProduct("gatedExperts", x, [gate, up], y)
     let ups = try makeTensor(.float32, y.shape, purpose: "activations of experts")
@@ -68,11 +69,11 @@ extension CPUBackend {
       let input = x.slice(rows: positions)
       for (weights, output) in [(gate, y), (up, ups)] {
         try linear(
-          input, weight: weights.matrices[expert], bias: nil, into: output.slice(rows: positions),
-          accumulate: false)
+          input, weight: weights.matrices[expert], bias: weights.bias(ofExpert: expert),
+          into: output.slice(rows: positions), accumulate: false)
       }
     }
-    try swiGLU(gate: y, up: ups)
+    try activate(activation, gate: y, up: ups)
   }
 
   public func expertLinear(
@@ -81,8 +82,8 @@ extension CPUBackend {
     try routing.requireProduct("expertLinear", x, [weight], y)
     try eachExpert(routing) { expert, positions in
       try linear(
-        x.slice(rows: positions), weight: weight.matrices[expert], bias: nil,
-        into: y.slice(rows: positions), accumulate: false)
+        x.slice(rows: positions), weight: weight.matrices[expert],
+        bias: weight.bias(ofExpert: expert), into: y.slice(rows: positions), accumulate: false)
     }
   }
 
@@ -154,11 +155,13 @@ private struct RowChoice {
     switch rule.score {
     case .softmax:
       var largest = -Float.infinity
-      for expert in 0..<rule.experts { largest = max(largest, logits[expert]) }
+      for expert in 0..<rule.experts {
+        choices[expert] = logits[expert] + (bias?[expert] ?? 0)
+        largest = max(largest, choices[expert])
+      }
       total = 0
       for expert in 0..<rule.experts {
-        choices[expert] = logits[expert]
-        scores[expert] = expf(logits[expert] - largest)
+        scores[expert] = expf(choices[expert] - largest)
         total += scores[expert]
       }
     case .sigmoid:

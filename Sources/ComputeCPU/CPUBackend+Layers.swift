@@ -81,7 +81,10 @@ extension CPUBackend {
     }
   }
 
-  public func swiGLU(gate: Tensor, up: Tensor) throws {
+  public func swiGLU(gate: Tensor, up: Tensor) throws { try activate(.silu, gate: gate, up: up) }
+
+  /// gate = activation(gate, up).
+  func activate(_ activation: GatedActivation, gate: Tensor, up: Tensor) throws {
     guard gate.shape == up.shape else {
       throw ComputeError.shapeMismatch(
         operation: "swiGLU", detail: "gate \(gate.shape), up \(up.shape)")
@@ -89,7 +92,14 @@ extension CPUBackend {
     let target = try gate.floats("swiGLU")
     let source = try up.floats("swiGLU")
     pool.split(gate.count, minimum: 1 << 14) { range in
-      kernels.swiglu(target + range.lowerBound, source + range.lowerBound, Int64(range.count))
+      let (gate, up, count) = (
+        target + range.lowerBound, source + range.lowerBound, Int64(range.count)
+      )
+      switch activation {
+      case .silu: kernels.swiglu(gate, up, count)
+      case .clampedSwiGLU(let alpha, let limit):
+        kernels.clamped_swiglu(gate, up, alpha, limit, count)
+      }
     }
   }
 

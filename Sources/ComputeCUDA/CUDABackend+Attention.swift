@@ -81,6 +81,8 @@ extension CUDABackend {
         q: q, positions: Array(firstPosition..<firstPosition + q.rows), layer: layer, shape: shape,
         into: o, logSumExp: logSumExp)
     }
+    let sinks = try layer.sinkLogits(of: shape)
+    let logSumExp = try logSumExp ?? sinks.map { _ in try logSumExps(of: q) }
     let (plans, columns, owner) = try plans(of: index, heads: shape.queryHeads)
     var parameters = mi_attention_parameters()
     parameters.q = try address(q, .bfloat16, "attention")
@@ -111,7 +113,29 @@ extension CUDABackend {
     } else {
       try launchAttention(parameters, headDim: headDim)
     }
-    withExtendedLifetime(owner) {}
+    if let sinks, let logSumExp { try add(sinks, to: o, logSumExp: logSumExp) }
+    // Memory goes back to the pool behind the launches that use it, not before.
+    withExtendedLifetime((owner, logSumExp)) {}
+  }
+
+  /// Room for the log-sum-exps that sinks are added by: [rows, heads].
+  func logSumExps(of q: Tensor) throws -> Tensor {
+    try makeTensor(
+      .float32, Array(q.shape.dropLast()), purpose: "the log-sum-exps of attention")
+  }
+
+  /// Attention over keys becomes attention over keys and sinks (`merging.cu`).
+  func add(_ sinks: Tensor, to o: Tensor, logSumExp: Tensor) throws {
+    let vectors = logSumExp.count
+    var arguments = KernelArguments()
+    arguments.add(try address(o, .bfloat16, "attention"))
+    arguments.add(try address(logSumExp, .float32, "attention"))
+    arguments.add(try address(sinks, .float32, "attention"))
+    arguments.add(Int64(vectors))
+    arguments.add(Int32(sinks.count))
+    arguments.add(Int32(o.shape[2]))
+    try kernel("add_sinks", in: "merging.cu").launch(
+      grid: ((vectors + 7) / 8, 1, 1), block: ElementwiseLaunch.threads, arguments)
   }
 
   private func launchAttention(_ parameters: mi_attention_parameters, headDim: Int) throws {

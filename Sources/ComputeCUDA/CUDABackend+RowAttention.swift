@@ -17,6 +17,8 @@ extension CUDABackend {
       "q \(q.shape), o \(o.shape), \(rows) positions below \(layer.count), keys "
         + "\(layer.keys.shape); head sizes are 64, 96 or 128 on a GPU")
     guard rows > 0 else { return }
+    let sinks = try layer.sinkLogits(of: shape)
+    let logSumExp = try logSumExp ?? sinks.map { _ in try logSumExps(of: q) }
     // Consecutive rows, as in decoding, need no list, whose way to the device delays the kernel.
     let step = device.step
     let areConsecutive = positions.enumerated().allSatisfy { $1 == positions[0] + $0 }
@@ -39,7 +41,7 @@ extension CUDABackend {
     let memory = isOneLaunch ? try rowMemory(partials: room) : nil
     let workspace =
       try memory?.partials ?? makeTensor(.float32, [room], purpose: "partial attention")
-    defer { withExtendedLifetime((list, workspace, memory)) {} }
+    defer { withExtendedLifetime((list, workspace, memory, logSumExp)) {} }
     var parameters = mi_row_attention_parameters()
     parameters.q = try address(q, .bfloat16, "rowAttention")
     parameters.o = try address(o, .bfloat16, "rowAttention")
@@ -73,9 +75,11 @@ extension CUDABackend {
     try kernel(name, in: "row_attention.cu").launch(
       grid: (splits, (packed + tileRows - 1) / tileRows, shape.keyValueHeads),
       block: AttentionLaunch.threads, shared: headDim == 96 ? 73728 : 98304, arguments)
-    guard !isOneLaunch else { return }
-    try kernel("row_attention_combine_d\(headDim)", in: "row_attention.cu").launch(
-      grid: (rows * shape.queryHeads, 1, 1), block: 256, arguments)
+    if !isOneLaunch {
+      try kernel("row_attention_combine_d\(headDim)", in: "row_attention.cu").launch(
+        grid: (rows * shape.queryHeads, 1, 1), block: 256, arguments)
+    }
+    if let sinks, let logSumExp { try add(sinks, to: o, logSumExp: logSumExp) }
   }
 }
 

@@ -17,17 +17,20 @@ extension KernelVerifier {
       for headDim in [64, 128] {
         let shape = AttentionShape(
           queryHeads: 6, keyValueHeads: 2, headDim: headDim, slidingWindow: window)
-        let problem = ChosenBlocksProblem(
+        var problem = ChosenBlocksProblem(
           shape: shape, firstPosition: first, rows: rows,
           q: numbers(rows * shape.queryHeads * headDim, magnitude: 6),
           k: numbers((first + rows) * shape.keyValueHeads * headDim, magnitude: 2))
         let precision = precision
-        checkPair(
-          "makeIndex chosen blocks",
-          "\(rows) rows from \(first), 6/2 x \(headDim)"
-            + (window.map { ", window \($0)" } ?? "")
-        ) {
-          try problem.compare(builder, KernelSide(builder, precision)) { _, _ in problem.patterns }
+        for sinks in [nil, [-2, 3, 6, 8, 1, 4]] as [[Float]?] {
+          problem.sinks = sinks
+          checkPair(
+            "makeIndex chosen blocks",
+            "\(rows) rows from \(first), 6/2 x \(headDim)"
+              + (window.map { ", window \($0)" } ?? "") + (sinks == nil ? "" : ", sinks")
+          ) {
+            try problem.compare(builder, KernelSide(builder, precision)) { _, _ in problem.patterns }
+          }
         }
       }
     }
@@ -43,6 +46,8 @@ struct ChosenBlocksProblem {
   let q: [Float]
   /// [keys, keyValueHeads, headDim]; serve as values too.
   let k: [Float]
+  /// [queryHeads]; nil: there are none.
+  var sinks: [Float]?
 
   /// Heads of both sources, with and without floor, cap, columns and dense rows, which differ from head to head.
   fileprivate var patterns: [HeadPattern] {
@@ -68,7 +73,8 @@ struct ChosenBlocksProblem {
     patterns: (_ q: Tensor, _ layer: KeyValueLayer) throws -> [HeadPattern]
   ) throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double]) {
     let tensor = try side.tensor(q, [rows, shape.queryHeads, shape.headDim])
-    let layer = try side.layer(k: k, v: k, shape: shape, type: side.backend.activationType)
+    let layer = try side.layer(
+      k: k, v: k, shape: shape, type: side.backend.activationType, sinks: sinks)
     var planner = AttentionPlanner(
       configuration: PatternConfiguration(patterns: [try patterns(tensor, layer)]), exact: true,
       costModel: SparseCostModel(denseBelow: 0, columnPair: 0))

@@ -26,9 +26,7 @@ extension KernelVerifier {
 
   mutating func checkExperts() {
     for (rows, rule) in Self.routings {
-      for hasBias in rule.score == .sigmoid ? [false, true] : [false] {
-        checkRouting(rows, rule, hasBias: hasBias)
-      }
+      for hasBias in [false, true] { checkRouting(rows, rule, hasBias: hasBias) }
     }
     for type in [DataType.float32, .float16, .bfloat16] {
       for (rows, experts, perRow, inputs, outputs) in Self.products {
@@ -57,8 +55,9 @@ extension KernelVerifier {
 
   private mutating func checkRouting(_ rows: Int, _ rule: RoutingRule, hasBias: Bool) {
     let logits = logits(rows: rows, experts: rule.experts)
-    // Steps that no two sums of a score and a bias fall together with.
-    let bias = (0..<rule.experts).map { _ in Float(random.next(below: 64)) / 512 }
+    // Steps that no two sums of a score, or of a logit, and a bias fall together with.
+    let step: Float = rule.score == .sigmoid ? 512 : 8192
+    let bias = (0..<rule.experts).map { _ in Float(random.next(below: 64)) / step }
     let width = precision.width(24)
     let x = numbers(rows * width)
     let parts = numbers(rows * rule.perRow * width)
@@ -138,6 +137,26 @@ extension KernelVerifier {
       try run(side) { x, routing, y in
         try side.backend.gatedExperts(
           x, gate: weights(side, gate, shape), up: weights(side, up, shape), by: routing, into: y)
+      }
+    }
+    let biases = [numbers(experts * outputs), numbers(experts * outputs)]
+    func biased(_ side: KernelSide, _ values: [Float], _ number: Int) throws -> ExpertWeights {
+      try weights(side, values, shape).with(
+        bias: side.weight(biases[number], [experts, outputs], type: .float32, as: .norm))
+    }
+    check("expertLinear \(format)", name + ", biases", tolerance: 1e-5) { side in
+      try run(side) { x, routing, y in
+        try side.backend.expertLinear(x, weight: biased(side, up, 0), by: routing, into: y)
+      }
+    }
+    // A limit that many gates and ups are beyond. Products of random blocks are so large that what is left of
+    // them within a limit would be their rounding.
+    let limit: Float = hasEightBitInputs ? .greatestFiniteMagnitude : 1.5
+    check("gatedExperts \(format)", name + ", biases, clamped", tolerance: 1e-5) { side in
+      try run(side) { x, routing, y in
+        try side.backend.gatedExperts(
+          x, gate: biased(side, gate, 0), up: biased(side, up, 1),
+          activation: .clampedSwiGLU(alpha: 1.702, limit: limit), by: routing, into: y)
       }
     }
   }

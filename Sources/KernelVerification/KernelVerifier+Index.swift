@@ -61,9 +61,11 @@ extension KernelVerifier {
       "\(rows) rows from \(first), \(shape.queryHeads)/\(shape.keyValueHeads) x \(shape.headDim)"
       + (shape.slidingWindow.map { ", window \($0)" } ?? "")
     let precision = precision
-    checkPair("makeIndex", name) {
+    // Some of them with sinks that hold about half of the attention.
+    let sinks = rows % 3 == 0 ? (0..<shape.queryHeads).map { Float($0) + 4 } : nil
+    checkPair("makeIndex", name + (sinks == nil ? "" : ", sinks")) {
       let side = KernelSide(builder, precision)
-      let layer = try side.layer(k: k, v: k, shape: shape, type: .bfloat16)
+      let layer = try side.layer(k: k, v: k, shape: shape, type: .bfloat16, sinks: sinks)
       let lastRows = try side.tensor(q, [min(64, rows), shape.queryHeads, shape.headDim])
       var request = IndexRequest(
         heads: wanted,
@@ -149,10 +151,11 @@ extension KernelVerifier {
       request.estimatedBands(head).map {
         BandSelection(
           slashOffsets: $0.offsets.indices(
-            of: sums[head]?.slash ?? [], rows: chunk.lastRows.rows, forced: request.forcedOffsets),
+            of: sums[head]?.slash ?? [], rows: chunk.lastRows.rows, forced: request.forcedOffsets,
+            hasSink: chunk.layer.sinks != nil),
           columns: $0.columns.indices(
             of: sums[head]?.vertical ?? [], rows: chunk.lastRows.rows,
-            forced: request.forcedColumns))
+            forced: request.forcedColumns, hasSink: chunk.layer.sinks != nil))
       }
     }
     let rowSets = try request.heads.enumerated().map { head, wanted -> RowSet in

@@ -61,6 +61,7 @@ public struct KernelVerifier {
     checkAttention()
     checkParts()
     checkRowAttention()
+    checkSinks()
     checkDecoding()
     checkSteps()
     checkEstimation()
@@ -178,7 +179,8 @@ final class KernelSide {
 
   /// A cache layer of `capacity` positions, all NaN, with k and v stored from position 0.
   func layer(
-    k: [Float], v: [Float], shape: AttentionShape, type: DataType, spare: Int = 3
+    k: [Float], v: [Float], shape: AttentionShape, type: DataType, spare: Int = 3,
+    sinks: [Float]? = nil
   ) throws -> KeyValueLayer {
     let row = shape.keyValueHeads * shape.headDim
     let count = k.count / row
@@ -195,7 +197,7 @@ final class KernelSide {
     let layer = KeyValueLayer(
       keys: try backend.makeTensor(type, extents, purpose: "verified keys"),
       values: try backend.makeTensor(type, extents, purpose: "verified values"), count: count,
-      scales: scales)
+      scales: scales, sinks: try sinks.map { try tensor($0, [shape.queryHeads], .float32) })
     let nothing = try tensor(
       Array(repeating: .nan, count: (count + spare) * row),
       [count + spare, shape.keyValueHeads, shape.headDim])

@@ -50,12 +50,16 @@ public struct AttentionImage: Sendable, Hashable {
 
   /// Adds the attention of one query.
   ///
-  /// - Parameter scores: scaled scores of keys 0 ... position, before the softmax; -infinity for
-  ///   keys that the query does not see.
-  public mutating func add(position: Int, scores: UnsafeBufferPointer<Float>) {
+  /// - Parameters:
+  ///   - scores: scaled scores of keys 0 ... position, before the softmax; -infinity for
+  ///     keys that the query does not see.
+  ///   - sink: the head's attention sink, which the softmax is over too; nil: there is none.
+  public mutating func add(
+    position: Int, scores: UnsafeBufferPointer<Float>, sink: Float? = nil
+  ) {
     let seen = UnsafeBufferPointer(rebasing: scores[...min(position, scores.count - 1)])
-    let largest = seen.max() ?? 0
-    var sum: Float = 0
+    let largest = max(seen.max() ?? 0, sink ?? -.infinity)
+    var sum = sink.map { Self.exponential($0 - largest) } ?? 0
     for score in seen { sum += Self.exponential(score - largest) }
     guard sum > 0 else { return }
     let row = cell(of: position) * cells

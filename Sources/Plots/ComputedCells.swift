@@ -65,13 +65,18 @@ extension TileIndex {
 
   /// The share of a query's softmax that lies on the pairs computed for a head.
   ///
-  /// - Parameter scores: of keys 0 ... query.
-  package func recall(query: Int, head: Int, scores: UnsafeBufferPointer<Float>) -> Double {
-    let largest = scores.max() ?? 0
+  /// - Parameters:
+  ///   - scores: of keys 0 ... query.
+  ///   - sink: the head's attention sink, which is never missed; nil: there is none.
+  package func recall(
+    query: Int, head: Int, scores: UnsafeBufferPointer<Float>, sink: Float? = nil
+  ) -> Double {
+    let largest = max(scores.max() ?? 0, sink ?? -.infinity)
     guard rowSet(ofHead: head) != .all, largest.isFinite else { return 1 }
-    var total: Float = 0
+    let held = sink.map { AttentionImage.exponential($0 - largest) } ?? 0
+    var total = held
     for score in scores { total += AttentionImage.exponential(score - largest) }
-    var kept: Float = 0
+    var kept = held
     forEachComputedRange(query: query, head: head) { keys in
       for score in scores[keys] { kept += AttentionImage.exponential(score - largest) }
     }

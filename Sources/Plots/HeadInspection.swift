@@ -71,6 +71,8 @@ public struct HeadInspection: Sendable {
       return []
     }
     let shape = model.transformer.attentionShape(layer: layer)
+    let planner = model.transformer.computesWholeWindow(layer: layer) ? nil : planner
+    let sinks = try keysAndValues.sinks.map { try backend.read($0) }
     let chunk = ChunkInputs(
       shape: shape, layer: keysAndValues, firstPosition: 0, rows: tokens.count, lastRows: lastRows,
       estimates: sample.sketch?.estimates)
@@ -84,8 +86,11 @@ public struct HeadInspection: Sendable {
       var image = AttentionImage(keys: tokens.count, cells: cells)
       var recalls: [Double] = []
       try sample.forEachRow(ofHead: head, shape: shape, backend: backend) { position, scores in
-        image.add(position: position, scores: scores)
-        if let index { recalls.append(index.recall(query: position, head: head, scores: scores)) }
+        image.add(position: position, scores: scores, sink: sinks?[head])
+        if let index {
+          recalls.append(
+            index.recall(query: position, head: head, scores: scores, sink: sinks?[head]))
+        }
       }
       guard let planner, let index, let selections, index.rowSet(ofHead: head) != .all else {
         return AttentionPicture(

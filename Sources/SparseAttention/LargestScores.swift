@@ -48,15 +48,21 @@ public enum LargestScores {
   /// Scores are masses: they are rounded to whole numbers of 2^-30 of `total`, so that sums are exact; what is not
   /// above 0 is 0. The share is of what the scores add up to.
   ///
+  /// - Parameter hasSink: Whether what the scores lack of `total` is a sink's, which nobody can miss: it counts
+  ///   as held.
+  ///
   /// O(n log n) of the scores above 0.
   public static func count(
-    of scores: [Float], holding share: Float, of total: Float, forced: Int = 0
+    of scores: [Float], holding share: Float, of total: Float, forced: Int = 0,
+    hasSink: Bool = false
   ) -> Int {
     let unit = 1_073_741_824 / total
     let masses = scores.map { $0 > 0 ? UInt64(min($0 * unit, 1_073_741_824) + 0.5) : 0 }
     let first = min(forced, scores.count)
     let all = masses.reduce(0, +)
-    let enough = min(all, UInt64((share * Float(all)).rounded(.up)))
+    let sink = hasSink ? 1_073_741_824 - min(all, 1_073_741_824) : 0
+    let wholly = UInt64((share * Float(all + sink)).rounded(.up))
+    let enough = min(all, wholly - min(wholly, sink))
     var held = masses[..<first].reduce(0, +)
     guard held < enough else { return first }
     var count = first

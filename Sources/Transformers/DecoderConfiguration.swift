@@ -29,15 +29,21 @@ struct DecoderConfiguration: Sendable {
   let rotary: RotaryScaling
   /// nil: every key is seen at its true distance.
   let dualChunk: DualChunk?
+  /// Whether the softmax of every head is over a sink too.
+  let hasSinks: Bool
+  /// Whether layers with a sliding window compute all of it, whatever patterns say.
+  let computesWholeWindows: Bool
 
   /// - Parameters:
   ///   - partialRotaryFactor: The share of a head that turns where config.json does not say; nil:
   ///     the family turns whole heads, and a file that asks for less is refused.
   ///   - experts: Of the layers that have them; nil: none has.
+  ///   - computesWholeWindows: Where windows are as narrow as what selectors keep of a prompt.
   ///   - slidingWindow: The window in force in a layer.
   /// - Throws: ``TransformerError/unsupported`` for what no family here has.
   init(
     _ checkpoint: any WeightSource, biases: ProjectionBiases, hasHeadNorms: Bool = true,
+    hasSinks: Bool = false, computesWholeWindows: Bool = false,
     partialRotaryFactor: Double? = nil,
     rotaryLayout: RotaryEmbedding.Layout = .halves, experts: ExpertLayers? = nil,
     slidingWindow: (_ layer: Int) -> Int? = { _ in nil }
@@ -98,6 +104,12 @@ struct DecoderConfiguration: Sendable {
       throw unsupported(
         "dual_chunk_attention_config", "is there with a sliding window: known is one of the two")
     }
+    if dualChunk != nil, hasSinks {
+      throw unsupported(
+        "dual_chunk_attention_config", "is there in a \(configuration.modelType), which has sinks")
+    }
+    self.hasSinks = hasSinks
+    self.computesWholeWindows = computesWholeWindows
     rotary = RotaryScaling(configuration, dimensions: turned, layout: rotaryLayout)
   }
 

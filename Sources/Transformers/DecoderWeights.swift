@@ -21,6 +21,8 @@ struct DecoderLayer: Sendable {
   let v: Projection
   /// [headDim] each, for queries and keys; nil: heads are turned as they are projected.
   let headNorms: (q: Weight, k: Weight)?
+  /// [queryHeads] float32: logits that every head's softmax is over too; nil: there are none.
+  var sinks: Weight?
   /// [hidden, queryWidth]
   let o: Projection
   /// [hidden]; nil: the output is added as it is.
@@ -135,6 +137,9 @@ struct DecoderWeights: Sendable {
             try reader.norm(prefix + names.k, configuration.headDim)
           )
         },
+        sinks: try (configuration.hasSinks ? table.sinks : nil).map {
+          try reader.sinks(prefix + $0, configuration.attention[0].queryHeads)
+        },
         o: try reader.projection(prefix + table.o, hidden, queryWidth, biased: biases.o),
         attentionOutputNorm: try table.attentionOutputNorm.map {
           try reader.norm(prefix + $0, hidden)
@@ -201,6 +206,16 @@ struct WeightReader {
   /// The factors of a norm.
   func norm(_ name: String, _ count: Int) throws -> Weight {
     try weight(name, [count], .norm)
+  }
+
+  /// Logits of attention sinks.
+  func sinks(_ name: String, _ heads: Int) throws -> Weight {
+    let logits = try norm(name, heads)
+    // A backend that reads weights where they are mapped keeps the file's type.
+    guard logits.format != .dense(.float32) else { return logits }
+    let wide = try backend.makeTensor(.float32, [heads], purpose: "weights")
+    try backend.write(backend.read(logits), to: wide)
+    return Weight(wide)
   }
 
   func projection(

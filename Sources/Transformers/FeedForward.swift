@@ -17,13 +17,13 @@ struct GatedMLP: Sendable {
   let down: Projection
 }
 
-/// The sum of the outputs of the experts that a router chooses for a row, each a gated MLP, times their
-/// weights, and of a shared expert's where there is one.
+/// The sum of the outputs of the experts that a router chooses for a row, each a gated MLP with the family's
+/// activation, times their weights, and of a shared expert's where there is one.
 struct ExpertMLP: Sendable {
   /// [experts, hidden]; keeps its digits, for which experts are chosen hangs on them.
   let router: Projection
   /// [experts]; see `RoutingRule`.
-  let choiceBias: Weight?
+  let routingBias: Weight?
   /// [intermediate, hidden] of each expert.
   let gate: ExpertWeights
   let up: ExpertWeights

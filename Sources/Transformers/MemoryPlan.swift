@@ -49,7 +49,7 @@ public struct MemoryPlan: Sendable, Equatable {
     public internal(set) var blockSelection = 0
     /// Sums and lists of heads that choose blocks by their shares (`ShareIndexSizes`).
     public internal(set) var blockChoices = 0
-    /// What attention takes for each key beside its tensors.
+    /// What attention takes for each key beside its tensors, and for each row where heads have sinks.
     public internal(set) var attention = 0
     /// Logits of one row.
     public internal(set) var logits = 0
@@ -99,6 +99,8 @@ public struct MemoryPlan: Sendable, Equatable {
     /// How experts are chosen, and the intermediate size of one; nil: there are none.
     public var routing: RoutingRule?
     public var expertSize = 0
+    /// Whether heads have sinks, which are added by the log-sum-exps of a block of rows.
+    public var hasSinks = false
     /// Positions of a chunk of dual chunk attention; nil: the model has none.
     public var dualChunkStride: Int?
 
@@ -194,7 +196,10 @@ public struct MemoryPlan: Sendable, Equatable {
           heads: sizes.chosenBlockHeads, source: $0, firstPosition: tokens - rows, rows: rows
         ).bytes(shape: sizes.attention)
       }.max() ?? 0
-    parts.attention = sizes.attentionBytesPerKey * tokens
+    parts.attention =
+      sizes.attentionBytesPerKey * tokens
+      + (sizes.hasSinks
+        ? block * sizes.attention.queryHeads * DataType.float32.byteCount : 0)
     parts.logits = sizes.vocabularySize * DataType.float32.byteCount
     parts.reserve = Self.reserve
     self.keyValues = keyValues
@@ -304,6 +309,7 @@ extension Transformer {
       blockSparseHeads: blockSparse.heads, blockSparseTopK: blockSparse.topK)
     sizes.routing = decoder.experts?.rule
     sizes.expertSize = decoder.experts?.width ?? 0
+    sizes.hasSinks = decoder.hasSinks
     sizes.dualChunkStride = decoder.dualChunk?.stride
     sizes.blockScoreBytes = backend.capabilities.blockScoreBytes
     if let chosen = planner?.configuration.chosenBlocks {

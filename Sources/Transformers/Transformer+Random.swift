@@ -58,15 +58,15 @@ extension DecoderWeights {
           backend.activationType, [rows, columns], deviation: 0.02, seed: number,
           purpose: "random weights"), as: role)
     }
-    func vector(_ count: Int, _ value: Float, _ role: WeightRole = .norm) throws -> Weight {
-      let tensor = try backend.makeTensor(.float32, [count], purpose: "random weights")
-      try backend.write(Array(repeating: value, count: count), to: tensor)
+    func vector(_ extents: Int..., value: Float, role: WeightRole = .norm) throws -> Weight {
+      let tensor = try backend.makeTensor(.float32, extents, purpose: "random weights")
+      try backend.write(Array(repeating: value, count: tensor.count), to: tensor)
       return try backend.prepare(tensor, as: role)
     }
     func projection(_ outputs: Int, _ inputs: Int, biased: Bool) throws -> Projection {
       Projection(
         weight: try matrix(outputs, inputs, .matrix),
-        bias: biased ? try vector(outputs, 0, .bias) : nil)
+        bias: biased ? try vector(outputs, value: 0, role: .bias) : nil)
     }
     func gated(_ width: Int) throws -> GatedMLP {
       GatedMLP(
@@ -74,12 +74,15 @@ extension DecoderWeights {
         up: try projection(width, hidden, biased: biases.mlp),
         down: try projection(hidden, width, biased: biases.mlp))
     }
-    func stack(_ count: Int, _ outputs: Int, _ inputs: Int) throws -> ExpertWeights {
+    func stack(
+      _ count: Int, _ outputs: Int, _ inputs: Int, biased: Bool
+    ) throws -> ExpertWeights {
       number &+= 1
       return try backend.prepareExperts(
         backend.makeRandom(
           backend.activationType, [count, outputs, inputs], deviation: 0.02, seed: number,
-          purpose: "random weights"))
+          purpose: "random weights")
+      ).with(bias: biased ? vector(count, outputs, value: 0) : nil)
     }
     // Rows of unequal size: some experts are asked far more often than others, as in trained models; rows
     // alike would make all groups about equal. The largest of 128 groups is more than twice the mean so.
@@ -98,13 +101,14 @@ extension DecoderWeights {
       guard let experts = expertLayers, experts.hasExperts[layer] else {
         return .gated(try gated(configuration.intermediateSize))
       }
-      let (count, width) = (experts.rule.experts, experts.width)
+      let (count, width, biased) = (experts.rule.experts, experts.width, experts.isBiased)
       return .experts(
         ExpertMLP(
           router: Projection(weight: try router(count), bias: nil),
-          choiceBias: names.experts.choiceBias == nil ? nil : try vector(count, 0),
-          gate: try stack(count, width, hidden), up: try stack(count, width, hidden),
-          down: try stack(count, hidden, width),
+          routingBias: names.experts.routingBias == nil ? nil : try vector(count, value: 0),
+          gate: try stack(count, width, hidden, biased: biased),
+          up: try stack(count, width, hidden, biased: biased),
+          down: try stack(count, hidden, width, biased: biased),
           shared: experts.sharedWidth > 0 ? try gated(experts.sharedWidth) : nil))
     }
     let hidden = configuration.hiddenSize
@@ -116,14 +120,19 @@ extension DecoderWeights {
     let layers = try part.layers.map { layer in
       number = seed &+ UInt64(layer + 1) << 32
       return DecoderLayer(
-        inputNorm: try vector(hidden, 1),
+        inputNorm: try vector(hidden, value: 1),
         q: try projection(configuration.queryWidth, hidden, biased: biases.qkv),
         k: try projection(configuration.keyValueWidth, hidden, biased: biases.qkv),
         v: try projection(configuration.keyValueWidth, hidden, biased: biases.qkv),
         headNorms: hasHeadNorms
-          ? (try vector(configuration.headDim, 1), try vector(configuration.headDim, 1)) : nil,
+          ? (
+            try vector(configuration.headDim, value: 1),
+            try vector(configuration.headDim, value: 1)
+          ) : nil,
+        sinks: configuration.hasSinks
+          ? try vector(configuration.attention[0].queryHeads, value: 0) : nil,
         o: try projection(hidden, configuration.queryWidth, biased: biases.o),
-        attentionOutputNorm: nil, postAttentionNorm: try vector(hidden, 1),
+        attentionOutputNorm: nil, postAttentionNorm: try vector(hidden, value: 1),
         feedForward: try feedForward(layer, configuration.experts),
         feedForwardOutputNorm: nil)
     }
@@ -132,7 +141,7 @@ extension DecoderWeights {
       part: part, embedding: part.hasEmbedding ? vocabulary : nil, layers: layers,
       head: part.hasOutput
         ? OutputHead(
-          norm: try vector(hidden, 1),
+          norm: try vector(hidden, value: 1),
           output: Projection(
             weight: try (isOutputTied ? vocabulary : nil)
               ?? matrix(configuration.vocabularySize, hidden, .vocabulary), bias: nil)) : nil)

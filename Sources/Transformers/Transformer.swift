@@ -100,6 +100,18 @@ public final class Transformer: Sendable {
 
   public var vocabularySize: Int { decoder.vocabularySize }
 
+  /// Whether a layer computes all of its sliding window, whatever patterns say.
+  package func computesWholeWindow(layer: Int) -> Bool {
+    decoder.computesWholeWindows && decoder.attention[layer].slidingWindow != nil
+  }
+
+  /// Keys and values of a layer with what its softmax is over besides.
+  func withSinks(_ keysAndValues: KeyValueLayer, layer: Int) -> KeyValueLayer {
+    var keysAndValues = keysAndValues
+    keysAndValues.sinks = weights[layer].sinks?.tensor
+    return keysAndValues
+  }
+
   /// The sizes of a layer's attention. Layers differ in the sliding window alone.
   public func attentionShape(layer: Int) -> AttentionShape { decoder.attention[layer] }
 

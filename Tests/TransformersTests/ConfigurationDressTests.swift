@@ -23,10 +23,10 @@ import Transformers
   }()
 
   @Test func `There are configurations of every class`() {
-    #expect(Self.lines.count == 192)
+    #expect(Self.lines.count == 216)
   }
 
-  @Test(arguments: 0..<192)
+  @Test(arguments: 0..<216)
   func `A configuration means what transformers makes of it`(line: Int) throws {
     let config = try #require(Self.lines[line]["config"])
     let expect = try #require(Self.lines[line]["expect"])

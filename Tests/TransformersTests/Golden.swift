@@ -26,8 +26,11 @@ struct Golden: Sendable, CustomTestStringConvertible {
     "wide-llama", "wide-mistral", "wide-qwen2", "wide-qwen2-window", "wide-qwen2-dual-chunk",
     "wide-qwen3", "wide-phi3", "wide-glm", "wide-glm4", "wide-chatglm", "wide-seed-oss",
     "qwen3-moe", "qwen3-moe-fused", "qwen3-moe-mixed", "glm4-moe", "glm4-moe-groups",
-    "wide-qwen3-moe", "wide-glm4-moe",
+    "wide-qwen3-moe", "wide-glm4-moe", "gpt-oss", "gpt-oss-full",
   ].map(Golden.init)
+
+  /// Those whose experts are in blocks, for which a processor rounds activations to eight bits.
+  static let inBlocks = ["gpt-oss-mxfp4", "wide-gpt-oss"].map(Golden.init)
 
   static let folder = String(#filePath.dropLast("Golden.swift".count)) + "Goldens/"
 

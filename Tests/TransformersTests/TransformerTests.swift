@@ -10,7 +10,8 @@ struct TransformerTests {
     #expect(
       error?.description
         == "\(checkpoint.directory)/config.json: model_type is \"mamba\": known are "
-        + "llama, mistral, qwen2, qwen3, qwen3_moe, phi3, glm, glm4, glm4_moe, chatglm, seed_oss")
+        + "llama, mistral, qwen2, qwen3, qwen3_moe, phi3, glm, glm4, glm4_moe, chatglm, seed_oss, "
+        + "gpt_oss")
   }
 
   @Test func `what a family does not have is refused with its field named`() throws {

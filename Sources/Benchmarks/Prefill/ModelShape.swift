@@ -52,7 +52,23 @@ package enum ModelShape {
      "vocab_size": 151552, "max_position_embeddings": 2097152, "rope_theta": 1000000.0,
      "rms_norm_eps": 1e-05, "hidden_act": "silu", "tie_word_embeddings": false}
     """,
+    // gpt-oss of both sizes; a longer context than the published 131,072 for measuring alone.
+    "gpt-oss-20b": gptOSS(layers: 24, experts: 32),
+    "gpt-oss-120b": gptOSS(layers: 36, experts: 128),
   ]
+
+  private static func gptOSS(layers: Int, experts: Int) -> String {
+    """
+    {"model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880,
+     "num_local_experts": \(experts), "num_experts_per_tok": 4, "swiglu_limit": 7.0,
+     "num_hidden_layers": \(layers), "num_attention_heads": 64, "num_key_value_heads": 8,
+     "head_dim": 64, "attention_bias": true, "sliding_window": 128, "vocab_size": 201088,
+     "max_position_embeddings": 2097152, "rope_theta": 150000.0,
+     "rope_scaling": {"rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0,
+       "truncate": false, "original_max_position_embeddings": 4096},
+     "rms_norm_eps": 1e-05, "hidden_act": "silu", "tie_word_embeddings": false}
+    """
+  }
 
   /// A checkpoint without weights: of a published shape, or of a config.json.
   ///

@@ -120,11 +120,13 @@ typedef struct {
     int64_t key_start, int64_t key_end, const float *log_sum_exp, float *const *vertical,
     float *const *slash, void *scratch);
 
-  // The softmax (base 2) of one group's scores of the groups first ..< end, summed over key blocks of
-  // groups_of_block groups each, times factor: shares[e / groups_of_block] += factor * P[e]. Entries of
-  // scores are overwritten; those behind end up to a multiple of 16 may be written too.
+  // The softmax (base 2) of one group's scores of the groups first ..< end and of a sink's score (NULL:
+  // there is none), summed over key blocks of groups_of_block groups each, times factor:
+  // shares[e / groups_of_block] += factor * P[e]. Entries of scores are overwritten; those behind end up
+  // to a multiple of 16 may be written too.
   void (*group_shares)(
-    float *scores, int64_t first, int64_t end, int64_t groups_of_block, float factor, float *shares);
+    float *scores, int64_t first, int64_t end, int64_t groups_of_block, const float *sink,
+    float factor, float *shares);
 
   // y[r][o] (+)= dot(x[r], weight[o]) + bias[o] for output columns out_start ..< out_end and few rows.
   void (*linear_rows)(
@@ -147,6 +149,8 @@ typedef struct {
   void (*rms_norm)(
     const float *x, const float *weight, float epsilon, float *y, int64_t rows, int64_t width);
   void (*swiglu)(float *gate, const float *up, int64_t count);
+  // gate = (u + 1) * g * sigmoid(alpha * g), g = gate, at most limit, u = up between -limit and limit.
+  void (*clamped_swiglu)(float *gate, const float *up, float alpha, float limit, int64_t count);
   void (*add_bias)(const float *bias, float *y, int64_t rows, int64_t width);
   // cosine, sine: [rows, pairs]; x: [rows, heads, head_dim].
   void (*rotate)(

@@ -87,6 +87,23 @@ static void swiglu(float *gate, const float *up, int64_t count) {
   for (; i < count; i++) gate[i] = silu_times(splat(gate[i]), splat(up[i]))[0];
 }
 
+// (u + 1) * g * sigmoid(alpha * g), g at most limit and u between -limit and limit. NaN stays NaN.
+MI_INLINE vf clamped_silu_times(vf g, vf u, vf alpha, vf limit) {
+  g = select_lanes(g > limit, limit, g);
+  u = select_lanes(u > limit, limit, select_lanes(u < -limit, -limit, u));
+  return silu_times(alpha * g, (u + splat(1)) / alpha);
+}
+
+static void clamped_swiglu(float *gate, const float *up, float alpha, float limit, int64_t count) {
+  int64_t i = 0;
+  for (; i + MI_VL <= count; i += MI_VL) {
+    store(gate + i, clamped_silu_times(load(gate + i), load(up + i), splat(alpha), splat(limit)));
+  }
+  for (; i < count; i++) {
+    gate[i] = clamped_silu_times(splat(gate[i]), splat(up[i]), splat(alpha), splat(limit))[0];
+  }
+}
+
 static void add_bias(const float *bias, float *y, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; r++, y += width) {
     int64_t i = 0;

@@ -123,11 +123,13 @@ static void last_row_sums(
 
 // Softmax of one group's scores over the groups it sees, added up over key blocks.
 static void group_shares(
-  float *scores, int64_t first, int64_t end, int64_t groups_of_block, float factor, float *shares
+  float *scores, int64_t first, int64_t end, int64_t groups_of_block, const float *sink,
+  float factor, float *shares
 ) {
   if (first >= end) return;
   float highest = scores[first];
   for (int64_t e = first; e < end; e++) highest = scores[e] > highest ? scores[e] : highest;
+  if (sink && *sink > highest) highest = *sink;
   int64_t padded = (end + 15) / 16 * 16;
   for (int64_t e = end; e < padded; e++) scores[e] = MI_NO_MAXIMUM;
   int64_t start = first / 16 * 16;
@@ -138,7 +140,9 @@ static void group_shares(
     store(scores + e, p);
     sum += p;
   }
-  float weight = factor / sum_lanes(sum);
+  float total = sum_lanes(sum);
+  if (sink) total += exp2_nonpositive(splat(*sink - highest))[0];
+  float weight = factor / total;
   for (int64_t block = first / groups_of_block; block * groups_of_block < end; block++) {
     int64_t from = block * groups_of_block, to = from + groups_of_block;
     float mass = 0;

@@ -26,6 +26,7 @@ const mi_kernels MI_TABLE = {
   .float8_to_float32 = float8_to_float32,
   .rms_norm = rms_norm,
   .swiglu = swiglu,
+  .clamped_swiglu = clamped_swiglu,
   .add_bias = add_bias,
   .rotate = rotate,
 };

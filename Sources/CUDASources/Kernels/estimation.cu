@@ -1,6 +1,6 @@
 // Softmax mass that the last rows of a chunk put on every key column and on every offset.
 //
-// For each wanted query head, with P = softmax(scale * q k^T) over j <= i (and i - j < window):
+// For each wanted query head, with P = softmax(scale * q k^T) over j <= i (and i - j < window) and over the head's sink:
 // vertical[j] = sum over rows of P[i, j], slash[o] = sum over rows of P[i, i - o].
 // Source: MInference, section 3.2 and algorithm 2. Two launches over all heads of a layer; nothing of
 // size rows x keys is stored: estimate_maxima_dD leaves each row's maximum and sum for each split of
@@ -101,7 +101,7 @@ __device__ __forceinline__ void rowMaxima(const EstimationParameters& p, unsigne
   }
 }
 
-/// Log-sum-exp (base 2) of a row over all splits; +infinity for rows that are not there, so that
+/// Log-sum-exp (base 2) of a row over all splits and the head's sink; +infinity for rows that are not there, so that
 /// their weights are zero.
 __device__ __forceinline__ float combined(const EstimationParameters& p, int head, int row) {
   const float2* partial = p.partial + (long long)head * p.splits * Tile::rows + row;
@@ -111,6 +111,12 @@ __device__ __forceinline__ float combined(const EstimationParameters& p, int hea
     const float2 part = partial[split * Tile::rows];
     const float larger = fmaxf(maximum, part.x);
     sum = sum * exp2Approximate(maximum - larger) + part.y * exp2Approximate(part.x - larger);
+    maximum = larger;
+  }
+  if (p.sinks) {
+    const float sink = p.sinks[head] * log2e;
+    const float larger = fmaxf(maximum, sink);
+    sum = sum * exp2Approximate(maximum - larger) + exp2Approximate(sink - larger);
     maximum = larger;
   }
   return row < p.rows ? maximum + log2f(sum) : infinity();

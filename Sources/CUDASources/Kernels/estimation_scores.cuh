@@ -36,6 +36,8 @@ struct EstimationParameters {
   float* slash;
   /// [rows][queryHeads] fp32, natural logarithm, of wanted heads; may be null.
   float* logSumExp;
+  /// [queryHeads] fp32, natural logarithm: sinks, which a row's softmax is over too; may be null.
+  const float* sinks;
   long long kvHeadStride;
   long long sumStride;
   int rows, firstPosition, qStride, queryHeads, groupSize;

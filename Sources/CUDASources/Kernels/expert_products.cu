@@ -135,14 +135,16 @@ template <typename Product, bool gated> __device__ __forceinline__ void expertPr
           low *= rowScale * p.weightScales[matrix + column];
           high *= rowScale * p.weightScales[matrix + column + 1];
         }
+        if (p.bias) low += p.bias[matrix + column], high += p.bias[matrix + column + 1];
         if (gated) {
           float lowUp = c[i][j + 4][2 * half], highUp = c[i][j + 4][2 * half + 1];
           if (hasScales) {
             lowUp *= rowScale * p.upScales[matrix + column];
             highUp *= rowScale * p.upScales[matrix + column + 1];
           }
-          low = __fdividef(low, 1.0f + __expf(-low)) * lowUp;
-          high = __fdividef(high, 1.0f + __expf(-high)) * highUp;
+          if (p.upBias) lowUp += p.upBias[matrix + column], highUp += p.upBias[matrix + column + 1];
+          low = gatedOutput(p, low, lowUp);
+          high = gatedOutput(p, high, highUp);
         }
         *(unsigned*)(target + column) = toBF16Pair(low, high);
       }
@@ -176,7 +178,7 @@ struct DenseFp8 {
 
 #include "few_expert_rows.cuh"
 
-// y = x * transpose(matrix of each row's expert). Grid: (outputs + 127) / 128, at least the tiles of 128 rows that all experts have
+// y = x * transpose(matrix of each row's expert) + its bias. Grid: (outputs + 127) / 128, at least the tiles of 128 rows that all experts have
 // together; 256 threads; 98304 bytes of shared memory. Extents are multiples of 8 (e4m3: 16) and bases of 16 bytes.
 extern "C" __global__ void __launch_bounds__(256, 2) expert_linear_bf16(const __grid_constant__ ExpertProduct p) {
   expertProduct<Bf16Product, false>(p);
@@ -185,7 +187,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) expert_linear_fp8(const __g
   expertProduct<Fp8Product, false>(p);
 }
 
-// y = silu(x * transpose(gate)) * (x * transpose(up)), gate and up of each row's expert. Grid: (outputs + 63) / 64, and as above.
+// y = gatedOutput of x * transpose(gate) and x * transpose(up) with their biases, of each row's expert. Grid: (outputs + 63) / 64, and as above.
 extern "C" __global__ void __launch_bounds__(256, 2) gated_experts_bf16(const __grid_constant__ ExpertProduct p) {
   expertProduct<Bf16Product, true>(p);
 }

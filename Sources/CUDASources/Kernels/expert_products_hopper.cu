@@ -76,6 +76,7 @@ __device__ __forceinline__ void store(
           low *= rowScale * scales.x;
           high *= rowScale * scales.y;
         }
+        if (p.bias && column < p.outputs) low += p.bias[matrix + column], high += p.bias[matrix + column + 1];
         if (gated) {
           float lowUp = up[4 * b + 2 * half], highUp = up[4 * b + 2 * half + 1];
           if (hasScales && column < p.outputs) {
@@ -83,8 +84,9 @@ __device__ __forceinline__ void store(
             lowUp *= rowScale * scales.x;
             highUp *= rowScale * scales.y;
           }
-          low = __fdividef(low, 1.0f + __expf(-low)) * lowUp;
-          high = __fdividef(high, 1.0f + __expf(-high)) * highUp;
+          if (p.upBias && column < p.outputs) lowUp += p.upBias[matrix + column], highUp += p.upBias[matrix + column + 1];
+          low = gatedOutput(p, low, lowUp);
+          high = gatedOutput(p, high, highUp);
         }
         words[i] = toBF16Pair(low, high);
       }

@@ -23,12 +23,27 @@ struct ExpertProduct {
   const float* xScales;
   const float* weightScales;
   const float* upScales;
+  /// What is added to products, [experts][outputs] of the experts of this launch; null: nothing.
+  const float* bias;
+  const float* upBias;
   int experts;
   int outputs;
   int inputs;
+  /// Of clamped SwiGLU; limit 0: silu.
+  float alpha, limit;
 };
 
 MI_CHECK_LAYOUT(ExpertProduct);
+
+/// The gated product of one output of gate and of up. NaN stays NaN.
+__device__ __forceinline__ float gatedOutput(const ExpertProduct& p, float gate, float up) {
+  if (p.limit > 0.0f) {
+    gate = gate > p.limit ? p.limit : gate;
+    up = up > p.limit ? p.limit : up < -p.limit ? -p.limit : up;
+    return __fdividef(gate, 1.0f + __expf(-p.alpha * gate)) * (up + 1.0f);
+  }
+  return __fdividef(gate, 1.0f + __expf(-gate)) * up;
+}
 
 struct ExpertTile {
   int expert;

@@ -44,7 +44,8 @@ __device__ __forceinline__ void chooseExperts(
 #pragma unroll
   for (int i = 0; i < most; ++i) {
     const int e = lane + 32 * i;
-    scores[i] = e < rule.experts ? logits[e] : none;
+    // The bias of a sigmoid is for the choice alone.
+    scores[i] = e < rule.experts ? logits[e] + (bias && !rule.isSigmoid ? bias[e] : 0.0f) : none;
     largest = fmaxf(largest, scores[i]);
   }
   largest = warpMaximum(largest);

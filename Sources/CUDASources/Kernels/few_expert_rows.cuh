@@ -51,9 +51,11 @@ __device__ __forceinline__ void fewExpertRows(const ExpertProduct& p, const int*
   if (lane != 0) return;
   const float factor = p.xScales ? p.xScales[position] : 1.0f;
   sum *= p.weightScales ? factor * p.weightScales[row] : factor;
+  if (p.bias) sum += p.bias[row];
   if (gated) {
     upSum *= p.upScales ? factor * p.upScales[row] : factor;
-    sum = __fdividef(sum, 1.0f + __expf(-sum)) * upSum;
+    if (p.upBias) upSum += p.upBias[row];
+    sum = gatedOutput(p, sum, upSum);
   }
   AsBf16::store(p.y + (long long)position * p.outputs + output, sum);
 }

@@ -70,7 +70,10 @@ __device__ __forceinline__ void fewExpertRows(
   sum = warpSum(sum);
   if (gated) upSum = warpSum(upSum);
   if ((threadIdx.x & 31) != 0) return;
-  if (gated) sum = __fdividef(sum, 1.0f + __expf(-sum)) * upSum;
+  const long long own = (long long)experts[position] * p.outputs + output;
+  if (p.bias) sum += p.bias[own];
+  if (gated && p.upBias) upSum += p.upBias[own];
+  if (gated) sum = gatedOutput(p, sum, upSum);
   AsBf16::store(p.y + (long long)position * p.outputs + output, sum);
 }
 

@@ -67,7 +67,7 @@
   FIELD(type, firstKey, first_key, 92) \
   FIELD(type, endKey, end_key, 96)
 
-#define MI_SIZE_EstimationParameters 112
+#define MI_SIZE_EstimationParameters 120
 #define MI_LAYOUT_EstimationParameters(FIELD, type) \
   FIELD(type, q, q, 0) \
   FIELD(type, k, k, 8) \
@@ -76,19 +76,20 @@
   FIELD(type, vertical, vertical, 32) \
   FIELD(type, slash, slash, 40) \
   FIELD(type, logSumExp, log_sum_exp, 48) \
-  FIELD(type, kvHeadStride, kv_head_stride, 56) \
-  FIELD(type, sumStride, sum_stride, 64) \
-  FIELD(type, rows, rows, 72) \
-  FIELD(type, firstPosition, first_position, 76) \
-  FIELD(type, qStride, q_stride, 80) \
-  FIELD(type, queryHeads, query_heads, 84) \
-  FIELD(type, groupSize, group_size, 88) \
-  FIELD(type, window, window, 92) \
-  FIELD(type, splits, splits, 96) \
-  FIELD(type, keysPerSplit, keys_per_split, 100) \
-  FIELD(type, scaleLog2, scale_log2, 104)
+  FIELD(type, sinks, sinks, 56) \
+  FIELD(type, kvHeadStride, kv_head_stride, 64) \
+  FIELD(type, sumStride, sum_stride, 72) \
+  FIELD(type, rows, rows, 80) \
+  FIELD(type, firstPosition, first_position, 84) \
+  FIELD(type, qStride, q_stride, 88) \
+  FIELD(type, queryHeads, query_heads, 92) \
+  FIELD(type, groupSize, group_size, 96) \
+  FIELD(type, window, window, 100) \
+  FIELD(type, splits, splits, 104) \
+  FIELD(type, keysPerSplit, keys_per_split, 108) \
+  FIELD(type, scaleLog2, scale_log2, 112)
 
-#define MI_SIZE_SelectionParameters 80
+#define MI_SIZE_SelectionParameters 88
 #define MI_LAYOUT_SelectionParameters(FIELD, type) \
   FIELD(type, vertical, vertical, 0) \
   FIELD(type, slash, slash, 8) \
@@ -102,7 +103,8 @@
   FIELD(type, maximumOffsets, maximum_offsets, 64) \
   FIELD(type, forcedColumns, forced_columns, 68) \
   FIELD(type, forcedOffsets, forced_offsets, 72) \
-  FIELD(type, massUnit, mass_unit, 76)
+  FIELD(type, massUnit, mass_unit, 76) \
+  FIELD(type, hasSinks, has_sinks, 80)
 
 #define MI_SIZE_PlanParameters 128
 #define MI_LAYOUT_PlanParameters(FIELD, type) \
@@ -173,7 +175,7 @@
   FIELD(type, least, least, 24) \
   FIELD(type, bandDistance, band_distance, 28)
 
-#define MI_SIZE_ShareParameters 216
+#define MI_SIZE_ShareParameters 224
 #define MI_LAYOUT_ShareParameters(FIELD, type) \
   FIELD(type, q, q, 0) \
   FIELD(type, k, k, 8) \
@@ -211,7 +213,8 @@
   FIELD(type, runCost, run_cost, 192) \
   FIELD(type, columnCost, column_cost, 196) \
   FIELD(type, exact, exact, 200) \
-  FIELD(type, takesBands, takes_bands, 208)
+  FIELD(type, takesBands, takes_bands, 208) \
+  FIELD(type, sinks, sinks, 216)
 
 #define MI_SIZE_BandChoiceParameters 88
 #define MI_LAYOUT_BandChoiceParameters(FIELD, type) \
@@ -367,7 +370,7 @@
   FIELD(type, normalizes, normalizes, 20) \
   FIELD(type, scaling, scaling, 24)
 
-#define MI_SIZE_ExpertProduct 80
+#define MI_SIZE_ExpertProduct 104
 #define MI_LAYOUT_ExpertProduct(FIELD, type) \
   FIELD(type, x, x, 0) \
   FIELD(type, weight, weight, 8) \
@@ -377,8 +380,12 @@
   FIELD(type, xScales, x_scales, 40) \
   FIELD(type, weightScales, weight_scales, 48) \
   FIELD(type, upScales, up_scales, 56) \
-  FIELD(type, experts, experts, 64) \
-  FIELD(type, outputs, outputs, 68) \
-  FIELD(type, inputs, inputs, 72)
+  FIELD(type, bias, bias, 64) \
+  FIELD(type, upBias, up_bias, 72) \
+  FIELD(type, experts, experts, 80) \
+  FIELD(type, outputs, outputs, 84) \
+  FIELD(type, inputs, inputs, 88) \
+  FIELD(type, alpha, alpha, 92) \
+  FIELD(type, limit, limit, 96)
 
 #endif

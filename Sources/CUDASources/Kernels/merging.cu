@@ -1,6 +1,7 @@
-// Joining attentions of the same rows over disjoint keys, by their log-sum-exps.
+// Joining attentions of the same rows over disjoint keys, and adding sinks to their softmax, by their log-sum-exps.
 
 #include "common.cuh"
+#include "numbers.cuh"
 
 using namespace mi;
 
@@ -30,6 +31,31 @@ extern "C" __global__ void __launch_bounds__(256) merge_attention(
     const long long place = vector * headDim + d;
     const float mine = keep > 0 ? keep * toFloat(o[place]) : 0.0f;
     o[place] = toBF16(mine + take * toFloat(part[place]));
+  }
+  __syncwarp();
+  if (lane == 0) sums[vector] = both;
+}
+
+// Attention over keys becomes attention over keys and a sink of its head, whose value is zero: with s = ln(e^sums + e^sink), o =
+// e^(sums - s) * o and sums = s. Without keys (log-sum-exp -infinity) o is 0. o: [vectors][headDim] bf16; sums: [vectors] fp32;
+// sinks: [heads] fp32; vector v is head v % heads. headDim: a multiple of 8. Grid: ceil(vectors / 8). Block: 256, a warp a vector.
+// Parameters: o, sums, sinks, long long vectors, int heads, int headDim.
+extern "C" __global__ void __launch_bounds__(256) add_sinks(
+    bf16* o, float* sums, const float* sinks, long long vectors, int heads, int headDim) {
+  const long long vector = (long long)blockIdx.x * 8 + (threadIdx.x >> 5);
+  if (vector >= vectors) return;
+  const int lane = threadIdx.x & 31;
+  const float keys = sums[vector], sink = sinks[vector % heads];
+  const float most = fmaxf(keys, sink);
+  const float both = most == -infinity() ? most : most + logf(expf(keys - most) + expf(sink - most));
+  const float factor = keys == -infinity() ? 0.0f : expf(keys - both);
+  for (int d = lane * 8; d < headDim; d += 32 * 8) {
+    float values[8];
+    bf16* const place = o + vector * headDim + d;
+    AsBf16::load8(place, values);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) values[i] = factor > 0 ? factor * values[i] : 0.0f;
+    AsBf16::store8(place, values);
   }
   __syncwarp();
   if (lane == 0) sums[vector] = both;

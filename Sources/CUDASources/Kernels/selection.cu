@@ -72,6 +72,8 @@ struct SelectionParameters {
   int keys, maximumColumns, maximumOffsets, forcedColumns, forcedOffsets;
   /// 2^30 / all mass: the rows that were summed. Read where a budget has a share.
   float massUnit;
+  /// Whether what a head's sums lack of all mass is its sink's, which counts as held.
+  int hasSinks;
 };
 MI_CHECK_LAYOUT(SelectionParameters);
 
@@ -101,7 +103,9 @@ extern "C" __global__ void __launch_bounds__(1024) select_columns_and_offsets(
     free([&](float score) { freeMass += wholeMass(score, p.massUnit); });
     const long long held = blockSum((long long)forcedMass, totals);
     const long long total = held + blockSum((long long)freeMass, totals);
-    const long long enough = min(total, (long long)ceilf(budget.share * (float)total));
+    const long long sink = p.hasSinks ? max(0ll, (1ll << 30) - total) : 0;
+    const long long wholly = (long long)ceilf(budget.share * (float)(total + sink));
+    const long long enough = min(total, max(0ll, wholly - sink));
     count = max(count, before);
     if (enough > held) {
       count = max(count, before + coveringCount((unsigned)(enough - held), p.massUnit, digits, free));

@@ -96,6 +96,8 @@ __device__ __forceinline__ void chooseBlocks(
   const int firstVisible = firstVisibleBlock(block, max(p.partPosition, block * shareBlock), p.window);
   const int blocksOfTile = S;
 
+  const float sink = p.sinks ? p.sinks[rule.head] * log2e - log2f((float)S) : lowestScore;
+
   int valid = 0;
   for (int g = 0; g < groups; ++g) valid += isThere(g);
   for (int g = team.warp(); g < groups; g += size / 32) {
@@ -108,7 +110,7 @@ __device__ __forceinline__ void chooseBlocks(
         maximum = fmaxf(maximum, maxima[(long long)g * p.maximumStride + t]);
       }
     }
-    maximum = warpMaximum(maximum);
+    maximum = fmaxf(warpMaximum(maximum), sink);
     float sum = 0;
     if (isThere(g)) {
 #pragma unroll 4
@@ -118,6 +120,7 @@ __device__ __forceinline__ void chooseBlocks(
       }
     }
     sum = warpSum(sum);
+    if (p.sinks) sum += exp2Approximate(sink - maximum);
     if (lane == 0) {
       shared.maxima[g] = maximum;
       shared.factors[g] = isThere(g) && sum > 0 ? shareUnit / (sum * (float)valid) : 0;
@@ -178,7 +181,10 @@ __device__ __forceinline__ void chooseBlocks(
   auto part = [&](float share) { return min(candidates, (int)ceilf(share * (float)candidates)); };
   int wanted = candidates;
   if (rule.share < 1) {
-    const unsigned enough = (unsigned)ceilf(rule.share * (float)total);
+    // A sink has what the shares lack of 1.
+    const unsigned held = p.sinks ? (1u << 30) - min(total, 1u << 30) : 0;
+    const unsigned wholly = (unsigned)ceilf(rule.share * (float)(total + held));
+    const unsigned enough = wholly - min(wholly, held);
     wanted = 0;
     if (enough > 0) {
       const unsigned key = largestKey(enough, true);
@@ -190,7 +196,7 @@ __device__ __forceinline__ void chooseBlocks(
   }
   wanted = min(max(max(wanted, part(rule.floor)), min(rule.least, candidates)), part(rule.cap));
   const bool isDense = block * shareBlock >= rule.denseFrom;
-  if (isDense || valid == 0) wanted = candidates;
+  if (isDense || valid == 0 || total == 0) wanted = candidates;
 
   auto take = [&](int c) {
     if (c >= firstVisible) atomicOr(&shared.chosen[c / 32], 1u << c % 32);

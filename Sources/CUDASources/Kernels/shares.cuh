@@ -95,6 +95,9 @@ struct ShareParameters {
   /// [slots], as choose_bands leaves them: 1: the head's plan is made already; null: of no head.
   const int* takesBands;
   __device__ __forceinline__ bool isPlanned(int slot) const { return takesBands && takesBands[slot]; }
+  /// [heads] fp32, natural logarithm: sinks, which the softmax of a group is over too, one for the `stride` keys that a
+  /// score stands for; their mass counts as held. Null: there are none. select_shares reads them.
+  const float* sinks;
 };
 MI_CHECK_LAYOUT(ShareParameters);
 

@@ -91,6 +91,7 @@ typedef struct {
   uint64_t vertical;
   uint64_t slash;
   uint64_t log_sum_exp;
+  uint64_t sinks;
   int64_t kv_head_stride;
   int64_t sum_stride;
   int32_t rows;
@@ -119,6 +120,8 @@ typedef struct {
   int32_t forced_columns;
   int32_t forced_offsets;
   float mass_unit;
+  int32_t has_sinks;
+  int32_t padding;
 } mi_selection_parameters;
 
 // PlanParameters of Kernels/plan.cu.
@@ -233,6 +236,7 @@ typedef struct {
   float column_cost;
   int32_t exact;
   uint64_t takes_bands;
+  uint64_t sinks;
 } mi_share_parameters;
 
 // BandChoiceParameters of Kernels/flexprefill.cu.
@@ -433,8 +437,12 @@ typedef struct {
   uint64_t x_scales;
   uint64_t weight_scales;
   uint64_t up_scales;
+  uint64_t bias;
+  uint64_t up_bias;
   int32_t experts;
   int32_t outputs;
   int32_t inputs;
+  float alpha;
+  float limit;
   int32_t padding;
 } mi_expert_product;

@@ -11,6 +11,7 @@ enum GGUFArchitecture: String, CaseIterable {
   case phi3
   case glm4
   case glm4moe
+  case gptOSS = "gpt-oss"
 
   /// Whether the rows of q and k were reordered, so that the two elements of a pair that turns are
   /// neighbours. GLM's own checkpoints have neighbouring pairs and are not reordered.
@@ -53,6 +54,14 @@ enum GGUFArchitecture: String, CaseIterable {
         ("ffn_down_shexp", "mlp.shared_experts.down_proj"),
       ]
       return names
+    case .gptOSS:
+      // The norm before the experts has the name of one behind attention.
+      var names = shared.filter { $0.0 != "ffn_norm" }
+      names += experts.map { $0.0 == "ffn_gate_inp" ? ($0.0, "mlp.router") : $0 }
+      names += [
+        ("post_attention_norm", "post_attention_layernorm"), ("attn_sinks", "self_attn.sinks"),
+      ]
+      return names
     case .phi3: return shared + stacked
     case .glm4:
       return shared + stacked + [
@@ -76,8 +85,10 @@ enum GGUFArchitecture: String, CaseIterable {
       guard parts.count == 4, parts[0] == "blk", parts[3] == "weight" || parts[3] == "bias",
         let name = layerNames[String(parts[2])]
       else { return (tensor, tensor) }
-      // The one bias that Hugging Face calls so without a word behind.
-      if name.hasSuffix("_bias") { return (tensor, "model.layers.\(parts[1]).\(name)") }
+      // What Hugging Face calls so without a word behind.
+      if name.hasSuffix("_bias") || name.hasSuffix(".sinks") {
+        return (tensor, "model.layers.\(parts[1]).\(name)")
+      }
       return (tensor, "model.layers.\(parts[1]).\(name).\(parts[3])")
     }
   }

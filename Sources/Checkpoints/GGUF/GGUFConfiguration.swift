@@ -83,6 +83,7 @@ struct GGUFConfigurationReader {
     case .phi3: "phi3"
     case .glm4: "glm4"
     case .glm4moe: "glm4_moe"
+    case .gptOSS: "gpt_oss"
     }
   }
 
@@ -185,7 +186,9 @@ extension GGUFConfigurationReader {
           factor: stretch, originalMaxPositionEmbeddings: originalLength,
           betaFast: try metadata.number(key("rope.scaling.yarn_beta_fast"), in: factors) ?? 32,
           betaSlow: try metadata.number(key("rope.scaling.yarn_beta_slow"), in: factors) ?? 1,
-          attentionFactor: (further ?? magnitude).map { $0 * share }))
+          attentionFactor: (further ?? magnitude).map { $0 * share },
+          // gpt-oss was trained with a ramp whose ends are not rounded, for which files have no key.
+          truncate: architecture != .gptOSS))
     case let unknown?:
       throw metadata.failure(
         typeKey,

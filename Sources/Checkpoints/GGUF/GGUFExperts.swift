@@ -3,7 +3,7 @@ extension GGUFConfigurationReader {
   ///
   /// - Throws: `.invalidField` that names file and key.
   func experts(layers: Int) throws(CheckpointError) -> ExpertConfiguration? {
-    guard architecture == .qwen3moe || architecture == .glm4moe else { return nil }
+    guard [.qwen3moe, .glm4moe, .gptOSS].contains(architecture) else { return nil }
     func integer(_ name: String, in range: ClosedRange<Int>) throws(CheckpointError) -> Int? {
       try metadata.integer(key(name), in: range)
     }
@@ -11,12 +11,14 @@ extension GGUFConfigurationReader {
       try metadata.required(key(name), integer(name, in: range))
     }
     let isSigmoid = architecture == .glm4moe
+    // Of gpt-oss the softmax over the logits that were chosen.
+    let known = isSigmoid ? 2 : architecture == .gptOSS ? 3 : 1
     let function = try integer("expert_gating_func", in: 0...255) ?? 0
     // 0: not said; the architecture's own is the only one that is known.
-    guard function == 0 || function == (isSigmoid ? 2 : 1) else {
+    guard function == 0 || function == known else {
       throw metadata.failure(
         key("expert_gating_func"),
-        "is \(function): known for \(architecture.rawValue) is \(isSigmoid ? 2 : 1)")
+        "is \(function): known for \(architecture.rawValue) is \(known)")
     }
     let count = try required("expert_count", in: 1...ExpertConfiguration.most)
     return ExpertConfiguration(

@@ -6,7 +6,8 @@ public protocol EstimationOperations: AnyObject, Sendable {
   /// at keys - 1 where keys = firstPosition + rows <= layer.count. `heads` are the query heads
   /// wanted. For each: P = softmax(scale * q k^T) over j <= i, then
   /// vertical[j] = sum over rows of P[i, j], slash[o] = sum over rows of P[i, i - o]; both have
-  /// `keys` entries. Source: MInference, section 3.2 and algorithm 2.
+  /// `keys` entries. Where the layer has sinks the softmax is over a head's sink too: sums lack its mass.
+  /// Source: MInference, section 3.2 and algorithm 2.
   func lastRowSums(
     q: Tensor, firstPosition: Int, layer: KeyValueLayer, shape: AttentionShape, heads: [Int]
   ) throws -> DeviceRowSums
@@ -23,7 +24,8 @@ public protocol EstimationOperations: AnyObject, Sendable {
   /// Groups are `stride` positions at absolute multiples. With score(a, e) of group a of queries and
   /// group e of keys, e <= a (and (a - e) stride - (stride - 1) inside the window), P(a, .) is the
   /// softmax of a's scores, and the share of key block c in query block b the mean, over the scored
-  /// groups of b that q has a row of, of P(a, e) summed over the groups e of c.
+  /// groups of b that q has a row of, of P(a, e) summed over the groups e of c. Where the layer has sinks the
+  /// softmax is over a head's sink less ln(stride) too, a group's score standing for stride keys.
   ///
   /// Antidiagonals: score(a, e) = scale / stride * sum over i of q[stride a + stride - 1 - i] .
   /// k[stride e + i]; rows and keys that are not there count as zeros. Scored are the groups a with

@@ -25,13 +25,15 @@ public protocol ExpertOperations: AnyObject, Sendable {
   /// both of ``LayerOperations/makeLinearInput(_:purpose:)``.
   func gatherRows(_ x: Tensor, by routing: ExpertRouting, into y: Tensor) throws
 
-  /// y[p] = silu(x[p] * transpose(gate of p's expert)) * (x[p] * transpose(up of p's expert)).
-  /// x: [positions, in], as gathered; y: [positions, out] of the activations' type.
+  /// y[p] = activation(x[p] * transpose(gate of p's expert), x[p] * transpose(up of p's expert)), the biases
+  /// of both added to their products. x: [positions, in], as gathered; y: [positions, out] of the
+  /// activations' type.
   func gatedExperts(
-    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, activation: GatedActivation,
+    by routing: ExpertRouting, into y: Tensor
   ) throws
 
-  /// y[p] = x[p] * transpose(matrix of p's expert). x: [positions, in] of the activations' type;
+  /// y[p] = x[p] * transpose(matrix of p's expert) + its bias. x: [positions, in] of the activations' type;
   /// y: [positions, out] of the same.
   func expertLinear(
     _ x: Tensor, weight: ExpertWeights, by routing: ExpertRouting, into y: Tensor) throws
@@ -44,11 +46,20 @@ public protocol ExpertOperations: AnyObject, Sendable {
   func expertCounts(_ routing: ExpertRouting) throws -> [Int]
 }
 
+extension ExpertOperations {
+  /// Gated experts with silu.
+  public func gatedExperts(
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+  ) throws {
+    try gatedExperts(x, gate: gate, up: up, activation: .silu, by: routing, into: y)
+  }
+}
+
 extension ExpertRouting {
   /// The check that every ``ExpertOperations/route(_:bias:into:)`` begins with.
   package func require(logits: Tensor, bias: Weight?) throws {
     guard rule.isValid, logits.shape == [rows, rule.experts], logits.type == .float32,
-      bias.map({ $0.count == rule.experts && rule.score == .sigmoid }) ?? true
+      bias.map({ $0.count == rule.experts }) ?? true
     else {
       throw ComputeError.shapeMismatch(
         operation: "route",

@@ -8,12 +8,12 @@
 
 /// How a router's logits choose experts for a row, and what each expert's output is multiplied with.
 ///
-/// Source: transformers, `models/qwen3_moe` (softmax) and `models/glm4_moe` (sigmoid, a bias for the
-/// choice, groups), which follows DeepSeek-V3 (arXiv 2412.19437, section 2.1.2).
+/// Source: transformers, `models/qwen3_moe` (softmax), `models/gpt_oss` (softmax of logits with a bias, which over the
+/// chosen ones is the normalised one over all) and `models/glm4_moe` (sigmoid, a bias for the choice, groups), which follows DeepSeek-V3 (arXiv 2412.19437, section 2.1.2).
 public struct RoutingRule: Sendable, Hashable {
   /// What a logit becomes before it is a weight.
   public enum Score: String, Sendable, Hashable {
-    /// Over all experts; the choice is by the logits themselves.
+    /// Over all experts; the choice is by the logits themselves. A bias of the expert is a part of the logit.
     case softmax
     /// Of each by itself; the choice is by the score plus a bias of the expert.
     case sigmoid
@@ -57,7 +57,7 @@ public struct RoutingRule: Sendable, Hashable {
   ///
   /// - Parameters:
   ///   - logits: One for each expert.
-  ///   - bias: Added to sigmoid scores for the choice alone; empty for none.
+  ///   - bias: Added to the logits of a softmax, and to sigmoid scores for the choice alone; empty for none.
   public func choose(
     logits: [Double], bias: [Double] = []
   ) -> (experts: [Int], weights: [Double]) {
@@ -65,6 +65,7 @@ public struct RoutingRule: Sendable, Hashable {
     var choices: [Double]
     switch score {
     case .softmax:
+      let logits = bias.isEmpty ? logits : zip(logits, bias).map { $0 + $1 }
       let largest = logits.max() ?? 0
       let exponentials = logits.map { exp($0 - largest) }
       let sum = exponentials.reduce(0, +)
@@ -73,8 +74,8 @@ public struct RoutingRule: Sendable, Hashable {
     case .sigmoid:
       scores = logits.map { 1 / (1 + exp(-$0)) }
       choices = scores
+      for (expert, bias) in bias.enumerated() { choices[expert] += bias }
     }
-    for (expert, bias) in bias.enumerated() { choices[expert] += bias }
     if groups > 1 {
       let size = experts / groups
       let sums = (0..<groups).map { group in

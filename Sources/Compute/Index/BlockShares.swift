@@ -49,8 +49,8 @@ public enum ShareSource: Sendable, Hashable {
 /// The rule by which key blocks are chosen from their shares of a query block's attention.
 ///
 /// Blocks are taken in descending order of their shares, the lower one first of equal ones, until
-/// those taken hold ``share`` of all; ``floor``, ``least`` and ``cap`` bound their number. The first block and
-/// the query's own are taken besides. Source: XAttention (arXiv 2503.16428), section 2.2; floor, least and
+/// those taken hold ``share`` of all, with the sink where a head has one; ``floor``, ``least`` and ``cap`` bound their
+/// number. The first block and the query's own are taken besides. Source: XAttention (arXiv 2503.16428), section 2.2; floor, least and
 /// cap are additions of this package.
 public struct ShareRule: Sendable, Hashable {
   /// The share that the blocks taken hold, 0 ... 1; 1 takes every block.
@@ -78,9 +78,11 @@ public struct ShareRule: Sendable, Hashable {
   /// The key blocks that one query block takes, ascending. All of them where no share is positive: the block was not
   /// scored.
   ///
-  /// - Parameter shares: Of the blocks up to the query's own, which is the last.
+  /// - Parameters:
+  ///   - shares: Of the blocks up to the query's own, which is the last.
+  ///   - hasSink: Whether what the shares lack of 1 is a sink's, which nobody can miss.
   /// - Complexity: O(n log n).
-  public func blocks(_ shares: ArraySlice<Float>) -> [Int32] {
+  public func blocks(_ shares: ArraySlice<Float>, hasSink: Bool = false) -> [Int32] {
     let count = shares.count
     guard count > 0 else { return [] }
     let keys = shares.map { $0 > 0 ? UInt64(min($0, 1) * Self.unit + 0.5) : 0 }
@@ -88,7 +90,10 @@ public struct ShareRule: Sendable, Hashable {
     var wanted = count
     let order = keys.indices.sorted { (keys[$1], $0) < (keys[$0], $1) }
     if share < 1 {
-      let enough = UInt64((share * Float(keys.reduce(0, +))).rounded(.up))
+      let all = keys.reduce(0, +)
+      let sink = hasSink ? UInt64(Self.unit) - min(all, UInt64(Self.unit)) : 0
+      let wholly = UInt64((share * Float(all + sink)).rounded(.up))
+      let enough = wholly - min(wholly, sink)
       var held: UInt64 = 0
       wanted = 0
       while held < enough, wanted < count {

@@ -68,7 +68,8 @@ extension ReferenceBackend {
       part, logSumExp: logSumExp, into: o, logSumExp: whole, memory: self)
   }
 
-  /// o[r, h] = sum over the keys j that row r computes of softmax(scale * q k_j) v_j.
+  /// o[r, h] = sum over the keys j that row r computes of softmax(scale * q k_j) v_j, the softmax over these
+  /// keys and the head's sink.
   private func attend(
     _ operation: String, q: Tensor, positions: [Int], layer: KeyValueLayer,
     shape: AttentionShape, into o: Tensor, logSumExp: Tensor?,
@@ -88,6 +89,7 @@ extension ReferenceBackend {
     let queries = try doubles(q)
     let keys = try doubles(layer.keys)
     let values = try doubles(layer.values)
+    let sinks = try layer.sinkLogits(of: shape).map { try doubles($0) }
     let keyScales = try scales(of: layer, row: 0)
     let valueScales = try scales(of: layer, row: 1)
     var outputs = Array(repeating: 0.0, count: o.count)
@@ -106,8 +108,10 @@ extension ReferenceBackend {
           let scale = keyScales[head / shape.groupSize] * Double(shape.scale)
           scores.append((j, product * scale))
         }
-        guard let largest = scores.map(\.score).max() else { continue }
-        let total = scores.reduce(0) { $0 + exp($1.score - largest) }
+        let sink = sinks?[head] ?? -.infinity
+        let largest = max(scores.map(\.score).max() ?? -.infinity, sink)
+        guard largest > -.infinity else { continue }
+        let total = scores.reduce(exp(sink - largest)) { $0 + exp($1.score - largest) }
         for (j, score) in scores {
           let weight = exp(score - largest) / total
           for d in 0..<headDim {

@@ -12,7 +12,8 @@ extension ReferenceBackend {
       "q \(q.shape) from position \(firstPosition), \(layer.count) keys, heads \(heads)")
     let sums = ReferenceEstimation.lastRowSums(
       q: try read(q), rows: q.rows, firstPosition: firstPosition, keys: try read(layer.keys),
-      capacity: layer.capacity, shape: shape, heads: heads)
+      capacity: layer.capacity, shape: shape, heads: heads,
+      sinks: try layer.sinkLogits(of: shape).map { try read($0) })
     let keys = firstPosition + q.rows
     func tensor(_ values: [Float]) throws -> Tensor {
       let tensor = try makeTensor(.float32, [heads.count, keys], purpose: "estimation")
@@ -41,7 +42,8 @@ extension ReferenceBackend {
     try layer.requireBlockShares(q, firstPosition, shape, heads, source)
     let shares = ReferenceEstimation.blockShares(
       q: try read(q), rows: q.rows, firstPosition: firstPosition, keys: try read(layer.keys),
-      capacity: layer.capacity, shape: shape, heads: heads, source: source)
+      capacity: layer.capacity, shape: shape, heads: heads, source: source,
+      sinks: try layer.sinkLogits(of: shape).map { try read($0) })
     let keyBlocks = (firstPosition + q.rows - 1) / ShareRule.blockSize + 1
     let tensor = try makeTensor(
       .float32, [heads.count, keyBlocks - firstPosition / ShareRule.blockSize, keyBlocks],

@@ -47,12 +47,13 @@ extension ReferenceBackend {
   }
 
   public func gatedExperts(
-    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, activation: GatedActivation,
+    by routing: ExpertRouting, into y: Tensor
   ) throws {
     try routing.requireProduct("gatedExperts", x, [gate, up], y)
     let gates = try products(x, gate, routing)
     let ups = try products(x, up, routing)
-    try store(zip(gates, ups).map { $0 / (1 + exp(-$0)) * $1 }, in: y)
+    try store(zip(gates, ups).map { activation.value(gate: $0, up: $1) }, in: y)
   }
 
   public func expertLinear(
@@ -86,11 +87,12 @@ extension ReferenceBackend {
     return zip(offsets.dropFirst(), offsets).map { $0 - $1 }
   }
 
-  /// x[p] * transpose(matrix of p's expert), all positions one after the other.
+  /// x[p] * transpose(matrix of p's expert) + its bias, all positions one after the other.
   private func products(
     _ x: Tensor, _ weights: ExpertWeights, _ routing: ExpertRouting
   ) throws -> [Double] {
     let experts = try integers(routing.experts)
+    let bias = try weights.bias.map { try doubles($0.tensor(for: "expertLinear")) }
     var output: [Double] = []
     var matrix: (expert: Int, values: [Double])?
     for (position, expert) in experts.enumerated() {
@@ -100,7 +102,7 @@ extension ReferenceBackend {
       let input = try doubles(x.slice(rows: position..<position + 1))
       let values = matrix?.values ?? []
       for out in 0..<weights.outputs {
-        var sum = 0.0
+        var sum = bias?[expert * weights.outputs + out] ?? 0
         for k in 0..<weights.inputs { sum += input[k] * values[out * weights.inputs + k] }
         output.append(sum)
       }
@@ -109,4 +111,19 @@ extension ReferenceBackend {
   }
 
   private func integers(_ tensor: Tensor) throws -> [Int] { try doubles(tensor).map { Int($0) } }
+}
+
+extension GatedActivation {
+  /// What the definition says of one output of each.
+  fileprivate func value(gate: Double, up: Double) -> Double {
+    switch self {
+    case .silu: return gate / (1 + exp(-gate)) * up
+    case .clampedSwiGLU(let alpha, let limit):
+      let limit = Double(limit)
+      // Comparisons with NaN are false, so that it stays.
+      let g = gate > limit ? limit : gate
+      let u = up > limit ? limit : up < -limit ? -limit : up
+      return (u + 1) * g / (1 + exp(-Double(alpha) * g))
+    }
+  }
 }

@@ -9,13 +9,16 @@
 /// The estimation primitives of ``Backend`` written down as they are defined: plain arrays, one
 /// loop for each symbol of the formula, Double inside. Every backend is tested against these.
 public enum ReferenceEstimation {
-  /// Softmax of one query row over the keys that it may see.
+  /// Softmax of one query row over the keys that it may see, and over a sink.
   ///
   /// - q: [headDim] of the row at `position`; keys: [>= position + 1, headDim] of its key-value
   ///   head, position 0 first.
-  /// - Returns: position + 1 probabilities; zero for keys before the model's own window.
+  /// - Parameter sink: The head's (``KeyValueLayer/sinks``); nil: there is none.
+  /// - Returns: position + 1 probabilities; zero for keys before the model's own window. The sink has what is
+  ///   missing in their sum.
   public static func attentionRow(
-    q: ArraySlice<Float>, position: Int, keys: ArraySlice<Float>, shape: AttentionShape
+    q: ArraySlice<Float>, position: Int, keys: ArraySlice<Float>, shape: AttentionShape,
+    sink: Float? = nil
   ) -> [Double] {
     let first = shape.firstKey(visibleFrom: position)
     var scores = [Double](repeating: -.infinity, count: position + 1)
@@ -27,9 +30,10 @@ public enum ReferenceEstimation {
       }
       scores[j] = dot * Double(shape.scale)
     }
-    let largest = scores.max() ?? 0
+    let sink = sink.map { Double($0) } ?? -.infinity
+    let largest = max(scores.max() ?? 0, sink)
     let weights = scores.map { exp($0 - largest) }
-    let sum = weights.reduce(0, +)
+    let sum = weights.reduce(exp(sink - largest), +)
     return weights.map { $0 / sum }
   }
 
@@ -38,12 +42,13 @@ public enum ReferenceEstimation {
   ///
   /// - q: [rows, queryHeads, headDim], row r at position firstPosition + r.
   /// - keys: [keyValueHeads, capacity, headDim].
+  /// - sinks: [queryHeads]; nil: there are none.
   /// - Returns: one entry for each of `heads`, in that order; firstPosition + rows sums each.
   ///
   /// O(heads * rows * keys * headDim).
   public static func lastRowSums(
     q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int,
-    shape: AttentionShape, heads: [Int]
+    shape: AttentionShape, heads: [Int], sinks: [Float]? = nil
   ) -> [LastRowSums] {
     let keyCount = firstPosition + rows
     return heads.map { head in
@@ -55,7 +60,8 @@ public enum ReferenceEstimation {
         let start = (row * shape.queryHeads + head) * shape.headDim
         let probabilities = attentionRow(
           q: q[start..<start + shape.headDim], position: position,
-          keys: keys[keyHead..<keyHead + keyCount * shape.headDim], shape: shape)
+          keys: keys[keyHead..<keyHead + keyCount * shape.headDim], shape: shape,
+          sink: sinks?[head])
         for (j, probability) in probabilities.enumerated() {
           vertical[j] += probability
           slash[position - j] += probability
@@ -70,12 +76,13 @@ public enum ReferenceEstimation {
   ///
   /// - q: [rows, queryHeads, headDim], row r at position firstPosition + r.
   /// - keys: [keyValueHeads, capacity, headDim].
+  /// - sinks: [queryHeads]; nil: there are none.
   /// - Returns: for each of `heads` [query blocks * key blocks].
   ///
   /// O(heads * rows * keys * headDim / stride).
   public static func blockShares(
     q: [Float], rows: Int, firstPosition: Int, keys: [Float], capacity: Int, shape: AttentionShape,
-    heads: [Int], source: ShareSource
+    heads: [Int], source: ShareSource, sinks: [Float]? = nil
   ) -> [[Float]] {
     let end = firstPosition + rows
     let size = ShareRule.blockSize
@@ -125,9 +132,11 @@ public enum ReferenceEstimation {
             if let window = shape.slidingWindow, nearest >= window { continue }
             scores[other] = score(group, other)
           }
-          let largest = scores.max() ?? 0
+          // The score of a group stands for all of its keys, and a sink is one.
+          let sink = sinks.map { Double($0[head]) - log(Double(stride)) } ?? -.infinity
+          let largest = max(scores.max() ?? 0, sink)
           let weights = scores.map { exp($0 - largest) }
-          let sum = weights.reduce(0, +) * Double(groups.count)
+          let sum = weights.reduce(exp(sink - largest), +) * Double(groups.count)
           for (other, weight) in weights.enumerated() {
             shares[(block - firstBlock) * keyBlocks + other * stride / size] += Float(weight / sum)
           }

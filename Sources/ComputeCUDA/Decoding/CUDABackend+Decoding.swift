@@ -91,6 +91,9 @@ extension CUDABackend {
       }
       return
     }
+    // Sequences of one model have the same sinks.
+    let sinks = try sequences[0].sinkLogits(of: shape)
+    let sums = try sinks.map { _ in try logSumExps(of: q) }
     let isQuantized = sequences[0].keys.type == .float8
     let blocks = rows * shape.keyValueHeads
     // A step is repeated at later positions: it shares out the keys of the last one.
@@ -104,12 +107,13 @@ extension CUDABackend {
     let room = splits * rows * shape.queryHeads * (headDim + 2)
     let memory = try rowMemory(partials: room)
     let places = try placesOfRows(positions, sequences)
-    defer { withExtendedLifetime((memory, places)) {} }
+    defer { withExtendedLifetime((memory, places, sums)) {} }
     var parameters = mi_row_attention_parameters()
     parameters.q = try address(q, .bfloat16, operation)
     parameters.o = try address(o, .bfloat16, operation)
     parameters.positions = places.positions
     parameters.sequences = places.sequences
+    parameters.log_sum_exp = try sums.map { try address($0, .float32, operation) } ?? 0
     parameters.workspace = try address(memory.partials, operation)
     parameters.counters = isOneLaunch ? try address(memory.counters, operation) : 0
     parameters.rows = Int32(rows)
@@ -126,9 +130,11 @@ extension CUDABackend {
     try kernel("row_attention_sequences_\(isQuantized ? "fp8_" : "")d\(headDim)", in: file).launch(
       grid: (splits, rows, shape.keyValueHeads), block: AttentionLaunch.threads,
       shared: headDim == 96 ? 73728 : 98304, overlapsPrevious: true, arguments)
-    guard !isOneLaunch else { return }
-    try kernel("row_attention_combine_d\(headDim)", in: "row_attention.cu").launch(
-      grid: (rows * shape.queryHeads, 1, 1), block: 256, arguments)
+    if !isOneLaunch {
+      try kernel("row_attention_combine_d\(headDim)", in: "row_attention.cu").launch(
+        grid: (rows * shape.queryHeads, 1, 1), block: 256, arguments)
+    }
+    if let sinks, let sums { try add(sinks, to: o, logSumExp: sums) }
   }
 }
 

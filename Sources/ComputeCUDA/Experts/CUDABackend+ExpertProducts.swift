@@ -100,12 +100,13 @@ extension CUDABackend {
   // MARK: Products
 
   public func gatedExperts(
-    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, activation: GatedActivation,
+    by routing: ExpertRouting, into y: Tensor
   ) throws {
     try routing.requireProduct("gatedExperts", x, [gate, up], y)
     try require(
       gate.format == up.format, "gatedExperts", "gates of \(gate.format), ups of \(up.format)")
-    try multiply(x, gate, up, routing, y, "gatedExperts")
+    try multiply(x, gate, up, routing, y, "gatedExperts", activation)
   }
 
   public func expertLinear(
@@ -133,7 +134,7 @@ extension CUDABackend {
 
   private func multiply(
     _ x: Tensor, _ weight: ExpertWeights, _ up: ExpertWeights?, _ routing: ExpertRouting,
-    _ y: Tensor, _ operation: String
+    _ y: Tensor, _ operation: String, _ activation: GatedActivation = .silu
   ) throws {
     let grain = x.type == .float8 ? 16 : 8
     try require(
@@ -147,6 +148,12 @@ extension CUDABackend {
     product.experts = Int32(weight.count)
     product.outputs = Int32(weight.outputs)
     product.inputs = Int32(weight.inputs)
+    product.bias = try weight.bias.map { try address($0, .float32, operation) } ?? 0
+    product.up_bias = try up?.bias.map { try address($0, .float32, operation) } ?? 0
+    if case .clampedSwiGLU(let alpha, let limit) = activation {
+      product.alpha = alpha
+      product.limit = limit
+    }
     if x.type == .float8 { product.x_scales = try factors(of: x, operation) }
     let isFew = routing.positions <= ExpertLaunch.fewPositions
     if let scales = weight.matrices[0].blockScales {
@@ -216,6 +223,9 @@ extension CUDABackend {
         part.weight = try address(scratch, .bfloat16, operation)
         part.up = part.weight + UInt64(count * elements * DataType.bfloat16.byteCount)
         part.offsets += UInt64(first * DataType.int32.byteCount)
+        let biases = UInt64(first * weight.outputs * DataType.float32.byteCount)
+        if part.bias != 0 { part.bias += biases }
+        if part.up_bias != 0 { part.up_bias += biases }
         part.experts = Int32(count)
         for (index, weights) in [weight, up].compactMap({ $0 }).enumerated() {
           try widen(

@@ -48,6 +48,8 @@ extension CUDABackend {
     parameters.partial = try address(partial, "lastRowSums")
     parameters.vertical = try address(result.vertical, "lastRowSums")
     parameters.slash = try address(result.slash, "lastRowSums")
+    parameters.sinks =
+      try layer.sinkLogits(of: shape).map { try address($0, .float32, "lastRowSums") } ?? 0
     parameters.kv_head_stride = Int64(layer.capacity * headDim)
     parameters.sum_stride = Int64(stride)
     parameters.rows = Int32(rows)

@@ -158,6 +158,7 @@ extension CUDABackend {
       selection.forced_offsets = Int32(request.forcedOffsets)
       // Every row's mass is 1.
       selection.mass_unit = 1_073_741_824 / Float(chunk.lastRows.rows)
+      selection.has_sinks = chunk.layer.sinks == nil ? 0 : 1
       var arguments = KernelArguments()
       arguments.add(selection)
       try backend.kernel("select_columns_and_offsets", in: "selection.cu").launch(

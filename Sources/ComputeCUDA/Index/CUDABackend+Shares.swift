@@ -30,6 +30,10 @@ extension CUDABackend {
     var shares = [Float](repeating: 0, count: heads.count * queryBlocks * keyBlocks)
     let sizes = choice.sizes
     let groups = sizes.groupsOfBlock
+    // The score of a group stands for all of its keys, and a sink is one.
+    let sinks = try layer.sinkLogits(of: shape).map { sinks in
+      try read(sinks).map { ($0 - logf(Float(source.stride))) * ShareLaunch.log2OfE }
+    }
     try choice.forParts(of: q, firstPosition: firstPosition, layer: layer) { part in
       let sums = try read(part.sums)
       let maxima = try read(part.maxima)
@@ -44,11 +48,14 @@ extension CUDABackend {
             let hidden = max(0, top - (shape.slidingWindow ?? top + 1) + 1)
             let visible = min(block, hidden / ShareRule.blockSize)...block
             let tile = { (key: Int) in maxima[row * sizes.keyTiles + key / source.stride] }
-            let largest = visible.map(tile).max() ?? 0
+            let sink = sinks?[heads[slot]] ?? -.infinity
+            let largest = max(visible.map(tile).max() ?? 0, sink)
             let masses = visible.map {
               Double(sums[row * sizes.sumStride + $0]) * exp2(Double(tile($0) - largest))
             }
-            let total = masses.reduce(0, +) * Double(choice.validGroups(ofBlock: block))
+            let total =
+              masses.reduce(exp2(Double(sink - largest)), +)
+              * Double(choice.validGroups(ofBlock: block))
             let first = block - firstPosition / ShareRule.blockSize
             for (key, mass) in zip(visible, masses) where total > 0 {
               shares[(slot * queryBlocks + first) * keyBlocks + key] += Float(mass / total)

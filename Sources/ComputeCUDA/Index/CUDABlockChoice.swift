@@ -121,6 +121,10 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
       parameters.part_rows = Int32(next - start)
       parameters.part_position = Int32(start)
       parameters.part_groups = Int32(groups)
+      parameters.sinks =
+        try layer.sinkLogits(of: shape).map {
+          try backend.address($0, .float32, "ResidentBlockChoice")
+        } ?? 0
       let rows = q.slice(rows: start - position..<next - position)
       switch request.source {
       case .antidiagonals: try scoreAntidiagonals(of: rows, blocks: blocks, layer, parameters)

@@ -106,9 +106,10 @@ final class RoundingBackend: ForwardingBackend, @unchecked Sendable {
   }
 
   override func gatedExperts(
-    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, by routing: ExpertRouting, into y: Tensor
+    _ x: Tensor, gate: ExpertWeights, up: ExpertWeights, activation: GatedActivation,
+    by routing: ExpertRouting, into y: Tensor
   ) throws {
-    try cpu.gatedExperts(x, gate: gate, up: up, by: routing, into: y)
+    try cpu.gatedExperts(x, gate: gate, up: up, activation: activation, by: routing, into: y)
     try round(y)
   }
 

@@ -34,16 +34,18 @@ struct CandidateSelector {
   /// The row set of a pattern for one head.
   ///
   /// - pooledQueries, pooledKeys: the head's means, [blocks * headDim].
+  /// - hasSink: as of ``SparseAttention/HeadSketch``.
   func rowSet(
     _ pattern: HeadPattern, sums: LastRowSums, pooledQueries: [Float], pooledKeys: [Float],
-    blockShares: HeadBlockShares? = nil
+    blockShares: HeadBlockShares? = nil, hasSink: Bool = false
   ) throws -> RowSet {
     if isDense { return .all }
     if let rowSet = fixed[pattern] { return rowSet }
-    let sketch = HeadSketch(
+    var sketch = HeadSketch(
       layer: 0, head: 0, firstPosition: grid.firstPosition, rows: grid.rows, headDim: headDim,
       lastRowSums: sums, pooledQueries: pooledQueries, pooledKeys: pooledKeys,
       blockShares: blockShares, memory: SelectionMemory())
+    sketch.hasSink = hasSink
     return try pattern.selector.select(sketch).pairs
       .rowSet(on: grid, columnsThatFillTile: columnsThatFillTile)
   }

@@ -41,8 +41,10 @@ package struct LayerMeasurer {
       try sampler.lastRowSums(
         ofChunk: $0,
         layer: KeyValueLayer(
-          keys: layer.keys, values: layer.values, count: rows.chunks[$0].upperBound))
+          keys: layer.keys, values: layer.values, count: rows.chunks[$0].upperBound,
+          sinks: layer.sinks))
     }
+    let sinks = try layer.sinks.map { try backend.read($0) }
     let pools = patterns.contains(where: \.needsPooledQueries)
     let pooledKeys =
       pools
@@ -62,7 +64,7 @@ package struct LayerMeasurer {
           layer.values.reshaped([shape.keyValueHeads * layer.capacity, shape.headDim])
             .slice(rows: start..<start + rows.tokens))
       }
-      let mass = try rowMass(sampler, head: head, layer: layer)
+      let mass = try rowMass(sampler, head: head, layer: layer, sink: sinks?[head])
       let outputs = OutputSums(
         mass, places: places, values: values, headDim: shape.headDim,
         tileColumns: backend.tileShape(headDim: shape.headDim).columns)
@@ -75,7 +77,9 @@ package struct LayerMeasurer {
       }
       let errors = OutputError(sums: outputs, gram: grams[head])
       let measured = try HostThreads.map(patterns.count) { candidate in
-        Result { try measure(patterns[candidate], mass, estimates, errors) }
+        Result {
+          try measure(patterns[candidate], mass, estimates, errors, hasSink: sinks != nil)
+        }
       }.map { try $0.get() }
       residual.add(head: head, dense: errors.dense, squares: measured.map(\.residualSquares))
       return measured.map(\.measurement)
@@ -98,7 +102,7 @@ package struct LayerMeasurer {
   }
 
   private func rowMass(
-    _ sampler: LayerSampler, head: Int, layer: KeyValueLayer
+    _ sampler: LayerSampler, head: Int, layer: KeyValueLayer, sink: Float?
   ) throws -> RowMass {
     let shape = sampler.shape
     let start = head / shape.groupSize * layer.capacity
@@ -107,7 +111,8 @@ package struct LayerMeasurer {
     // Scores come in units of log 2.
     let factor = shape.scale * 1.442_695_04
     return try RowMass(
-      positions: rows.positions, keys: rows.tokens, slidingWindow: shape.slidingWindow
+      positions: rows.positions, keys: rows.tokens, slidingWindow: shape.slidingWindow,
+      sink: sink.map { $0 * 1.442_695_04 }
     ) { places in
       let q = try backend.makeTensor(
         backend.activationType, [places.count, shape.headDim], purpose: "measuring recall")
@@ -121,14 +126,15 @@ package struct LayerMeasurer {
   }
 
   private func measure(
-    _ pattern: HeadPattern, _ mass: RowMass, _ estimates: [HeadEstimates], _ errors: OutputError
+    _ pattern: HeadPattern, _ mass: RowMass, _ estimates: [HeadEstimates], _ errors: OutputError,
+    hasSink: Bool
   ) throws -> (measurement: CandidateMeasurement, residualSquares: [Float]) {
     let counted = rows.counted(for: pattern)
     var recalls: [Double] = []
     var work = IndexWork(tilePairs: 0, columnPairs: 0, runs: 0, tileRows: 0)
     var squares = OutputError.Squares(rows: errors.rows)
     for (chunk, selector) in selectors.enumerated() {
-      let rowSet = try rowSet(pattern, chunk: chunk, estimates)
+      let rowSet = try rowSet(pattern, chunk: chunk, estimates, hasSink: hasSink)
       work += IndexWork(rowSet, on: selector.grid)
       let places = rows.places(in: rows.chunks[chunk]).clamped(to: counted)
       let columns = rowSet.columns
@@ -146,11 +152,11 @@ package struct LayerMeasurer {
   }
 
   private func rowSet(
-    _ pattern: HeadPattern, chunk: Int, _ estimates: [HeadEstimates]
+    _ pattern: HeadPattern, chunk: Int, _ estimates: [HeadEstimates], hasSink: Bool
   ) throws -> RowSet {
     try selectors[chunk].rowSet(
       pattern, sums: estimates[chunk].sums, pooledQueries: estimates[chunk].queries,
-      pooledKeys: estimates[chunk].keys)
+      pooledKeys: estimates[chunk].keys, hasSink: hasSink)
   }
 }
 

@@ -1,5 +1,13 @@
 package import Compute
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// The softmax mass of one head's sampled rows as running sums over the keys, so that the mass in any
 /// range of keys is one difference.
 ///
@@ -10,17 +18,22 @@ package struct RowMass {
   /// [row, keys + 1]: entry j is the unnormalised mass of the keys below j. Sums run in Double and
   /// are stored as Float: a share is off by 1e-7 for each range that is taken.
   private var running: [Float]
-  /// 1 / all mass of each row.
+  /// 1 / all mass of each row, a sink's included.
   private var inverse: [Float]
+  private let hasSink: Bool
 
   /// Makes the sums of consecutive rows from their scores in units of log 2; `scores` is asked for a
   /// few rows at a time and gives [rows, keys].
+  ///
+  /// - Parameter sink: The score of the head's attention sink, in the same units; nil: there is none. Its mass
+  ///   counts as kept whatever is computed.
   package init(
-    positions: [Int], keys: Int, slidingWindow: Int?, rowsAtOnce: Int? = nil,
+    positions: [Int], keys: Int, slidingWindow: Int?, sink: Float? = nil, rowsAtOnce: Int? = nil,
     scores: (Range<Int>) throws -> [Float]
   ) rethrows {
     self.positions = positions
     self.keys = keys
+    hasSink = sink != nil
     running = [Float](repeating: 0, count: positions.count * (keys + 1))
     inverse = [Float](repeating: 0, count: positions.count)
     let rowsAtOnce = rowsAtOnce ?? Self.rowsAtOnce(keys: keys)
@@ -36,7 +49,7 @@ package struct RowMass {
               let base = (start + place) * (keys + 1)
               inverse[start + place] = Self.accumulate(
                 scores: UnsafeBufferPointer(rebasing: scores[place * keys..<(place + 1) * keys]),
-                visible: first..<position + 1,
+                visible: first..<position + 1, sink: sink,
                 into: UnsafeMutableBufferPointer(rebasing: sums[base..<base + keys + 1]))
             }
           }
@@ -48,9 +61,9 @@ package struct RowMass {
   /// Rows whose scores are held beside the sums: 32 MB of them, so that memory does not double.
   static func rowsAtOnce(keys: Int) -> Int { max(16, (8 << 20) / max(keys, 1)) }
 
-  /// Running sums of 2^(score - largest) over the visible keys; returns 1 / their sum.
+  /// Running sums of 2^(score - largest) over the visible keys; returns 1 / their sum with the sink's mass.
   private static func accumulate(
-    scores: UnsafeBufferPointer<Float>, visible: Range<Int>,
+    scores: UnsafeBufferPointer<Float>, visible: Range<Int>, sink: Float?,
     into sums: UnsafeMutableBufferPointer<Float>
   ) -> Float {
     var key = visible.lowerBound
@@ -83,7 +96,14 @@ package struct RowMass {
     for key in visible.upperBound + 1..<max(sums.count, visible.upperBound + 1) {
       sums[key] = Float(total)
     }
+    // A sink beyond the range of Float leaves the keys nothing.
+    if let sink { total += pow(2, min(1e3, Double(sink) - Double(largest))) }
     return Float(1 / total)
+  }
+
+  /// The share of a row's mass that a sink has.
+  private func sinkShare(row: Int) -> Double {
+    hasSink ? max(0, 1 - Double(running[(row + 1) * (keys + 1) - 1] * inverse[row])) : 0
   }
 
   /// 2^x for x <= 0, to 3e-7 of the value; 0 below -126. Plain multiplications and additions: fused
@@ -156,7 +176,7 @@ package struct RowMass {
               UnsafeBufferPointer(rebasing: columns[gap]),
               UnsafeBufferPointer(rebasing: running[base..<base + keys + 1]))
           }
-          let share = min(1, Double(mass * inverse[row]))
+          let share = min(1, Double(mass * inverse[row]) + sinkShare(row: row))
           visit(row, runs, single, share)
           result.append(share)
         }

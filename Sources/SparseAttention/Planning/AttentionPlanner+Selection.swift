@@ -55,12 +55,14 @@ extension AttentionPlanner {
     layer: Int, head: Int, _ chunk: ChunkInputs, _ memory: SelectionMemory
   ) -> HeadSketch {
     let estimates = chunk.hostEstimates
-    return HeadSketch(
+    var sketch = HeadSketch(
       layer: layer, head: head, firstPosition: chunk.firstPosition, rows: chunk.rows,
       headDim: chunk.shape.headDim,
       pooledQueries: estimates.pooledQueries.flatMap {
         $0.indices.contains(head) ? $0[head] : nil
       }, blockShares: estimates.blockShares[head], memory: memory)
+    sketch.hasSink = chunk.layer.sinks != nil
+    return sketch
   }
 
   /// Sums of the chunk's last rows for these heads, by head; nothing is computed for none.

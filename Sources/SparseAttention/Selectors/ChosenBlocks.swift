@@ -64,7 +64,7 @@ struct ChosenBlocks: Sendable, Hashable {
       if (first + block) * size >= denseFrom {
         chosen += 0...Int32(first + block)
       } else {
-        chosen += rule.blocks(row[...])
+        chosen += rule.blocks(row[...], hasSink: sketch.hasSink)
       }
       offsets.append(Int32(chosen.count))
     }

@@ -66,12 +66,13 @@ public struct FlexPrefill: Selector {
       let last = shares.rows.last
     else { throw sketch.missing("the last rows' sums and the shares of its query blocks") }
     if alternative(keys: sketch.keys).isTaken(columnSums: sums.vertical, shares: last) {
-      return HeadSelection(.bands(bands.selection(sums, rows: sketch.lastRows)))
+      return HeadSelection(
+        .bands(bands.selection(sums, rows: sketch.lastRows, hasSink: sketch.hasSink)))
     }
     var offsets: [Int32] = [0]
     var chosen: [Int32] = []
     for row in shares.rows {
-      chosen += rule.blocks(row[...])
+      chosen += rule.blocks(row[...], hasSink: sketch.hasSink)
       offsets.append(Int32(chosen.count))
     }
     return HeadSelection(

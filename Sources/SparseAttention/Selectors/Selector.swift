@@ -145,6 +145,8 @@ public struct HeadSketch {
   /// The rows that ``lastRowSums`` are sums of.
   public var lastRows: Int { min(rows, VerticalSlashRule.lastRows) }
   public var headDim: Int
+  /// Whether the head's softmax is over a sink too: sums and shares lack its mass, which counts as held.
+  public var hasSink = false
   /// Sums of the chunk's last rows.
   public var lastRowSums: LastRowSums?
   /// Means of the chunk's query blocks and of all key blocks, [blocks * headDim].

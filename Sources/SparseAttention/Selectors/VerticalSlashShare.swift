@@ -49,18 +49,21 @@ public struct VerticalSlashShare: Selector {
       return HeadSelection(.all, denseReason: .budgetTakesEverything)
     }
     guard let sums = sketch.lastRowSums else { throw sketch.missing("the last rows' sums") }
-    return HeadSelection(.bands(selection(sums, rows: sketch.lastRows)))
+    return HeadSelection(
+      .bands(selection(sums, rows: sketch.lastRows, hasSink: sketch.hasSink)))
   }
 
-  /// - Parameter rows: The rows that were summed.
-  func selection(_ sums: LastRowSums, rows: Int) -> BandSelection {
+  /// - Parameters:
+  ///   - rows: The rows that were summed.
+  ///   - hasSink: See ``HeadSketch/hasSink``.
+  func selection(_ sums: LastRowSums, rows: Int, hasSink: Bool) -> BandSelection {
     let rules = rules(keys: sums.vertical.count)
     let forced = VerticalSlashRule.estimated
     return BandSelection(
       slashOffsets: rules.offsets.indices(
-        of: sums.slash, rows: rows, forced: forced.forcedOffsets),
+        of: sums.slash, rows: rows, forced: forced.forcedOffsets, hasSink: hasSink),
       columns: rules.columns.indices(
-        of: sums.vertical, rows: rows, forced: forced.forcedColumns))
+        of: sums.vertical, rows: rows, forced: forced.forcedColumns, hasSink: hasSink))
   }
 
   public func deviceRequest(keys: Int) -> DeviceRequest {
@@ -78,13 +81,17 @@ public struct VerticalSlashShare: Selector {
 
 extension IndexRequest.Rule {
   /// What the rule takes of the sums of so many last rows, ascending.
-  public func indices(of sums: [Float], rows: Int, forced: Int) -> [Int32] {
+  public func indices(
+    of sums: [Float], rows: Int, forced: Int, hasSink: Bool = false
+  ) -> [Int32] {
     let count =
       switch self {
       case .count(let count): count
       case .share(let share, let least):
         max(
-          least, LargestScores.count(of: sums, holding: share, of: Float(rows), forced: forced))
+          least,
+          LargestScores.count(
+            of: sums, holding: share, of: Float(rows), forced: forced, hasSink: hasSink))
       }
     return LargestScores.indices(of: sums, count: count, forced: forced)
   }

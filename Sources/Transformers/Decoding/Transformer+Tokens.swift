@@ -31,7 +31,8 @@ extension Transformer {
       }
       try computation.attend(
         tokens: hidden, positions: positions, rotaries: rotaries,
-        sequences: opened.map(\.keysAndValues), shape: decoder.attention[layer])
+        sequences: opened.map { withSinks($0.keysAndValues, layer: layer) },
+        shape: decoder.attention[layer])
       for layer in opened { try layer.close() }
       try computation.addAttentionOutput(toTokens: hidden)
       try computation.addFeedForward(toTokens: hidden)

@@ -29,7 +29,7 @@ extension Transformer {
       try cache.withLayer(layer, count: position + 1, for: .decode) { keysAndValues in
         try computation.storeKeysAndValues(of: hidden, in: keysAndValues, firstPosition: position)
         try computation.attendRow(
-          hidden, position: position, keysAndValues: keysAndValues,
+          hidden, position: position, keysAndValues: withSinks(keysAndValues, layer: layer),
           shape: decoder.attention[layer], dualChunk: decoder.dualChunk)
       }
       try computation.addAttentionOutput(to: hidden)

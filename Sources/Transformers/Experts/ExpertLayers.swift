@@ -8,6 +8,9 @@ struct ExpertLayers: Sendable, Equatable {
   let width: Int
   /// Intermediate size of the shared expert; 0: there is none.
   let sharedWidth: Int
+  let activation: GatedActivation
+  /// Whether experts have biases.
+  let isBiased: Bool
   /// Of each layer of the model whether it has experts.
   let hasExperts: [Bool]
 
@@ -19,7 +22,8 @@ struct ExpertLayers: Sendable, Equatable {
   /// - Throws: ``TransformerError/unsupported(directory:field:problem:)``.
   init(
     _ checkpoint: any WeightSource, score: RoutingRule.Score, normalizes: Bool,
-    sharesByDefault: Int = 0, denseByDefault: Int = 0
+    sharesByDefault: Int = 0, denseByDefault: Int = 0, activation: GatedActivation = .silu,
+    isBiased: Bool = false
   ) throws {
     let configuration = checkpoint.configuration
     guard let experts = configuration.experts else {
@@ -41,6 +45,8 @@ struct ExpertLayers: Sendable, Equatable {
           "is \(experts.count), \(experts.perToken) of them for a token in \(groups) groups: "
           + "at most \(RoutingRule.mostPerRow) of \(RoutingRule.mostExperts) are known")
     }
+    self.activation = activation
+    self.isBiased = isBiased
     width = experts.intermediateSize
     sharedWidth = (experts.sharedCount ?? sharesByDefault) * experts.intermediateSize
     let leading = experts.leadingDenseLayers ?? denseByDefault

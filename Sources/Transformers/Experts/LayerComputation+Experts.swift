@@ -15,10 +15,12 @@ extension LayerComputation {
     try timed {
       try backend.linear(
         x, weight: mlp.router.weight, bias: mlp.router.bias, into: space.logits, accumulate: false)
-      try backend.route(space.logits, bias: mlp.choiceBias, into: space.routing)
+      try backend.route(space.logits, bias: mlp.routingBias, into: space.routing)
       try backend.gatherRows(workspace.normed, by: space.routing, into: space.inputs)
       try backend.gatedExperts(
-        space.inputs, gate: mlp.gate, up: mlp.up, by: space.routing, into: space.products)
+        space.inputs, gate: mlp.gate, up: mlp.up,
+        activation: configuration.experts?.activation ?? .silu, by: space.routing,
+        into: space.products)
       try backend.expertLinear(
         space.products, weight: mlp.down, by: space.routing, into: space.outputs)
     }

@@ -24,17 +24,27 @@ extension WeightReader {
     }
     let names = table.experts
     let count = experts.rule.experts
+    let stem = prefix + names.stem
     let (gate, up) = try gateAndUp(
-      names, prefix + names.stem, count: count, outputs: experts.width, inputs: hidden)
+      names, stem, count: count, outputs: experts.width, inputs: hidden)
+    func biased(
+      _ weights: ExpertWeights, _ name: String, _ outputs: Int
+    ) throws -> ExpertWeights {
+      guard experts.isBiased else { return weights }
+      return weights.with(
+        bias: try weight("\(stem).\(name).bias", [count, outputs], .norm))
+    }
     return .experts(
       ExpertMLP(
         router: Projection(
           weight: try weight(prefix + names.router + ".weight", [count, hidden], .vocabulary),
           bias: nil),
-        choiceBias: try names.choiceBias.map { try norm(prefix + $0, count) },
-        gate: gate, up: up,
-        down: try matrices(
-          names.down, prefix + names.stem, count: count, outputs: hidden, inputs: experts.width),
+        routingBias: try names.routingBias.map { try norm(prefix + $0, count) },
+        gate: try biased(gate, names.gate, experts.width),
+        up: try biased(up, names.up, experts.width),
+        down: try biased(
+          matrices(names.down, stem, count: count, outputs: hidden, inputs: experts.width),
+          names.down, hidden),
         shared: try shared(names, prefix, hidden: hidden, width: experts.sharedWidth)))
   }
 

@@ -15,6 +15,7 @@ struct DecoderFamily: Sendable {
   /// Every family that can be run.
   static let known: [DecoderFamily] = [
     .llama, .mistral, .qwen2, .qwen3, .qwen3MoE, .phi3, .glm, .glm4, .glm4MoE, .chatGLM, .seedOSS,
+    .gptOSS,
   ]
 
   /// The family of a checkpoint. Throws ``TransformerError/unknownArchitecture``.

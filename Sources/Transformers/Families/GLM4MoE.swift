@@ -23,5 +23,5 @@ extension DecoderFamily {
     weights: WeightTable(
       headNorms: (q: "self_attn.q_norm.weight", k: "self_attn.k_norm.weight"),
       experts: ExpertNames(
-        choiceBias: "mlp.gate.e_score_correction_bias", shared: "mlp.shared_experts")))
+        routingBias: "mlp.gate.e_score_correction_bias", shared: "mlp.shared_experts")))
 }

@@ -12,6 +12,8 @@ struct WeightTable: Sendable {
   /// The norms of each query head and key head before rotation; nil without them.
   var headNorms: (q: String, k: String)?
   var o = "self_attn.o_proj"
+  /// Logits of attention sinks, one for each query head; nil without them.
+  var sinks: String?
   /// The norm of the attention output before the residual addition; nil without one.
   var attentionOutputNorm: String?
   var postAttentionNorm = "post_attention_layernorm.weight"
@@ -42,8 +44,8 @@ enum ProjectionNames: Sendable {
 /// transformers 5 holds them.
 struct ExpertNames: Sendable {
   var router = "mlp.gate"
-  /// Not there where choices have no bias.
-  var choiceBias: String?
+  /// Not there where logits and choices have no bias; see `RoutingRule`.
+  var routingBias: String?
   var stem = "mlp.experts"
   var gate = "gate_proj"
   var up = "up_proj"

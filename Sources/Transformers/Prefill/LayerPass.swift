@@ -94,7 +94,9 @@ struct LayerPass {
   ) throws {
     let decoder = context.model.decoder
     var context = context
-    if outputRows != .all { context.planner = nil }
+    if outputRows != .all || context.model.computesWholeWindow(layer: layer) {
+      context.planner = nil
+    }
     if context.chunkBudgets == .proportional, let end = context.plan.chunks.last?.upperBound {
       context.planner = context.planner?.proportional(
         layer: layer, keys: chunk.upperBound, of: end)

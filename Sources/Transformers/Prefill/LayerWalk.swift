@@ -122,7 +122,8 @@ public struct LayerWalk {
     try withoutActuallyEscaping(isCancelled) { isCancelled in
       try place.cache.withLayer(0, count: tokens, for: .prefill) { keysAndValues in
         try advance(
-          keysAndValues, attending: attending, isCancelled: isCancelled, visit: visit)
+          model.withSinks(keysAndValues, layer: layer), attending: attending,
+          isCancelled: isCancelled, visit: visit)
       }
     }
     layer += 1

@@ -269,7 +269,8 @@ extension PrefillRun {
     self.opened = opened
     pass = try LayerPass(
       context, layer: layer, chunk: chunk.positions, hidden: chunk.hidden,
-      keysAndValues: opened.keysAndValues, outputRows: outputRows(of: chunk, layer: layer))
+      keysAndValues: context.model.withSinks(opened.keysAndValues, layer: layer),
+      outputRows: outputRows(of: chunk, layer: layer))
   }
 
   private func outputRows(of chunk: Chunk, layer: Int) -> LayerPass.OutputRows {

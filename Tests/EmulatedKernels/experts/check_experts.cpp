@@ -20,9 +20,11 @@ struct Routing {
 };
 
 /// As RoutingRule of Swift defines it.
-static void choose(const std::vector<double>& logits, const std::vector<float>& bias, const ExpertRule& rule,
+static void choose(std::vector<double> logits, const std::vector<float>& bias, const ExpertRule& rule,
     std::vector<int>& chosen, std::vector<double>& weights) {
   const int n = rule.experts;
+  // A bias is a part of the logits of a softmax.
+  for (int e = 0; !rule.isSigmoid && e < (int)bias.size(); ++e) logits[e] += bias[e];
   std::vector<double> scores(n), choices(n);
   const double largest = *std::max_element(logits.begin(), logits.end());
   double total = 0;
@@ -89,7 +91,7 @@ static const char* checkRouting(const ExpertRule& rule, int rows, bool hasBias, 
     std::shuffle(order.begin(), order.end(), random.engine);
     for (int e = 0; e < rule.experts; ++e) logits[row * rule.experts + e] = order[e] / 64.f;
   }
-  for (int e = 0; hasBias && e < rule.experts; ++e) bias.push_back(random.between(0, 63) / 512.f);
+  for (int e = 0; hasBias && e < rule.experts; ++e) bias.push_back(random.between(0, 63) / (rule.isSigmoid ? 512.f : 8192.f));
   const Routing r = route(logits, bias, rule, rows);
   std::vector<int> chosen;
   std::vector<double> weights;
@@ -142,6 +144,12 @@ static const char* checkProducts(int experts, int outputs, int inputs, const std
   ExpertProduct p{};
   p.x = x, p.weight = w, p.up = u, p.offsets = offsets.data(), p.experts = experts, p.outputs = outputs, p.inputs = inputs;
   p.y = tiles;
+  // Of about half of the cases biases, and of gated ones bounds that many gates and ups are beyond.
+  std::vector<float> biases(experts * outputs), upBiases(experts * outputs);
+  for (float& b : biases) b = random.between(-8, 8) / 4.f;
+  for (float& b : upBiases) b = random.between(-8, 8) / 4.f;
+  const bool isBiased = experts > 1;
+  if (isBiased) p.bias = biases.data(), p.upBias = upBiases.data(), p.alpha = 1.702f, p.limit = 3;
   const int columns = gated ? 64 : 128, most = positions / 128 + std::min(positions, experts);
   emulated::launch((outputs + columns - 1) / columns, most, 1, 256, [&] { gated ? gated_experts_bf16(p) : expert_linear_bf16(p); });
   p.y = few;
@@ -157,7 +165,14 @@ static const char* checkProducts(int experts, int outputs, int inputs, const std
         sum += toFloat(x[position * inputs + i]) * toFloat(w[row + i]);
         up += toFloat(x[position * inputs + i]) * toFloat(u[row + i]);
       }
-      if (gated) sum = sum / (1 + exp(-sum)) * up;
+      const size_t output = (size_t)expertOf[position] * outputs + o;
+      if (isBiased) sum += biases[output], up += upBiases[output];
+      if (gated && isBiased) {
+        sum = std::min(sum, 3.0), up = std::max(-3.0, std::min(up, 3.0));
+        sum = sum / (1 + exp(-1.702f * sum)) * (up + 1);
+      } else if (gated) {
+        sum = sum / (1 + exp(-sum)) * up;
+      }
       for (const bf16* y : {tiles, few})
         if ((y == tiles || isFew) && !(fabs(toFloat(y[position * outputs + o]) - sum) <= fabs(sum) / 128 + 1e-4)) return y == tiles ? "tiles" : "few rows";
     }
@@ -206,7 +221,7 @@ int main(int count, char** arguments) {
   };
   for (const auto& [rule, rows] : rules)
     for (bool hasBias : {false, true})
-      if (!hasBias || rule.isSigmoid) report(checkRouting(rule, rows, hasBias, random), "routing");
+      report(checkRouting(rule, rows, hasBias, random), "routing");
   for (bool gated : {false, true}) {
     report(checkProducts(1, 8, 8, {1}, gated, random), "products");
     report(checkProducts(3, 40, 200, {0, 5, 0}, gated, random), "products");

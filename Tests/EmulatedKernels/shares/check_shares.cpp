@@ -64,6 +64,10 @@ static const char* check(const Case& c, Random& random) {
   p.columns = c.columns ? columns.data() : nullptr, p.columnCounts = columnCounts.data(), p.columnStride = c.columns + 1;
   p.qStride = c.heads * c.d, p.groupSize = c.group, p.stride = S, p.queryStride = E, p.window = c.window, p.scaleLog2 = c.isMean ? 0.5f : 0.11f / S;
   p.tileCost = c.tileCost, p.runCost = c.runCost, p.columnCost = c.columnCost, p.exact = c.exact;
+  // Sinks of every second case: from next to nothing to nearly all of a row.
+  std::vector<float> sinks(c.heads);
+  for (float& sink : sinks) sink = random.between(-8, 24) / 4.f;
+  p.sinks = c.rows % 2 ? sinks.data() : nullptr;
   std::vector<std::vector<std::set<int>>> chosen(slots, std::vector<std::set<int>>(chunkBlocks));
   // What last rows attend to, with what is not to be read behind it, and what alternatives are judged by.
   const int keyBlocks = (keys - 1) / 128 + 1;
@@ -213,14 +217,18 @@ static const char* check(const Case& c, Random& random) {
         int valid = 0;
         for (int g = 0; g < G; ++g) valid += isThere(g);
         std::vector<double> exactShare(block + 1);
+        // What a sink holds is never missed: it counts as held before any block is taken.
+        const double sink = p.sinks ? sinks[c.slots[s].head] / log(2.0) - log2((double)S) : -INFINITY;
+        double sinkShare = 0;
         for (int g = 0; g < G; ++g) {
           if (!isThere(g)) continue;
           const float* row = sums.data() + (s * p.partGroups + b * G + g) * sumStride;
           const float* high = maxima.data() + (s * p.partGroups + b * G + g) * maximumStride;
           float top = -1e30f;
           for (int t = firstVisible / S; t <= block / S; ++t) top = std::max(top, high[t]);
-          double sum = 0;
+          double sum = exp2(sink - top);
           for (int x = firstVisible; x <= block; ++x) sum += (double)row[x] * exp2((double)high[x / S] - top);
+          sinkShare += exp2(sink - top) / sum / valid;
           for (int x = firstVisible; x <= block; ++x) exactShare[x] += (double)row[x] * exp2((double)high[x / S] - top) / sum / valid;
         }
         std::set<int> made;
@@ -237,7 +245,7 @@ static const char* check(const Case& c, Random& random) {
           int need = have;
           if (rule.share < 1) {
             need = 0;
-            double held = 0;
+            double held = sinkShare;
             while (need < have && held < rule.share + slack) held += exactShare[order[need++]];
           }
           need = std::max({need, (int)ceilf(rule.floor * have), std::min(rule.least, have)}), need = std::min(need, std::min(have, (int)ceilf(rule.cap * have)));

@@ -29,6 +29,7 @@ template <typename T> T __reduce_add_sync(unsigned, T value) {
 }
 
 namespace mi {
+constexpr float log2e = 1.4426950408889634f;
 inline float toFloat(bf16 x) { return __uint_as_float((unsigned)x << 16); }
 inline float exp2Approximate(float x) { return exp2f(x); }
 inline float quadMaximum(float x) {

@@ -48,6 +48,7 @@ struct ConvertedGolden {
     case "mistral": "llama"
     case "qwen3_moe": "qwen3moe"
     case "glm4_moe": "glm4moe"
+    case "gpt_oss": "gpt-oss"
     case let other: other
     }
   }
@@ -75,7 +76,7 @@ struct ConvertedGolden {
       number("rope.freq_base", configuration.ropeTheta),
     ]
     if let window = configuration.slidingWindow,
-      ["mistral", "phi3"].contains(configuration.modelType)
+      ["mistral", "phi3", "gpt_oss"].contains(configuration.modelType)
     {
       pairs.append(integer("attention.sliding_window", window))
     }
@@ -155,6 +156,16 @@ struct ConvertedGolden {
     for layer in 0..<configuration.numHiddenLayers {
       for (kind, name) in [("gate", "gate_proj"), ("up", "up_proj"), ("down", "down_proj")] {
         let stem = "model.layers.\(layer).mlp.experts."
+        if architecture == "gpt-oss" {
+          for part in ["weight", "bias"] {
+            let tensor = try checkpoint.tensor(named: stem + "\(name).\(part)")
+            tensors.append(
+              .init(
+                name: "blk.\(layer).ffn_\(kind)_exps.\(part)", type: 30, shape: tensor.shape,
+                bytes: Array(tensor.bytes)))
+          }
+          continue
+        }
         guard checkpoint.contains(stem + "0.\(name).weight") else { continue }
         let matrices = try (0..<experts.count).map {
           try checkpoint.tensor(named: stem + "\($0).\(name).weight")
@@ -196,7 +207,7 @@ struct ConvertedGolden {
     "post_mlp_layernorm": "post_ffw_norm", "mlp.gate": "ffn_gate_inp",
     "mlp.shared_experts.gate_proj": "ffn_gate_shexp",
     "mlp.shared_experts.up_proj": "ffn_up_shexp",
-    "mlp.shared_experts.down_proj": "ffn_down_shexp",
+    "mlp.shared_experts.down_proj": "ffn_down_shexp", "mlp.router": "ffn_gate_inp",
   ]
 
   private func converted(_ name: String) throws -> GGUFWriter.Tensor {
@@ -218,8 +229,14 @@ struct ConvertedGolden {
         result.name = "blk.\(parts[2]).exp_probs_b.bias"
         return result
       }
+      guard parts.last != "sinks" else {
+        result.name = "blk.\(parts[2]).attn_sinks.weight"
+        return result
+      }
       var kind = try #require(Self.names[inner], "\(name)")
-      if architecture == "glm4moe", kind == "ffn_norm" { kind = "post_attention_norm" }
+      if ["glm4moe", "gpt-oss"].contains(architecture), kind == "ffn_norm" {
+        kind = "post_attention_norm"
+      }
       result.name = "blk.\(parts[2]).\(kind).\(parts[parts.count - 1])"
       if architecture == "llama", kind == "attn_q" || kind == "attn_k" {
         result.bytes = permuted(result.bytes, rows: tensor.shape[0])

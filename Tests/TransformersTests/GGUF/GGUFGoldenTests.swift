@@ -12,7 +12,7 @@ import Transformers
     "rope-yarn", "phi3", "phi3-window", "phi3-partial", "phi3-longrope-within",
     "phi3-longrope-beyond", "phi3-longrope-head-dim-96", "glm4", "yi", "wide-llama",
     "wide-mistral", "wide-qwen2", "wide-qwen3", "wide-phi3", "wide-glm4",
-    "qwen3-moe", "wide-qwen3-moe", "glm4-moe",
+    "qwen3-moe", "wide-qwen3-moe", "glm4-moe", "gpt-oss",
   ].map(Golden.init)
 
   @Test("Tensors come back bit for bit, under their names and in their order", arguments: goldens)

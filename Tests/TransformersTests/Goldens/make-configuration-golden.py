@@ -16,7 +16,7 @@ import transformers
 from transformers import CONFIG_MAPPING
 
 logging.disable(logging.CRITICAL)
-TYPES = ["llama", "mistral", "qwen2", "qwen3", "phi3", "glm", "glm4", "seed_oss"]
+TYPES = ["llama", "mistral", "qwen2", "qwen3", "phi3", "glm", "glm4", "seed_oss", "gpt_oss"]
 draw = random.Random(19)
 ABSENT = object()
 
@@ -70,6 +70,10 @@ def configuration(model_type):
             config[name] = choice(None, {}, rope_object(pairs), rope_object(pairs), rope_object(pairs))
     if draw.random() < 0.2:
         config["original_max_position_embeddings"] = 2048
+    if model_type == "gpt_oss":
+        config |= {"num_local_experts": 8, "num_experts_per_tok": 2}
+        if config.get("sliding_window", 0) is None:  # there is no model of it
+            del config["sliding_window"]
     return config
 
 
@@ -79,7 +83,7 @@ def expectation(config):
     made.standardize_rope_params()
     rope = made.rope_parameters
     window = getattr(made, "sliding_window", None)
-    if config["model_type"] not in ("mistral", "phi3", "qwen2", "qwen3"):
+    if config["model_type"] not in ("mistral", "phi3", "qwen2", "qwen3", "gpt_oss"):
         window = None
     types = getattr(made, "layer_types", None)
     layers = made.num_hidden_layers

@@ -29,8 +29,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from transformers import (
-    AutoModelForCausalLM, Glm4Config, Glm4MoeConfig, GlmConfig, LlamaConfig, MistralConfig,
-    Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig, SeedOssConfig)
+    AutoModelForCausalLM, Glm4Config, Glm4MoeConfig, GlmConfig, GptOssConfig, LlamaConfig,
+    MistralConfig, Mxfp4Config, Phi3Config, Qwen2Config, Qwen3Config, Qwen3MoeConfig, SeedOssConfig)
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-3  # of the largest logit at a position, as in the tests
@@ -44,7 +44,7 @@ BASE = dict(
 CONFIGURATIONS = dict(
     llama=LlamaConfig, mistral=MistralConfig, qwen2=Qwen2Config, qwen3=Qwen3Config,
     phi3=Phi3Config, glm=GlmConfig, glm4=Glm4Config, seed_oss=SeedOssConfig,
-    qwen3_moe=Qwen3MoeConfig, glm4_moe=Glm4MoeConfig)
+    qwen3_moe=Qwen3MoeConfig, glm4_moe=Glm4MoeConfig, gpt_oss=GptOssConfig)
 
 
 def rope(kind, theta=10000.0, **fields):
@@ -73,17 +73,29 @@ GLM_EXPERTS = dict(
     norm_topk_prob=True, routed_scaling_factor=1.5, num_nextn_predict_layers=1)
 
 
+GPT_OSS = dict(
+    family="gpt_oss", hidden_size=32, intermediate_size=32, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=2, num_local_experts=6, num_experts_per_tok=3,
+    sliding_window=16, swiglu_limit=1.5, tokens=80, muted="sinks",
+    rope_parameters=rope("yarn", 150000.0, beta_fast=8.0, beta_slow=0.5, truncate=False, **YARN),
+    without=[
+        {"sliding_window": 512}, {"swiglu_limit": 7.0}, {"swiglu_alpha": 1.0},
+        {"num_experts_per_tok": 2}, {"rope_parameters": rope(
+            "yarn", 150000.0, beta_fast=8.0, beta_slow=0.5, **YARN)}])
+
+
 class Variation:
     """One golden. `file` are fields put into config.json as it lies on disk. `without` are changes
-    that must be seen in the logits, each made to the configuration alone, with the same weights."""
+    that must be seen in the logits, each made to the configuration alone, with the same weights;
+    so must be that parameters named `muted` are far below zero."""
 
     def __init__(self, name, family="llama", dtype="bfloat16", tokens=48, layout="new", shards=None,
                  file=None, without=(), generate=0, prompt=None, seed=None, clear_choices=False,
-                 **fields):
+                 muted=None, **fields):
         self.name, self.family, self.dtype, self.tokens = name, family, dtype, tokens
         self.layout, self.shards, self.file, self.without = layout, shards, file or {}, without
         self.generate, self.prompt, self.seed = generate, prompt, seed
-        self.clear_choices = clear_choices
+        self.clear_choices, self.muted = clear_choices, muted
         self.fields = {k: v for k, v in {**BASE, **fields}.items()
                        if k != "head_dim" or v is not None}
 
@@ -244,6 +256,16 @@ VARIATIONS = [
     Variation("wide-glm4-moe", **{**GLM_EXPERTS, **WIDE}, attention_bias=True, use_qk_norm=True,
               hidden_size=32, n_group=2, topk_group=1, clear_choices=True,
               without=[{"n_group": 1, "topk_group": 1}]),
+    # gpt-oss: sinks, windows in every second layer, biased experts with a clamped SwiGLU; experts in
+    # floats, transposed, and in MXFP4; layers without a window alone.
+    Variation("gpt-oss", **{**GPT_OSS, "swiglu_limit": 7.0, "without": [{"swiglu_limit": 1.0}]}),
+    Variation("gpt-oss-mxfp4", **GPT_OSS, layout="mxfp4"),
+    Variation("gpt-oss-full", **{
+        **GPT_OSS, "num_local_experts": 4, "without": [{"layer_types": None}]}, dtype="float32",
+              layer_types=["full_attention"] * 2),
+    Variation("wide-gpt-oss", **{
+        **GPT_OSS, "tokens": 160, "num_local_experts": 4, "without": [{"sliding_window": 512}]},
+        layout="mxfp4", head_dim=64),
 ]
 
 
@@ -255,6 +277,8 @@ def randomise(model, generator):
             value = 1 + 0.25 * noise
         elif name.endswith("bias"):
             value = 0.3 * noise
+        elif name.endswith("sinks"):
+            value = 1 + noise
         elif "embed_tokens" in name or "lm_head" in name:
             value = noise * 2 / math.sqrt(parameter.shape[1])
         else:
@@ -371,6 +395,31 @@ def save(model, variation, directory):
     assert (len(shards) > 2) == bool(variation.shards), shards
 
 
+def to_mxfp4(directory):
+    """Experts as gpt-oss is published: for 32 inputs of an output an exponent and the nearest of 16
+    numbers each, two to a byte, the first in its low half."""
+    numbers = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    weights = load_file(directory / "model.safetensors")
+    stored = {}
+    for name, tensor in weights.items():
+        if not name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            stored[name] = tensor
+            continue
+        experts, inputs, outputs = tensor.shape
+        blocks = tensor.float().transpose(1, 2).reshape(experts, outputs, inputs // 32, 32)
+        exponents = blocks.abs().amax(-1).log2().floor() - 2
+        scaled = blocks / 2 ** exponents[..., None]
+        digits = (scaled.abs()[..., None] - numbers).abs().argmin(-1) + 8 * (scaled < 0)
+        stored[name + "_blocks"] = (digits[..., 0::2] + 16 * digits[..., 1::2]).to(torch.uint8)
+        stored[name + "_scales"] = (exponents + 127).to(torch.uint8)
+    save_file(stored, directory / "model.safetensors", metadata={"format": "pt"})
+    path = directory / "config.json"
+    fields = json.loads(path.read_text())
+    fields["quantization_config"] = dict(quant_method="mxfp4", modules_to_not_convert=[
+        "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"])
+    path.write_text(json.dumps(fields, indent=2) + "\n")
+
+
 def to_chatglm(directory):
     """The layout of the code that GLM-4 checkpoints carry (modeling_chatglm.py), from that of glm."""
     path = directory / "config.json"
@@ -438,16 +487,22 @@ def shorten_index(directory):
 
 
 @torch.no_grad()
-def logits(directory, ids, dtype, **changes):
+def logits(directory, ids, dtype, muted=None, **changes):
     config = transformers.AutoConfig.from_pretrained(directory)
     if changes:
         fields = config.to_dict()
         fields.update(copy.deepcopy(changes))
         fields = {k: v for k, v in fields.items() if k != "layer_types" or v is not None}
         config = type(config)(**fields)
+    further = {}
+    if getattr(config, "quantization_config", None):
+        further["quantization_config"] = Mxfp4Config(dequantize=True)
     model = AutoModelForCausalLM.from_pretrained(
         directory, config=config, dtype=dtype, attn_implementation="eager",
-        experts_implementation="eager")
+        experts_implementation="eager", **further).to(dtype)
+    for name, parameter in model.named_parameters():
+        if muted and name.endswith(muted):
+            parameter.fill_(-1e4)
     model.eval()
     result = model(ids[None], use_cache=False).logits[0]
     return result, model.model.rotary_emb
@@ -528,6 +583,8 @@ def make(variation, seed):
     if variation.clear_choices:
         clear_choices(model, generator)
     save(model, variation, directory)
+    if variation.layout == "mxfp4":
+        to_mxfp4(directory)
     ids = torch.randint(0, BASE["vocab_size"], (variation.tokens,), generator=generator)
 
     values, rotary = logits(directory, ids, torch.float32)
@@ -549,6 +606,10 @@ def make(variation, seed):
         other, _ = logits(directory, ids, torch.float32, **change)
         changes.append(distance(other, values))
         assert changes[-1] > 10 * TOLERANCE, (variation.name, change, changes[-1])
+    if variation.muted:
+        other, _ = logits(directory, ids, torch.float32, muted=variation.muted)
+        changes.append(distance(other, values))
+        assert changes[-1] > 10 * TOLERANCE, (variation.name, variation.muted, changes[-1])
     margin = check_choices(variation, directory, ids) if variation.clear_choices else None
     if variation.shards == "short index":
         shorten_index(directory)
