@@ -325,7 +325,7 @@ extension KernelVerifier {
           norm: RowNorm(
             weight: side.weight(factors, [inputs], type: .float32, as: .norm), epsilon: 1e-5),
           experts: RoutedExperts(
-            router: matrix(router, count, .vocabulary), routerBias: nil, choiceBias: nil,
+            router: matrix(router, count, .vocabulary), routerBias: nil, routingBias: nil,
             gate: side.experts(stacks[0], [count, width, inputs], type: .bfloat16),
             up: side.experts(stacks[1], [count, width, inputs], type: .bfloat16),
             down: side.experts(stacks[2], [count, inputs, width], type: .bfloat16),

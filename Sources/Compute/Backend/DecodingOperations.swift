@@ -102,23 +102,26 @@ public struct RoutedExperts: Sendable {
   /// [experts]; nil: none.
   public var routerBias: Weight?
   /// [experts]; see ``ExpertOperations/route(_:bias:into:)``.
-  public var choiceBias: Weight?
+  public var routingBias: Weight?
   public var gate: ExpertWeights
   public var up: ExpertWeights
   public var down: ExpertWeights
+  public var activation: GatedActivation
   /// nil: there is none.
   public var shared: SharedExpert?
 
   public init(
-    router: Weight, routerBias: Weight?, choiceBias: Weight?, gate: ExpertWeights,
-    up: ExpertWeights, down: ExpertWeights, shared: SharedExpert?
+    router: Weight, routerBias: Weight?, routingBias: Weight?, gate: ExpertWeights,
+    up: ExpertWeights, down: ExpertWeights, activation: GatedActivation = .silu,
+    shared: SharedExpert?
   ) {
     self.router = router
     self.routerBias = routerBias
-    self.choiceBias = choiceBias
+    self.routingBias = routingBias
     self.gate = gate
     self.up = up
     self.down = down
+    self.activation = activation
     self.shared = shared
   }
 }
@@ -284,10 +287,11 @@ extension DecodingOperations where Self: LayerOperations & ExpertOperations {
     try linear(
       isNarrow ? space.x : space.normed, weight: experts.router, bias: experts.routerBias,
       into: space.logits, accumulate: false)
-    try route(space.logits, bias: experts.choiceBias, into: space.routing)
+    try route(space.logits, bias: experts.routingBias, into: space.routing)
     try gatherRows(space.normed, by: space.routing, into: space.inputs)
     try gatedExperts(
-      space.inputs, gate: experts.gate, up: experts.up, by: space.routing, into: space.products)
+      space.inputs, gate: experts.gate, up: experts.up, activation: experts.activation,
+      by: space.routing, into: space.products)
     try expertLinear(
       space.products, weight: experts.down, by: space.routing, into: space.outputs)
     if let shared = experts.shared {

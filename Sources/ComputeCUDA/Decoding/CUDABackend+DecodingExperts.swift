@@ -15,7 +15,7 @@ extension CUDABackend {
     try normedLinear(
       hidden, norm: norm, normed: space.x,
       products: [RowProduct(weight: experts.router, bias: experts.routerBias, y: space.logits)])
-    try route(space.logits, bias: experts.choiceBias, into: routing)
+    try route(space.logits, bias: experts.routingBias, into: routing)
     try gate(hidden, norm: norm, experts: experts, type, by: routing, into: space.products)
     // From here on the rows may change.
     if let shared = experts.shared {
@@ -28,10 +28,11 @@ extension CUDABackend {
     try addSum(of: space.products, down: experts.down, type, by: routing, to: hidden)
   }
 
-  /// The type of weights that the kernels read; nil: they read others.
+  /// The type of weights that the kernels read; nil: they read others, or know no biases and no other activation.
   private func decodingType(of experts: RoutedExperts) -> DataType? {
     let all = [experts.gate, experts.up, experts.down]
-    guard case .dense(let type) = experts.gate.format, type == .bfloat16 || type == .float8,
+    guard experts.activation == .silu, all.allSatisfy({ $0.bias == nil }),
+      case .dense(let type) = experts.gate.format, type == .bfloat16 || type == .float8,
       all.allSatisfy({
         $0.format == experts.gate.format && $0.inputs % (16 / type.byteCount) == 0
           && $0.matrices[0].blockScales == nil

@@ -52,8 +52,9 @@ extension LayerComputation {
       try backend.addExperts(
         to: hidden, norm: norm(layer.postAttentionNorm),
         experts: RoutedExperts(
-          router: mlp.router.weight, routerBias: mlp.router.bias, choiceBias: mlp.choiceBias,
-          gate: mlp.gate, up: mlp.up, down: mlp.down, shared: mlp.shared.map(shared)),
+          router: mlp.router.weight, routerBias: mlp.router.bias, routingBias: mlp.routingBias,
+          gate: mlp.gate, up: mlp.up, down: mlp.down,
+          activation: configuration.experts?.activation ?? .silu, shared: mlp.shared.map(shared)),
         in: ExpertPlaces(
           x: workspace.output, normed: workspace.normed, logits: space.logits,
           routing: space.routing, inputs: space.inputs, products: space.products,
