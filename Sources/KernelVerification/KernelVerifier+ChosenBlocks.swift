@@ -29,7 +29,8 @@ extension KernelVerifier {
             "\(rows) rows from \(first), 6/2 x \(headDim)"
               + (window.map { ", window \($0)" } ?? "") + (sinks == nil ? "" : ", sinks")
           ) {
-            try problem.compare(builder, KernelSide(builder, precision)) { _, _ in problem.patterns }
+            try problem.compare(builder, KernelSide(builder, precision)) { _, _ in problem.patterns
+            }
           }
         }
       }
