@@ -113,8 +113,12 @@ import Testing
     #expect(products.contains("static constexpr int queries = \(ShareLaunch.pooledQueries);"))
     #expect(products.contains("static constexpr int threads = \(ShareLaunch.threads);"))
     #expect(try text(of: "shares.cuh").contains("scoreTile = \(ShareIndexSizes.scoreTile);"))
-    #expect(MemoryLayout<mi_share_head>.stride == 24)
-    #expect(MemoryLayout<mi_share_parameters>.stride == 208)
+    let bands = try text(of: BandChoiceLaunch.file)
+    #expect(bands.contains("Grid: slots. Block: \(BandChoiceLaunch.keepThreads)."))
+    #expect(bands.contains("Grid: slots. Block: \(BandChoiceLaunch.threads)."))
+    #expect(bands.contains("by value; \(MemoryLayout<mi_band_choice_parameters>.stride) bytes"))
+    #expect(MemoryLayout<mi_share_head>.stride == 32)
+    #expect(MemoryLayout<mi_share_parameters>.stride == 216)
     #expect(MemoryLayout<mi_pooled_score_parameters>.stride == 80)
   }
 
