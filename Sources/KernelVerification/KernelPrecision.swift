@@ -31,7 +31,8 @@ struct KernelPrecision {
     if kernel.hasPrefix("lastRowSums") { return 1e-3 }
     if kernel.hasPrefix("meanPooled") { return 1e-5 }
     if kernel.hasPrefix("store") || kernel.hasPrefix("gatherRows") { return 1e-9 }
-    if kernel.hasPrefix("decoding heads") { return 6e-3 }
+    // A number of float8 that lies about halfway between two may become either.
+    if kernel.hasPrefix("decoding heads") { return kernel.hasSuffix("float8") ? 8e-2 : 6e-3 }
     // Norm, eight bits of activations and gate.
     if kernel.hasPrefix("decoding") { return kernel.contains("gate") ? 3e-2 : 2e-2 }
     if kernel == "route" { return 1e-5 }
