@@ -24,7 +24,7 @@ package enum LeastSquares {
       else {
         var coefficients = [Double](repeating: 0, count: count)
         for (row, column) in active.enumerated() {
-          coefficients[column] = solution[place] / sizes[column]
+          coefficients[column] = solution[row] / sizes[column]
         }
         return coefficients
       }
