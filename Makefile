@@ -22,6 +22,7 @@ build: dependencies commit
 
 # The installed command needs nothing of the toolchain.
 install: dependencies commit
+	@echo "compiling the command with Swift's library inside: minutes, and again at the next build without it" >&2
 	$(SWIFT) build -c release --static-swift-stdlib --product minference
 	@sh .ci/install-command "$$($(SWIFT) build -c release --static-swift-stdlib --show-bin-path)/minference" \
 	  "$(DESTDIR)$(PREFIX)"

@@ -67,3 +67,13 @@ const mi_block_products *mi_block_products_for(mi_isa isa) {
       return &mi_block_products_portable;
   }
 }
+
+const mi_bfloat16_products *mi_bfloat16_products_for(mi_isa isa) {
+#if defined(__x86_64__)
+  if (isa == MI_AVX512 && mi_kernels_for(isa) != NULL && __builtin_cpu_supports("avx512bf16")) {
+    return &mi_bfloat16_products_avx512;
+  }
+#endif
+  (void)isa;
+  return NULL;
+}

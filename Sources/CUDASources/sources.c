@@ -21,6 +21,7 @@ MI_CHECK_LAYOUT(BlockHead, mi_block_head);
 MI_CHECK_LAYOUT(BlockParameters, mi_block_parameters);
 MI_CHECK_LAYOUT(ShareHead, mi_share_head);
 MI_CHECK_LAYOUT(ShareParameters, mi_share_parameters);
+MI_CHECK_LAYOUT(BandChoiceParameters, mi_band_choice_parameters);
 MI_CHECK_LAYOUT(PooledScoreParameters, mi_pooled_score_parameters);
 MI_CHECK_LAYOUT(HopperParameters, mi_hopper_parameters);
 MI_CHECK_LAYOUT(Fp8Parameters, mi_fp8_parameters);
@@ -29,6 +30,7 @@ MI_CHECK_LAYOUT(SequenceRow, mi_sequence_row);
 MI_CHECK_LAYOUT(DecodingHeads, mi_decoding_heads);
 MI_CHECK_LAYOUT(DecodingMatrix, mi_decoding_matrix);
 MI_CHECK_LAYOUT(DecodingProduct, mi_decoding_product);
+MI_CHECK_LAYOUT(DecodingExperts, mi_decoding_experts);
 MI_CHECK_LAYOUT(ExpertRule, mi_expert_rule);
 MI_CHECK_LAYOUT(ExpertProduct, mi_expert_product);
 
@@ -74,6 +76,10 @@ static const char common_cuh[] = {
 
 static const char covering_cuh[] = {
 #embed "Kernels/covering.cuh"
+    , 0};
+
+static const char decoding_experts_cu[] = {
+#embed "Kernels/decoding_experts.cu"
     , 0};
 
 static const char decoding_heads_cu[] = {
@@ -160,6 +166,10 @@ static const char fp8_cuh[] = {
 #embed "Kernels/fp8.cuh"
     , 0};
 
+static const char flexprefill_cu[] = {
+#embed "Kernels/flexprefill.cu"
+    , 0};
+
 static const char float8_blocks_cu[] = {
 #embed "Kernels/float8_blocks.cu"
     , 0};
@@ -202,6 +212,10 @@ static const char hopper_plan_cuh[] = {
 
 static const char hopper_planner_cuh[] = {
 #embed "Kernels/hopper_planner.cuh"
+    , 0};
+
+static const char hopper_quads_cuh[] = {
+#embed "Kernels/hopper_quads.cuh"
     , 0};
 
 static const char hopper_rows_cuh[] = {
@@ -334,6 +348,7 @@ static const mi_cuda_source headers[] = {
     {"hopper_loader.cuh", hopper_loader_cuh},
     {"hopper_plan.cuh", hopper_plan_cuh},
     {"hopper_planner.cuh", hopper_planner_cuh},
+    {"hopper_quads.cuh", hopper_quads_cuh},
     {"hopper_rows.cuh", hopper_rows_cuh},
     {"largest.cuh", largest_cuh},
     {"layouts.cuh", layouts_cuh},
@@ -362,6 +377,7 @@ static const mi_cuda_source kernels[] = {
     {"block_row.cu", block_row_cu},
     {"decoding_blocks.cu", decoding_blocks_cu},
     {"decoding_blocks_rows.cu", decoding_blocks_rows_cu},
+    {"decoding_experts.cu", decoding_experts_cu},
     {"decoding_heads.cu", decoding_heads_cu},
     {"decoding_products.cu", decoding_products_cu},
     {"dequantise.cu", dequantise_cu},
@@ -371,6 +387,7 @@ static const mi_cuda_source kernels[] = {
     {"expert_products.cu", expert_products_cu},
     {"expert_products_hopper.cu", expert_products_hopper_cu},
     {"experts.cu", experts_cu},
+    {"flexprefill.cu", flexprefill_cu},
     {"float8_blocks.cu", float8_blocks_cu},
     {"fp8_rows.cu", fp8_rows_cu},
     {"fp8_blocks_hopper.cu", fp8_blocks_hopper_cu},

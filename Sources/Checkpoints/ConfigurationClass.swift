@@ -14,7 +14,8 @@ struct ConfigurationClass: Sendable {
   var rmsNormEpsilon = 1e-6
   /// Nil: no window.
   var slidingWindow: Int?
-  /// Of a class with a field of that name outside `rope_scaling`, which then wins over the one inside.
+  /// Of a class that gives this field outside `rope_scaling` a value of its own, which wins over the one
+  /// inside.
   var originalMaxPositionEmbeddings: Int?
   /// Fields of its own that change what is computed, beside those of every class. Nil: of no class that
   /// is known here, so that no field is called unknown.
@@ -41,7 +42,7 @@ struct ConfigurationClass: Sendable {
       ]),
     ConfigurationClass(
       modelType: "phi3", rmsNormEpsilon: 1e-5, originalMaxPositionEmbeddings: 4096,
-      fields: ["sliding_window", "original_max_position_embeddings"]),
+      fields: ["sliding_window"]),
     ConfigurationClass(
       modelType: "glm", numKeyValueHeads: 2, headDimension: 128, rmsNormEpsilon: 1.5625e-7,
       fields: ["attention_bias"]),
@@ -113,7 +114,8 @@ extension ConfigurationClass {
       "model_type", "architectures", "hidden_size", "intermediate_size", "num_hidden_layers",
       "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size",
       "max_position_embeddings", "rope_theta", "rope_scaling", "rope_parameters",
-      "partial_rotary_factor", "dual_chunk_attention_config", "rms_norm_eps", "hidden_act",
+      "partial_rotary_factor", "original_max_position_embeddings", "dual_chunk_attention_config",
+      "rms_norm_eps", "hidden_act",
       "tie_word_embeddings", "torch_dtype", "dtype", "bos_token_id", "eos_token_id",
       "quantization_config", "transformers_weights",
     ].map(ByteString.init))

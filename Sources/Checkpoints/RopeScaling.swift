@@ -137,17 +137,14 @@ struct RopeFields {
     }
     let lengths = 1...ModelConfiguration.maximumLength
     let innerLength = try nested.integer("original_max_position_embeddings", in: lengths)
-    var givenLength = innerLength
-    if let absentOriginalLength {
-      // Phi-3 keeps the original length outside, and that one wins.
-      let outerLength = try fields.integer("original_max_position_embeddings", in: lengths)
-      givenLength = outerLength ?? absentOriginalLength
-      if let innerLength, let outerLength, innerLength != outerLength {
-        notices.append(
-          nested.notice(
-            "original_max_position_embeddings",
-            "is \(innerLength), and \(outerLength) beside it, which counts"))
-      }
+    // Whatever the class, a length outside wins.
+    let outerLength = try fields.integer("original_max_position_embeddings", in: lengths)
+    let givenLength = outerLength ?? absentOriginalLength ?? innerLength
+    if let innerLength, let outerLength, innerLength != outerLength {
+      notices.append(
+        nested.notice(
+          "original_max_position_embeddings",
+          "is \(innerLength), and \(outerLength) beside it, which counts"))
     }
     scaling = try Self.scaling(
       nested, givenLength: givenLength, maxPositionEmbeddings: maxPositionEmbeddings)

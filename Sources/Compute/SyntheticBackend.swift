@@ -37,7 +37,7 @@ package protocol SyntheticBackend: Backend {
 
   /// Fills k, [rows, keyValueHeads, headDim], so that row r of the last 64 positions before `keys`
   /// scores key j with offsetScores[head][keys - 64 + r - j] + columnScores[head][j], and a little
-  /// noise. Both tables: [keyValueHeads, keys] float32; headDim is at least 64.
+  /// noise. Of a negative offset score the larger one of its magnitude and the column's score stands alone. Both tables: [keyValueHeads, keys] float32; headDim is at least 64.
   func injectKeys(
     _ k: Tensor, firstPosition: Int, offsetScores: Tensor, columnScores: Tensor, seed: UInt64
   ) throws

@@ -87,6 +87,11 @@ extension CPUBackend {
     _ type: mi_type, _ weight: Tensor, _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool
   ) throws {
     let (out, width) = (weight.shape[0], weight.shape[1])
+    if weight.type == .bfloat16, width.isMultiple(of: 2), let bfloat16Products {
+      return try multiply(
+        source, rows: x.rows, width, bfloat16: weights.assumingMemoryBound(to: UInt16.self),
+        columns: out, target, accumulate, by: bfloat16Products)
+    }
     let isWide = weight.type == .float32
     let columnsAtOnce = isWide ? out : min(out, max(1, Self.panelElements / width))
     guard let panel = isWide ? nil : HostBuffer(byteCount: columnsAtOnce * width * 4) else {
@@ -109,6 +114,36 @@ extension CPUBackend {
       }
       try multiply(
         source, rows: x.rows, width, wide, columns: columns, target + first, out: out, accumulate)
+    }
+  }
+
+  /// Rows whose activations are narrowed together take at most about this many bytes: they stay in a cache.
+  private static let narrowBytes = 16 << 20
+
+  /// y (+)= x * transpose(weight), x rounded to bfloat16, over whole columns of y.
+  private func multiply(
+    _ x: UnsafePointer<Float>, rows: Int, _ width: Int, bfloat16 weight: UnsafePointer<UInt16>,
+    columns: Int, _ y: UnsafeMutablePointer<Float>, _ accumulate: Bool,
+    by products: mi_bfloat16_products
+  ) throws {
+    let rowsAtOnce = max(64, Self.narrowBytes / (2 * width))
+    let panel = Int(products.panel_outputs)
+    try activations.withMemory(bytes: 2 * width * min(rows, rowsAtOnce)) { memory in
+      let narrow = memory.assumingMemoryBound(to: UInt16.self)
+      for first in stride(from: 0, to: rows, by: rowsAtOnce) {
+        let count = min(rowsAtOnce, rows - first)
+        pool.split(count * width, minimum: 1 << 14) { range in
+          kernels.to_bfloat16(
+            x + first * width + range.lowerBound, narrow + range.lowerBound, Int64(range.count))
+        }
+        try parallel((columns + panel - 1) / panel, scratchBytes: products.panel_bytes()) {
+          piece, scratch in
+          products.multiply(
+            narrow, Int64(count), Int64(width), weight, Int64(piece * panel),
+            Int64(min(columns, (piece + 1) * panel)), y + first * columns, Int64(columns),
+            accumulate, scratch)
+        }
+      }
     }
   }
 

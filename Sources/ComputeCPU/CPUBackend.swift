@@ -13,11 +13,19 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
   /// The BLAS kernels in use, or nil for the built-in product.
   public var blasKernelName: String? { blas?.kernelName }
   public var threads: Int { pool.threads }
+  /// Whether the fastest instruction set multiplies pairs of bfloat16.
+  public static var hasBFloat16Products: Bool {
+    InstructionSet.available.last?.bfloat16Products != nil
+  }
+  /// The products in use for many rows and bfloat16 weights; nil: those of float32.
+  public var bfloat16ProductName: String? { bfloat16Products.map { String(cString: $0.name) } }
   /// More threads than any processor has are a mistake, and each costs memory.
   public static let mostThreads = 1024
 
   nonisolated(unsafe) let kernels: mi_kernels
   nonisolated(unsafe) let products: mi_block_products
+  /// What many rows are multiplied with bfloat16 weights by; nil: in float32.
+  nonisolated(unsafe) let bfloat16Products: mi_bfloat16_products?
   let pool: ThreadPool
   let blas: OpenBLAS?
   let scratch: ScratchMemory
@@ -38,13 +46,15 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
   /// - Parameters:
   ///   - threads: threads that kernels run on; nil for one on every processor that may be used.
   ///   - instructionSet: nil for the fastest that the processor runs.
+  ///   - usesBFloat16Products: whether activations are rounded to bfloat16 for products of many rows with
+  ///     bfloat16 weights, where the processor multiplies pairs of these; twice as fast as float32.
   ///   - useBLAS: false for the built-in product in linear layers. With OpenBLAS the process's copy of the
   ///     library is set to one thread a call, and OPENBLAS_CORETYPE may be set: a host program that calls
   ///     OpenBLAS itself sees both.
   /// Throws ``ComputeError/unavailable(what:remedy:)`` for an instruction set that is not there.
   public init(
-    threads: Int? = nil, instructionSet: InstructionSet? = nil, useBLAS: Bool = true,
-    notices: [String] = []
+    threads: Int? = nil, instructionSet: InstructionSet? = nil,
+    usesBFloat16Products: Bool = false, useBLAS: Bool = true, notices: [String] = []
   ) throws {
     guard let set = instructionSet ?? InstructionSet.available.last, let kernels = set.kernels,
       let products = set.blockProducts
@@ -66,6 +76,7 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
     self.instructionSet = set
     self.kernels = kernels.pointee
     self.products = products.pointee
+    bfloat16Products = usesBFloat16Products ? set.bfloat16Products?.pointee : nil
     self.pool = pool
     scratch = ScratchMemory(threads: pool.threads)
     var notices = notices

@@ -1,5 +1,13 @@
 package import Compute
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// Opens the processor.
 package struct CPUProvider: DeviceProvider {
   package let name = "cpu"
@@ -20,7 +28,24 @@ package struct CPUProvider: DeviceProvider {
         what: "attention with fp8 operands on the CPU",
         remedy: Remedy("they need a Hopper GPU", use: .nativeAttention))
     }
-    return try CPUBackend(threads: options.threads, notices: options.notices)
+    return try CPUBackend(
+      threads: options.threads, usesBFloat16Products: try Self.asksForBFloat16Products(),
+      notices: options.notices)
+  }
+
+  /// Whether MINFERENCE_CPU_PRODUCTS is bf16: twice the speed for digits is the user's choice.
+  private static func asksForBFloat16Products() throws -> Bool {
+    guard let value = getenv("MINFERENCE_CPU_PRODUCTS").map({ String(cString: $0) }),
+      !value.isEmpty
+    else { return false }
+    guard value == "bf16", CPUBackend.hasBFloat16Products else {
+      throw ComputeError.unavailable(
+        what: value == "bf16"
+          ? "a product of bfloat16 pairs on this processor" : "MINFERENCE_CPU_PRODUCTS=\(value)",
+        remedy: Remedy(
+          value == "bf16" ? "unset MINFERENCE_CPU_PRODUCTS" : "the known value is bf16; unset it"))
+    }
+    return true
   }
 
   /// The portable kernels without BLAS.

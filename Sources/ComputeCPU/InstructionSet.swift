@@ -12,6 +12,11 @@ public enum InstructionSet: String, Sendable, CaseIterable {
   /// Products with matrices in blocks; for AVX-512 those of VNNI where the processor has it.
   var blockProducts: UnsafePointer<mi_block_products>? { mi_block_products_for(kernelSet) }
 
+  /// Products of bfloat16 pairs, where the processor has them.
+  var bfloat16Products: UnsafePointer<mi_bfloat16_products>? {
+    mi_bfloat16_products_for(kernelSet)
+  }
+
   private var kernelSet: mi_isa {
     switch self {
     case .portable: MI_PORTABLE

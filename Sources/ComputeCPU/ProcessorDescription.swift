@@ -12,6 +12,7 @@ extension CPUBackend {
       DeviceProperty("processor", ProcessorDescription.name),
       DeviceProperty("processor_features", ProcessorDescription.features.joined(separator: " ")),
       DeviceProperty("instruction_set", instructionSet.rawValue),
+      DeviceProperty("bfloat16_products", bfloat16ProductName ?? "none, float32"),
       DeviceProperty("threads", "\(threads)"),
       DeviceProperty("blas", blas?.description ?? "none, built-in products"),
     ]

@@ -92,6 +92,7 @@ public final class CUDABackend: Backend {
           try makeTensor(.bfloat16, [elements], purpose: "a matrix as bfloat16")
         }
       scratch = tensor
+      device.step?.keep(tensor)
       try work(tensor)
     }
   }

@@ -27,7 +27,7 @@ extension KernelVerifier {
           "\(rows) rows from \(first), 6/2 x \(headDim)"
             + (window.map { ", window \($0)" } ?? "")
         ) {
-          try problem.compare(builder, KernelSide(builder, precision))
+          try problem.compare(builder, KernelSide(builder, precision)) { _, _ in problem.patterns }
         }
       }
     }
@@ -35,7 +35,7 @@ extension KernelVerifier {
 }
 
 /// One chunk's queries and keys, and what host and device choose of them.
-private struct ChosenBlocksProblem {
+struct ChosenBlocksProblem {
   let shape: AttentionShape
   let firstPosition: Int
   let rows: Int
@@ -45,7 +45,7 @@ private struct ChosenBlocksProblem {
   let k: [Float]
 
   /// Heads of both sources, with and without floor, cap, columns and dense rows, which differ from head to head.
-  private var patterns: [HeadPattern] {
+  fileprivate var patterns: [HeadPattern] {
     [
       HeadPattern(Antidiagonal(rule: ShareRule(share: 0.6), columns: 0, last: 0)),
       HeadPattern(
@@ -60,14 +60,20 @@ private struct ChosenBlocksProblem {
     ]
   }
 
+  /// Counts of pairs, outputs and log-sum-exps by the device's index, and by the host's.
+  ///
+  /// - Parameter patterns: Of each head, for these queries and keys.
   func compare(
-    _ builder: any Backend, _ side: KernelSide
+    _ builder: any Backend, _ side: KernelSide,
+    patterns: (_ q: Tensor, _ layer: KeyValueLayer) throws -> [HeadPattern]
   ) throws -> (actual: [[Float]], expected: [[Float]], tolerances: [Double]) {
     let tensor = try side.tensor(q, [rows, shape.queryHeads, shape.headDim])
     let layer = try side.layer(k: k, v: k, shape: shape, type: side.backend.activationType)
-    let planner = AttentionPlanner(
-      configuration: PatternConfiguration(patterns: [patterns]), exact: true,
+    var planner = AttentionPlanner(
+      configuration: PatternConfiguration(patterns: [try patterns(tensor, layer)]), exact: true,
       costModel: SparseCostModel(denseBelow: 0, columnPair: 0))
+    // On the device's tiles, as the host makes them.
+    planner.freeBands = false
     func made(onHost: Bool) throws -> (pairs: [Float], outputs: [Float]) {
       var sketch = try QuerySketch(
         planner, layer: 0, backend: builder, shape: shape, firstPosition: firstPosition,

@@ -7,18 +7,42 @@ extension KernelVerifier {
     checkDecodingProducts()
     checkDecodingHeads()
     checkDecodingAttention()
+    checkDecodingExperts()
     checkSharedSteps()
+  }
+
+  /// The same of a backend whose linear layers are narrow: weights become rows of float8, here without loss.
+  mutating func checkNarrowDecoding() {
+    for (rows, inputs, outputs) in [
+      (1, 64, [8, 8, 8]), (1, 272, [144, 48, 48]), (3, 1040, [48, 16]), (8, 544, [64]),
+      (2, 64, [8208]), (19, 96, [48, 16]),
+    ] {
+      checkProducts(.float8Rows, rows: rows, inputs: inputs, outputs: outputs)
+      checkGate(.float8Rows, rows: rows, inputs: inputs, outputs: outputs[0])
+      checkRowLinear(.float8Rows, rows: rows, inputs: inputs, outputs: outputs[0])
+    }
+    checkDecodingExperts()
+  }
+
+  /// Numbers of e4m3 times a power of two, with the largest one in every row: rows of float8 hold them exactly.
+  private mutating func float8Numbers(rows: Int, width: Int) -> [Float] {
+    (0..<rows * width).map { index in
+      let bits = UInt8(random.next(below: 0x7F) + 0x80 * random.next(below: 2))
+      return (index % width == 0 ? 448 : Float(float8Bits: bits)) * 0x1p-10
+    }
   }
 
   /// The weights of decoding steps.
   private enum DecodingWeights: CustomStringConvertible {
     case dense(DataType)
+    case float8Rows
     case float8(blockRows: Int, blockColumns: Int)
     case blocks(BlockFormat)
 
     var description: String {
       switch self {
       case .dense(let type): type.rawValue
+      case .float8Rows: "fp8"
       case .float8: "float8"
       case .blocks(let format): format.rawValue
       }
@@ -27,7 +51,7 @@ extension KernelVerifier {
     var format: TensorFormat {
       switch self {
       case .dense(let type): .dense(type)
-      case .float8: .dense(.float8)
+      case .float8Rows, .float8: .dense(.float8)
       case .blocks(let format): .blocks(format)
       }
     }
@@ -43,6 +67,9 @@ extension KernelVerifier {
     case .dense(let type):
       let values = numbers(outputs * inputs, magnitude: 0.1)
       return { try $0.weight(values, [outputs, inputs], type: type, as: .matrix) }
+    case .float8Rows:
+      let values = float8Numbers(rows: outputs, width: inputs)
+      return { try $0.weight(values, [outputs, inputs], type: .bfloat16, as: .matrix) }
     case .float8(let blockRows, let blockColumns):
       let stored = Float8Problem(
         [outputs, inputs], blockRows: blockRows, blockColumns: blockColumns, &random)
@@ -154,7 +181,7 @@ extension KernelVerifier {
   private static let lengths = [[1], [65, 3], [130, 1, 64, 200, 17]]
 
   /// A layer of each sequence, of so many keys.
-  private func layers(
+  private static func layers(
     _ lengths: [Int], _ keys: [[Float]], _ values: [[Float]], _ shape: AttentionShape,
     _ type: DataType, _ side: KernelSide
   ) throws -> [KeyValueLayer] {
@@ -184,7 +211,7 @@ extension KernelVerifier {
             "rows of \(lengths) keys, heads of \(headDim), \(pairs) pairs"
             + (hasNorms ? ", norms" : "")
           check("decoding heads \(type)", name, tolerance: 2e-5) { side in
-            let layers = try layers(lengths, keys, keys, shape, type, side)
+            let layers = try Self.layers(lengths, keys, keys, shape, type, side)
             let queries = try side.output([rows, 6, headDim])
             try side.backend.write(side.rounded(q), to: queries)
             try side.backend.storeRows(
@@ -232,11 +259,85 @@ extension KernelVerifier {
               let o = try side.output([rows, queryHeads, headDim])
               try side.backend.rowAttention(
                 q: side.tensor(q, [rows, queryHeads, headDim]), positions: lengths.map { $0 - 1 },
-                sequences: layers(lengths, keys, values, shape, type, side), shape: shape, into: o)
+                sequences: Self.layers(lengths, keys, values, shape, type, side), shape: shape,
+                into: o)
               return [try side.backend.read(o)]
             }
           }
         }
+      }
+    }
+  }
+
+  // MARK: Experts
+
+  private mutating func checkDecodingExperts() {
+    for (rows, inputs, width, count, perRow, hasShared) in [
+      (1, 64, 32, 8, 2, false), (1, 528, 48, 16, 8, true), (3, 1056, 136, 16, 4, false),
+      (8, 64, 528, 4, 3, true), (20, 64, 32, 8, 4, true),
+    ] {
+      // More positions are computed as those of a prompt.
+      if hasNarrowLinear, rows * perRow > 64 { continue }
+      let rule = RoutingRule(
+        experts: count, perRow: perRow, score: .softmax, normalizes: true)
+      let rowsOfNumbers = numbers(rows * inputs)
+      let factors = numbers(inputs).map { 1 + $0 / 4 }
+      // Rows far apart choose the same experts on both sides.
+      let router = numbers(count * inputs)
+      let extents = [(width, inputs), (width, inputs), (inputs, width)]
+      let stacks = extents.map { float8Numbers(rows: count * $0.0, width: $0.1) }
+      let shared = extents.map { float8Numbers(rows: $0.0, width: $0.1) }
+      let name =
+        "\(rows) rows of \(inputs), \(perRow) of \(count) x \(width)"
+        + (hasShared ? ", shared" : "")
+      check("decoding experts", name, tolerance: 2e-5) { side in
+        let backend = side.backend
+        func tensor(_ shape: [Int], _ type: DataType? = nil) throws -> Tensor {
+          try backend.makeTensor(
+            type ?? backend.activationType, shape, purpose: "a verified kernel")
+        }
+        let hidden = try side.output([rows, inputs])
+        try backend.write(side.rounded(rowsOfNumbers), to: hidden)
+        let routing = try ExpertRouting(
+          rows: rows, rule: rule, backend: backend, purpose: "a verified kernel")
+        func matrix(_ values: [Float], _ outputs: Int, _ role: WeightRole) throws -> Weight {
+          try side.weight(values, [outputs, values.count / outputs], type: .bfloat16, as: role)
+        }
+        let purpose = "a verified kernel"
+        let isNarrow = backend.capabilities.hasNarrowLinearInputs
+        let x = try tensor([rows, inputs])
+        let positions = routing.positions
+        let gathered = try backend.makeLinearInput([positions, inputs], purpose: purpose)
+        let sharedExpert =
+          hasShared
+          ? SharedExpert(
+            gate: RowProduct(
+              weight: try matrix(shared[0], width, .matrix), bias: nil,
+              y: try tensor([rows, width])),
+            up: RowProduct(
+              weight: try matrix(shared[1], width, .matrix), bias: nil,
+              y: try tensor([rows, width])),
+            input: isNarrow
+              ? try backend.makeLinearInput([rows, width], purpose: purpose) : nil,
+            down: try matrix(shared[2], inputs, .matrix), downBias: nil) : nil
+        try backend.addExperts(
+          to: hidden,
+          norm: RowNorm(
+            weight: side.weight(factors, [inputs], type: .float32, as: .norm), epsilon: 1e-5),
+          experts: RoutedExperts(
+            router: matrix(router, count, .vocabulary), routerBias: nil, choiceBias: nil,
+            gate: side.experts(stacks[0], [count, width, inputs], type: .bfloat16),
+            up: side.experts(stacks[1], [count, width, inputs], type: .bfloat16),
+            down: side.experts(stacks[2], [count, inputs, width], type: .bfloat16),
+            shared: sharedExpert),
+          in: ExpertPlaces(
+            x: x,
+            normed: isNarrow
+              ? backend.makeLinearInput([rows, inputs], purpose: purpose) : x,
+            logits: tensor([rows, count], .float32), routing: routing, inputs: gathered,
+            products: tensor([positions, width]),
+            outputs: isNarrow ? tensor([positions, inputs]) : gathered))
+        return [try backend.read(hidden)]
       }
     }
   }

@@ -25,6 +25,7 @@ extension KernelVerifier {
     }
     checkBlockIndices(builder, isThorough: true)
     checkChosenBlocks(builder)
+    checkBandAlternatives(builder, isThorough: true)
     checkBands(builder)
   }
 
@@ -114,7 +115,8 @@ extension KernelVerifier {
   /// The index that the host makes of the device's own sums; on tiles of single keys if bands of it may begin
   /// anywhere.
   ///
-  /// - Parameter blocks: The choice of each block-sparse head.
+  /// - Parameter blocks: The choice of each block-sparse head, and of each head of chosen blocks that does not compute
+  ///   their alternative.
   package static func hostIndex(
     _ request: IndexRequest, _ backend: any Backend, blocks: [Int: SelectedBlocks] = [:]
   ) throws -> TileIndex {
@@ -128,7 +130,8 @@ extension KernelVerifier {
     let estimated = request.heads.indices.filter {
       switch request.heads[$0] {
       case .scored(.lastRows, _): true
-      case .chosenBlocks: (request.chosenHead($0)?.columns ?? 0) > 0
+      case .chosenBlocks:
+        (request.chosenHead($0)?.columns ?? 0) > 0 || request.estimatedBands($0) != nil
       case .dense, .bands, .scored: false
       }
     }
@@ -141,6 +144,17 @@ extension KernelVerifier {
             backend.lastRowSums(
               q: chunk.lastRows, firstPosition: chunk.keys - chunk.lastRows.rows,
               layer: chunk.layer, shape: chunk.shape, heads: estimated))))
+    /// Columns and offsets by the sums of the last rows.
+    func estimatedBands(_ head: Int) -> BandSelection? {
+      request.estimatedBands(head).map {
+        BandSelection(
+          slashOffsets: $0.offsets.indices(
+            of: sums[head]?.slash ?? [], rows: chunk.lastRows.rows, forced: request.forcedOffsets),
+          columns: $0.columns.indices(
+            of: sums[head]?.vertical ?? [], rows: chunk.lastRows.rows,
+            forced: request.forcedColumns))
+      }
+    }
     let rowSets = try request.heads.enumerated().map { head, wanted -> RowSet in
       let bands: BandSelection
       switch wanted {
@@ -154,6 +168,10 @@ extension KernelVerifier {
       case .chosenBlocks:
         let count = request.chosenHead(head)?.columns ?? 0
         guard let chosen = blocks[head] else {
+          if let alternative = estimatedBands(head) {
+            bands = alternative
+            break
+          }
           throw ComputeError.shapeMismatch(
             operation: "hostIndex", detail: "head \(head) chooses blocks and has none")
         }
@@ -169,13 +187,12 @@ extension KernelVerifier {
         bands = BandSelection(
           offsets: offsets, columns: columns.filter { Int($0) < chunk.keys },
           denseFrom: denseFrom)
-      case .scored(_, .bandsAndColumns(let offsets, let columns)):
-        let rows = chunk.lastRows.rows
-        bands = BandSelection(
-          slashOffsets: offsets.indices(
-            of: sums[head]?.slash ?? [], rows: rows, forced: request.forcedOffsets),
-          columns: columns.indices(
-            of: sums[head]?.vertical ?? [], rows: rows, forced: request.forcedColumns))
+      case .scored(_, .bandsAndColumns):
+        guard let found = estimatedBands(head) else {
+          throw ComputeError.shapeMismatch(
+            operation: "hostIndex", detail: "head \(head) is not estimated from last rows")
+        }
+        bands = found
       }
       if isFree {
         let times = backend.capabilities.bandTimes

@@ -49,6 +49,7 @@ public struct KernelVerifier {
     // All else is the same as of a backend without narrow linear layers, or fp8 operands.
     if hasNarrowLinear {
       checkNarrowLinear()
+      checkNarrowDecoding()
       return checkNarrowExperts()
     }
     if backend.attentionPrecision == .fp8 { return checkFloat8Attention() }

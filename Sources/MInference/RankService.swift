@@ -32,6 +32,10 @@ public enum RankService {
     return try ProcessRank(environment: environment)
   }
 
+  /// Lets the processes that serve this one end as they should, and waits for them. A program calls it before it
+  /// ends: without it they report that process 0 was lost.
+  public static func end() { ProcessGroup.endAll() }
+
   /// Serves process 0 with a part of a checkpoint until process 0 ends; for processes from rank 1 on.
   ///
   /// - Parameters:
@@ -44,7 +48,8 @@ public enum RankService {
     onEnd: @escaping @Sendable () -> Void = {},
     onLoss: @escaping @Sendable (PipelineError) -> Void
   ) throws {
-    let checkpoint = try openWeightSource(at: options.directory)
+    let checkpoint = try openWeightSource(
+      at: options.directory, configuration: options.configuration)
     let member = try options.makeMember(of: rank)
     let server = try StageServer(rank, member: member, onEnd: onEnd, onLoss: onLoss)
     try server.serve { try Transformer(checkpoint: checkpoint, backend: member.backend, part: $0) }

@@ -29,6 +29,7 @@ struct Minference: AsyncParsableCommand {
       } else {
         try command.run()
       }
+      RankService.end()
     } catch {
       FailureReport.exit(with: error)
     }

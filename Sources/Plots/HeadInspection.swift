@@ -33,44 +33,44 @@ public struct HeadInspection: Sendable {
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws -> [[AttentionPicture]] {
     let layers = min(last.map { $0 + 1 } ?? .max, model.transformer.layerCount)
-    let backend = model.transformer.backend
     let positions = AttentionImage.sampledRows(keys: tokens.count, cells: cells)
     var walk = try LayerWalk(model.transformer, ids: tokens)
     var result: [[AttentionPicture]] = []
     for layer in 0..<layers {
       let heads = (0..<model.transformer.attentionShape(layer: layer).queryHeads)
         .filter { isWanted(layer, $0) }
+      let backend = try model.transformer.part(holding: layer).backend
       var sample = LayerSample(keys: tokens.count, positions: heads.isEmpty ? [] : positions)
-      sample.sketch = try heads.isEmpty ? nil : sketch(layer: layer)
+      sample.sketch = try heads.isEmpty ? nil : sketch(layer: layer, backend: backend)
       try walk.advance(attending: layer < layers - 1) { block in
         guard !heads.isEmpty else { return }
         try sample.add(block, backend: backend)
       }
       // The layer's keys are there until the walk goes on.
-      result.append(heads.isEmpty ? [] : try pictures(of: heads, layer: layer, sample))
+      result.append(
+        heads.isEmpty ? [] : try pictures(of: heads, layer: layer, sample, backend: backend))
       progress(layer + 1, layers)
     }
     return result
   }
 
   /// What is to be seen of all queries of the prompt in a layer, on the host.
-  private func sketch(layer: Int) throws -> QuerySketch? {
+  private func sketch(layer: Int, backend: any Backend) throws -> QuerySketch? {
     try planner.flatMap {
       try QuerySketch(
-        $0, layer: layer, backend: model.transformer.backend,
+        $0, layer: layer, backend: backend,
         shape: model.transformer.attentionShape(layer: layer), firstPosition: 0,
         rows: tokens.count, needsHostIndex: true)
     }
   }
 
   private func pictures(
-    of heads: [Int], layer: Int, _ sample: LayerSample
+    of heads: [Int], layer: Int, _ sample: LayerSample, backend: any Backend
   ) throws -> [AttentionPicture] {
     guard let keysAndValues = sample.keysAndValues, let lastRows = sample.lastRows else {
       return []
     }
     let shape = model.transformer.attentionShape(layer: layer)
-    let backend = model.transformer.backend
     let chunk = ChunkInputs(
       shape: shape, layer: keysAndValues, firstPosition: 0, rows: tokens.count, lastRows: lastRows,
       estimates: sample.sketch?.estimates)

@@ -1,11 +1,11 @@
 import Compute
 
 /// Consecutive rows of a cache.
-package struct CachedRows {
-  package let cache: KeyValueCache
-  package let rows: Range<Int>
+public struct CachedRows {
+  public let cache: KeyValueCache
+  public let rows: Range<Int>
 
-  package init(_ cache: KeyValueCache, rows: Range<Int>) {
+  public init(_ cache: KeyValueCache, rows: Range<Int>) {
     self.cache = cache
     self.rows = rows
   }
@@ -13,10 +13,9 @@ package struct CachedRows {
 
 extension Transformer {
   /// Whether ``append(_:to:)`` takes rows of such caches: numbers without factors of a sequence's own, that lie
-  /// where they are used, on devices of this process.
+  /// where they are used.
   package func canCopyRows(of cache: KeyValueCache) -> Bool {
     cache.type != .float8 && cache.place == .device
-      && cache.layers.allSatisfy { (try? part(holding: $0)) != nil }
   }
 
   /// Appends rows of other caches to a cache, bit for bit and without a way over the host. The rotary
@@ -49,20 +48,25 @@ extension Transformer {
     if start == 0, let length = sources.first?.cache.sequenceLength {
       target.beginRestoring(sequenceLength: length)
     }
+    if let distribution {
+      do {
+        try distribution.append(sources, to: target)
+      } catch {
+        target.truncate(to: start)
+        throw error
+      }
+      return target.finishRestoring(count: start + count)
+    }
     for layer in target.layers {
-      let part = try part(holding: layer)
       try target.withLayer(layer, count: start + count, for: .transfer) { copied in
         var first = start
         for source in sources {
-          try part.copy(source, layer: layer, to: copied, at: first)
+          try copy(source, layer: layer, to: copied, at: first)
           first += source.rows.count
         }
       }
-      // The last layer of a device ends its copies.
-      if layer + 1 == target.layers.upperBound || part.layers.upperBound == layer + 1 {
-        try part.backend.finish()
-      }
     }
+    try backend.finish()
     target.finishRestoring(count: start + count)
   }
 

@@ -192,7 +192,7 @@ public final class KeyValueCache {
 
   /// Empties the cache for what comes from a file: positions whose frequencies a sequence of this
   /// length decided.
-  func beginRestoring(sequenceLength: Int) {
+  package func beginRestoring(sequenceLength: Int) {
     count = 0
     self.sequenceLength = sequenceLength
     selectionMemory.selections = calibratedSelections
@@ -200,7 +200,7 @@ public final class KeyValueCache {
   }
 
   /// Ends what ``beginRestoring(sequenceLength:)`` began.
-  func finishRestoring(count: Int) {
+  package func finishRestoring(count: Int) {
     self.count = count
     parts.forEach { $0.finishRestoring(count: count) }
   }

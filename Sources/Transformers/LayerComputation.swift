@@ -7,7 +7,7 @@ struct LayerComputation {
   let configuration: DecoderConfiguration
   let layer: DecoderLayer
   let rotary: RotaryEmbedding
-  var workspace: RowWorkspace
+  let workspace: RowWorkspace
   /// What stands in for queries and keys when speed is measured without a trained model.
   var injection: (any QueryKeyInjection)?
   /// Counts the time of the linear layers; nil: nobody wants to know.

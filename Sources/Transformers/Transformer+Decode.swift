@@ -16,7 +16,10 @@ extension Transformer {
     try validate([id], for: cache)
     try requireAllLayers(of: cache)
     if let distribution {
-      return try makeLogits(of: distribution.hiddenState(of: id, cache: cache))
+      guard let hidden = try distribution.hiddenStates(of: [id], caches: [cache]).first else {
+        throw TransformerError.missingPart(what: "the last device's output")
+      }
+      return try makeLogits(of: hidden)
     }
     // What is allocated, loaded and measured at a first use is there when a step is recorded.
     guard let device = backend as? any StepRecording, cache.decodeWorkspace != nil,

@@ -20,6 +20,28 @@ extension Transformer {
   }
 }
 
+extension Transformer {
+  /// A cache of made-up keys and values: what decoding behind a long prompt costs, without reading one.
+  ///
+  /// - Throws: As ``makeCache(capacity:keyValues:sequenceLength:chunk:planner:layers:)``.
+  package func makeRandomCache(
+    count: Int, capacity: Int, keyValues: KeyValueOptions, backend: any SyntheticBackend
+  ) throws -> KeyValueCache {
+    let cache = try makeCache(capacity: capacity, keyValues: keyValues, chunk: 4096)
+    let numbers = try backend.makeRandom(
+      .bfloat16, cache.extents, deviation: 1, seed: 5, purpose: "made-up keys and values")
+    cache.beginRestoring(sequenceLength: count)
+    for layer in cache.layers {
+      try cache.withLayer(layer, count: count, for: .prefill) { keysAndValues in
+        try backend.copy(numbers, to: keysAndValues.keys)
+        try backend.copy(numbers, to: keysAndValues.values)
+      }
+    }
+    cache.finishRestoring(count: count)
+    return cache
+  }
+}
+
 extension DecoderWeights {
   /// Matrices of small about normal numbers, norms of ones; no biases but where the family has them.
   fileprivate init(

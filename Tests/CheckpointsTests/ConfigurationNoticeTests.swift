@@ -31,7 +31,6 @@ import Testing
     let mistral = ["model_type": "\"mistral\"", "num_key_value_heads": "2"] as [String: String?]
     #expect(try notices(mistral.merging(["sliding_window": "64"]) { $1 }) == [])
     #expect(try notices(mistral.merging(["attention_bias": "true"]) { $1 }).count == 1)
-    #expect(try notices(["original_max_position_embeddings": "64"]).count == 1)
   }
 
   @Test func `Fields of a model type that is not known here are not judged`() throws {

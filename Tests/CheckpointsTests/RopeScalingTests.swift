@@ -84,7 +84,7 @@ import Testing
     #expect(configuration.ropeScaling == .linear(factor: 2))
   }
 
-  @Test func `The original length outside wins for Phi-3, and is none for others`() throws {
+  @Test func `The original length outside wins, and Phi-3 has one of its own`() throws {
     let lists = #""short_factor": [1, 1.5], "long_factor": [2, 30.25]"#
     func length(_ modelType: String, _ outside: String?) throws -> Int? {
       let configuration = try configuration([
@@ -97,7 +97,8 @@ import Testing
     }
     #expect(try length("\"phi3\"", "128") == 128)
     #expect(try length("\"phi3\"", nil) == 4096)
-    #expect(try length("\"llama\"", "128") == 64)
+    #expect(try length("\"llama\"", "128") == 128)
+    #expect(try length("\"llama\"", nil) == 64)
   }
 
   @Test func `A rope scaling that is not empty wins over rope parameters, theta included`() throws {

@@ -1,9 +1,11 @@
-"""Asks a server with the official clients of OpenAI and Anthropic: python check_clients.py BASE_URL
+"""Asks a server with the official clients of OpenAI and Anthropic, and with litellm: python check_clients.py BASE_URL
 
-Everything that clients rely on is asked for once; what is wrong is an assertion.
+Everything that clients rely on is asked for once; what is wrong is an assertion. litellm is left out where it is not installed.
 """
 
+import importlib.util
 import json
+import os
 import sys
 
 import anthropic
@@ -119,6 +121,29 @@ def messages(model):
     assert count.input_tokens == usage.input_tokens + usage.cache_read_input_tokens
 
 
+def through_litellm(model):
+    # It would look for a list of prices in the network.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    ask = {"model": "openai/" + model, "api_base": base + "/v1", "api_key": "none", "messages": question, "max_tokens": 8, "temperature": 0}
+    whole = litellm.completion(**ask)
+    assert whole.choices[0].finish_reason in ("stop", "length") and whole.usage.completion_tokens > 0
+    text, usage = "", None
+    for chunk in litellm.completion(**ask, stream=True, stream_options={"include_usage": True}):
+        text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
+        usage = getattr(chunk, "usage", None) or usage
+    assert text == whole.choices[0].message.content, (text, whole.choices[0].message.content)
+    assert usage.prompt_tokens == whole.usage.prompt_tokens
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {
+        "type": "object", "properties": {"key": {"type": "integer"}}, "required": ["key"]}}}
+    answer = litellm.completion(**(ask | {"max_tokens": 100}), tools=[tool], tool_choice="required")
+    call = answer.choices[0].message.tool_calls[0]
+    assert call.function.name == "look_up" and isinstance(json.loads(call.function.arguments)["key"], int)
+    value = litellm.completion(**(ask | {"max_tokens": 48}), response_format={"type": "json_object"})
+    assert isinstance(json.loads(value.choices[0].message.content), dict)
+
+
 def errors(model):
     try:
         client.chat.completions.create(model=model, messages=question, n=3)
@@ -131,6 +156,8 @@ def errors(model):
 def main():
     model = models()
     checks = [chat, structured, tools, completions, responses, messages, errors]
+    if importlib.util.find_spec("litellm"):
+        checks.append(through_litellm)
     for check in checks:
         check(model)
         print(f"ok: {check.__name__}")

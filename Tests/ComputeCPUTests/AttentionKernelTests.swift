@@ -125,6 +125,43 @@ import Testing
   }
 
   @Test(arguments: sets)
+  func `attend from one row for every number of lanes, head size and end of a block`(
+    set: InstructionSet
+  ) throws {
+    var random = RandomNumbers(seed: 23)
+    let cpu = try CPUBackend(threads: 2, instructionSet: set)
+    for group in 1...9 {
+      for headDim in [20, 64, 80, 128] {
+        for type in [DataType.float32, .bfloat16] {
+          let keys = random.pick([1, 31, 32, 33, 63, 64, 65, 100, 1500])
+          let shape = AttentionShape(
+            queryHeads: 2 * group, keyValueHeads: 2, headDim: headDim,
+            slidingWindow: random.pick([nil, nil, 1, 30, 32, 70]))
+          let problem = AttentionProblem(
+            shape: shape, firstPosition: keys - 1, rows: 1, type: type, random: &random)
+          // Rows of two positions share a pass where they are few enough.
+          let positions = group < 4 && keys > 1 ? [keys - 1, keys / 2] : [keys - 1]
+          let q = random.floats(positions.count * 2 * group * headDim, in: -4...4)
+          func run(_ backend: any Backend) throws -> ([Float], [Float]) {
+            let queries = try backend.tensor(q, [positions.count, 2 * group, headDim])
+            let o = try backend.tensor(q.map { _ in .nan }, queries.shape)
+            let lse = try backend.makeTensor(
+              .float32, [positions.count, 2 * group], purpose: "test")
+            try backend.rowAttention(
+              q: queries, positions: positions, layer: try problem.layer(on: backend),
+              shape: shape, into: o, logSumExp: lse)
+            return (try backend.read(o), try backend.read(lse))
+          }
+          let expected = try run(Self.reference())
+          let actual = try run(cpu)
+          #expect(relativeError(actual.0, expected.0) < 1e-5, "\(shape), \(keys) keys")
+          #expect(relativeError(actual.1, expected.1) < 1e-5, "\(shape), \(keys) keys")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: sets)
   func `sum the last rows' attention over columns and offsets`(set: InstructionSet) throws {
     var random = RandomNumbers(seed: 9)
     let cpu = try CPUBackend(threads: 2, instructionSet: set)

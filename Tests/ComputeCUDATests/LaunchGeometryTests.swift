@@ -113,8 +113,12 @@ import Testing
     #expect(products.contains("static constexpr int queries = \(ShareLaunch.pooledQueries);"))
     #expect(products.contains("static constexpr int threads = \(ShareLaunch.threads);"))
     #expect(try text(of: "shares.cuh").contains("scoreTile = \(ShareIndexSizes.scoreTile);"))
-    #expect(MemoryLayout<mi_share_head>.stride == 24)
-    #expect(MemoryLayout<mi_share_parameters>.stride == 208)
+    let bands = try text(of: BandChoiceLaunch.file)
+    #expect(bands.contains("Grid: slots. Block: \(BandChoiceLaunch.keepThreads)."))
+    #expect(bands.contains("Grid: slots. Block: \(BandChoiceLaunch.threads)."))
+    #expect(bands.contains("by value; \(MemoryLayout<mi_band_choice_parameters>.stride) bytes"))
+    #expect(MemoryLayout<mi_share_head>.stride == 32)
+    #expect(MemoryLayout<mi_share_parameters>.stride == 216)
     #expect(MemoryLayout<mi_pooled_score_parameters>.stride == 80)
   }
 
@@ -170,7 +174,13 @@ import Testing
     #expect(MemoryLayout<mi_selection_parameters>.stride == 80)
     #expect(MemoryLayout<mi_plan_parameters>.stride == 128)
     #expect(MemoryLayout<mi_fp8_parameters>.stride == 48)
-    #expect(MemoryLayout<mi_row_attention_parameters>.stride == 128)
+    #expect(MemoryLayout<mi_row_attention_parameters>.stride == 136)
+    #expect(MemoryLayout<mi_sequence_row>.stride == 40)
+    #expect(MemoryLayout<mi_decoding_heads>.stride == 104)
+    #expect(MemoryLayout<mi_decoding_product>.stride == 216)
+    // CUlaunchConfig and CUlaunchAttribute of cuda.h.
+    #expect(MemoryLayout<mi_launch_configuration>.stride == 56)
+    #expect(MemoryLayout<mi_launch_attribute>.stride == 72)
     #expect(MemoryLayout<mi_tensor_map>.size == 128)
   }
 }

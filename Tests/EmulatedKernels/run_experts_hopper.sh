@@ -8,7 +8,7 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 # Beside the emulation, so that it stands in for the headers of device code; one array is a block's dynamic shared memory.
 cp pooling/common.cuh "$out/fibers.cuh"
-cp dequantise/numbers.cuh experts/common.cuh experts_hopper/* "$kernels"/expert_tiles.cuh "$kernels"/layouts.cuh \
+cp dequantise/numbers.cuh experts/common.cuh experts_hopper/* "$kernels"/hopper_quads.cuh "$kernels"/expert_tiles.cuh "$kernels"/layouts.cuh \
   "$kernels"/reductions.cuh "$out"
 sed -e 's/extern __shared__ .*/#define memory emulated::memory/' "$kernels/expert_products_hopper.cu" \
   > "$out/expert_products_hopper.cu"

@@ -7,8 +7,9 @@ kernels=../../Sources/CUDASources/Kernels
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 # The emulation's headers take the place of those of device code, and one array is a block's dynamic shared memory.
-sed 's/extern __shared__/extern/' "$kernels/row_attention.cu" > "$out/row_attention.cu"
-cp "$kernels"/row_attention_*.cuh "$kernels"/layouts.cuh "$out"
+cp "$kernels"/row_attention.cu "$kernels"/row_attention_sequences.cu "$out"
+cp "$kernels"/row_attention_*.cuh "$kernels"/dependent_launch.cuh "$kernels"/layouts.cuh "$out"
+sed 's/extern __shared__/extern/' "$kernels/row_attention_kernel.cuh" > "$out/row_attention_kernel.cuh"
 cp hopper_block/fibers.h "$out"
 cp hopper_block/common.cuh "$out/block.cuh"
 cp row_attention/* "$out"

@@ -4,7 +4,7 @@ import MInference
 
 /// The reference backend as one that builds indices, with one fault in those of block-sparse heads.
 final class IndexBuilder: FaultyBackend, @unchecked Sendable {
-  enum Mistake: CaseIterable {
+  enum Mistake {
     case none
     /// A mean that is a hundredth too large.
     case means
@@ -16,6 +16,18 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
     case place
     /// A head that costs more than dense stays sparse.
     case cost
+    /// Chosen blocks are computed, or their alternative is, whatever the distance.
+    case alwaysBlocks, alwaysBands
+    /// The least number of chosen blocks is forgotten.
+    case leastBlocks
+
+    /// Those of block-sparse heads, and those of chosen blocks.
+    static let ofBlockSparse: [Mistake] = [
+      .none, .means, .missingBlock, .otherBlock, .pairs, .place, .cost,
+    ]
+    static let ofAlternatives: [Mistake] = [
+      .none, .missingBlock, .pairs, .alwaysBlocks, .alwaysBands, .leastBlocks,
+    ]
   }
 
   private let mistake: Mistake
@@ -62,6 +74,9 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
         keys: keys[head / request.chunk.shape.groupSize], headDim: d,
         firstPosition: request.chunk.firstPosition, topK: topK)
     }
+    for head in request.heads.indices {
+      blocks[head] = try chosenBlocks(head, request) ?? blocks[head]
+    }
     if let head = blocks.keys.max() { blocks[head] = spoiled(blocks[head]) }
     var host = try KernelVerifier.hostIndex(request, self, blocks: blocks)
     if !request.exact && mistake != .cost { host = try withoutCostlyHeads(host, request) }
@@ -72,6 +87,32 @@ final class IndexBuilder: FaultyBackend, @unchecked Sendable {
     let slidingWindow = request.chunk.shape.slidingWindow
     return .resident(
       BuiltIndex(host, grid: host.grid(slidingWindow: slidingWindow), pairs: pairs))
+  }
+
+  /// The blocks that were chosen for a head; nil: it has none, or computes their alternative.
+  private func chosenBlocks(_ head: Int, _ request: IndexRequest) throws -> SelectedBlocks? {
+    guard var wanted = request.chosenHead(head),
+      let choice = request.chunk.deviceEstimates.blockChoices.first(where: {
+        $0.request.heads.contains { $0.head == head }
+      }) as? HostBlockChoice
+    else { return nil }
+    if mistake == .leastBlocks { wanted.rule.least = 0 }
+    let sums = try read(
+      lastRowSums(
+        q: request.chunk.lastRows,
+        firstPosition: request.chunk.keys - request.chunk.lastRows.rows,
+        layer: request.chunk.layer, shape: request.chunk.shape, heads: [head]), at: 0)
+    let takesBands =
+      switch mistake {
+      case .alwaysBlocks: false
+      case .alwaysBands: wanted.alternative != nil
+      default: choice.alternative(of: wanted, columnSums: sums.vertical) != nil
+      }
+    return takesBands ? nil : choice.blocks(of: wanted)
+  }
+
+  override func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {
+    HostBlockChoice(request, base: self)
   }
 
   /// The choice with a fault in the first row that has a block to lose.

@@ -43,13 +43,24 @@ import Testing
 
   @Test(.enabled(if: isOptimised, "only in release: the reference is too slow in debug builds"))
   func `a device's block-sparse index passes if it is the host's, and no other does`() {
-    for mistake in IndexBuilder.Mistake.allCases {
+    for mistake in IndexBuilder.Mistake.ofBlockSparse {
       let checks = KernelVerifier.verifyBlockIndices(IndexBuilder(mistake), isThorough: false)
       let misses = checks.filter { !$0.passed }
       // Four comparisons in each of three chunks; three in the two that a planner does not make dense.
       #expect(checks.count == 2 && checks.map(\.cases) == [12, 6])
       #expect(
         misses.isEmpty == (mistake == .none),
+        "\(mistake): \(checks.map { "\($0.worst) \($0.worstCase)" })")
+    }
+  }
+
+  @Test(.enabled(if: isOptimised, "only in release: the reference is too slow in debug builds"))
+  func `a device's choice of bands or blocks passes if it is the host's, and no other does`() {
+    for mistake in IndexBuilder.Mistake.ofAlternatives {
+      let checks = KernelVerifier.verifyBandAlternatives(IndexBuilder(mistake), isThorough: false)
+      #expect(checks.count == 1 && checks.map(\.cases) == [2])
+      #expect(
+        checks.allSatisfy { $0.passed } == (mistake == .none),
         "\(mistake): \(checks.map { "\($0.worst) \($0.worstCase)" })")
     }
   }

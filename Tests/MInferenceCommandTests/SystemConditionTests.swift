@@ -66,6 +66,33 @@ struct SystemConditionTests {
     #expect(run.output.contains("104 101 108 108 111"), "\(run.output)")
   }
 
+  @Test func `a conversation saves to, loads from and reads files whose names are not UTF-8`()
+    throws
+  {
+    let run = try CommandRun(
+      """
+      name=$(printf "$D/caf\\351")
+      printf 'a document' > "$name.txt"
+      printf "hi\\n/save $name\\n/load $name\\n/file $name.txt\\n/load $name-none\\n/n\\351\\n" \
+        | $M generate --chat --model $D/model --device cpu --max-tokens 2
+      status=$?
+      test -s "$name" && rm "$name" "$name.txt" && exit $status
+      """, in: directory)
+    #expect(run.status == 0, "\(run.errors)")
+    let lines = run.errors.split(separator: "\n").filter { $0.hasPrefix("minference: ") }
+    #expect(lines.count { $0.contains("\\x") } == 2, "\(run.errors)")
+    #expect(run.errors.contains("caf\\xE9-none: ") && run.errors.contains("/n\\xE9: is no command"))
+  }
+
+  @Test func `products that the processor does not have are refused by the variable's name`() throws
+  {
+    let run = try CommandRun(
+      "MINFERENCE_CPU_PRODUCTS=fp4 $M generate --model $D/model --device cpu --prompt hi",
+      in: directory)
+    #expect((64...78).contains(run.status))
+    #expect(run.complains(of: "MINFERENCE_CPU_PRODUCTS=fp4", "bf16"), "\(run.errors)")
+  }
+
   @Test func `a prompt that is not UTF-8 is refused by its flag`() throws {
     let run = try CommandRun(
       "$M generate --model $D/model --prompt \"$(printf 'caf\\351')\"", in: directory)

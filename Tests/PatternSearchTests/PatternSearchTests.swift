@@ -185,6 +185,11 @@ import Transformers
     let whole = try run()
     let measured = steps.value
     let text = try String(contentsOf: URL(filePath: file), encoding: .utf8)
+    // Another system's ends of lines are read.
+    let carried = text.split(separator: "\n").joined(separator: "\r\n") + "\r\n"
+    try carried.write(toFile: file, atomically: true, encoding: .utf8)
+    #expect(try run().choice == whole.choice)
+    #expect(try String(contentsOf: URL(filePath: file), encoding: .utf8) == carried)
     // A layer in the middle: it is measured again, behind the others, and no line goes.
     var lines = text.split(separator: "\n").map(String.init)
     lines[3] = String(lines[3].dropLast(20))

@@ -16,6 +16,7 @@ struct LayerPipelineTests {
     var isSparse = false
     var lastRowOnly = true
     var configuration: [String: String] = [:]
+    var experts: TinyCheckpoint.Experts?
     var chunk: Int? = 32
     var chunkEnds: [Int]?
 
@@ -51,6 +52,21 @@ struct LayerPipelineTests {
         configuration: [
           "dual_chunk_attention_config": #"{"chunk_size": 160, "local_size": 32}"#
         ]),
+      Case(
+        name: "dual chunk attention, three stages, dense", stages: [0..<1, 1..<2, 2..<3],
+        configuration: [
+          "dual_chunk_attention_config": #"{"chunk_size": 96, "local_size": 32}"#
+        ]),
+      Case(
+        name: "experts", stages: [0..<1, 1..<2, 2..<4], isSparse: true, experts: .qwen3),
+      Case(
+        name: "experts behind an MLP", stages: [0..<1, 1..<3], isSparse: true, lastRowOnly: false,
+        experts: .glm4),
+      Case(
+        name: "experts, dual chunk attention", stages: [0..<2, 2..<3], isSparse: true,
+        configuration: [
+          "dual_chunk_attention_config": #"{"chunk_size": 160, "local_size": 32}"#
+        ], experts: .qwen3),
     ]
   }
 
@@ -72,7 +88,8 @@ struct LayerPipelineTests {
   @Test(
     "a pipeline gives one device's results, bit for bit", arguments: Mesh.Kind.allCases, Case.all)
   func equality(kind: Mesh.Kind, test: Case) throws {
-    let mesh = try Mesh(layers: test.layers, configuration: test.configuration)
+    let mesh = try Mesh(
+      layers: test.layers, configuration: test.configuration, experts: test.experts)
     let ids = Mesh.ids(test.tokens)
     let expected = try outcome(mesh.whole(kind), ids, test.options)
     let pipeline = try mesh.pipeline(kind, test.stages)
@@ -219,11 +236,37 @@ struct LayerPipelineTests {
     #expect(text.contains("cpu:1, layers 1..<2"))
   }
 
-  @Test("what looks at one device's layers says so, and more stages than layers are refused")
+  @Test("rows of sequences are appended to another one, part by part")
+  func copying() throws {
+    let mesh = try Mesh()
+    let ids = Mesh.ids(90)
+    let options = PrefillOptions(chunk: 32)
+    for kind in Mesh.Kind.allCases {
+      let whole = try mesh.whole(kind)
+      let other = try whole.makeCache(capacity: 100)
+      _ = try whole.prefill(ids, cache: other, options: options)
+      other.truncate(to: 40)
+      let expected = try whole.decode(9, cache: other)
+      let model = try mesh.pipeline(kind, [0..<1, 1..<2, 2..<4]).makeTransformer()
+      let source = try model.makeCache(capacity: 100)
+      _ = try model.prefill(ids, cache: source, options: options)
+      #expect(model.canCopyRows(of: source))
+      let target = try model.makeCache(capacity: 60)
+      try model.append([CachedRows(source, rows: 0..<30)], to: target)
+      try model.append(
+        [CachedRows(source, rows: 30..<33), CachedRows(source, rows: 33..<40)], to: target)
+      #expect(target.count == 40 && source.count == 90)
+      #expect(try model.decode(9, cache: target) == expected)
+      #expect(throws: TransformerError.self) {
+        try model.append([CachedRows(source, rows: 0..<30)], to: target)
+      }
+      #expect(target.count == 41)
+    }
+  }
+
+  @Test("more stages than layers are refused")
   func refusals() throws {
     let mesh = try Mesh()
-    let model = try mesh.pipeline(.cpu, [0..<1, 1..<4]).makeTransformer()
-    #expect(throws: TransformerError.self) { try LayerWalk(model, ids: [1, 2, 3]) }
     let members = try (0..<5).map {
       LayerPipeline.Member(backend: try Mesh.Kind.reference.make(), name: "\($0)")
     }

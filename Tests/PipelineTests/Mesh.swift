@@ -26,10 +26,13 @@ final class Mesh {
   let checkpoint: Checkpoint
   let layers: Int
 
-  init(layers: Int = 4, configuration: [String: String] = [:]) throws {
+  init(
+    layers: Int = 4, configuration: [String: String] = [:], experts: TinyCheckpoint.Experts? = nil
+  ) throws {
     self.layers = layers
     directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory, layers: layers, configuration: configuration)
+    try TinyCheckpoint.write(
+      to: directory, layers: layers, configuration: configuration, experts: experts)
     checkpoint = try Checkpoint(directory: directory.path("model"))
   }
 
@@ -43,10 +46,17 @@ final class Mesh {
     _ kind: Kind, _ stages: [Range<Int>], wrap: (Int, any Backend) -> any Backend = { $1 }
   ) throws -> LayerPipeline {
     try LayerPipeline(
-      checkpoint: checkpoint,
-      members: stages.indices.map {
-        LayerPipeline.Member(backend: wrap($0, try kind.make()), name: "\(kind.rawValue):\($0)")
-      }, stageLayers: stages.map(\.count))
+      checkpoint: checkpoint, members: members(kind, count: stages.count, wrap: wrap),
+      stageLayers: stages.map(\.count))
+  }
+
+  /// So many devices.
+  func members(
+    _ kind: Kind, count: Int, wrap: (Int, any Backend) -> any Backend = { $1 }
+  ) throws -> [LayerPipeline.Member] {
+    try (0..<count).map {
+      LayerPipeline.Member(backend: wrap($0, try kind.make()), name: "\(kind.rawValue):\($0)")
+    }
   }
 
   /// Ids of a prompt.

@@ -80,6 +80,38 @@ struct PipelinePlanTests {
     #expect(planned > 50)
   }
 
+  @Test("a plan for costs is no slower than one that the slowest stage decides, and fits")
+  func improvement() throws {
+    let costs = PipelineCosts(Self.llama, device: .h200)
+    let model = PipelinePlan.Model(Self.llama)
+    func seconds(_ plan: PipelinePlan, _ slowness: [Double]) -> Double {
+      let stages = PipelineSimulation.Stages(
+        layers: plan.stages.map(\.count), slowness: slowness)
+      let cut = PipelineChunks(
+        0..<1 << 17, stages: stages, costs: costs, isSparse: true, granule: 1024)
+      return PipelineSimulation(
+        stages, chunks: cut.chunks, costs: costs, isSparse: true
+      ).seconds
+    }
+    for (slowness, limits) in [
+      ([1.0, 1], [Int?](repeating: nil, count: 2)), ([1, 1.5, 1], [nil, nil, nil]),
+      ([1, 1], [nil, model.outputBytes + 14 * model.layerBytes]),
+    ] {
+      let devices = zip(slowness, limits).map {
+        PipelinePlan.Device(layerSeconds: $0, freeBytes: $1)
+      }
+      let plain = try PipelinePlan(model, devices: devices)
+      let plan = try PipelinePlan(
+        model, devices: devices, costs: costs, slowness: slowness, isProcessor: false)
+      #expect(seconds(plan, slowness) <= seconds(plain, slowness))
+      #expect(plan.stages.first?.lowerBound == 0 && plan.stages.last?.upperBound == 32)
+      #expect(plan.stages.allSatisfy { !$0.isEmpty })
+      #expect(
+        zip(plan.stages, plan.stages.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+      if limits.last != .some(nil) { #expect(plan.stages.last?.count == 14) }
+    }
+  }
+
   @Test("equal devices share the layers of Llama-3-8B evenly")
   func even() throws {
     for stages in [1, 2, 4, 8, 16, 32] {
@@ -94,8 +126,8 @@ struct PipelinePlanTests {
     let costs = PipelineCosts(Self.llama, device: .h200)
     for first in [0, 5_000] {
       let cut = PipelineChunks(
-        first..<1 << 18, stages: 4, layers: 8, costs: costs, isSparse: isSparse, granule: 1024,
-        count: 16)
+        first..<1 << 18, stages: .init(layers: [8, 8, 8, 8]), costs: costs, isSparse: isSparse,
+        granule: 1024, count: 16)
       #expect(cut.chunks.first?.lowerBound == first && cut.chunks.last?.upperBound == 1 << 18)
       #expect(
         zip(cut.chunks, cut.chunks.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
@@ -114,7 +146,8 @@ struct PipelinePlanTests {
   func short() {
     let costs = PipelineCosts(Self.llama, device: .h200)
     let cut = PipelineChunks(
-      0..<700, stages: 8, layers: 4, costs: costs, isSparse: true, granule: 1024)
+      0..<700, stages: .init(layers: Array(repeating: 4, count: 8)), costs: costs, isSparse: true,
+      granule: 1024)
     #expect(cut.chunks == [0..<700])
     #expect(cut.ends.isEmpty)
   }
@@ -130,8 +163,8 @@ struct PipelinePlanTests {
     let chunks = (0..<32).map { $0 * 1024..<($0 + 1) * 1024 }
     for stages in [1, 2, 8] {
       let simulation = PipelineSimulation(
-        layersOfStages: Array(repeating: 4, count: stages), chunks: chunks, costs: costs,
-        isSparse: true)
+        .init(layers: Array(repeating: 4, count: stages), lastRowOnly: false), chunks: chunks,
+        costs: costs, isSparse: true)
       let turn = 4 * costs.layerSeconds(chunks[0], isSparse: true, tokens: 32 * 1024)
       #expect(abs(simulation.seconds / turn - Double(32 + stages - 1)) < 1e-6)
       #expect(abs(simulation.utilization - 32 / Double(32 + stages - 1)) < 1e-6)
@@ -143,15 +176,55 @@ struct PipelinePlanTests {
     let costs = PipelineCosts(Self.llama, device: .h200)
     func seconds(_ count: Int?) -> (Double, Int) {
       let cut = PipelineChunks(
-        0..<1 << 17, stages: 2, layers: 16, costs: costs, isSparse: true, granule: 1024,
+        0..<1 << 17, stages: .init(layers: [16, 16]), costs: costs, isSparse: true, granule: 1024,
         count: count)
       let simulation = PipelineSimulation(
-        layersOfStages: [16, 16], chunks: cut.chunks, costs: costs, isSparse: true)
+        .init(layers: [16, 16]), chunks: cut.chunks, costs: costs, isSparse: true)
       return (simulation.seconds, cut.chunks.count)
     }
     let (best, chosen) = seconds(nil)
     #expect(chosen > 3 && chosen < 64)
     #expect(best <= seconds(chosen / 2).0 && best <= seconds(chosen * 2).0)
+  }
+
+  @Test("chunks shrink where the first stage has more to do, and grow where the last one has")
+  func unevenStages() {
+    var costs = PipelineCosts(Self.llama, device: .h200)
+    costs.perKey = 0
+    func cut(_ layers: [Int], count: Int? = nil) -> (chunks: [Range<Int>], seconds: Double) {
+      let stages = PipelineSimulation.Stages(layers: layers, lastRowOnly: false)
+      let chunks = PipelineChunks(
+        0..<1 << 20, stages: stages, costs: costs, isSparse: true, granule: 1024, count: count
+      ).chunks
+      let seconds = PipelineSimulation(
+        stages, chunks: chunks, costs: costs, isSparse: true
+      ).seconds
+      return (chunks, seconds)
+    }
+    let (shrinking, first) = cut([17, 15])
+    #expect(shrinking[0].count > 2 * (shrinking.last?.count ?? .max))
+    let (growing, last) = cut([15, 17])
+    #expect(2 * growing[0].count < growing.last?.count ?? 0)
+    for (layers, found, seconds) in [([17, 15], shrinking, first), ([15, 17], growing, last)] {
+      #expect(
+        zip(found, found.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+      for count in [found.count / 2, found.count, 2 * found.count] {
+        #expect(seconds < cut(layers, count: count).seconds)
+      }
+    }
+  }
+
+  @Test("a stage on a slower device takes that much longer")
+  func slowness() {
+    let costs = PipelineCosts(Self.llama, device: .h200)
+    func busy(_ slowness: [Double]?) -> [Double] {
+      PipelineSimulation(
+        .init(layers: [8, 8], slowness: slowness), chunks: [0..<4096, 4096..<8192], costs: costs,
+        isSparse: false
+      ).busySeconds
+    }
+    let (even, uneven) = (busy(nil), busy([3, 1]))
+    #expect(abs(uneven[0] / even[0] - 3) < 1e-9 && uneven[1] == even[1])
   }
 
   @Test("a chunk's pairs are those of its rows' budget, and no more than there are")

@@ -27,7 +27,7 @@ struct ProcessGroupTests {
     }
 
     init(
-      _ mesh: Mesh, stages: [Range<Int>], kind: Mesh.Kind = .cpu,
+      _ mesh: Mesh, stages: [Range<Int>], isSpread: Bool = false, kind: Mesh.Kind = .cpu,
       wrap: @escaping @Sendable (Int, any Backend) -> any Backend = { $1 }
     ) throws {
       let port = Self.freePort()
@@ -58,7 +58,7 @@ struct ProcessGroupTests {
       pipeline = try LayerPipeline(
         group: group, shape: PipelineShape(mesh.checkpoint.configuration),
         member: LayerPipeline.Member(backend: backend, name: "cpu:0"),
-        stageLayers: stages.map(\.count)
+        stageLayers: isSpread ? nil : stages.map(\.count)
       ) { try Transformer(checkpoint: mesh.checkpoint, backend: backend, part: $0) }
     }
 
@@ -163,23 +163,98 @@ struct ProcessGroupTests {
     }
   }
 
-  @Test("what does not cross processes is refused")
+  @Test("a process that is slower gets fewer layers")
+  func spreading() throws {
+    let mesh = try Mesh(layers: 6)
+    let run = try Run(mesh, stages: [0..<3, 3..<6], isSpread: true) { number, backend in
+      number == 0 ? backend : InterruptedBackend(backend) { _ in usleep(12_000) }
+    }
+    #expect(run.pipeline.stageLayers.map(\.count) == [5, 1])
+    #expect(run.pipeline.measured?.devices.count == 2)
+    let model = run.pipeline.makeTransformer()
+    _ = try model.prefill(Mesh.ids(7), cache: model.makeCache(capacity: 10))
+  }
+
+  @Test("recall and what a monitor sees cross processes")
+  func recall() throws {
+    let mesh = try Mesh()
+    let whole = try mesh.whole(.cpu)
+    let run = try Run(mesh, stages: [0..<1, 1..<2, 2..<4])
+    var options = Self.options(layers: 4)
+    options.measureRecall = true
+    options.monitor = RecallMonitor(floor: 1, computesWeakHeadsDensely: true)
+    func report(_ model: Transformer) throws -> PrefillReport {
+      try model.prefill(
+        Mesh.ids(203), cache: model.makeCache(capacity: 210), options: options
+      ).report
+    }
+    let expected = try report(whole)
+    let found = try report(run.pipeline.makeTransformer())
+    #expect(expected.recall != nil && found.recall == expected.recall)
+    #expect(found.headRecalls == expected.headRecalls)
+    #expect(found.monitor?.monitor == options.monitor)
+    #expect(found.monitor?.recall == expected.monitor?.recall)
+    #expect(found.monitor?.headRecalls == expected.monitor?.headRecalls)
+    #expect(expected.monitor?.weakHeads.isEmpty == false)
+    #expect(Set(found.monitor?.weakHeads ?? []) == Set(expected.monitor?.weakHeads ?? []))
+    #expect(found.monitor?.extraPairs == expected.monitor?.extraPairs)
+    #expect(found.computedPairs == expected.computedPairs)
+  }
+
+  @Test("a cache that was saved by one process is taken up by several, and the other way round")
+  func saving() throws {
+    let mesh = try Mesh()
+    let ids = Mesh.ids(90)
+    let file = mesh.directory.path("cache")
+    let whole = try mesh.whole(.cpu)
+    let run = try Run(mesh, stages: [0..<1, 1..<2, 2..<4])
+    let model = run.pipeline.makeTransformer()
+    for (saver, reader) in [(whole, model), (model, whole), (model, model)] {
+      let cache = try saver.makeCache(capacity: 100)
+      _ = try saver.prefill(ids, cache: cache, options: PrefillOptions(chunk: 32))
+      try saver.save(cache, tokens: ids, fingerprint: "0123456789abcdef", to: file)
+      let expected = try saver.decode(9, cache: cache)
+      let restored = try reader.makeCache(capacity: 100)
+      // What the cache held before is gone.
+      _ = try reader.prefill(Mesh.ids(7), cache: restored)
+      #expect(
+        try reader.restore(restored, fingerprint: "0123456789abcdef", from: file) == ids)
+      #expect(restored.count == 90)
+      #expect(try reader.decode(9, cache: restored) == expected)
+    }
+  }
+
+  @Test("rows are appended where the keys and values are")
+  func copying() throws {
+    let mesh = try Mesh()
+    let ids = Mesh.ids(90)
+    let whole = try mesh.whole(.cpu)
+    let other = try whole.makeCache(capacity: 100)
+    _ = try whole.prefill(ids, cache: other)
+    other.truncate(to: 40)
+    let expected = try whole.decode(9, cache: other)
+    let run = try Run(mesh, stages: [0..<2, 2..<4])
+    let model = run.pipeline.makeTransformer()
+    let source = try model.makeCache(capacity: 100)
+    _ = try model.prefill(ids, cache: source, options: PrefillOptions(chunk: 128))
+    #expect(model.canCopyRows(of: source))
+    let target = try model.makeCache(capacity: 60)
+    try model.append([CachedRows(source, rows: 0..<25)], to: target)
+    try model.append([CachedRows(source, rows: 25..<40)], to: target)
+    #expect(try model.decode(9, cache: target) == expected)
+    #expect(source.count == 90)
+  }
+
+  @Test("what looks at single layers is refused, and the model is as good as before")
   func refusals() throws {
     let mesh = try Mesh()
     let run = try Run(mesh, stages: [0..<2, 2..<4])
     let model = run.pipeline.makeTransformer()
-    var options = Self.options(layers: 4)
-    options.measureRecall = true
-    let cache = try model.makeCache(capacity: 210)
-    #expect(throws: PipelineError.self) {
-      try model.prefill(Mesh.ids(100), cache: cache, options: options)
-    }
-    #expect(throws: (any Error).self) {
-      try model.save(
-        cache, tokens: [], fingerprint: "0123456789abcdef", to: mesh.directory.path("cache"))
-    }
-    // The cache is still good.
-    _ = try model.prefill(Mesh.ids(100), cache: cache)
+    let error = #expect(throws: PipelineError.self) { try LayerWalk(model, ids: [1, 2, 3]) }
+    #expect(
+      error.map { "\($0)" }
+        == "looking at single layers works within one process alone: name its devices")
+    _ = try model.prefill(Mesh.ids(100), cache: model.makeCache(capacity: 210))
   }
 
   @Test("a rank that does not come is named")

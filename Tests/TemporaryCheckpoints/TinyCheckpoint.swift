@@ -11,11 +11,13 @@ package enum TinyCheckpoint {
   /// - Parameters:
   ///   - layers: How many it has.
   ///   - configuration: Fields that replace those of config.json.
+  ///   - experts: What stands in place of MLPs.
   ///   - poison: A value for one weight.
   ///   - withWeights: Whether there is a weight file at all.
   package static func write(
     to directory: TemporaryDirectory, name: String = "model", layers: Int = layers,
-    configuration: [String: String] = [:], poison: Float? = nil, withWeights: Bool = true
+    configuration: [String: String] = [:], experts: Experts? = nil, poison: Float? = nil,
+    withWeights: Bool = true
   ) throws {
     try directory.makeDirectory(name)
     var fields = [
@@ -26,6 +28,7 @@ package enum TinyCheckpoint {
       "rope_theta": "10000.0", "rms_norm_eps": "1e-5", "hidden_act": "\"silu\"",
       "tie_word_embeddings": "true", "eos_token_id": "258",
     ]
+    fields.merge(experts?.configuration ?? [:]) { _, new in new }
     fields.merge(configuration) { _, new in new }
     let members = fields.sorted { $0.key < $1.key }.map { "\"\($0.key)\": \($0.value)" }
     try directory.write("{\(members.joined(separator: ", "))}", to: "\(name)/config.json")
@@ -33,11 +36,40 @@ package enum TinyCheckpoint {
     try directory.write(tokenizerConfiguration, to: "\(name)/tokenizer_config.json")
     if withWeights {
       try SafetensorsWriter.write(
-        tensors(poison: poison, layers: layers), to: directory.path("\(name)/model.safetensors"))
+        tensors(poison: poison, layers: layers, experts: experts),
+        to: directory.path("\(name)/model.safetensors"))
     }
   }
 
-  private static func tensors(poison: Float?, layers: Int) -> [SafetensorsWriter.Tensor] {
+  /// Families with experts: four of 32, two for a token.
+  package enum Experts: String, Sendable, CaseIterable {
+    case qwen3 = "qwen3_moe"
+    /// With a shared expert, and an MLP in the first layer.
+    case glm4 = "glm4_moe"
+
+    static let count = 4
+
+    fileprivate var configuration: [String: String] {
+      var fields = [
+        "model_type": "\"\(rawValue)\"", "moe_intermediate_size": "32", "num_experts_per_tok": "2",
+        "norm_topk_prob": "true",
+      ]
+      switch self {
+      case .qwen3: fields["num_experts"] = "\(Self.count)"
+      case .glm4:
+        fields.merge([
+          "n_routed_experts": "\(Self.count)", "n_shared_experts": "1",
+          "first_k_dense_replace": "1", "n_group": "1", "topk_group": "1",
+          "routed_scaling_factor": "1.5", "use_qk_norm": "false",
+        ]) { _, new in new }
+      }
+      return fields
+    }
+  }
+
+  private static func tensors(
+    poison: Float?, layers: Int, experts: Experts?
+  ) -> [SafetensorsWriter.Tensor] {
     var state: UInt64 = 7
     func tensor(_ name: String, _ shape: [Int]) -> SafetensorsWriter.Tensor {
       let floats = (0..<shape.reduce(1, *)).map { _ in
@@ -58,10 +90,27 @@ package enum TinyCheckpoint {
         tensor(prefix + "self_attn.k_proj.weight", [64, 64]),
         tensor(prefix + "self_attn.v_proj.weight", [64, 64]),
         tensor(prefix + "self_attn.o_proj.weight", [64, 128]),
-        tensor(prefix + "mlp.gate_proj.weight", [96, 64]),
-        tensor(prefix + "mlp.up_proj.weight", [96, 64]),
-        tensor(prefix + "mlp.down_proj.weight", [64, 96]),
       ]
+      func mlp(_ stem: String, _ width: Int) {
+        tensors += [
+          tensor(prefix + stem + ".gate_proj.weight", [width, 64]),
+          tensor(prefix + stem + ".up_proj.weight", [width, 64]),
+          tensor(prefix + stem + ".down_proj.weight", [64, width]),
+        ]
+      }
+      guard let experts, experts == .qwen3 || layer > 0 else {
+        mlp("mlp", 96)
+        continue
+      }
+      tensors.append(tensor(prefix + "mlp.gate.weight", [Experts.count, 64]))
+      for expert in 0..<Experts.count { mlp("mlp.experts.\(expert)", 32) }
+      switch experts {
+      case .qwen3:
+        tensors += ["q", "k"].map { tensor(prefix + "self_attn.\($0)_norm.weight", [64]) }
+      case .glm4:
+        tensors.append(tensor(prefix + "mlp.gate.e_score_correction_bias", [Experts.count]))
+        mlp("mlp.shared_experts", 32)
+      }
     }
     if let poison {
       tensors[3] = SafetensorsWriter.Tensor(

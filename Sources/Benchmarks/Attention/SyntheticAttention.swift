@@ -18,7 +18,8 @@ package struct SyntheticAttention: Sendable {
   /// Offsets that stand side by side in the clustered setting.
   static let run = 64
 
-  /// [offset] and [column], the score that each is given; 0 where it is not wanted.
+  /// [offset] and [column], the score that each is given; 0 where it is not wanted. Offsets beyond the
+  /// budgets have negative ones (``score(offset:column:)``).
   package let offsetScores: [Float]
   package let columnScores: [Float]
 
@@ -43,7 +44,7 @@ package struct SyntheticAttention: Sendable {
       let others =
         isChunked ? Self.others(than: starts, below: keys / Self.run, &random) : []
       for (rank, start) in (starts + others).enumerated() {
-        let score = Self.offsetScore(rank: rank, of: starts.count)
+        let score = Self.signedScore(rank: rank, of: starts.count)
         for offset in start * Self.run + shift..<(start + 1) * Self.run + shift
         where offset < keys { scores[offset] = score }
       }
@@ -51,7 +52,7 @@ package struct SyntheticAttention: Sendable {
       let chosen = Self.distinct(wanted, below: keys, &random)
       let others = isChunked ? Self.others(than: chosen, below: keys, &random) : []
       for (rank, offset) in (chosen + others).enumerated() {
-        scores[offset] = Self.offsetScore(rank: rank, of: chosen.count)
+        scores[offset] = Self.signedScore(rank: rank, of: chosen.count)
       }
     }
     offsetScores = scores
@@ -77,6 +78,19 @@ package struct SyntheticAttention: Sendable {
       doubled *= 2
     }
     return max(1, score - 0.6 * Float(left) / Float(doubled))
+  }
+
+  private static func signedScore(rank: Int, of count: Int) -> Float {
+    offsetScore(rank: rank, of: count) * (rank < count ? 1 : -1)
+  }
+
+  /// The score of a key at an offset and in a column.
+  ///
+  /// Both add up, but for offsets beyond the budgets. Every offset has a score there, so every column would
+  /// lift the 64 offsets at which the last rows see it, each by one row's noise: chunks would choose
+  /// offsets that lie scattered in place of runs.
+  package static func score(offset: Float, column: Float) -> Float {
+    offset < 0 ? max(column, -offset) : column + offset
   }
 
   /// All numbers below a limit but for some, in random order.

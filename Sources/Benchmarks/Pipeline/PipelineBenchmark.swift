@@ -17,6 +17,7 @@ package struct PipelineBenchmark {
   private let shape: PipelineShape
   private let costs: PipelineCosts
   private let isSparse: Bool
+  private let isProcessor: Bool
 
   /// - Parameters:
   ///   - shape: A name of ``ModelShape``, or a config.json.
@@ -31,6 +32,7 @@ package struct PipelineBenchmark {
     self.shape = shape
     self.costs = costs
     isSparse = sparseKeys != nil
+    isProcessor = device == .core
   }
 
   /// The most stages that the shape's layers fill.
@@ -39,22 +41,20 @@ package struct PipelineBenchmark {
   /// - Parameter chunk: Tokens a chunk; nil: as the pipeline itself cuts.
   package func predict(stages: Int, tokens: Int, chunk: Int? = nil) throws -> Row {
     let plan = try PipelinePlan(
-      PipelinePlan.Model(shape), devices: Array(repeating: .init(), count: stages))
-    let layers = plan.stages.map(\.count)
-    let cut = PipelineChunks(
-      0..<tokens, stages: stages, layers: layers.max() ?? 1, costs: costs, isSparse: isSparse,
-      granule: 1024, count: chunk.map { max(1, (tokens + $0 - 1) / $0) })
-    func simulation(_ layers: [Int], _ chunks: [Range<Int>]) -> PipelineSimulation {
-      PipelineSimulation(
-        layersOfStages: layers, chunks: chunks, costs: costs, isSparse: isSparse)
+      PipelinePlan.Model(shape), devices: Array(repeating: .init(), count: stages), costs: costs,
+      isProcessor: isProcessor)
+    func prediction(_ layers: [Int], count: Int?) -> (PipelineChunks, PipelineSimulation) {
+      let stages = PipelineSimulation.Stages(layers: layers)
+      let cut = PipelineChunks(
+        0..<tokens, stages: stages, costs: costs, isSparse: isSparse, granule: 1024, count: count)
+      return (
+        cut,
+        PipelineSimulation(stages, chunks: cut.chunks, costs: costs, isSparse: isSparse)
+      )
     }
-    let alone = simulation(
-      [shape.layers],
-      PipelineChunks(
-        0..<tokens, stages: 1, layers: shape.layers, costs: costs, isSparse: isSparse,
-        granule: 1024
-      ).chunks)
-    let result = simulation(layers, cut.chunks)
+    let (_, alone) = prediction([shape.layers], count: nil)
+    let (cut, result) = prediction(
+      plan.stages.map(\.count), count: chunk.map { max(1, (tokens + $0 - 1) / $0) })
     return Row(
       stages: stages, tokens: tokens, chunks: cut.chunks.count, seconds: result.seconds,
       utilization: result.utilization, speedup: alone.seconds / result.seconds)

@@ -132,7 +132,9 @@ package struct ShapeBenchmark {
     }
     var random = SeededGenerator(seed: 3)
     let ids = (0..<tokens).map { _ in Int32(random.next(below: model.vocabularySize)) }
-    let planner = isDense ? nil : AttentionPlanner(configuration: patterns, exact: exact)
+    var planner = isDense ? nil : AttentionPlanner(configuration: patterns, exact: exact)
+    // As the budgets that a configuration with dual chunk attention brings.
+    planner?.scalesBudgets = dualChunk != nil
     let cache = try model.makeCache(
       capacity: tokens + 1, keyValues: keyValues, chunk: chunk, planner: planner)
     var options = PrefillOptions(

@@ -6,6 +6,10 @@ static void row_attention(
   const mi_row_attention *a, int32_t kv_head, int32_t lane_start, int32_t lanes,
   int64_t key_start, int64_t key_end, float *partial, void *scratch
 ) {
+  if (are_few(a->head_dim, lanes)) {
+    few_row_attention(a, kv_head, lane_start, lanes, key_start, key_end, partial, scratch);
+    return;
+  }
   const int rows = MI_LANES;
   mi_arena arena = {scratch};
   int64_t dim = a->head_dim;

@@ -3,6 +3,7 @@
 #include "vector.h"
 #include "blocks.h"
 #include "attention.h"
+#include "few_rows.h"
 #include "rows.h"
 #include "estimation.h"
 #include "elementwise.h"

@@ -17,15 +17,6 @@ namespace {
 
 constexpr int warps = 8;
 
-/// Sixteen bytes that no kernel writes and that are used once.
-__device__ __forceinline__ uint4 loadWeights(const void* from) {
-  uint4 x;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-      : "l"(from));
-  return x;
-}
-
 /// Sixteen bytes of weights, and as many inputs of rows, as operands of tensor cores.
 struct Bf16Weights {
   static constexpr int elements = 8;

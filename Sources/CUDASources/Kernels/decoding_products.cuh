@@ -35,6 +35,15 @@ struct DecodingProduct {
 };
 MI_CHECK_LAYOUT(DecodingProduct);
 
+/// Sixteen bytes that no kernel writes and that are used once.
+__device__ __forceinline__ uint4 loadWeights(const void* from) {
+  uint4 x;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+      : "l"(from));
+  return x;
+}
+
 /// The result of one output of one row. `before`: what y holds, where that is added.
 __device__ __forceinline__ void storeProduct(
     const DecodingProduct& p, const DecodingMatrix& m, int row, int output, float sum, float before) {

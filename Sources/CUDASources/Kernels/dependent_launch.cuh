@@ -3,6 +3,8 @@
 #ifndef MI_DEPENDENT_LAUNCH_CUH
 #define MI_DEPENDENT_LAUNCH_CUH
 
+#include "common.cuh"
+
 namespace mi {
 
 /// Waits until the kernels in front have ended and what they wrote can be read. Every thread calls it, before it reads anything that a

@@ -4,6 +4,7 @@
 
 #include "expert_tiles.cuh"
 #include "hopper_fp8.cuh"
+#include "hopper_quads.cuh"
 #include "numbers.cuh"
 
 using namespace mi;
@@ -58,28 +59,38 @@ __device__ __forceinline__ void store(
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = tile.row + warpRow + (lane >> 2) + 8 * half;
-    if (row >= tile.end) continue;
-    const float rowScale = hasScales ? p.xScales[row] : 1.0f;
+    const bool isRow = row < tile.end;
+    const float rowScale = hasScales && isRow ? p.xScales[row] : 1.0f;
     bf16* target = p.y + (long long)row * p.outputs;
+    // Four threads hold a row, two columns of every eight; after the exchange each holds eight columns that lie together. All
+    // lanes take part in it, also those without a row.
 #pragma unroll
-    for (int b = 0; b < 16; ++b) {
-      const int column = first + 8 * b + 2 * (lane & 3);
-      if (column >= p.outputs) continue;
-      float low = c[4 * b + 2 * half], high = c[4 * b + 2 * half + 1];
-      if (hasScales) {
-        low *= rowScale * p.weightScales[matrix + column];
-        high *= rowScale * p.weightScales[matrix + column + 1];
-      }
-      if (gated) {
-        float lowUp = up[4 * b + 2 * half], highUp = up[4 * b + 2 * half + 1];
-        if (hasScales) {
-          lowUp *= rowScale * p.upScales[matrix + column];
-          highUp *= rowScale * p.upScales[matrix + column + 1];
+    for (int group = 0; group < 4; ++group) {
+      unsigned words[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int b = 4 * group + i, column = first + 8 * b + 2 * (lane & 3);
+        float low = c[4 * b + 2 * half], high = c[4 * b + 2 * half + 1];
+        if (hasScales && column < p.outputs) {
+          const float2 scales = *(const float2*)(p.weightScales + matrix + column);
+          low *= rowScale * scales.x;
+          high *= rowScale * scales.y;
         }
-        low = __fdividef(low, 1.0f + __expf(-low)) * lowUp;
-        high = __fdividef(high, 1.0f + __expf(-high)) * highUp;
+        if (gated) {
+          float lowUp = up[4 * b + 2 * half], highUp = up[4 * b + 2 * half + 1];
+          if (hasScales && column < p.outputs) {
+            const float2 scales = *(const float2*)(p.upScales + matrix + column);
+            lowUp *= rowScale * scales.x;
+            highUp *= rowScale * scales.y;
+          }
+          low = __fdividef(low, 1.0f + __expf(-low)) * lowUp;
+          high = __fdividef(high, 1.0f + __expf(-high)) * highUp;
+        }
+        words[i] = toBF16Pair(low, high);
       }
-      *(unsigned*)(target + column) = toBF16Pair(low, high);
+      transposeQuad(words);
+      const int column = first + 32 * group + 8 * (lane & 3);
+      if (isRow && column < p.outputs) *(uint4*)(target + column) = make_uint4(words[0], words[1], words[2], words[3]);
     }
   }
 }

@@ -162,16 +162,18 @@
   FIELD(type, runCost, run_cost, 140) \
   FIELD(type, exact, exact, 144)
 
-#define MI_SIZE_ShareHead 24
+#define MI_SIZE_ShareHead 32
 #define MI_LAYOUT_ShareHead(FIELD, type) \
   FIELD(type, head, head, 0) \
   FIELD(type, share, share, 4) \
   FIELD(type, floor, floor, 8) \
   FIELD(type, cap, cap, 12) \
   FIELD(type, hasColumns, has_columns, 16) \
-  FIELD(type, denseFrom, dense_from, 20)
+  FIELD(type, denseFrom, dense_from, 20) \
+  FIELD(type, least, least, 24) \
+  FIELD(type, bandDistance, band_distance, 28)
 
-#define MI_SIZE_ShareParameters 208
+#define MI_SIZE_ShareParameters 216
 #define MI_LAYOUT_ShareParameters(FIELD, type) \
   FIELD(type, q, q, 0) \
   FIELD(type, k, k, 8) \
@@ -208,7 +210,25 @@
   FIELD(type, tileCost, tile_cost, 188) \
   FIELD(type, runCost, run_cost, 192) \
   FIELD(type, columnCost, column_cost, 196) \
-  FIELD(type, exact, exact, 200)
+  FIELD(type, exact, exact, 200) \
+  FIELD(type, takesBands, takes_bands, 208)
+
+#define MI_SIZE_BandChoiceParameters 88
+#define MI_LAYOUT_BandChoiceParameters(FIELD, type) \
+  FIELD(type, heads, heads, 0) \
+  FIELD(type, sums, sums, 8) \
+  FIELD(type, maxima, maxima, 16) \
+  FIELD(type, lastShares, last_shares, 24) \
+  FIELD(type, columnSums, column_sums, 32) \
+  FIELD(type, takesBands, takes_bands, 40) \
+  FIELD(type, columnSumStride, column_sum_stride, 48) \
+  FIELD(type, keys, keys, 56) \
+  FIELD(type, keyBlocks, key_blocks, 60) \
+  FIELD(type, partBlocks, part_blocks, 64) \
+  FIELD(type, sumStride, sum_stride, 68) \
+  FIELD(type, maximumStride, maximum_stride, 72) \
+  FIELD(type, firstRow, first_row, 76) \
+  FIELD(type, window, window, 80)
 
 #define MI_SIZE_PooledScoreParameters 80
 #define MI_LAYOUT_PooledScoreParameters(FIELD, type) \
@@ -318,6 +338,24 @@
   FIELD(type, accumulate, accumulate, 200) \
   FIELD(type, parts, parts, 204) \
   FIELD(type, epsilon, epsilon, 208)
+
+#define MI_SIZE_DecodingExperts 104
+#define MI_LAYOUT_DecodingExperts(FIELD, type) \
+  FIELD(type, x, x, 0) \
+  FIELD(type, norm, norm, 8) \
+  FIELD(type, weight, weight, 16) \
+  FIELD(type, up, up, 24) \
+  FIELD(type, scales, scales, 32) \
+  FIELD(type, upScales, up_scales, 40) \
+  FIELD(type, experts, experts, 48) \
+  FIELD(type, sources, sources, 56) \
+  FIELD(type, places, places, 64) \
+  FIELD(type, factors, factors, 72) \
+  FIELD(type, y, y, 80) \
+  FIELD(type, perRow, per_row, 88) \
+  FIELD(type, inputs, inputs, 92) \
+  FIELD(type, outputs, outputs, 96) \
+  FIELD(type, epsilon, epsilon, 100)
 
 #define MI_SIZE_ExpertRule 28
 #define MI_LAYOUT_ExpertRule(FIELD, type) \

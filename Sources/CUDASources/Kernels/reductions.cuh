@@ -14,6 +14,12 @@ __device__ __forceinline__ long long warpSum(long long value) {
   return value;
 }
 
+__device__ __forceinline__ double warpSum(double value) {
+#pragma unroll
+  for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(allLanes, value, step);
+  return value;
+}
+
 /// Sum over the lanes at or before this one.
 template <typename T>
 __device__ __forceinline__ T warpInclusiveSum(T value) {

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "dependent_launch.cuh"
 #include "row_attention_merge.cuh"
 
 namespace mi {
@@ -12,6 +13,7 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
   using T = RowTile<D, bytes, rowWarps>;
   constexpr int keysN = T::warpKeys / 8;
   extern __shared__ __align__(1024) unsigned char memory[];
+  if (ofSequences) letKernelBehindBegin();
   const unsigned base = sharedAddress(memory);
   const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
   const int kvHead = blockIdx.z, split = blockIdx.x;
@@ -80,11 +82,15 @@ __device__ __forceinline__ void rowAttention(const RowAttentionParameters& a) {
     }
   };
 
+  // Positions, and keys and values of earlier steps, no kernel of this step writes: their copies begin before the kernel in front has
+  // ended. It stores the newest key, which is the last one.
+  if (ofSequences && firstKey + stepCount * T::stageKeys >= end) waitForKernelsInFront();
 #pragma unroll
   for (int step = 0; step < T::stages - 1; step++) {
     if (step < stepCount) copyStage(step);
     copyAsyncCommit();
   }
+  if (ofSequences) waitForKernelsInFront();
 
   // This thread's two packed rows, and q's fragments straight from global memory. With e4m3 keys
   // the 16 dimensions of a step stand in the order in which a four-byte word yields them, and q

@@ -188,7 +188,7 @@ __device__ __forceinline__ void chooseBlocks(
       }
     }
   }
-  wanted = min(max(wanted, part(rule.floor)), part(rule.cap));
+  wanted = min(max(max(wanted, part(rule.floor)), min(rule.least, candidates)), part(rule.cap));
   const bool isDense = block * shareBlock >= rule.denseFrom;
   if (isDense || valid == 0) wanted = candidates;
 

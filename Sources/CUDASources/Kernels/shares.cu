@@ -2,13 +2,13 @@
 //
 // The share of key block c in query block b is the mean, over the groups of queries in b, of the softmax mass that the
 // group's scores put on c (antidiagonal.cu, pooled_shares.cu). Blocks are taken in descending order of their shares, the lower one first of
-// equal ones, until those taken hold the head's share of all; a floor and a cap bound their number. The first block and
+// equal ones, until those taken hold the head's share of all; a floor, a least number and a cap bound their number. The first block and
 // the query's own are taken besides. A block none of whose groups is scored takes every block. Source: XAttention (arXiv
-// 2503.16428), section 2.2; the floor is ours.
+// 2503.16428), section 2.2; the floor and the least number are ours.
 //
 // Order of launches: for each part of the chunk's queries the scores and select_shares; then, over the whole
 // chunk, count_share_columns where there are columns, count_shares and gather_shares. A list longer than its capacity
-// makes its head dense.
+// makes its head dense. Heads for which choose_bands (flexprefill.cu) has decided for bands keep the plan that they have.
 
 #include "share_choice.cuh"
 
@@ -74,6 +74,7 @@ extern "C" __global__ void __launch_bounds__(1024) count_shares(const ShareParam
   __shared__ int sums[32];
   __shared__ long long totals[32];
   const int slot = blockIdx.x;
+  if (p.isPlanned(slot)) return;
   const int head = p.heads[slot].head;
   const int thread = threadIdx.x;
   const int share = (p.chunkBlocks + 1023) / 1024;
@@ -126,7 +127,7 @@ extern "C" __global__ void __launch_bounds__(128) gather_shares(const ShareParam
   __shared__ int sums[32];
   const int slot = blockIdx.y;
   const long long at = (long long)slot * p.chunkBlocks + blockIdx.x;
-  if (p.plans[p.heads[slot].head].kind == 0) return;
+  if (p.isPlanned(slot) || p.plans[p.heads[slot].head].kind == 0) return;
   const int block = p.firstPosition / shareBlock + blockIdx.x;
   if (block * shareBlock >= p.heads[slot].denseFrom) return;
   const unsigned* const bits = p.bits + at * p.words;

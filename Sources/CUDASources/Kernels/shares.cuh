@@ -24,7 +24,7 @@ constexpr float lowestScore = -1e30f;
 /// A share as an integer: shares of a row add up to about 2^30, so that their order and their sums are exact.
 constexpr float shareUnit = 1073741824.0f;
 
-/// One head whose key blocks are chosen by their shares; 24 bytes.
+/// One head whose key blocks are chosen by their shares; 32 bytes.
 struct ShareHead {
   int head;
   /// The share that the chosen blocks hold, from 0 to 1; at least 1 takes every block.
@@ -35,10 +35,14 @@ struct ShareHead {
   int hasColumns;
   /// Tile rows with a position at or after this one are dense; a multiple of 128, or INT_MAX.
   int denseFrom;
+  /// So many blocks are taken at least, where there are as many.
+  int least;
+  /// From this distance on the head computes bands in place of blocks (flexprefill.cu); infinite: at none.
+  float bandDistance;
 };
 MI_CHECK_LAYOUT(ShareHead);
 
-/// Parameters of all entries, by value; 208 bytes.
+/// Parameters of all entries, by value; 216 bytes.
 struct ShareParameters {
   /// [partRows][queryHeads][headDim] bf16; row 0 stands at partPosition.
   const bf16* q;
@@ -88,6 +92,9 @@ struct ShareParameters {
   /// attention: a head that would take longer than all causal pairs runs dense, unless exact is set.
   float tileCost, runCost, columnCost;
   int exact;
+  /// [slots], as choose_bands leaves them: 1: the head's plan is made already; null: of no head.
+  const int* takesBands;
+  __device__ __forceinline__ bool isPlanned(int slot) const { return takesBands && takesBands[slot]; }
 };
 MI_CHECK_LAYOUT(ShareParameters);
 

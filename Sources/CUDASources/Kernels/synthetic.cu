@@ -50,7 +50,8 @@ extern "C" __global__ void __launch_bounds__(256) inject_queries(
 
 // k[row][head][d], d < 64: the score that query row d of the last 64 (at position keys - 64 + d) shall
 // have with this key: offsetScores[head][offset] plus columnScores[head][position], and a little noise;
-// 0 for d >= 64. Both tables are [heads][keys] fp32; an offset below zero scores 0. Grid: blocks(rows *
+// 0 for d >= 64. Of a negative offset score the larger one of its magnitude and the column's score stands
+// alone. Both tables are [heads][keys] fp32; an offset below zero scores 0. Grid: blocks(rows *
 // heads * headDim). Parameters: k, offsetScores, columnScores, int rows, int heads, int headDim,
 // int firstPosition, int keys, unsigned long long seed.
 extern "C" __global__ void __launch_bounds__(256) inject_keys(
@@ -65,7 +66,8 @@ extern "C" __global__ void __launch_bounds__(256) inject_keys(
   if (d < 64) {
     const int offset = keys - 64 + d - position;
     score = columnScores[(long long)head * keys + position];
-    if (offset >= 0) score += offsetScores[(long long)head * keys + offset];
+    const float own = offset >= 0 ? offsetScores[(long long)head * keys + offset] : 0.0f;
+    score = own < 0 ? fmaxf(score, -own) : score + own;
     score += 0.1f * normal(seed, ((long long)position * heads + head) * 64 + d);
   }
   k[i] = toBF16(score);

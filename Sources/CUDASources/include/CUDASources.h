@@ -190,6 +190,8 @@ typedef struct {
   float cap;
   int32_t has_columns;
   int32_t dense_from;
+  int32_t least;
+  float band_distance;
 } mi_share_head;
 
 // ShareParameters of Kernels/shares.cuh.
@@ -230,7 +232,26 @@ typedef struct {
   float run_cost;
   float column_cost;
   int32_t exact;
+  uint64_t takes_bands;
 } mi_share_parameters;
+
+// BandChoiceParameters of Kernels/flexprefill.cu.
+typedef struct {
+  uint64_t heads;
+  uint64_t sums;
+  uint64_t maxima;
+  uint64_t last_shares;
+  uint64_t column_sums;
+  uint64_t takes_bands;
+  int64_t column_sum_stride;
+  int32_t keys;
+  int32_t key_blocks;
+  int32_t part_blocks;
+  int32_t sum_stride;
+  int32_t maximum_stride;
+  int32_t first_row;
+  int32_t window;
+} mi_band_choice_parameters;
 
 // PooledScoreParameters of Kernels/pooled_shares.cu.
 typedef struct {
@@ -371,6 +392,25 @@ typedef struct {
   int32_t parts;
   float epsilon;
 } mi_decoding_product;
+
+// DecodingExperts of Kernels/decoding_experts.cu.
+typedef struct {
+  uint64_t x;
+  uint64_t norm;
+  uint64_t weight;
+  uint64_t up;
+  uint64_t scales;
+  uint64_t up_scales;
+  uint64_t experts;
+  uint64_t sources;
+  uint64_t places;
+  uint64_t factors;
+  uint64_t y;
+  int32_t per_row;
+  int32_t inputs;
+  int32_t outputs;
+  float epsilon;
+} mi_decoding_experts;
 
 // ExpertRule of Kernels/experts.cu.
 typedef struct {

@@ -43,6 +43,15 @@ public protocol DecodingOperations: AnyObject, Sendable {
   func rowAttention(
     q: Tensor, positions: [Int], sequences: [KeyValueLayer], shape: AttentionShape, into o: Tensor)
     throws
+
+  /// hidden += what the experts of each row give for norm(hidden), times their weights, and what a shared
+  /// expert gives.
+  ///
+  /// - Parameters:
+  ///   - hidden: [rows, hidden].
+  ///   - space: For as many rows.
+  func addExperts(
+    to hidden: Tensor, norm: RowNorm, experts: RoutedExperts, in space: ExpertPlaces) throws
 }
 
 /// The root mean square norm of a row.
@@ -86,12 +95,94 @@ public struct RowProduct: Sendable {
   }
 }
 
+/// The experts of a layer.
+public struct RoutedExperts: Sendable {
+  /// [experts, hidden]
+  public var router: Weight
+  /// [experts]; nil: none.
+  public var routerBias: Weight?
+  /// [experts]; see ``ExpertOperations/route(_:bias:into:)``.
+  public var choiceBias: Weight?
+  public var gate: ExpertWeights
+  public var up: ExpertWeights
+  public var down: ExpertWeights
+  /// nil: there is none.
+  public var shared: SharedExpert?
+
+  public init(
+    router: Weight, routerBias: Weight?, choiceBias: Weight?, gate: ExpertWeights,
+    up: ExpertWeights, down: ExpertWeights, shared: SharedExpert?
+  ) {
+    self.router = router
+    self.routerBias = routerBias
+    self.choiceBias = choiceBias
+    self.gate = gate
+    self.up = up
+    self.down = down
+    self.shared = shared
+  }
+}
+
+/// An expert that every row passes.
+public struct SharedExpert: Sendable {
+  public var gate: RowProduct
+  public var up: RowProduct
+  /// As in ``DecodingOperations/gatedLinear(_:norm:normed:gate:up:input:)``.
+  public var input: Tensor?
+  /// [hidden, intermediate]
+  public var down: Weight
+  /// [hidden]
+  public var downBias: Weight?
+
+  public init(
+    gate: RowProduct, up: RowProduct, input: Tensor?, down: Weight, downBias: Weight?
+  ) {
+    self.gate = gate
+    self.up = up
+    self.input = input
+    self.down = down
+    self.downBias = downBias
+  }
+}
+
+/// Where a layer with experts has its intermediate results.
+public struct ExpertPlaces: Sendable {
+  /// [rows, hidden] of the activations' type, and of ``LayerOperations/makeLinearInput(_:purpose:)``; one
+  /// tensor where the types are.
+  public var x: Tensor
+  public var normed: Tensor
+  /// [rows, experts] float32.
+  public var logits: Tensor
+  public var routing: ExpertRouting
+  /// [positions, hidden] of ``LayerOperations/makeLinearInput(_:purpose:)``.
+  public var inputs: Tensor
+  /// [positions, intermediate].
+  public var products: Tensor
+  /// [positions, hidden]; may be `inputs`.
+  public var outputs: Tensor
+
+  public init(
+    x: Tensor, normed: Tensor, logits: Tensor, routing: ExpertRouting, inputs: Tensor,
+    products: Tensor, outputs: Tensor
+  ) {
+    self.x = x
+    self.normed = normed
+    self.logits = logits
+    self.routing = routing
+    self.inputs = inputs
+    self.products = products
+    self.outputs = outputs
+  }
+}
+
 /// A backend that computes decoding steps by the operations of a layer, row by row where rows are of
 /// several sequences.
 ///
 /// No operation of a backend has a default: a backend says that it has no decoding kernels of its own by
 /// conforming to this.
-public protocol SeparateDecoding: DecodingOperations, LayerOperations, AttentionOperations {}
+public protocol SeparateDecoding: DecodingOperations, LayerOperations, AttentionOperations,
+  ExpertOperations
+{}
 
 extension SeparateDecoding {
   public func normedLinear(
@@ -157,6 +248,69 @@ extension SeparateDecoding {
         q: q.slice(rows: rows), positions: [position], layer: sequences[row], shape: shape,
         into: o.slice(rows: rows), logSumExp: nil)
     }
+  }
+}
+
+extension SeparateDecoding {
+  /// Row by row: products with an expert's matrices may depend on how many rows it has.
+  public func addExperts(
+    to hidden: Tensor, norm: RowNorm, experts: RoutedExperts, in space: ExpertPlaces
+  ) throws {
+    for row in 0..<hidden.rows {
+      var experts = experts
+      if let shared = experts.shared {
+        let rows = row..<row + 1
+        experts.shared?.gate.y = shared.gate.y.slice(rows: rows)
+        experts.shared?.up.y = shared.up.y.slice(rows: rows)
+        experts.shared?.input = shared.input?.slice(rows: rows)
+      }
+      try addExpertsTogether(
+        to: hidden.slice(rows: row..<row + 1), norm: norm, experts: experts, in: space.prefix(1))
+    }
+  }
+}
+
+extension DecodingOperations where Self: LayerOperations & ExpertOperations {
+  /// The same by the operations of a layer, all rows at once.
+  package func addExpertsTogether(
+    to hidden: Tensor, norm: RowNorm, experts: RoutedExperts, in space: ExpertPlaces
+  ) throws {
+    try rmsNorm(hidden, weight: norm.weight, epsilon: norm.epsilon, into: space.normed)
+    // Routers read activations, whatever linear layers read.
+    let isNarrow = space.normed.type != hidden.type
+    if isNarrow {
+      try rmsNorm(hidden, weight: norm.weight, epsilon: norm.epsilon, into: space.x)
+    }
+    try linear(
+      isNarrow ? space.x : space.normed, weight: experts.router, bias: experts.routerBias,
+      into: space.logits, accumulate: false)
+    try route(space.logits, bias: experts.choiceBias, into: space.routing)
+    try gatherRows(space.normed, by: space.routing, into: space.inputs)
+    try gatedExperts(
+      space.inputs, gate: experts.gate, up: experts.up, by: space.routing, into: space.products)
+    try expertLinear(
+      space.products, weight: experts.down, by: space.routing, into: space.outputs)
+    if let shared = experts.shared {
+      let input = try gatedLinear(
+        hidden, norm: norm, normed: space.normed, gate: shared.gate, up: shared.up,
+        input: shared.input)
+      try rowLinear(
+        input, weight: shared.down, bias: shared.downBias, into: hidden, accumulate: true)
+    }
+    try addExperts(space.outputs, by: space.routing, to: hidden)
+  }
+}
+
+extension ExpertPlaces {
+  /// The same for the first rows.
+  package func prefix(_ rows: Int) -> ExpertPlaces {
+    let routing = routing.prefix(rows)
+    let positions = 0..<routing.positions
+    return ExpertPlaces(
+      x: x.slice(rows: 0..<rows), normed: normed.slice(rows: 0..<rows),
+      logits: logits.slice(rows: 0..<rows), routing: routing,
+      inputs: inputs.slice(rows: positions), products: products.slice(rows: positions),
+      outputs: outputs.slice(rows: positions))
   }
 }
 

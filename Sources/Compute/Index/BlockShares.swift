@@ -49,8 +49,8 @@ public enum ShareSource: Sendable, Hashable {
 /// The rule by which key blocks are chosen from their shares of a query block's attention.
 ///
 /// Blocks are taken in descending order of their shares, the lower one first of equal ones, until
-/// those taken hold ``share`` of all; ``floor`` and ``cap`` bound their number. The first block and
-/// the query's own are taken besides. Source: XAttention (arXiv 2503.16428), section 2.2; floor and
+/// those taken hold ``share`` of all; ``floor``, ``least`` and ``cap`` bound their number. The first block and
+/// the query's own are taken besides. Source: XAttention (arXiv 2503.16428), section 2.2; floor, least and
 /// cap are additions of this package.
 public struct ShareRule: Sendable, Hashable {
   /// The share that the blocks taken hold, 0 ... 1; 1 takes every block.
@@ -59,11 +59,14 @@ public struct ShareRule: Sendable, Hashable {
   public var floor: Float
   /// The part that is taken at most, rounded up.
   public var cap: Float
+  /// So many blocks are taken at least, where there are as many; ``cap`` comes after it.
+  public var least: Int
 
-  public init(share: Float, floor: Float = 0, cap: Float = 1) {
+  public init(share: Float, floor: Float = 0, cap: Float = 1, least: Int = 0) {
     self.share = share
     self.floor = floor
     self.cap = cap
+    self.least = least
   }
 
   /// Query rows and keys of a block; blocks lie at absolute multiples.
@@ -94,7 +97,7 @@ public struct ShareRule: Sendable, Hashable {
       }
     }
     func part(_ share: Float) -> Int { min(count, Int((share * Float(count)).rounded(.up))) }
-    wanted = min(max(wanted, part(floor)), part(cap))
+    wanted = min(max(wanted, part(floor), min(least, count)), part(cap))
     return Set(order[..<wanted] + [0, count - 1]).sorted().map(Int32.init)
   }
 }
@@ -110,12 +113,19 @@ public struct ShareRequest: Sendable {
     public var columns: Int
     /// Rows at this position and after it see every key; a multiple of 128; nil: none.
     public var denseFrom: Int?
+    /// What is computed in place of the blocks where the chunk's last rows do not attend as the shares say; nil: the
+    /// blocks are computed in any case. Asks for a source that scores one group of queries a block, and no ``columns``.
+    public var alternative: BandAlternative?
 
-    public init(head: Int, rule: ShareRule, columns: Int = 0, denseFrom: Int? = nil) {
+    public init(
+      head: Int, rule: ShareRule, columns: Int = 0, denseFrom: Int? = nil,
+      alternative: BandAlternative? = nil
+    ) {
       self.head = head
       self.rule = rule
       self.columns = columns
       self.denseFrom = denseFrom
+      self.alternative = alternative
     }
   }
 
@@ -139,6 +149,8 @@ public struct ShareRequest: Sendable {
   /// Blocks of queries that the chunk touches, and blocks of keys up to its last row.
   public var queryBlocks: Int { keyBlocks - firstPosition / ShareRule.blockSize }
   public var keyBlocks: Int { (firstPosition + rows - 1) / ShareRule.blockSize + 1 }
+  /// Whether some head may compute columns and offsets in place of its blocks.
+  public var hasAlternatives: Bool { heads.contains { $0.alternative != nil } }
 }
 
 extension KeyValueLayer {

@@ -9,7 +9,7 @@ public struct IndexRequest: Sendable {
     /// What scores highest, estimated and selected on the device.
     case scored(Source, Shape)
     /// The key blocks that a ``ResidentBlockChoice`` holds for the head, with the columns and the dense rows of its
-    /// ``ShareRequest/Head``.
+    /// ``ShareRequest/Head``, or the alternative that this names.
     case chosenBlocks
   }
 
@@ -68,6 +68,16 @@ public struct IndexRequest: Sendable {
     self.tileCost = tileCost
     self.runCost = runCost
     self.exact = exact
+  }
+
+  /// The columns and offsets that are estimated for a head from the chunk's last rows: those that it asks for, or the
+  /// alternative to its chosen blocks; nil: none.
+  public func estimatedBands(_ head: Int) -> (columns: Rule, offsets: Rule)? {
+    switch heads[head] {
+    case .scored(.lastRows, .bandsAndColumns(let offsets, let columns)): (columns, offsets)
+    case .chosenBlocks: chosenHead(head)?.alternative.map { ($0.columns, $0.offsets) }
+    case .dense, .bands, .scored: nil
+    }
   }
 
   /// What a head of chosen blocks asks for; nil for other heads.

@@ -58,6 +58,11 @@ public struct ShareIndexSizes: Sendable, Equatable {
       let vectors = shape.queryHeads * blocksAtOnce + shape.keyValueHeads * keyBlocks
       means = groups * vectors * shape.headDim * (groups == 1 ? 4 : 2)
     }
-    return heads * (sums + queryBlocks * (words * 4 + 3 * 8 + 2 * 4) + stepCapacity * 4) + means
+    let lists = queryBlocks * (words * 4 + 3 * 8 + 2 * 4) + stepCapacity * 4
+    return heads * (sums + lists + alternativeBytes) + means
   }
+
+  /// Bytes a head of what alternatives to blocks are judged by: the shares of the last query block, float32, and the
+  /// decision, Int32. Sources that score several groups of queries a block have none.
+  public var alternativeBytes: Int { groupsOfBlock == 1 ? 4 * keyBlocks + 4 : 0 }
 }

@@ -296,7 +296,7 @@ extension CUDABackend {
   }
 
   /// Of the factors of all experts' outputs; zero where there are none.
-  private func scalesAddress(_ weights: ExpertWeights, _ operation: String) throws -> UInt64 {
+  func scalesAddress(_ weights: ExpertWeights, _ operation: String) throws -> UInt64 {
     guard weights.format == .dense(.float8) else { return 0 }
     guard let scales = weights.matrices[0].scales else {
       throw ComputeError.shapeMismatch(

@@ -11,12 +11,16 @@ extension CUDABackend {
       request.heads.count == heads && chunk.rows > 0 && chunk.firstPosition >= 0
         && chunk.keys <= chunk.layer.count, "makeIndex",
       "\(request.heads.count) heads of \(heads), \(chunk.keys) of \(chunk.layer.count) keys")
-    for head in request.heads {
-      switch head {
-      case .scored(.lastRows, .bandsAndColumns(let offsets, let columns))
-      where offsets.share == columns.share: continue
-      case .dense, .bands, .scored(.pooledMeans, .blocks(.count)), .chosenBlocks: continue
-      case .scored:
+    for (index, head) in request.heads.enumerated() {
+      let isSupported =
+        switch head {
+        case .scored(.lastRows, .blocks), .scored(.pooledMeans, .bandsAndColumns),
+          .scored(.pooledMeans, .blocks(.share)):
+          false
+        case .dense, .bands, .scored, .chosenBlocks:
+          request.estimatedBands(index).map { $0.columns.share == $0.offsets.share } ?? true
+        }
+      guard isSupported else {
         throw ComputeError.unavailable(
           what: "an index of \(head) on the device \(name)", remedy: "select it on the host")
       }
@@ -51,6 +55,8 @@ extension CUDABackend {
     var lists: [Tensor]
     /// [heads][most] columns of estimated heads, and [heads][2] their numbers first.
     private(set) var estimatedColumns: (columns: Tensor, counts: Tensor)?
+    /// [heads][stride]: the last rows' mass on every column, where a head's bands are the alternative to its blocks.
+    private(set) var columnSums: Tensor?
     /// The most columns that any head asks for.
     private(set) var mostColumns = 0
 
@@ -104,26 +110,24 @@ extension CUDABackend {
         grid: (request.heads.count, 1, 1), block: SelectionLaunch.threads, arguments)
     }
 
-    /// Heads whose columns and offsets are estimated from the last rows.
+    /// Heads whose columns and offsets are estimated from the last rows, for themselves or as the alternative to
+    /// blocks.
     func planEstimated() throws {
-      let budgets = request.heads.enumerated().map { index, head -> mi_head_budget in
-        switch head {
-        case .scored(.lastRows, .bandsAndColumns(let offsets, let columns)):
+      let budgets = request.heads.indices.map { head -> mi_head_budget in
+        if let bands = request.estimatedBands(head) {
           return mi_head_budget(
-            vertical: Int32(min(columns.least, chunk.keys)),
-            slash: Int32(min(offsets.least, chunk.keys)), wanted: 1, share: columns.share)
-        case .dense, .bands, .scored, .chosenBlocks:
-          guard let chosen = request.chosenHead(index), chosen.columns > 0 else {
-            return mi_head_budget()
-          }
-          // Beside heads with offsets its bands are made in vain: the plan of its blocks takes their place.
-          return mi_head_budget(
-            vertical: Int32(min(chosen.columns, chunk.keys)), slash: 1, wanted: 1, share: 0)
+            vertical: Int32(min(bands.columns.least, chunk.keys)),
+            slash: Int32(min(bands.offsets.least, chunk.keys)), wanted: 1,
+            share: bands.columns.share)
         }
+        guard let chosen = request.chosenHead(head), chosen.columns > 0 else {
+          return mi_head_budget()
+        }
+        // Beside heads with offsets its bands are made in vain: the plan of its blocks takes their place.
+        return mi_head_budget(
+          vertical: Int32(min(chosen.columns, chunk.keys)), slash: 1, wanted: 1, share: 0)
       }
-      let hasOffsets = request.heads.contains {
-        if case .scored(.lastRows, _) = $0 { true } else { false }
-      }
+      let hasOffsets = request.heads.indices.contains { request.estimatedBands($0) != nil }
       guard budgets.contains(where: { $0.wanted != 0 }) else { return }
       let wanted = try backend.uploaded(budgets, purpose: purpose)
       let sums = try backend.sums(
@@ -172,6 +176,9 @@ extension CUDABackend {
       withExtendedLifetime((sums, wanted, offsets)) {}
       lists += [columns, counts]
       estimatedColumns = (columns, counts)
+      if chunk.deviceEstimates.blockChoices.contains(where: \.request.hasAlternatives) {
+        columnSums = sums.vertical
+      }
     }
 
     /// Heads whose columns and offsets are known.

@@ -12,6 +12,8 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
   private let bits: Tensor
   private let work: Tensor
   private let stepCounts: Tensor
+  /// What alternatives to blocks are judged by; nil: no head has one.
+  private let bandChoice: CUDABandChoice?
   /// Where means are scored: [keyValueHeads, groups of keys, headDim], float32 of blocks and bfloat16 of
   /// smaller groups; and how many groups are whole.
   let keyMeans: Tensor?
@@ -34,13 +36,24 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
         && request.keyBlocks <= ShareLaunch.mostKeyBlocks, "makeBlockChoice",
       "\(request.heads.count) heads of \(shape.headDim), \(request.source), at most "
         + "\(ShareLaunch.mostKeyBlocks * ShareRule.blockSize) keys")
+    let isOneGroup = request.source.scoredGroupsOfBlock == 1
+    try backend.require(
+      request.heads.allSatisfy { $0.alternative == nil || $0.columns == 0 && isOneGroup },
+      "makeBlockChoice",
+      "heads with an alternative have no single columns, and a source of one group a block: "
+        + "\(request.source)")
     let purpose = "choosing blocks over \(request.keyBlocks) key blocks"
     heads = try backend.uploaded(
       request.heads.map {
         mi_share_head(
           head: Int32($0.head), share: $0.rule.share, floor: $0.rule.floor, cap: $0.rule.cap,
-          has_columns: $0.columns > 0 ? 1 : 0, dense_from: Int32(clamping: $0.denseFrom ?? .max))
+          has_columns: $0.columns > 0 ? 1 : 0, dense_from: Int32(clamping: $0.denseFrom ?? .max),
+          least: Int32(clamping: $0.rule.least),
+          band_distance: $0.alternative?.distance ?? .infinity)
       }, purpose: purpose)
+    bandChoice =
+      request.hasAlternatives
+      ? try CUDABandChoice(request, heads: heads, backend: backend, purpose: purpose) : nil
     let slots = request.heads.count
     bits = try backend.makeTensor(
       .int32, [slots, sizes.queryBlocks, sizes.words], purpose: purpose)
@@ -120,8 +133,12 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
       try launch(
         choice.kernel, in: ShareLaunch.file, parameters,
         grid: ((blocks.count + choice.queryBlocks - 1) / choice.queryBlocks, slots, 1))
-      try visit(
-        Part(blocks: blocks, end: next, groups: groups, sums: sums, maxima: maxima))
+      let part = Part(blocks: blocks, end: next, groups: groups, sums: sums, maxima: maxima)
+      if next == request.firstPosition + request.rows {
+        try bandChoice?.keepLastShares(
+          of: part, firstRow: max(start, (blocks.upperBound - 1) * size))
+      }
+      try visit(part)
       // Memory goes back to the pool behind the launches that use it, not before.
       withExtendedLifetime((sums, maxima, heads)) {}
       start = next
@@ -164,10 +181,11 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
   ///
   /// - Parameters:
   ///   - columns: [heads][most] and [heads][2], where a head has any.
+  ///   - columnSums: [heads][stride], where a head has an alternative. The plan of this is made already.
   /// - Returns: What the plans point to.
   func plan(
     _ index: IndexRequest, plans: Tensor, pairs: Tensor,
-    columns: (columns: Tensor, counts: Tensor)?
+    columns: (columns: Tensor, counts: Tensor)?, columnSums: Tensor?
   ) throws -> [Tensor] {
     let slots = request.heads.count
     let purpose = "an index over \(index.chunk.keys) keys"
@@ -189,6 +207,11 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
     parameters.run_cost = Float(index.runCost)
     parameters.column_cost = Float(index.columnCost)
     parameters.exact = index.exact ? 1 : 0
+    if let bandChoice {
+      try backend.require(columnSums != nil, "makeIndex", "alternatives without sums of columns")
+      if let columnSums { try bandChoice.choose(columnSums) }
+      parameters.takes_bands = try backend.address(bandChoice.takesBands, "makeIndex")
+    }
     let lists = (sizes.queryBlocks, slots, 1)
     if request.heads.contains(where: { $0.columns > 0 }) {
       try backend.require(columns != nil, "makeIndex", "heads of chosen blocks without columns")
@@ -202,7 +225,7 @@ final class CUDABlockChoice: ResidentBlockChoice, @unchecked Sendable {
     try launch(
       "gather_shares", in: ShareLaunch.file, parameters, grid: lists,
       block: ShareLaunch.listThreads)
-    withExtendedLifetime((heads, bits, work, stepCounts)) {}
+    withExtendedLifetime((heads, bits, work, stepCounts, bandChoice)) {}
     return [steps, offsets]
   }
 }
@@ -220,7 +243,8 @@ extension CUDABackend.Building {
         choice.request.firstPosition == chunk.firstPosition
           && choice.request.rows == chunk.rows,
         "makeIndex", "blocks were chosen for another chunk")
-      lists += try choice.plan(request, plans: plans, pairs: pairs, columns: estimatedColumns)
+      lists += try choice.plan(
+        request, plans: plans, pairs: pairs, columns: estimatedColumns, columnSums: columnSums)
       planned.formUnion(choice.request.heads.map(\.head))
     }
     let wanted = request.heads.indices.filter {

@@ -12,11 +12,11 @@ public enum IndexSurvey {
     progress: (Double) -> Void
   ) throws -> [[PairSelection]] {
     let layers = model.transformer.layerCount
-    let backend = model.transformer.backend
     var walk = try LayerWalk(model.transformer, ids: tokens)
     return try (0..<layers).map { layer in
       var sample = LayerSample(keys: tokens.count, positions: [])
       let shape = model.transformer.attentionShape(layer: layer)
+      let backend = try model.transformer.part(holding: layer).backend
       sample.sketch = try QuerySketch(
         planner, layer: layer, backend: backend, shape: shape, firstPosition: 0,
         rows: tokens.count, needsHostIndex: true)

@@ -27,7 +27,7 @@ struct ChatLoop {
       if InputLines.isTerminal { StandardError.write("> ") }
       guard let line = try input.next() else { return }
       do {
-        guard try await obey(ChatCommandLine(line.text())) else { return }
+        guard try await obey(ChatCommandLine(line.commandText())) else { return }
       } catch let error as StandardOutput.ReaderGone {
         throw error
       } catch let error as CommandFailure where error.status == .inputOutput {

@@ -77,6 +77,7 @@ struct AttentionArguments: ParsableArguments {
     directory: String, device: DeviceArguments, chatTemplate: String? = nil,
     configuration: String? = nil
   ) async throws -> LanguageModel {
+    try await device.serveRank(directory: directory, configuration: configuration)
     var options = device.loadOptions(
       directory: directory, patterns: prefill.patterns, chatTemplate: chatTemplate)
     options.configuration = configuration

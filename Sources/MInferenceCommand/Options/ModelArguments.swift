@@ -76,23 +76,38 @@ struct DeviceArguments: ParsableArguments {
 
   /// With --devices ranks, in processes from rank 1 on: serves rank 0 with a part of the model until that
   /// ends, and throws ``RankServed``. Does nothing otherwise.
-  func serveRank(directory: @autoclosure () throws -> String) async throws {
+  func serveRank(
+    directory: @autoclosure () throws -> String, configuration: String? = nil
+  ) async throws {
     guard devices?.isRanks == true else { return }
     let rank = try RankService.rank()
     guard rank.rank > 0 else { return }
-    let options = loadOptions(directory: try directory())
+    var options = loadOptions(directory: try directory())
+    options.configuration = configuration
+    let served = options
     try await WorkerThread.run {
       try RankService.serve(
-        options, as: rank, onEnd: { FailureReport.exit(with: RankServed()) },
+        served, as: rank, onEnd: { FailureReport.exit(with: RankServed()) },
         onLoss: { FailureReport.exit(with: $0) })
     }
     throw RankServed()
   }
 
+  /// For verbs that look at the queries and keys of single layers: those of another process are out of reach.
+  func requireOneProcess() throws {
+    guard devices?.isRanks != true else {
+      throw ValidationError(
+        "--devices ranks: this looks at single layers, which the processes do not show one another; "
+          + "name the devices of one process")
+    }
+  }
+
   /// The backend that these flags ask for.
   func makeBackend() throws -> any Backend {
     guard devices == nil else {
-      throw ValidationError("--devices: this measures or verifies one device; give --device")
+      throw ValidationError(
+        "--devices: this measures or verifies the kernels of one device; give --device, and run it for "
+          + "each device")
     }
     return try device.makeBackend(
       threads: threads?.value, linear: linear, attentionPrecision: attentionPrecision)

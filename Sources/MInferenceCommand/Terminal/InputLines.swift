@@ -1,3 +1,5 @@
+import Files
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -12,6 +14,11 @@ struct InputLines {
   struct Line {
     var bytes: [UInt8]
     var number: Int
+
+    /// A line that begins with a slash may name a file, whose name may be any bytes.
+    func commandText() throws -> String {
+      bytes.first == UInt8(ascii: "/") ? SystemPath.text(of: bytes) : try text()
+    }
 
     /// Throws a ``CommandFailure`` where they are not UTF-8.
     func text() throws -> String {

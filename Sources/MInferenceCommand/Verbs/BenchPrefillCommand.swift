@@ -123,7 +123,8 @@ struct BenchPrefillCommand: AsyncParsableCommand {
         ? PrefillMeasurement.json(
           rows, peakMemory: Int(csystem_peak_memory_bytes()),
           hostOperations: model.hostOperations
-        ).describingBuild(of: model).serialized() + "\n"
+        ).describingStages(of: model.transformer.distribution as? LayerPipeline)
+          .describingBuild(of: model).serialized() + "\n"
         : PrefillMeasurement.table(rows))
     if let plot { try TextFile.replace(plot, with: PrefillMeasurement.plot(rows)) }
     try usable.finish()

@@ -34,7 +34,8 @@ extension BenchPrefillCommand {
     try trace.write(benchmark.pipeline)
     try StandardOutput.write(
       json
-        ? ShapeBenchmark.json(rows, setting: setting).describingBuild(on: backends)
+        ? ShapeBenchmark.json(rows, setting: setting)
+          .describingStages(of: benchmark.pipeline).describingBuild(on: backends)
           .serialized() + "\n"
         : ShapeBenchmark.table(rows, setting: setting))
   }

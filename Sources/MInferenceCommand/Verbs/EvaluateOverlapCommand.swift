@@ -37,6 +37,7 @@ struct EvaluateOverlapCommand: AsyncParsableCommand {
   }
 
   mutating func run() async throws {
+    try device.requireOneProcess()
     let texts = try files.map { try InputText.read(path: $0) }
     let directory = try self.model ?? ModelDirectory.builtIn()
     let model = try await attention.load(directory: directory, device: device)

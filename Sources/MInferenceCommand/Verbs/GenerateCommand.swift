@@ -39,7 +39,8 @@ struct GenerateCommand: AsyncParsableCommand {
   }
 
   mutating func run() async throws {
-    try await model.device.serveRank(directory: model.model)
+    try await model.device.serveRank(
+      directory: model.model, configuration: model.configuration)
     if chat.chat { return try await converse() }
     // What can be wrong with the prompt is found before the model is loaded.
     let text = try prompt.text()

@@ -84,6 +84,7 @@ struct InspectCommand: AsyncParsableCommand {
       try StandardOutput.write(description.text)
       return description.notices.forEach(StandardError.note)
     }
+    try self.model.device.requireOneProcess()
     let text = try prompt.text()
     let model = try await attention.load(self.model, chatTemplate: prompt.chatTemplate)
     attention.notices(for: model).forEach(StandardError.note)

@@ -27,7 +27,8 @@ struct ScoreCommand: AsyncParsableCommand {
   var json = false
 
   mutating func run() async throws {
-    try await model.device.serveRank(directory: model.model)
+    try await model.device.serveRank(
+      directory: model.model, configuration: model.configuration)
     let text =
       tokens == "-"
       ? try InputText.readStandardInput() : try InputText.read(path: tokens)

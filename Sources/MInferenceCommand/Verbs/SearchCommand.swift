@@ -147,6 +147,7 @@ struct SearchCommand: ParsableCommand {
   }
 
   mutating func run() throws {
+    try model.device.requireOneProcess()
     try checkOutput()
     let model = try LanguageModel(
       self.model.device.loadOptions(directory: self.model.model),

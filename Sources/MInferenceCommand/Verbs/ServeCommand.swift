@@ -43,6 +43,10 @@ struct ServeCommand: AsyncParsableCommand {
   mutating func run() async throws {
     let keys = try network.keys()
     let directories = try model.isEmpty ? [ModelDirectory.builtIn()] : model
+    guard directories.count == 1 || device.devices?.isRanks != true else {
+      throw ValidationError(
+        "--devices ranks: the processes share one model; give --model once")
+    }
     var models: [ServedModel] = []
     var thread: ComputeThread?
     for directory in directories {

@@ -70,6 +70,23 @@ extension JSONValue {
     return .object(members + [Member(key: "build", value: build)])
   }
 
+  /// The object with the stages of a pipeline: which layers each has, and what one was measured to take.
+  func describingStages(of pipeline: LayerPipeline?) -> JSONValue {
+    guard case .object(let members) = self, let pipeline else { return self }
+    let seconds = pipeline.measured?.devices.map(\.layer)
+    let stages = zip(pipeline.stageNames, pipeline.stageLayers).enumerated().map { number, stage in
+      JSONValue.object([
+        ("name", .string(stage.0)), ("layers", .integer(stage.1.count)),
+        ("measured_layer_s", seconds.map { .number($0[number]) } ?? .null),
+        (
+          "measured_tokens",
+          (pipeline.measured?.devices[number].rows).map { .integer($0) } ?? .null
+        ),
+      ])
+    }
+    return .object(members + [Member(key: "stages", value: .array(stages))])
+  }
+
   /// The same for a model's device.
   func describingBuild(of model: LanguageModel) -> JSONValue {
     describingBuild(on: [model.transformer.backend])

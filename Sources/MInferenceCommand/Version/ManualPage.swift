@@ -46,6 +46,10 @@ struct ManualPage {
       .B MINFERENCE_CUDA_DEVICE
       The driver's number of the GPU.
       .TP
+      .B MINFERENCE_CPU_PRODUCTS
+      bf16: a processor with dot products of bfloat16 pairs multiplies BF16 weights by them where a prompt \
+      has many rows. Activations are rounded to bfloat16.
+      .TP
       .B HF_HUB_CACHE, HF_HOME
       Where models of Hugging Face lie on this machine.
 

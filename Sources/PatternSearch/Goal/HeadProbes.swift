@@ -50,6 +50,7 @@ package struct ProbedRows {
 
 /// Measures one layer while a dense walk passes through it.
 struct LayerProbe {
+  /// The part of the model that has the layer.
   private let model: Transformer
   private let layer: Int
   private let shape: AttentionShape
@@ -216,29 +217,62 @@ struct LayerProbe {
   }
 }
 
+/// The stopwatches of the device that a walk is on, and what those before have counted.
+private struct ProbeWatches {
+  private var part: Transformer
+  /// One for each candidate.
+  private(set) var selecting: [any WorkStopwatch]
+  /// Blocks are added behind the caller's back; a device that waited for each would be slower than a dense
+  /// pass is.
+  private(set) var adding: any WorkStopwatch
+  private var counted: (selecting: [Double], adding: Double)
+
+  init(_ part: Transformer, count: Int) {
+    self.part = part
+    selecting = (0..<count).map { _ in part.backend.makeStopwatch() }
+    adding = part.backend.makeStopwatch()
+    counted = (Array(repeating: 0, count: count), 0)
+  }
+
+  var selectionSeconds: [Double] { zip(counted.selecting, selecting).map { $0 + $1.seconds } }
+  var addingSeconds: Double { counted.adding + adding.seconds }
+
+  /// The walk goes on in a part.
+  mutating func enter(_ next: Transformer) throws {
+    guard next !== part else { return }
+    try part.backend.finish()
+    let before = (selectionSeconds, addingSeconds)
+    self = ProbeWatches(next, count: selecting.count)
+    counted = before
+  }
+}
+
 extension SampleReader {
   /// A dense reading that measures every candidate in every head on its way.
+  ///
+  /// On several devices a walk, in which one device works at a time, measures the heads, and the reading is one
+  /// more pass, in which all devices work as they will for sparse readings.
   ///
   /// - Parameter planners: One for each candidate, the same pattern for all heads.
   /// - Returns: The reading, the figures of heads, and the seconds that measuring took.
   package func readDensely(
     _ sample: GoalSample, probing planners: [AttentionPlanner]
   ) throws -> (reading: DenseReading, probes: HeadProbes, seconds: Double) {
-    let backend = model.backend
     let clock = ContinuousClock()
     let start = clock.now
     var probing = Duration.zero
     var probes = HeadProbes(candidates: planners.count)
-    let watches = planners.map { _ in backend.makeStopwatch() }
-    // Blocks are added behind the caller's back; a device that waited for each would be slower than a dense
-    // pass is.
-    let adding = backend.makeStopwatch()
+    var watches = try ProbeWatches(model.part(holding: 0), count: planners.count)
     var walk = try LayerWalk(
       model, ids: sample.ids, keyValueType: keyValues.type)
     while walk.layer < model.layerCount {
       let layer = walk.layer
+      let part = try model.part(holding: layer)
+      try watches.enter(part)
+      let (backend, adding) = (part.backend, watches.adding)
       var probe = try LayerProbe(
-        model, layer: layer, tokens: sample.ids.count, planners: planners, watches: watches)
+        part, layer: layer, tokens: sample.ids.count, planners: planners,
+        watches: watches.selecting)
       try walk.advance(isCancelled: isCancelled) { block in
         try adding.time { try probe.add(block) }
         guard block.positions.upperBound == sample.ids.count else { return }
@@ -255,11 +289,15 @@ extension SampleReader {
         "\(sample.name), dense, measuring heads", Double(layer + 1) / Double(model.layerCount),
         sample.ids.count)
     }
+    probes.selectionSeconds = watches.selectionSeconds
+    guard model.distribution == nil else {
+      let walking = (clock.now - start).inSeconds
+      return (try readDensely(sample), probes, walking)
+    }
     let states = try walk.sampledStates(at: sample.positions)
-    try backend.finish()
-    let measuring = probing.inSeconds + adding.seconds
+    try model.backend.finish()
+    let measuring = probing.inSeconds + watches.addingSeconds
     let seconds = (clock.now - start).inSeconds - measuring
-    probes.selectionSeconds = watches.map(\.seconds)
     let reading = DenseReading(
       states: states, attentionSeconds: states.report.kernelSeconds, seconds: seconds)
     return (reading, probes, measuring)

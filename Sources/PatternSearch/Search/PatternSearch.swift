@@ -122,8 +122,9 @@ public struct PatternSearch: Sendable {
       let layer = walk.layer
       let isKnown = layer < measurement.layers.count
       let shape = model.attentionShape(layer: layer)
+      let part = try model.part(holding: layer)
       var sampler = LayerSampler(
-        rows: rows, shape: shape, backend: model.backend, pools: pools)
+        rows: rows, shape: shape, backend: part.backend, pools: pools)
       var keysAndValues: KeyValueLayer?
       var sampling = Duration.zero
       let start = clock.now
@@ -139,22 +140,22 @@ public struct PatternSearch: Sendable {
       measurement.denseSeconds += (clock.now - start - sampling).inSeconds
       guard !isKnown, let keysAndValues else { continue }
       let measuring = clock.now
-      if measurer?.shape != shape {
+      if measurer?.shape != shape || measurer?.measurer.backend !== part.backend {
         measurer = (
           shape,
           try LayerMeasurer(
-            backend: model.backend, patterns: options.space.patterns, rows: rows, shape: shape,
+            backend: part.backend, patterns: options.space.patterns, rows: rows, shape: shape,
             columnsThatFillTile: options.columnsThatFillTile
               ?? costs.planning(denseBelow: options.denseBelow).columnsThatFillTile(
-                model.backend.tileShape(headDim: shape.headDim)),
+                part.backend.tileShape(headDim: shape.headDim)),
             denseBelow: options.denseBelow)
         )
       }
       let heads =
         try measurer?.measurer.measure(
           sampler, layer: keysAndValues,
-          readout: LayerReadout(norm: try model.feedForwardNorm(layer: layer)) {
-            try model.projectAttentionOutputs($0, layer: layer)
+          readout: LayerReadout(norm: try part.feedForwardNorm(layer: layer)) {
+            try part.projectAttentionOutputs($0, layer: layer)
           },
           isCancelled: options.isCancelled) ?? []
       measurement.layers.append(heads)

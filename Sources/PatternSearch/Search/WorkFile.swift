@@ -150,6 +150,8 @@ struct WorkFile {
   }
 
   private static func decode(_ line: ArraySlice<UInt8>) -> WorkEntry? {
+    // What passed through another system may have ends of lines of two characters.
+    let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
     let start = prefix.utf8.count
     guard line.count > start + 16 + middle.utf8.count + 1, line.starts(with: prefix.utf8),
       line.last == UInt8(ascii: "}")

@@ -26,7 +26,7 @@ extension AttentionPlanner {
   var fields: [(String, JSONValue)] {
     [
       ("patterns", .string(configuration.text)), ("exact", .boolean(exact)),
-      ("free_bands", .boolean(freeBands)),
+      ("free_bands", .boolean(freeBands)), ("scales_budgets", .boolean(scalesBudgets)),
       (
         "costs",
         .array([
@@ -51,6 +51,7 @@ extension AttentionPlanner {
       costModel: SparseCostModel(
         denseBelow: Int(costs[0]), tilePair: costs[1], columnPair: costs[2], run: costs[3]))
     freeBands = message.flag("free_bands")
+    scalesBudgets = message.flag("scales_budgets")
   }
 }
 
@@ -73,11 +74,7 @@ extension CacheRequest {
 }
 
 extension ReadingRequest {
-  /// - Throws: ``PipelineError/oneProcess(what:)`` for what does not cross.
-  func fields() throws -> [(String, JSONValue)] {
-    guard !options.measureRecall, options.monitor == nil else {
-      throw PipelineError.oneProcess(what: "measuring recall")
-    }
+  var fields: [(String, JSONValue)] {
     var fields = options.planner?.fields ?? []
     fields.append(("rows", .integer(ids.count)))
     fields.append(("ends", .array((options.chunkEnds ?? []).map { .integer($0) })))
@@ -86,6 +83,11 @@ extension ReadingRequest {
     fields.append(("last_row_only", .boolean(options.lastLayerLastRowOnly)))
     fields.append(("all_rows", .boolean(wantsAllRows)))
     fields.append(("linear", .boolean(options.measuresLinearLayers)))
+    fields.append(("recall", .boolean(options.measureRecall)))
+    if let monitor = options.monitor {
+      fields.append(("monitor_floor", .number(monitor.floor)))
+      fields.append(("monitor_dense", .boolean(monitor.computesWeakHeadsDensely)))
+    }
     if let recipe = options.injectionRecipe { fields.append(("injection", .string(recipe))) }
     return fields
   }
@@ -99,7 +101,91 @@ extension PrefillOptions {
     chunkEnds = message["ends"]?.elements?.compactMap(\.int) ?? []
     chunkBudgets = message["budgets"]?.text.flatMap(ChunkBudgets.init)
     measuresLinearLayers = message.flag("linear")
+    measureRecall = message.flag("recall")
+    monitor = RecallMonitor(message)
     injectionRecipe = message["injection"]?.text
+  }
+}
+
+extension RecallMonitor {
+  /// nil where a message has none.
+  fileprivate init?(_ message: Message) {
+    guard let floor = message["monitor_floor"]?.double else { return nil }
+    self.init(floor: floor, computesWeakHeadsDensely: message.flag("monitor_dense"))
+  }
+}
+
+extension HeadRecall {
+  fileprivate var json: JSONValue {
+    .array([.number(mean), .number(tenthPercentile), .integer(rows)])
+  }
+
+  /// nil for anything else.
+  fileprivate init?(_ json: JSONValue?) {
+    guard let fields = json?.elements, fields.count == 3, let mean = fields[0].double,
+      let tenth = fields[1].double, let rows = fields[2].int
+    else { return nil }
+    self.init(mean: mean, tenthPercentile: tenth, rows: rows)
+  }
+
+  /// [layer][head] of a stage's layers.
+  fileprivate static func table(_ recalls: [[HeadRecall?]], layers: Range<Int>) -> JSONValue {
+    .array(recalls[layers].map { .array($0.map { $0?.json ?? .null }) })
+  }
+
+  /// The same among those of all layers; nil where there is none.
+  fileprivate static func table(
+    _ json: JSONValue?, layers: Range<Int>, of report: PrefillReport
+  ) -> [[HeadRecall?]]? {
+    guard let rows = json?.elements, rows.count == layers.count else { return nil }
+    var table = report.computedPairs.map { $0.map { _ in HeadRecall?.none } }
+    for (layer, row) in zip(layers, rows) {
+      for (head, recall) in (row.elements ?? []).enumerated()
+      where table[layer].indices.contains(head) { table[layer][head] = HeadRecall(recall) }
+    }
+    return table
+  }
+}
+
+extension MonitorReport {
+  fileprivate func fields(layers: Range<Int>) -> [(String, JSONValue)] {
+    [
+      ("monitor_floor", .number(monitor.floor)),
+      ("monitor_dense", .boolean(monitor.computesWeakHeadsDensely)),
+      ("monitor_s", .number(seconds)),
+      (
+        "monitor_recalls",
+        headRecalls.isEmpty ? .null : HeadRecall.table(headRecalls, layers: layers)
+      ),
+      (
+        "weak",
+        .array(
+          weakHeads.map {
+            .array([
+              .integer($0.layer), .integer($0.head), .integer($0.firstPosition), $0.recall.json,
+              .boolean($0.isComputedDensely),
+            ])
+          })
+      ), ("extra_pairs", .integer(extraPairs)), ("extra_s", .number(extraSeconds)),
+    ]
+  }
+
+  /// nil where a message has none.
+  fileprivate init?(_ message: Message, layers: Range<Int>, of report: PrefillReport) {
+    guard let monitor = RecallMonitor(message) else { return nil }
+    let weak = (message["weak"]?.elements ?? []).compactMap { entry -> WeakHead? in
+      guard let fields = entry.elements, fields.count == 5, let layer = fields[0].int,
+        let head = fields[1].int, let first = fields[2].int, let recall = HeadRecall(fields[3])
+      else { return nil }
+      return WeakHead(
+        layer: layer, head: head, firstPosition: first, recall: recall,
+        isComputedDensely: fields[4] == .boolean(true))
+    }
+    self.init(
+      monitor, seconds: message["monitor_s"]?.double ?? 0,
+      headRecalls: HeadRecall.table(message["monitor_recalls"], layers: layers, of: report) ?? [],
+      weakHeads: weak, extraPairs: message["extra_pairs"]?.int ?? 0,
+      extraSeconds: message["extra_s"]?.double ?? 0)
   }
 }
 
@@ -126,7 +212,10 @@ extension PrefillReport {
       ),
     ]
     if let linearSeconds { fields.append(("linear_s", .number(linearSeconds))) }
-    return fields
+    if let headRecalls {
+      fields.append(("recalls", HeadRecall.table(headRecalls, layers: layers)))
+    }
+    return fields + (monitor?.fields(layers: layers) ?? [])
   }
 
   mutating func fill(from message: Message, layers: Range<Int>) throws {
@@ -144,6 +233,8 @@ extension PrefillReport {
     linearSeconds = message["linear_s"]?.double
     computedPairs.replaceSubrange(layers, with: try table("computed"))
     causalPairs.replaceSubrange(layers, with: try table("causal"))
+    headRecalls = HeadRecall.table(message["recalls"], layers: layers, of: self)
+    monitor = MonitorReport(message, layers: layers, of: self)
     denseFallbacks = (message["fallbacks"]?.elements ?? []).compactMap { entry in
       guard let fields = entry.elements, fields.count == 4, let layer = fields[0].int,
         let head = fields[1].int, let first = fields[2].int, let reason = fields[3].text

@@ -82,6 +82,7 @@ public final class ProcessGroup: Sendable {
     }
     let all = clients
     group.withLock { $0 = all }
+    Self.allClients.withLock { $0 += all }
     self.clients = clients
     self.members = members
   }
@@ -89,8 +90,19 @@ public final class ProcessGroup: Sendable {
   /// Remembers what has to be ended when a process is lost.
   func watch(_ link: any TensorOutlet) { links.withLock { $0.append(link) } }
 
+  /// The processes of all groups of this program.
+  private static let allClients = Monitor<[RankClient]>([])
+
   /// Lets the other processes end as they should.
   public func end() { clients.forEach { $0.end() } }
+
+  /// The same for all groups of this program, which is about to end itself; waits up to two seconds for each
+  /// process.
+  public static func endAll() {
+    let clients = allClients.withLock { $0 }
+    clients.forEach { $0.end() }
+    clients.forEach { $0.waitUntilGone(milliseconds: 2000) }
+  }
 
   deinit { end() }
 }
@@ -102,25 +114,38 @@ extension LayerPipeline {
   ///
   /// - Parameters:
   ///   - member: This process's device.
-  ///   - stageLayers: How many layers each process gets; nil: as ``PipelinePlan`` spreads them.
+  ///   - stageLayers: How many layers each process gets; nil: every process measures one layer, and
+  ///     ``PipelinePlan`` spreads them by time and free memory.
   ///   - load: Makes the part of the model that this process holds.
   /// - Throws: ``PipelineError``; what a device says.
   package convenience init(
     group: ProcessGroup, shape: PipelineShape, member: Member, stageLayers: [Int]? = nil,
     load: (DecoderPart) throws -> Transformer
   ) throws {
-    var model = PipelinePlan.Model(shape)
-    model.embeddingBytes += model.outputBytes
-    model.outputBytes = 0
-    let devices =
-      [PipelinePlan.Device(freeBytes: try member.backend.availableMemory()?.device)]
-      + group.members.map { PipelinePlan.Device(freeBytes: $0.freeBytes) }
-    let ranges =
-      try stageLayers.map {
-        try PipelinePlan(layers: $0, of: shape.layers, devices: devices.count).stages
-      } ?? PipelinePlan(model, devices: devices).stages
-    guard ranges.count == group.rank.size else {
-      throw PipelineError.tooManyStages(stages: group.rank.size, layers: shape.layers)
+    var measured: MeasuredLayers?
+    let ranges: [Range<Int>]
+    if let stageLayers {
+      ranges = try PipelinePlan(
+        layers: stageLayers, of: shape.layers, devices: group.rank.size
+      ).stages
+    } else {
+      guard group.rank.size <= shape.layers else {
+        throw PipelineError.tooManyStages(stages: group.rank.size, layers: shape.layers)
+      }
+      let free =
+        [try member.backend.availableMemory()?.device] + group.members.map(\.freeBytes)
+      let found = try group.measure(layers: shape.layers, load)
+      measured = found
+      var model = PipelinePlan.Model(shape, found)
+      model.embeddingBytes += model.outputBytes
+      model.outputBytes = 0
+      // The first process makes the logits.
+      model.embeddingLayers += found.outputLayers
+      model.outputLayers = found.lastLayerSaving
+      ranges = try PipelinePlan(
+        model, shape, found, free: free,
+        isProcessor: member.backend.capabilities.hasUnifiedMemory
+      ).stages
     }
     let loads = try group.clients.map { client in
       let layers = ranges[client.rank]
@@ -145,7 +170,56 @@ extension LayerPipeline {
         client, layers: ranges[client.rank], device: group.members[number].device,
         outletName: following.map { _ in outlet.name }, following: following, head: part)
     }
-    try self.init(stages: [first] + others, head: part, group: group)
+    try self.init(stages: [first] + others, head: part, group: group, measured: measured)
+  }
+}
+
+extension ProcessGroup {
+  /// What one layer takes in every process, this one first, which decides how many rows are read.
+  fileprivate func measure(
+    layers: Int, _ load: (DecoderPart) throws -> Transformer
+  ) throws -> MeasuredLayers {
+    var timings = [
+      try LayerTiming(
+        load(LayerPipeline.measuredPart(of: layers, isLast: false, hasOutput: false)))
+    ]
+    let rows = timings[0].rows
+    let calls = try clients.map { client in
+      try client.start(
+        Message(
+          "measure",
+          [
+            ("layers", .integer(layers)), ("rows", .integer(rows)),
+            ("last", .boolean(client.rank == rank.size - 1)),
+          ]))
+    }
+    for (client, call) in zip(clients, calls) {
+      timings.append(try LayerTiming(fields: client.wait(for: call)))
+    }
+    return MeasuredLayers(devices: timings)
+  }
+}
+
+extension LayerTiming {
+  var fields: [(String, JSONValue)] {
+    [
+      ("rows", .integer(rows)), ("keys_before", .integer(keysBefore)), ("layer_s", .number(layer)),
+      ("behind_s", .number(behind)), ("last_row_s", .number(lastRowOnly)),
+      ("bytes", .integer(bytes)),
+    ]
+  }
+
+  init(fields message: Message) throws {
+    func seconds(_ name: String) throws -> Double {
+      guard let value = message[name]?.double, value > 0 else {
+        throw PipelineError.malformedMessage(detail: "a measured layer without \(name)")
+      }
+      return value
+    }
+    self.init(
+      rows: try message.int("rows"), keysBefore: try message.int("keys_before"),
+      layer: try seconds("layer_s"), behind: try seconds("behind_s"),
+      lastRowOnly: try seconds("last_row_s"), bytes: try message.int("bytes"))
   }
 }
 

@@ -80,6 +80,11 @@ final class RankClient: Sendable {
     try? connection.send(Message("end"))
   }
 
+  /// Waits until the process has gone, for so long at most: who ends first may take the message with it.
+  func waitUntilGone(milliseconds: Int) {
+    _ = state.wait(milliseconds: milliseconds) { $0.failure.map { _ in () } }
+  }
+
   /// Tells the process something that has no answer.
   func post(_ message: Message) throws {
     if let failure = state.withLock({ $0.failure }) { throw failure }

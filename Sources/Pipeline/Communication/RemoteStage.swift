@@ -58,7 +58,7 @@ final class RemoteStage: StageRunner {
     let reply = try client.call(
       Message(
         "begin",
-        try request.fields() + [
+        request.fields + [
           ("reading", .integer(number)), ("cache", .integer(try Self.number(of: cache))),
           ("count", .integer(cache.count)),
         ]))
@@ -82,6 +82,40 @@ final class RemoteStage: StageRunner {
         ]))
     cache.fill(to: count + 1)
     return try carry(reply)
+  }
+
+  func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer {
+    let number = numbers.add(1, ordering: .relaxed).newValue
+    var fields: [(String, JSONValue)] = [
+      ("transfer", .integer(number)), ("cache", .integer(try Self.number(of: cache))),
+      ("layer", .integer(layer)), ("count", .integer(count)),
+    ]
+    if case .restoring = purpose, let length = cache.sequenceLength {
+      fields.append(("sequence_length", .integer(length)))
+    }
+    _ = try client.call(Message("transfer", fields))
+    return RemoteKeyValueTransfer(
+      client, number: number, rowCount: shape.keyValueHeads * shape.headDim)
+  }
+
+  func append(_ sources: [CachedRows], to target: KeyValueCache) throws {
+    let rows = try sources.map { source in
+      JSONValue.array([
+        .integer(try Self.number(of: source.cache)), .integer(source.rows.lowerBound),
+        .integer(source.rows.upperBound),
+      ])
+    }
+    let count = target.count
+    _ = try client.call(
+      Message(
+        "append",
+        [
+          ("cache", .integer(try Self.number(of: target))), ("count", .integer(count)),
+          ("rows", .array(rows)),
+        ]))
+    target.fill(to: count + sources.reduce(0) { $0 + $1.rows.count })
   }
 
   func discard(_ carried: Carried) {

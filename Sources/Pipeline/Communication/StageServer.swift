@@ -1,5 +1,5 @@
 import CSystemCalls
-public import Compute
+import Compute
 import JSON
 import Synchronization
 public import Transformers
@@ -24,6 +24,7 @@ public final class StageServer {
   private let inlet = Mutex<(any TensorInlet)?>(nil)
   private var stage: LocalStage?
   private var caches: [Int: KeyValueCache] = [:]
+  private var transfers = OpenTransfers()
   private var readings: [Int: (reading: LocalReading, wantsAllRows: Bool)] = [:]
 
   /// What came and is still to be done.
@@ -174,6 +175,11 @@ public final class StageServer {
     injection: (String, Transformer) throws -> (any QueryKeyInjection)?
   ) throws -> Message {
     switch message.kind {
+    case "measure":
+      let part = try load(
+        LayerPipeline.measuredPart(
+          of: message.int("layers"), isLast: message.flag("last"), hasOutput: false))
+      return Message("reply", try LayerTiming(part, rows: message.int("rows")).fields)
     case "load":
       let layers = try message.int("first")..<message.int("end")
       let part = try load(DecoderPart(layers: layers, hasEmbedding: false, hasOutput: false))
@@ -199,6 +205,23 @@ public final class StageServer {
       return Message("reply")
     case "drop":
       caches[try message.int("cache")] = nil
+      return Message("reply")
+    case "append":
+      let target = try cache(of: message)
+      let sources = try (message["rows"]?.elements ?? []).map { entry in
+        let fields = entry.elements?.compactMap(\.int) ?? []
+        guard fields.count == 3, fields[1] <= fields[2], let source = caches[fields[0]] else {
+          throw TransformerError.foreignCache(detail: "this process has none of that number")
+        }
+        return CachedRows(source, rows: fields[1]..<fields[2])
+      }
+      try requireStage().transformer.append(sources, to: target)
+      return Message("reply")
+    case "transfer":
+      guard let cache = caches[try message.int("cache")] else {
+        throw TransformerError.foreignCache(detail: "this process has none of that number")
+      }
+      try transfers.open(message, of: requireStage().transformer, cache)
       return Message("reply")
     case "begin": return try begin(message, injection: injection)
     case "pass":
@@ -227,6 +250,7 @@ public final class StageServer {
       try stage.transformer.pass(token: hidden, cache: cache)
       return try sent(hidden, all: true)
     default:
+      if let reply = try transfers.answer(message) { return reply }
       throw PipelineError.malformedMessage(detail: "\"\(message.kind)\" is not known")
     }
   }

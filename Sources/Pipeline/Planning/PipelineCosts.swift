@@ -10,6 +10,9 @@
 public struct PipelineCosts: Sendable, Hashable {
   /// Linear layers, norms, rotation and the cache, for each token.
   public var perToken: Double
+  /// Keys and values of a token in the model's last layer, of which nothing else is computed but for the
+  /// prompt's last row.
+  public var lastLayerPerToken: Double
   /// One pair of a query and a key, in all heads.
   public var perPair: Double
   /// Launches, the choice of keys, and what the host waits for, for each chunk.
@@ -84,6 +87,8 @@ public struct PipelineCosts: Sendable, Hashable {
     let hiddenBytes = 2 * Double(shape.hiddenSize)
     // Norms, rotation, residuals and the cache read and write about twenty-three rows of hidden states.
     perToken = shape.linearProducts / device.linearRate + 23 * hiddenBytes / device.memoryRate
+    let keyValues = Double(2 * shape.keyValueHeads * shape.headDim * shape.hiddenSize)
+    lastLayerPerToken = keyValues / device.linearRate + 5 * hiddenBytes / device.memoryRate
     perPair = 2 * width / device.attentionRate
     perChunk = device.perChunk
     // The chunk's last 64 rows score every key.
@@ -102,6 +107,11 @@ public struct PipelineCosts: Sendable, Hashable {
     perChunk + perToken * Double(chunk.count)
       + (isSparse ? perKey * Double(chunk.upperBound) : 0)
       + perPair * pairs(chunk, isSparse: isSparse, tokens: tokens)
+  }
+
+  /// Seconds of the model's last layer where the output of the prompt's last row alone is wanted.
+  public func lastLayerSeconds(_ chunk: Range<Int>) -> Double {
+    lastLayerPerToken * Double(chunk.count)
   }
 
   /// Pairs that one head computes, as the mean of the heads.

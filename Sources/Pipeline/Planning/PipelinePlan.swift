@@ -57,6 +57,75 @@ public struct PipelinePlan: Sendable, Equatable {
       self.embeddingLayers = embeddingLayers
       self.outputLayers = outputLayers
     }
+
+    /// Whether a device has memory for so many layers.
+    func fits(_ layers: Int, on device: Device, isFirst: Bool, isLast: Bool) -> Bool {
+      guard let free = device.freeBytes else { return true }
+      return layers * layerBytes + (isFirst ? embeddingBytes : 0) + (isLast ? outputBytes : 0)
+        <= free
+    }
+  }
+
+  private init(stages: [Range<Int>]) { self.stages = stages }
+
+  /// The plan to which one layer after the other can be moved to a neighbouring stage while a prompt takes less
+  /// time. The slowest stage alone does not decide: where the last stage has a little more to do, the first
+  /// chunks may be small, and cheap, for they see few keys.
+  ///
+  /// - Parameter seconds: Of a prompt, with so many layers in each stage.
+  func improved(
+    _ model: Model, devices: [Device], seconds: ([Int]) -> Double
+  ) -> PipelinePlan {
+    var counts = stages.map(\.count)
+    var best = seconds(counts)
+    func fits(_ counts: [Int], _ stage: Int) -> Bool {
+      model.fits(
+        counts[stage], on: devices[stage], isFirst: stage == 0, isLast: stage == counts.count - 1)
+    }
+    var isBetter = true
+    while isBetter {
+      isBetter = false
+      for stage in counts.indices.dropLast() {
+        for (from, to) in [(stage, stage + 1), (stage + 1, stage)] where counts[from] > 1 {
+          var moved = counts
+          moved[from] -= 1
+          moved[to] += 1
+          guard fits(moved, to) else { continue }
+          let time = seconds(moved)
+          // Less than a thousandth is no reason.
+          guard time < 0.999 * best else { continue }
+          (counts, best, isBetter) = (moved, time, true)
+        }
+      }
+    }
+    var end = 0
+    return PipelinePlan(
+      stages: counts.map { count in
+        defer { end += count }
+        return end..<end + count
+      })
+  }
+
+  /// The plan for devices that were measured, or whose costs are known.
+  ///
+  /// - Parameters:
+  ///   - costs: Of a layer on the fastest device.
+  ///   - slowness: See ``PipelineSimulation/Stages``.
+  ///   - isProcessor: Whether devices are processors, which read shorter prompts, densely.
+  /// - Throws: as ``init(_:devices:)``.
+  public init(
+    _ model: Model, devices: [Device], costs: PipelineCosts, slowness: [Double]? = nil,
+    isProcessor: Bool
+  ) throws {
+    let tokens = isProcessor ? 16_384 : 131_072
+    self = try PipelinePlan(model, devices: devices).improved(model, devices: devices) { layers in
+      let stages = PipelineSimulation.Stages(layers: layers, slowness: slowness)
+      let cut = PipelineChunks(
+        0..<tokens, stages: stages, costs: costs, isSparse: !isProcessor, granule: 1024)
+      return PipelineSimulation(
+        stages, chunks: cut.chunks, costs: costs, isSparse: !isProcessor
+      ).seconds
+    }
   }
 
   /// - Throws: ``PipelineError/tooManyStages(stages:layers:)``,
@@ -66,15 +135,13 @@ public struct PipelinePlan: Sendable, Equatable {
       throw PipelineError.tooManyStages(stages: devices.count, layers: model.layers)
     }
     func isLast(_ stage: Int) -> Bool { stage == devices.count - 1 }
+    func fits(_ stage: Int, _ layers: Int) -> Bool {
+      model.fits(layers, on: devices[stage], isFirst: stage == 0, isLast: isLast(stage))
+    }
     func seconds(_ stage: Int, _ layers: Int) -> Double {
       devices[stage].layerSeconds
         * (Double(layers) + (stage == 0 ? model.embeddingLayers : 0)
           + (isLast(stage) ? model.outputLayers : 0))
-    }
-    func fits(_ stage: Int, _ layers: Int) -> Bool {
-      guard let free = devices[stage].freeBytes else { return true }
-      return layers * model.layerBytes + (stage == 0 ? model.embeddingBytes : 0)
-        + (isLast(stage) ? model.outputBytes : 0) <= free
     }
     // slowest[n]: of the stages so far, when they hold the first n layers; nil if that does not fit.
     var slowest: [Double?] = [0] + Array(repeating: nil, count: model.layers)

@@ -145,8 +145,9 @@ final class ChunkPassage: @unchecked Sendable {
 
   /// An error with the stage's name; those that callers know by type stay as they are.
   private func named(_ error: any Error, stage: Int) -> any Error {
-    if error is CancellationError { return error }
+    // What a callback threw stops other stages, which may say so first.
     if let callbackError = progress.callbackError { return callbackError }
+    if error is CancellationError { return error }
     return PipelineError.stage(
       stage, of: readings.count, name: pipeline.stages[stage].name, error: error)
   }

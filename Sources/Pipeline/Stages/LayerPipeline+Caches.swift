@@ -21,9 +21,35 @@ extension LayerPipeline {
     return cache
   }
 
+  public func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer {
+    try requireParts(of: cache)
+    guard let stage = stages.firstIndex(where: { $0.layers.contains(layer) }) else {
+      throw TransformerError.missingPart(what: "layer \(layer)")
+    }
+    return try stages[stage].makeTransfer(
+      layer: layer, of: cache.parts[stage], count: count, for: purpose)
+  }
+
+  public func append(_ sources: [CachedRows], to target: KeyValueCache) throws {
+    try requireParts(of: target)
+    for source in sources { try requireParts(of: source.cache) }
+    for (number, stage) in stages.enumerated() {
+      try workers[number].run {
+        try stage.append(
+          sources.map { CachedRows($0.cache.parts[number], rows: $0.rows) },
+          to: target.parts[number])
+      }
+    }
+  }
+
   private func largestChunk(of tokens: Int, isSparse: Bool) -> Int {
-    let ends = [0] + chunkEnds(of: 0..<tokens, isSparse: isSparse) + [tokens]
-    return zip(ends, ends.dropFirst()).map { $1 - $0 }.max() ?? tokens
+    [true, false].flatMap { lastRowOnly in
+      let ends =
+        [0] + chunkEnds(of: 0..<tokens, isSparse: isSparse, lastRowOnly: lastRowOnly) + [tokens]
+      return zip(ends, ends.dropFirst()).map { $1 - $0 }
+    }.max() ?? tokens
   }
 }
 

@@ -13,6 +13,8 @@ public final class LayerPipeline: LayerDistribution {
   public let trace = PipelineTrace()
   /// What chunks cost, for their sizes.
   public let costs: PipelineCosts
+  /// What the layers were spread by; nil where their numbers were given.
+  public let measured: MeasuredLayers?
   let stages: [any StageRunner]
   let workers: [StageWorker]
   /// The first stage.
@@ -25,11 +27,12 @@ public final class LayerPipeline: LayerDistribution {
   /// - Parameters:
   ///   - stages: In the order of their layers; together a whole model. The first is in this process.
   ///   - head: A part with the output layer, where the last stage's hidden states arrive.
-  ///   - costs: nil for those of the model's sizes on an H200, or on a core of a processor.
+  ///   - measured: What a layer takes on each device. nil: costs of chunks are those of the model's sizes on an
+  ///     H200, or on a core of a processor.
   /// - Throws: ``PipelineError``; what a device says.
   init(
     stages: [any StageRunner], head: Transformer, group: ProcessGroup? = nil,
-    costs: PipelineCosts? = nil
+    measured: MeasuredLayers? = nil
   ) throws {
     guard let first = stages.first as? LocalStage, let last = stages.last,
       first.transformer.part.hasEmbedding, head.part.hasOutput,
@@ -41,18 +44,22 @@ public final class LayerPipeline: LayerDistribution {
     self.first = first
     self.head = head
     self.group = group
-    self.costs =
-      costs
-      ?? PipelineCosts(
-        PipelineShape(head),
-        device: head.backend.capabilities.hasUnifiedMemory ? .core : .h200)
+    self.measured = measured
+    let shape = PipelineShape(head)
+    let device =
+      head.backend.capabilities.hasUnifiedMemory ? PipelineCosts.Device.core : .h200
+    costs =
+      measured.map { PipelineCosts(shape, measured: $0, scaling: device) }
+      ?? PipelineCosts(shape, device: device)
     workers = try stages.map { _ in try StageWorker() }
   }
 
   /// Stages that are all on devices of this process.
   ///
   /// - Parameter parts: In the order of their layers, each with its device's name.
-  convenience init(parts: [(transformer: Transformer, device: String)]) throws {
+  convenience init(
+    parts: [(transformer: Transformer, device: String)], measured: MeasuredLayers? = nil
+  ) throws {
     guard let last = parts.last else { throw TransformerError.missingPart(what: "all layers") }
     let stages = try parts.indices.map { number in
       let (transformer, device) = parts[number]
@@ -66,7 +73,7 @@ public final class LayerPipeline: LayerDistribution {
       return LocalStage(
         transformer, name: "\(device), layers \(transformer.layers)", outlet: outlet)
     }
-    try self.init(stages: stages, head: last.transformer)
+    try self.init(stages: stages, head: last.transformer, measured: measured)
   }
 
   deinit { group?.end() }
@@ -79,9 +86,13 @@ public final class LayerPipeline: LayerDistribution {
   /// What each stage is: "cuda:1, layers 16..<32".
   public var stageNames: [String] { stages.map(\.name) }
 
+  /// The layers of each stage.
+  public var stageLayers: [Range<Int>] { stages.map(\.layers) }
+
   public var stageDescriptions: [String] {
     stages.enumerated().map { number, stage in
       "stage \(number + 1) of \(stages.count): \(stage.name)"
+        + (measured.map { ", \($0.description(ofDevice: number))" } ?? "")
         + (stage.outletName.map { ", hidden states by \($0)" } ?? "")
     }
   }
@@ -90,6 +101,12 @@ public final class LayerPipeline: LayerDistribution {
     var notices: [String] = []
     for notice in stages.flatMap(\.notices) where !notices.contains(notice) {
       notices.append(notice)
+    }
+    if let measured {
+      notices.append(
+        "layers are spread by measured time: "
+          + stages.enumerated().map { "\($1.name): \(measured.description(ofDevice: $0))" }
+          .joined(separator: "; "))
     }
     return notices + [
       "each chunk of sparse attention takes the share of count budgets that it sees of the prompt"
@@ -101,7 +118,7 @@ public final class LayerPipeline: LayerDistribution {
       throw TransformerError.missingPart(what: "layer \(layer)")
     }
     guard let stage = stage as? LocalStage else {
-      throw PipelineError.oneProcess(what: "saving and restoring a cache")
+      throw PipelineError.oneProcess(what: "looking at single layers")
     }
     return stage.transformer
   }
@@ -116,9 +133,13 @@ public final class LayerPipeline: LayerDistribution {
   }
 
   /// Where chunks of a prompt end that take about equal time and fill the stages.
-  func chunkEnds(of positions: Range<Int>, isSparse: Bool) -> [Int] {
+  ///
+  /// - Parameter lastRowOnly: Whether the output of the prompt's last row alone is wanted.
+  func chunkEnds(of positions: Range<Int>, isSparse: Bool, lastRowOnly: Bool) -> [Int] {
     PipelineChunks(
-      positions, stages: stages.count, layers: stages.map(\.layers.count).max() ?? 1,
+      positions,
+      stages: PipelineSimulation.Stages(
+        layers: stages.map(\.layers.count), slowness: measured?.slowness, lastRowOnly: lastRowOnly),
       costs: costs, isSparse: isSparse,
       granule: head.backend.capabilities.hasUnifiedMemory ? 128 : 1024
     ).ends
@@ -132,27 +153,14 @@ public final class LayerPipeline: LayerDistribution {
 
   // MARK: Tokens
 
-  public func hiddenState(of id: Int32, cache: KeyValueCache) throws -> Tensor {
-    try requireParts(of: cache)
-    let count = cache.count
-    cache.beginFilling(adding: 1)
-    defer { cache.endFilling() }
-    var carried: Carried?
-    for stage in stages.indices {
-      let input = carried
-      do {
-        carried = try workers[stage].run {
-          try self.stages[stage].pass(token: id, input, cache: cache.parts[stage])
-        }
-      } catch {
-        throw PipelineError.stage(
-          stage, of: stages.count, name: stages[stage].name, error: error)
-      }
-    }
-    guard case .tensor(let hidden)? = carried else {
-      throw TransformerError.missingPart(what: "the last stage's output")
-    }
-    cache.fill(to: count + 1)
+  public func hiddenStates(of ids: [Int32], caches: [KeyValueCache]) throws -> [Tensor] {
+    precondition(ids.count == caches.count)
+    for cache in caches { try requireParts(of: cache) }
+    let counts = caches.map(\.count)
+    for cache in caches { cache.beginFilling(adding: 1) }
+    defer { for cache in caches { cache.endFilling() } }
+    let hidden = try TokenPassage(self, ids: ids, caches: caches).run()
+    for (cache, count) in zip(caches, counts) { cache.fill(to: count + 1) }
     return hidden
   }
 

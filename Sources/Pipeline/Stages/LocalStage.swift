@@ -75,6 +75,16 @@ final class LocalStage: StageRunner {
     return try send(hidden)
   }
 
+  func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer {
+    try transformer.makeTransfer(layer: layer, of: cache, count: count, for: purpose)
+  }
+
+  func append(_ sources: [CachedRows], to target: KeyValueCache) throws {
+    try transformer.append(sources, to: target)
+  }
+
   func discard(_ carried: Carried) { _ = try? receive(carried) }
 
   func receive(_ carried: Carried) throws -> Tensor {

@@ -36,7 +36,8 @@ final class PipelineReading: PromptReading {
     var options = options
     if options.chunk == nil, options.chunkEnds == nil {
       options.chunkEnds = pipeline.chunkEnds(
-        of: cache.count..<cache.count + ids.count, isSparse: options.planner != nil)
+        of: cache.count..<cache.count + ids.count, isSparse: options.planner != nil,
+        lastRowOnly: options.lastLayerLastRowOnly && !wantsAllRows)
     }
     if options.chunkBudgets == nil {
       options.chunkBudgets = options.planner?.exact == true ? .whole : .proportional

@@ -55,6 +55,14 @@ protocol StageRunner: AnyObject, Sendable {
   /// before sent; nil for the first one, which embeds `id`.
   func pass(token id: Int32, _ input: Carried?, cache: KeyValueCache) throws -> Carried
 
+  /// Opens one of the stage's layers for copying; see `Transformer.makeTransfer(layer:of:count:for:)`.
+  func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer
+
+  /// Appends rows of other caches to one; see `Transformer.append(_:to:)`.
+  func append(_ sources: [CachedRows], to target: KeyValueCache) throws
+
   /// Drops what the stage before sent and nobody wants any longer.
   func discard(_ carried: Carried)
 }

@@ -1,5 +1,13 @@
 import Compute
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// When each stage worked on which chunk, and when hidden states were copied.
 ///
 /// Times are those of the host's threads. A GPU works up to two blocks of rows behind its thread, so a
@@ -14,6 +22,9 @@ public final class PipelineTrace: Sendable {
     /// Seconds since the trace was made.
     public var start: Double
     public var seconds: Double
+    /// Seconds of the processor that the stage's own thread took; of a copy none. A stage of one processor
+    /// thread computes in them; the difference to ``seconds`` is what other programs took.
+    public var processorSeconds = 0.0
     /// What it is of: positions of a chunk, bytes of a copy.
     public var detail: String
   }
@@ -48,13 +59,21 @@ public final class PipelineTrace: Sendable {
     stage: Int, chunk: Int, _ positions: Range<Int>, _ body: () throws -> Result
   ) rethrows -> Result {
     guard isOn else { return try body() }
-    let start = now
+    let (start, processor) = (now, Self.processorTime())
     let result = try body()
-    let span = Span(
+    var span = Span(
       kind: .chunk, stage: stage, chunk: chunk, start: start, seconds: now - start,
       detail: "positions \(positions)")
+    span.processorSeconds = Self.processorTime() - processor
     state.withLock { $0.spans.append(span) }
     return result
+  }
+
+  /// Of the calling thread.
+  private static func processorTime() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return Double(time.tv_sec) + 1e-9 * Double(time.tv_nsec)
   }
 
   func beginCopy(stage: Int, chunk: Int, bytes: Int) {
@@ -107,7 +126,8 @@ extension PipelineTrace {
       events.append(
         "{\"ph\":\"X\",\"pid\":\(span.stage),\"tid\":\(span.kind == .chunk ? 0 : 1),"
           + "\"ts\":\(micros(span.start)),\"dur\":\(micros(span.seconds)),"
-          + "\"name\":\(quoted(name)),\"args\":{\"of\":\(quoted(span.detail))}}")
+          + "\"name\":\(quoted(name)),\"args\":{\"of\":\(quoted(span.detail)),"
+          + "\"processor_us\":\(micros(span.processorSeconds))}}")
     }
     return "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n" + events.joined(separator: ",\n")
       + "\n]}\n"

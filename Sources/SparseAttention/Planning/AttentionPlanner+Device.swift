@@ -9,7 +9,6 @@ extension AttentionPlanner {
     layer: Int, _ chunk: ChunkInputs, backend: any Backend, memory: SelectionMemory
   ) throws -> PlannedIndex? {
     guard backend.capabilities.buildsIndices,
-      !isMadeOnHost(layer: layer, keys: chunk.keys),
       wholeChunkReason(keys: chunk.keys, rows: chunk.rows) == nil
     else { return nil }
     try check(layer: layer, chunk)
@@ -68,9 +67,6 @@ extension AttentionPlanner {
       case .dense(let reason): return HeadRequest(request: .dense, denseReason: reason)
       case .estimated(let request): return HeadRequest(request: request)
       case .chosenBlocks: return HeadRequest(request: .chosenBlocks)
-      case .madeOnHost:
-        throw ComputeError.shapeMismatch(
-          operation: "AttentionPlanner", detail: "head \(head) is made on the host")
       case .selectedOnHost:
         var sketch = sketch(layer: layer, head: head, chunk, memory)
         sketch.lastRowSums = sums[head]

@@ -84,13 +84,6 @@ public struct AttentionPlanner: Sendable {
       }
   }
 
-  /// Whether some head of the layer requires that the host makes the index of this chunk.
-  func isMadeOnHost(layer: Int, keys: Int) -> Bool {
-    configuration.patterns[layer].contains {
-      $0.selector.deviceRequest(keys: keys) == .madeOnHost
-    }
-  }
-
   /// The number of first and nearest keys that some head always computes: recall is sampled beyond.
   public var sinkAndWindow: Int {
     configuration.patterns.joined().reduce(0) { max($0, $1.sinkAndWindow) }

@@ -41,9 +41,7 @@ public struct QuerySketch {
       $0.selector.needs(keys: keys, isKept: false)
     }
     pools = needs.contains(where: \.pooledMeans)
-    isResident =
-      !needsHostIndex && backend.capabilities.buildsIndices
-      && !planner.isMadeOnHost(layer: layer, keys: keys)
+    isResident = !needsHostIndex && backend.capabilities.buildsIndices
     if pools, isResident {
       let first = firstPosition / BlockSparse.blockSize
       let blocks = (keys - 1) / BlockSparse.blockSize - first + 1
@@ -62,10 +60,10 @@ public struct QuerySketch {
       }
       let chosen = heads.compactMap { head -> ShareRequest.Head? in
         let request = planner.pattern(layer: layer, head: head).selector.deviceRequest(keys: keys)
-        guard case .chosenBlocks(_, let rule, let columns, let denseFrom) = request else {
-          return nil
-        }
-        return ShareRequest.Head(head: head, rule: rule, columns: columns, denseFrom: denseFrom)
+        guard case .chosenBlocks(_, let rule, let columns, let denseFrom, let bands) = request
+        else { return nil }
+        return ShareRequest.Head(
+          head: head, rule: rule, columns: columns, denseFrom: denseFrom, alternative: bands)
       }
       guard !chosen.isEmpty else { continue }
       choices.append(

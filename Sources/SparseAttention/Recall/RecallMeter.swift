@@ -13,6 +13,12 @@ public struct HeadRecall: Sendable, Hashable {
   public var tenthPercentile: Double
   public var rows: Int
 
+  package init(mean: Double, tenthPercentile: Double, rows: Int) {
+    self.mean = mean
+    self.tenthPercentile = tenthPercentile
+    self.rows = rows
+  }
+
   /// Of the recalls of some rows; nil of none.
   package init?(_ values: [Float]) {
     let rows = values.sorted()

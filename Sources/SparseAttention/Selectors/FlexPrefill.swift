@@ -1,30 +1,25 @@
 import Compute
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// FlexPrefill: each prompt decides for each head whether its blocks are found by means or by the last rows.
 ///
 /// The distribution of the last rows' attention over blocks of 128 keys is compared with its estimate from the
 /// mean of the last block of queries and the means of key blocks. Where the square root of their
-/// Jensen-Shannon divergence is below `tau`, the estimate can be trusted: the blocks with the largest products
-/// of means are taken over the whole chunk, until they hold `share` of the softmax of all its query blocks.
-/// Elsewhere columns and offsets are taken as ``VerticalSlashShare`` does. Source: FlexPrefill (arXiv
-/// 2502.20766), section 3, algorithms 1 to 4; its share is 0.9 or 0.95 and its tau 0.1.
+/// Jensen-Shannon divergence is below `tau`, the estimate can be trusted: every block of queries takes the key
+/// blocks with the largest products of means, until they hold `share` of its softmax. Elsewhere columns and
+/// offsets are taken as ``VerticalSlashShare`` does. Source: FlexPrefill (arXiv 2502.20766), section 3,
+/// algorithms 1 to 4; its share is 0.9 or 0.95 and its tau 0.1.
 ///
-/// Different from the published code, on purpose: the last rows are 64 where the paper's are a block of 128;
-/// columns and offsets are single ones and not blocks of them; the first block and the query's own are always
-/// taken. Which shape a head gets depends on the prompt, and the host decides it: on a GPU the sums and shares of
-/// a layer are read back, and the index of the layer is made on the host.
+/// Different from the published code, on purpose:
+/// - Algorithm 4 flattens the softmax of all query blocks into one map and takes the largest of it until `share` of the
+///   whole is held. Here every block of queries holds `share` of its own, so that its key blocks can be chosen as soon
+///   as its queries are there: on a device these come in parts, and nothing waits for the last of them.
+/// - The last rows are 64 where the paper's are a block of 128.
+/// - Columns and offsets are single ones and not blocks of them.
+/// - The first block and the query's own are always taken.
 public struct FlexPrefill: Selector {
   /// Of the attention that is estimated.
   public var share: Float
-  /// The largest distance at which the means are trusted.
+  /// The least distance at which the means are not trusted.
   public var tau: Float
   /// Keys that every row computes at least: columns and offsets, or blocks of 128.
   public var leastKeys: Int
@@ -49,9 +44,7 @@ public struct FlexPrefill: Selector {
     [share, tau].map { Double("\($0)") ?? Double($0) } + [Double(leastKeys)]
   }
 
-  public var needs: SketchNeeds {
-    SketchNeeds(lastRows: true, blockShares: .means(size: ShareRule.blockSize))
-  }
+  public var needs: SketchNeeds { SketchNeeds(lastRows: true, blockShares: Self.source) }
 
   public func needs(keys: Int, isKept: Bool) -> SketchNeeds {
     share >= 1 || leastKeys >= keys ? .nothing : needs
@@ -60,7 +53,9 @@ public struct FlexPrefill: Selector {
   public var alwaysComputed: Int { 2 * ShareRule.blockSize }
 
   public func deviceRequest(keys: Int) -> DeviceRequest {
-    needs(keys: keys, isKept: false) == .nothing ? .dense(.budgetTakesEverything) : .madeOnHost
+    needs(keys: keys, isKept: false) == .nothing
+      ? .dense(.budgetTakesEverything)
+      : .chosenBlocks(Self.source, rule, alternative: alternative(keys: keys))
   }
 
   public func select(_ sketch: HeadSketch) throws -> HeadSelection {
@@ -68,60 +63,38 @@ public struct FlexPrefill: Selector {
       return HeadSelection(.all, denseReason: .budgetTakesEverything)
     }
     guard let sums = sketch.lastRowSums, let shares = sketch.blockShares,
-      let estimated = shares.rows.last
+      let last = shares.rows.last
     else { throw sketch.missing("the last rows' sums and the shares of its query blocks") }
-    let size = ShareRule.blockSize
-    var attended = [Double](repeating: 0, count: estimated.count)
-    for (key, mass) in sums.vertical.enumerated() { attended[key / size] += Double(mass) }
-    let distance = Self.distance(attended, estimated.map(Double.init))
-    guard distance < Double(tau) else {
-      let bands = VerticalSlashShare(share: share, vertical: leastKeys, slash: leastKeys)
+    if alternative(keys: sketch.keys).isTaken(columnSums: sums.vertical, shares: last) {
       return HeadSelection(.bands(bands.selection(sums, rows: sketch.lastRows)))
     }
-    return HeadSelection(
-      .blocks(BlockSelection(blocks(shares, firstBlock: sketch.firstPosition / size))))
-  }
-
-  /// The square root of the Jensen-Shannon divergence of two distributions, in natural logarithms, which need not
-  /// add up to 1; 0 ... sqrt(log 2).
-  static func distance(_ p: [Double], _ q: [Double]) -> Double {
-    let (totalP, totalQ) = (p.reduce(0, +), q.reduce(0, +))
-    guard totalP > 0, totalQ > 0 else { return .infinity }
-    var divergence = 0.0
-    for (x, y) in zip(p, q) {
-      let (x, y) = (x / totalP, y / totalQ)
-      let middle = (x + y) / 2
-      if x > 0 { divergence += x * log(x / middle) / 2 }
-      if y > 0 { divergence += y * log(y / middle) / 2 }
-    }
-    return max(0, divergence).squareRoot()
-  }
-
-  /// The largest shares of all query blocks together until enough is held, with the least of each row, its first
-  /// block and its own.
-  private func blocks(_ shares: HeadBlockShares, firstBlock: Int) -> SelectedBlocks {
-    let keys = shares.rows.map { $0.map { $0 > 0 ? UInt32(min($0, 1) * 1_073_741_824 + 0.5) : 0 } }
-    let all = keys.joined().reduce(UInt64(0)) { $0 + UInt64($1) }
-    let enough = min(all, UInt64((Double(share) * Double(all)).rounded(.up)))
-    // The smallest share that is taken; of equal ones all are.
-    var held: UInt64 = 0
-    var cut = UInt32.max
-    for key in keys.joined().lazy.filter({ $0 > 0 }).sorted(by: >) {
-      if held >= enough, key < cut { break }
-      held += UInt64(key)
-      cut = key
-    }
-    let least = (leastKeys - 1) / ShareRule.blockSize + 1
     var offsets: [Int32] = [0]
     var chosen: [Int32] = []
-    for (row, keys) in keys.enumerated() {
-      let own = firstBlock + row
-      let largest = keys.indices.sorted { (keys[$1], $0) < (keys[$0], $1) }
-      let taken = Set(largest.prefix(least) + keys.indices.filter { keys[$0] >= cut } + [0, own])
-      chosen += taken.sorted().map(Int32.init)
+    for row in shares.rows {
+      chosen += rule.blocks(row[...])
       offsets.append(Int32(chosen.count))
     }
-    return SelectedBlocks(
-      blockSize: ShareRule.blockSize, blockOffsets: offsets, keyBlocks: chosen)
+    return HeadSelection(
+      .blocks(
+        BlockSelection(
+          SelectedBlocks(
+            blockSize: ShareRule.blockSize, blockOffsets: offsets, keyBlocks: chosen))))
+  }
+
+  private static let source = ShareSource.means(size: ShareRule.blockSize)
+
+  /// Where the means are trusted.
+  private var rule: ShareRule {
+    ShareRule(share: share, least: (leastKeys - 1) / ShareRule.blockSize + 1)
+  }
+
+  /// Where they are not.
+  private var bands: VerticalSlashShare {
+    VerticalSlashShare(share: share, vertical: leastKeys, slash: leastKeys)
+  }
+
+  private func alternative(keys: Int) -> BandAlternative {
+    let rules = bands.rules(keys: keys)
+    return BandAlternative(distance: tau, columns: rules.columns, offsets: rules.offsets)
   }
 }

@@ -185,12 +185,12 @@ public enum DeviceRequest: Sendable, Hashable {
   /// What the device estimates and selects itself.
   case estimated(IndexRequest.Head)
   /// Blocks of 128 keys chosen by their shares as the queries come, so many columns, and every key for the rows
-  /// at `denseFrom` and after it.
-  case chosenBlocks(ShareSource, ShareRule, columns: Int, denseFrom: Int?)
+  /// at `denseFrom` and after it; the alternative where the last rows do not attend as the shares say.
+  case chosenBlocks(
+    ShareSource, ShareRule, columns: Int = 0, denseFrom: Int? = nil,
+    alternative: BandAlternative? = nil)
   /// Bands that the host knows, estimated there if need be.
   case selectedOnHost
-  /// Nothing: the host estimates, selects and makes the index of the whole layer, from what the device reads back.
-  case madeOnHost
 }
 
 /// The pairs one head asks for, or why it is dense.

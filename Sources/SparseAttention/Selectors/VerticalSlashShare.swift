@@ -70,7 +70,7 @@ public struct VerticalSlashShare: Selector {
       .scored(.lastRows, .bandsAndColumns(offsets: rules.offsets, columns: rules.columns)))
   }
 
-  private func rules(keys: Int) -> (columns: IndexRequest.Rule, offsets: IndexRequest.Rule) {
+  func rules(keys: Int) -> (columns: IndexRequest.Rule, offsets: IndexRequest.Rule) {
     let least = VerticalSlashRule.estimated.counts(vertical: vertical, slash: slash, keys: keys)
     return (.share(share, least: least.columns), .share(share, least: least.offsets))
   }

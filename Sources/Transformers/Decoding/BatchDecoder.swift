@@ -75,6 +75,18 @@ public final class BatchDecoder {
   private func separateLogits(behind ids: [Int32], caches: [KeyValueCache]) throws -> Tensor {
     let logits = try model.backend.makeTensor(
       .float32, [ids.count, model.vocabularySize], purpose: "the logits of \(ids.count) tokens")
+    if let distribution = model.distribution {
+      for (id, cache) in zip(ids, caches) {
+        try model.validate([id], for: cache)
+        try model.requireAllLayers(of: cache)
+      }
+      let states = try distribution.hiddenStates(of: ids, caches: caches)
+      for (row, hidden) in states.enumerated() {
+        try model.backend.gatherRows(
+          model.makeLogits(of: hidden), rows: [0], into: logits.slice(rows: row..<row + 1))
+      }
+      return logits
+    }
     let counts = caches.map(\.count)
     do {
       for (row, id) in ids.enumerated() {

@@ -44,17 +44,30 @@ extension LayerComputation {
         up: product(mlp.up, into: workspace.up.startingRows(width: width)),
         input: workspace.product?.startingRows(width: width))
       try addRowProjection(of: result, mlp.down, norm: layer.feedForwardOutputNorm, to: hidden)
-    case .experts(let experts):
-      // Products with experts on a processor depend on how many rows an expert has.
-      let rowsAtOnce = backend is any StepRecording ? hidden.rows : 1
-      for first in stride(from: 0, to: hidden.rows, by: rowsAtOnce) {
-        let rows = hidden.slice(rows: first..<first + rowsAtOnce)
-        var computation = self
-        computation.workspace = workspace.prefix(rowsAtOnce)
-        try computation.normalize(rows, layer.postAttentionNorm)
-        try computation.add(experts, to: rows)
+    case .experts(let mlp):
+      guard let space = workspace.experts, layer.feedForwardOutputNorm == nil else {
+        throw ComputeError.shapeMismatch(
+          operation: "experts", detail: "a workspace without experts, or a norm of their output")
       }
+      try backend.addExperts(
+        to: hidden, norm: norm(layer.postAttentionNorm),
+        experts: RoutedExperts(
+          router: mlp.router.weight, routerBias: mlp.router.bias, choiceBias: mlp.choiceBias,
+          gate: mlp.gate, up: mlp.up, down: mlp.down, shared: mlp.shared.map(shared)),
+        in: ExpertPlaces(
+          x: workspace.output, normed: workspace.normed, logits: space.logits,
+          routing: space.routing, inputs: space.inputs, products: space.products,
+          outputs: space.outputs))
     }
+  }
+
+  private func shared(_ mlp: GatedMLP) -> SharedExpert {
+    let width = mlp.gate.weight.rows
+    return SharedExpert(
+      gate: product(mlp.gate, into: workspace.gate.startingRows(width: width)),
+      up: product(mlp.up, into: workspace.up.startingRows(width: width)),
+      input: workspace.product?.startingRows(width: width), down: mlp.down.weight,
+      downBias: mlp.down.bias)
   }
 
   private func norm(_ weight: Weight) -> RowNorm {

@@ -55,9 +55,6 @@ extension Transformer {
   /// Whether a step of a sequence is the same operations at every position: keys and values stay in place,
   /// and nothing is decided by the host.
   func canRepeatSteps(of cache: KeyValueCache) -> Bool {
-    decoder.dualChunk == nil && cache.place == .device && cache.type == .bfloat16
-      && cache.layers.allSatisfy {
-        if case .gated = weights[$0].feedForward { true } else { false }
-      }
+    decoder.dualChunk == nil && cache.place == .device && cache.count > 0
   }
 }

@@ -27,16 +27,29 @@ public protocol LayerDistribution: AnyObject, Sendable {
     _ ids: [Int32], cache: KeyValueCache, options: PrefillOptions, wantsAllRows: Bool
   ) throws -> any PromptReading
 
-  /// The part of the model that has a layer, for its keys and values.
+  /// The part of the model that has a layer, with the device that computes it.
   ///
-  /// - Throws: ``TransformerError/missingPart(what:)`` for one of another process.
+  /// - Throws: what says that the layer is in another process.
   func part(holding layer: Int) throws -> Transformer
 
-  /// The hidden state behind the last layer, [1, hidden] where logits are made, of a token that is
-  /// added to the cache.
+  /// Opens a layer of a cache in parts for copying.
   ///
-  /// - Throws: as ``Transformer/decode(_:cache:)``; nothing is added then.
-  func hiddenState(of id: Int32, cache: KeyValueCache) throws -> Tensor
+  /// - Throws: as `Transformer.makeTransfer(layer:of:count:for:)`.
+  func makeTransfer(
+    layer: Int, of cache: KeyValueCache, count: Int, for purpose: KeyValueTransferPurpose
+  ) throws -> any KeyValueTransfer
+
+  /// Appends rows of the parts of other caches to the parts of a cache, each on its device.
+  ///
+  /// - Throws: as `Transformer.append(_:to:)`.
+  func append(_ sources: [CachedRows], to target: KeyValueCache) throws
+
+  /// The hidden states behind the last layer, [1, hidden] each where logits are made, of a token of each of
+  /// several sequences. The tokens are added to their caches, which are distinct. Devices work on
+  /// different sequences at the same time.
+  ///
+  /// - Throws: as ``Transformer/decode(_:cache:)``; nothing is added to any cache then.
+  func hiddenStates(of ids: [Int32], caches: [KeyValueCache]) throws -> [Tensor]
 }
 
 extension Transformer {
@@ -57,8 +70,11 @@ extension Transformer {
       self, .tokens(ids), cache: cache, options: options, wantsAllRows: wantsAllRows)
   }
 
-  /// The part of this model whose device has a layer.
-  func part(holding layer: Int) throws -> Transformer {
+  /// The part of this model that has a layer: its weights, and the device that computes it. The model
+  /// itself where one device has all layers.
+  ///
+  /// - Throws: what says that the layer is in another process.
+  package func part(holding layer: Int) throws -> Transformer {
     try distribution?.part(holding: layer) ?? self
   }
 

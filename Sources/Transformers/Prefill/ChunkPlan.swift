@@ -9,6 +9,8 @@ package struct ChunkPlan: Equatable {
   package let chunks: [Range<Int>]
   /// Rows of a block; a multiple of the tile rows and of the blocks that queries are pooled over.
   package let rowBlock: Int
+  /// Blocks end at absolute multiples of it.
+  private let unit: Int
 
   /// - Throws: ``TransformerError/invalidOption`` for sizes below 1.
   package init(
@@ -20,7 +22,8 @@ package struct ChunkPlan: Equatable {
     }
     // A prompt has fewer positions than 2^40; larger sizes mean the same and must not overflow.
     func rounded(_ size: Int, up unit: Int) -> Int { (min(size, 1 << 40) + unit - 1) / unit * unit }
-    self.rowBlock = rounded(rowBlock, up: Self.leastCommonMultiple(tileRows, poolingBlock))
+    unit = Self.leastCommonMultiple(tileRows, poolingBlock)
+    self.rowBlock = rounded(rowBlock, up: unit)
     if let chunkEnds {
       let ends = chunkEnds.map { rounded($0, up: tileRows) }
         .filter { $0 > positions.lowerBound && $0 < positions.upperBound }
@@ -37,12 +40,19 @@ package struct ChunkPlan: Equatable {
     return a / divisor * b
   }
 
-  /// The blocks of a chunk.
-  package func rowBlocks(of chunk: Range<Int>) -> [Range<Int>] { Self.cut(chunk, every: rowBlock) }
+  /// The blocks of a chunk: whole ones from its beginning on, so that a chunk that is no longer than a block
+  /// is one, wherever it begins.
+  package func rowBlocks(of chunk: Range<Int>) -> [Range<Int>] {
+    let origin = chunk.lowerBound / unit * unit
+    return Self.cut(chunk.lowerBound - origin..<chunk.upperBound - origin, every: rowBlock).map {
+      $0.lowerBound + origin..<$0.upperBound + origin
+    }
+  }
 
   /// The same plan with further cuts, at the ends of the parts that `cut` makes of a chunk.
   init(_ plan: ChunkPlan, cutting cut: (Range<Int>) -> [Range<Int>]) {
     rowBlock = plan.rowBlock
+    unit = plan.unit
     chunks = plan.chunks.flatMap(cut)
   }
 

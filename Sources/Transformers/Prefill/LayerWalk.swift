@@ -6,6 +6,10 @@ public import Compute
 /// Keys and values are held for one layer at a time, so memory beyond a block of rows is that of one
 /// layer's keys and values and of the hidden states. Between layers the state is the hidden states
 /// alone (``hiddenStates()``), from which a later walk may go on (``resume(atLayer:hidden:)``).
+///
+/// Where the layers are on several devices of this process, the walk goes from one device to the next:
+/// each layer is computed where its weights are, and blocks lie there
+/// (``Transformer/part(holding:)``). One device works at a time.
 public struct LayerWalk {
   /// One block of rows of one layer, before attention.
   public struct Block {
@@ -25,48 +29,79 @@ public struct LayerWalk {
   public private(set) var layer = 0
   private let model: Transformer
   private let tokens: Int
-  private let context: LayerPass.Context
-  private var measurements: PrefillMeasurements
-  /// Of one layer.
-  private let cache: KeyValueCache
-  private let hidden: Tensor
+  private let keyValueType: DataType?
+  private let rowBlock: Int?
+  private var place: Place
+  /// Of the attention kernel on the devices that the walk has left.
+  private var kernelSeconds = 0.0
+
+  /// What the walk has on the device of a range of layers.
+  private struct Place {
+    let part: Transformer
+    let context: LayerPass.Context
+    var measurements: PrefillMeasurements
+    /// Of one layer.
+    let cache: KeyValueCache
+    let hidden: Tensor
+
+    init(_ part: Transformer, tokens: Int, keyValueType: DataType?, rowBlock: Int?) throws {
+      let (decoder, backend) = (part.decoder, part.backend)
+      self.part = part
+      let plan = try ChunkPlan(
+        positions: 0..<tokens, chunk: nil, rowBlock: rowBlock ?? backend.rowBlock,
+        tileRows: backend.tileShape(headDim: decoder.headDim).rows)
+      cache = try KeyValueCache(
+        layers: 0..<1, shape: decoder.attention[0], capacity: tokens,
+        options: KeyValueOptions(type: keyValueType, place: .device), sequenceLength: tokens,
+        backend: backend)
+      context = LayerPass.Context(
+        model: part, plan: plan, rotary: part.rotaryEmbedding(forLength: tokens),
+        workspace: try RowWorkspace(
+          rows: min(plan.rowBlock, tokens), configuration: decoder, backend: backend),
+        selectionMemory: cache.selectionMemory, isCancelled: { false })
+      measurements = PrefillMeasurements(
+        part, positions: 0..<tokens, plan: plan, layers: 0..<part.layerCount)
+      hidden = try backend.makeTensor(
+        backend.activationType, [tokens, decoder.hiddenSize],
+        purpose: "the hidden states of \(tokens) tokens")
+    }
+  }
 
   /// Embeds the tokens.
   ///
-  /// - Throws: ``TransformerError`` for tokens that the model cannot read; out of memory.
+  /// - Throws: ``TransformerError`` for tokens that the model cannot read; out of memory; what the
+  ///   model's devices say where another process holds layers.
   public init(
     _ model: Transformer, ids: [Int32], keyValueType: DataType? = nil, rowBlock: Int? = nil
   ) throws {
-    try model.requireOneDevice("a walk through the layers")
     guard ids.count <= model.contextLength else {
       throw TransformerError.contextExceeded(
         tokens: ids.count, contextLength: model.contextLength)
     }
     self.model = model
+    self.keyValueType = keyValueType
+    self.rowBlock = rowBlock
     tokens = ids.count
-    let plan = try ChunkPlan(
-      positions: 0..<ids.count, chunk: nil, rowBlock: rowBlock ?? model.backend.rowBlock,
-      tileRows: model.backend.tileShape(headDim: model.decoder.headDim).rows)
     if let dualChunk = model.decoder.dualChunk, ids.count > dualChunk.stride {
       throw TransformerError.invalidOption(
         name: "the text's length", value: "\(ids.count)",
         allowed: "at most one chunk of dual chunk attention, \(dualChunk.stride)")
     }
-    cache = try KeyValueCache(
-      layers: 0..<1, shape: model.decoder.attention[0], capacity: ids.count,
-      options: KeyValueOptions(type: keyValueType, place: .device), sequenceLength: ids.count,
-      backend: model.backend)
-    context = LayerPass.Context(
-      model: model, plan: plan, rotary: model.rotaryEmbedding(forLength: ids.count),
-      workspace: try RowWorkspace(
-        rows: min(plan.rowBlock, ids.count), configuration: model.decoder, backend: model.backend),
-      selectionMemory: cache.selectionMemory, isCancelled: { false })
-    measurements = PrefillMeasurements(
-      model, positions: 0..<ids.count, plan: plan, layers: 0..<model.layerCount)
-    hidden = try model.backend.makeTensor(
-      model.backend.activationType, [ids.count, model.decoder.hiddenSize],
-      purpose: "the hidden states of \(ids.count) tokens")
-    try model.backend.embed(ids, table: model.weights.requireEmbedding(), into: hidden)
+    let parts = try (0..<model.layerCount).map(model.part(holding:))
+    guard let first = parts.first else { throw TransformerError.missingPart(what: "any layers") }
+    place = try Place(
+      first, tokens: ids.count, keyValueType: keyValueType, rowBlock: rowBlock)
+    try first.backend.embed(
+      ids, table: first.weights.requireEmbedding(), into: place.hidden)
+  }
+
+  /// Goes to the device of a layer, with nothing but memory for hidden states; what the walk had there
+  /// before, if it is there already.
+  private mutating func enter(layer: Int) throws {
+    guard !place.part.layers.contains(layer) else { return }
+    kernelSeconds += place.measurements.kernelWatch.seconds
+    place = try Place(
+      model.part(holding: layer), tokens: tokens, keyValueType: keyValueType, rowBlock: rowBlock)
   }
 
   /// Walks through one layer.
@@ -79,8 +114,13 @@ public struct LayerWalk {
     attending: Bool = true, isCancelled: () -> Bool = { false }, visit: (Block) throws -> Void
   ) throws {
     precondition(layer < model.decoder.layers)
+    if !place.part.layers.contains(layer) {
+      let states = try hiddenStates()
+      try enter(layer: layer)
+      try place.part.backend.write(states, to: place.hidden)
+    }
     try withoutActuallyEscaping(isCancelled) { isCancelled in
-      try cache.withLayer(0, count: tokens, for: .prefill) { keysAndValues in
+      try place.cache.withLayer(0, count: tokens, for: .prefill) { keysAndValues in
         try advance(
           keysAndValues, attending: attending, isCancelled: isCancelled, visit: visit)
       }
@@ -94,13 +134,13 @@ public struct LayerWalk {
   ) throws {
     let layer = layer
     let shape = model.decoder.attention[layer]
-    var context = context
+    var context = place.context
     context.isCancelled = isCancelled
     var pass = try LayerPass(
-      context, layer: layer, chunk: 0..<tokens, hidden: hidden, keysAndValues: keysAndValues,
-      outputRows: attending ? .all : .noneButQueries)
+      context, layer: layer, chunk: 0..<tokens, hidden: place.hidden,
+      keysAndValues: keysAndValues, outputRows: attending ? .all : .noneButQueries)
     while !pass.isFinished {
-      try pass.advance(measuring: &measurements) { rows, q, hidden in
+      try pass.advance(measuring: &place.measurements) { rows, q, hidden in
         try visit(
           Block(
             layer: layer, positions: rows, q: q, hidden: hidden, keysAndValues: keysAndValues,
@@ -110,12 +150,13 @@ public struct LayerWalk {
   }
 
   /// The hidden states before ``layer``: tokens * hidden size numbers.
-  public func hiddenStates() throws -> [Float] { try model.backend.read(hidden) }
+  public func hiddenStates() throws -> [Float] { try place.part.backend.read(place.hidden) }
 
   /// Goes on before a layer with hidden states that an earlier walk over the same tokens gave.
   public mutating func resume(atLayer layer: Int, hidden states: [Float]) throws {
     precondition((0..<model.decoder.layers).contains(layer))
-    try model.backend.write(states, to: hidden)
+    try enter(layer: layer)
+    try place.part.backend.write(states, to: place.hidden)
     self.layer = layer
   }
 
@@ -123,19 +164,20 @@ public struct LayerWalk {
   /// walked through. Of the report the seconds of the attention kernel are filled in.
   package func sampledStates(at positions: [Int]) throws -> SampledStates {
     precondition(layer == model.decoder.layers)
-    let states = try model.backend.makeTensor(
-      model.backend.activationType, [positions.count, model.decoder.hiddenSize],
+    let backend = place.part.backend
+    let states = try backend.makeTensor(
+      backend.activationType, [positions.count, model.decoder.hiddenSize],
       purpose: "the hidden states of \(positions.count) positions")
-    try model.backend.gatherRows(hidden, rows: positions.map(Int32.init), into: states)
-    var report = measurements.report
-    report.kernelSeconds = measurements.kernelWatch.seconds
+    try backend.gatherRows(place.hidden, rows: positions.map(Int32.init), into: states)
+    var report = place.measurements.report
+    report.kernelSeconds = kernelSeconds + place.measurements.kernelWatch.seconds
     return SampledStates(positions: positions, hidden: states, report: report)
   }
 
   /// Logits behind the last row, once every layer was walked through.
   public func lastLogits() throws -> [Float] {
     precondition(layer == model.decoder.layers)
-    return try model.logits(of: hidden.slice(rows: tokens - 1..<tokens))
+    return try place.part.logits(of: place.hidden.slice(rows: tokens - 1..<tokens))
   }
 }
 

@@ -73,7 +73,31 @@ public struct MonitorReport: Sendable {
     /// latest 16 of the prompt.
     public let recall: HeadRecall
     public let isComputedDensely: Bool
+
+    package init(
+      layer: Int, head: Int, firstPosition: Int, recall: HeadRecall, isComputedDensely: Bool
+    ) {
+      self.layer = layer
+      self.head = head
+      self.firstPosition = firstPosition
+      self.recall = recall
+      self.isComputedDensely = isComputedDensely
+    }
   }
 
   init(_ monitor: RecallMonitor) { self.monitor = monitor }
+
+  /// What a monitor saw elsewhere.
+  package init(
+    _ monitor: RecallMonitor, seconds: Double, headRecalls: [[HeadRecall?]], weakHeads: [WeakHead],
+    extraPairs: Int, extraSeconds: Double
+  ) {
+    self.monitor = monitor
+    self.seconds = seconds
+    self.headRecalls = headRecalls
+    recall = RecallSummary(of: headRecalls)
+    self.weakHeads = weakHeads
+    self.extraPairs = extraPairs
+    self.extraSeconds = extraSeconds
+  }
 }

@@ -13,14 +13,12 @@ extension CacheFileWriter {
     }
   }
 
-  func write(
-    factorsOf layer: KeyValueLayer, _ header: CacheFileHeader, backend: any Backend
-  ) throws {
+  func write(factors: [Float], _ header: CacheFileHeader) throws {
     guard header.factorCount > 0 else { return }
-    guard let scales = layer.scales, scales.count == header.factorCount else {
+    guard factors.count == header.factorCount else {
       throw CacheFileError.unsupported(type: "\(header.type.rawValue) without factors")
     }
-    try write(try backend.read(scales), as: .float32)
+    try write(factors, as: .float32)
   }
 }
 

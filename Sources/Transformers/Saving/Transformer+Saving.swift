@@ -46,45 +46,35 @@ extension Transformer {
     try header.bytes.withUnsafeBytes(writer.write)
     try tokens.map(\.littleEndian).withUnsafeBytes(writer.write)
     for layer in cache.layers {
-      let part = try part(holding: layer)
-      try Self.withLayer(layer, of: sources) { opened in
-        try writer.write(factorsOf: opened[0], header, backend: part.backend)
-        for positions in blocks(of: count) {
-          if isCancelled() { throw CancellationError() }
-          for numbers in [\KeyValueLayer.keys, \KeyValueLayer.values] {
-            var first = 0
-            var elements: [Float] = []
-            for (source, layer) in zip(sources, opened) {
-              let rows = positions.clamped(to: first..<first + source.rows.count)
-              let offset = source.rows.lowerBound - first
-              if !rows.isEmpty {
-                elements += try part.elements(
-                  of: layer[keyPath: numbers],
-                  at: rows.lowerBound + offset..<rows.upperBound + offset)
-              }
-              first += source.rows.count
-            }
-            try writer.write(elements, as: cache.type)
-          }
-        }
+      // A cache that several sources have is opened once.
+      var transfers: [ObjectIdentifier: any KeyValueTransfer] = [:]
+      for source in sources where transfers[ObjectIdentifier(source.cache)] == nil {
+        transfers[ObjectIdentifier(source.cache)] = try makeTransfer(
+          layer: layer, of: source.cache, count: source.cache.count, for: .saving)
       }
+      try writer.write(factors: transfers[ObjectIdentifier(cache)]?.factors() ?? [], header)
+      for positions in blocks(of: count) {
+        if isCancelled() { throw CancellationError() }
+        var (keys, values): ([Float], [Float]) = ([], [])
+        var first = 0
+        for source in sources {
+          let rows = positions.clamped(to: first..<first + source.rows.count)
+          let offset = source.rows.lowerBound - first
+          first += source.rows.count
+          guard !rows.isEmpty, let transfer = transfers[ObjectIdentifier(source.cache)] else {
+            continue
+          }
+          let found = try transfer.rows(
+            at: rows.lowerBound + offset..<rows.upperBound + offset)
+          keys += found.keys
+          values += found.values
+        }
+        try writer.write(keys, as: cache.type)
+        try writer.write(values, as: cache.type)
+      }
+      for transfer in transfers.values { try transfer.close() }
     }
     try writer.finish()
-  }
-
-  /// Runs `body` with a layer of each source; a cache that several have is opened once.
-  private static func withLayer(
-    _ layer: Int, of sources: [CachedRows], opened: [KeyValueLayer] = [],
-    body: ([KeyValueLayer]) throws -> Void
-  ) throws {
-    guard opened.count < sources.count else { return try body(opened) }
-    let cache = sources[opened.count].cache
-    if let before = sources[..<opened.count].firstIndex(where: { $0.cache === cache }) {
-      return try withLayer(layer, of: sources, opened: opened + [opened[before]], body: body)
-    }
-    try cache.withLayer(layer, count: cache.count, for: .transfer) {
-      try withLayer(layer, of: sources, opened: opened + [$0], body: body)
-    }
   }
 
   /// Fills a cache from a file, in place of what it holds.
@@ -123,16 +113,21 @@ extension Transformer {
     }
     cache.beginRestoring(sequenceLength: header.sequenceLength)
     for layer in cache.layers {
-      let part = try part(holding: layer)
-      try cache.withLayer(layer, count: header.count, for: .transfer) { keysAndValues in
-        try part.restoreFactors(of: keysAndValues, header, from: reader, file: file)
-        for rows in blocks(of: header.count) {
-          let keys = try reader.elements(rows.count * header.rowCount, as: header.type)
-          let values = try reader.elements(rows.count * header.rowCount, as: header.type)
-          try part.put(keys, values, rows, in: keysAndValues)
+      let transfer = try makeTransfer(
+        layer: layer, of: cache, count: header.count, for: .restoring)
+      if header.factorCount > 0 {
+        let factors = try reader.elements(header.factorCount, as: .float32)
+        guard factors.allSatisfy({ $0.isFinite && $0 > 0 }) else {
+          throw CacheFileError.foreign(file: file)
         }
+        try transfer.setFactors(factors)
       }
-      try part.backend.finish()
+      for rows in blocks(of: header.count) {
+        let keys = try reader.elements(rows.count * header.rowCount, as: header.type)
+        let values = try reader.elements(rows.count * header.rowCount, as: header.type)
+        try transfer.setRows(at: rows, keys: keys, values: values)
+      }
+      try transfer.close()
     }
     cache.finishRestoring(count: header.count)
     return tokens
@@ -142,65 +137,5 @@ extension Transformer {
     stride(from: 0, to: count, by: CacheFileHeader.blockRows).map {
       $0..<min($0 + CacheFileHeader.blockRows, count)
     }
-  }
-
-  /// Positions of a cached tensor [heads, capacity, dim], as [position][head][dim].
-  private func elements(of tensor: Tensor, at positions: Range<Int>) throws -> [Float] {
-    let (heads, capacity, dim) = (tensor.shape[0], tensor.shape[1], tensor.shape[2])
-    let rows = tensor.reshaped([heads * capacity, dim])
-    var result = [Float](repeating: 0, count: positions.count * heads * dim)
-    for head in 0..<heads {
-      let first = head * capacity + positions.lowerBound
-      let floats = try backend.read(rows.slice(rows: first..<first + positions.count))
-      for row in 0..<positions.count {
-        let target = (row * heads + head) * dim
-        for element in 0..<dim { result[target + element] = floats[row * dim + element] }
-      }
-    }
-    return result
-  }
-
-  /// Stores rows, [position][head][dim], as they were kept.
-  private func put(
-    _ keys: [Float], _ values: [Float], _ positions: Range<Int>, in layer: KeyValueLayer
-  ) throws {
-    let (heads, capacity, dim) = (
-      layer.keys.shape[0], layer.keys.shape[1], layer.keys.shape[2]
-    )
-    guard layer.keys.type == .float8 else {
-      let rows = try [keys, values].map { floats in
-        let tensor = try backend.makeTensor(
-          backend.activationType, [positions.count, heads, dim],
-          purpose: "keys and values from a file")
-        try backend.write(floats, to: tensor)
-        return tensor
-      }
-      return try backend.store(
-        k: rows[0], v: rows[1], in: layer, firstPosition: positions.lowerBound)
-    }
-    // What was divided by the factors once must not be again.
-    for (floats, tensor) in [(keys, layer.keys), (values, layer.values)] {
-      let cells = tensor.reshaped([heads * capacity, dim])
-      for head in 0..<heads {
-        let first = head * capacity + positions.lowerBound
-        var own: [Float] = []
-        for row in 0..<positions.count {
-          let start = (row * heads + head) * dim
-          own += floats[start..<start + dim]
-        }
-        try backend.write(own, to: cells.slice(rows: first..<first + positions.count))
-      }
-    }
-  }
-
-  private func restoreFactors(
-    of layer: KeyValueLayer, _ header: CacheFileHeader, from reader: CacheFileReader, file: String
-  ) throws {
-    guard header.factorCount > 0 else { return }
-    let factors = try reader.elements(header.factorCount, as: .float32)
-    guard let scales = layer.scales, scales.count == factors.count,
-      factors.allSatisfy({ $0.isFinite && $0 > 0 })
-    else { throw CacheFileError.foreign(file: file) }
-    try backend.write(factors, to: scales)
   }
 }

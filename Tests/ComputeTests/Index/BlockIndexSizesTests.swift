@@ -12,7 +12,7 @@ import Testing
         #expect(sizes.queryBlocks == Set(positions.map { $0 / 64 }).count)
         #expect(sizes.keyBlocks == Set((0..<first + rows).map { $0 / 64 }).count)
         #expect(sizes.pairs == Set(positions.map { $0 / 128 }).count)
-        #expect(sizes.topK == min(4, sizes.keyBlocks) && sizes.room == 2 * sizes.topK + 4)
+        #expect(sizes.topK == min(4, sizes.keyBlocks) && sizes.listCapacity == 2 * sizes.topK + 4)
         #expect((1...sizes.pairs).contains(sizes.slabPairs))
       }
     }

@@ -12,6 +12,10 @@ struct alignas(16) int4 {
 struct alignas(8) uint2 {
   unsigned x, y;
 };
+struct alignas(8) float2 {
+  float x, y;
+};
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 inline unsigned __ballot_sync(unsigned, bool vote) {
   unsigned result = 0;

@@ -7,6 +7,7 @@
 #include "antidiagonal.cu"
 #include "pooled_shares.cu"
 #include "shares.cu"
+#include "flexprefill.cu"
 
 #include <climits>
 #include <random>
@@ -22,6 +23,9 @@ struct Case {
   float tileCost, runCost, columnCost;
   std::vector<ShareHead> slots;
 };
+
+/// Heads with an alternative that took it, and that did not.
+static int withBands = 0, withBlocks = 0;
 
 static const char* check(const Case& c, Random& random) {
   const int keys = c.first + c.rows, kvHeads = c.heads / c.group, capacity = keys + 5, S = c.stride, E = c.queryStride;
@@ -61,6 +65,22 @@ static const char* check(const Case& c, Random& random) {
   p.qStride = c.heads * c.d, p.groupSize = c.group, p.stride = S, p.queryStride = E, p.window = c.window, p.scaleLog2 = c.isMean ? 0.5f : 0.11f / S;
   p.tileCost = c.tileCost, p.runCost = c.runCost, p.columnCost = c.columnCost, p.exact = c.exact;
   std::vector<std::vector<std::set<int>>> chosen(slots, std::vector<std::set<int>>(chunkBlocks));
+  // What last rows attend to, with what is not to be read behind it, and what alternatives are judged by.
+  const int keyBlocks = (keys - 1) / 128 + 1;
+  std::vector<float> columnSums((size_t)c.heads * (keys + 3), NAN), lastShares(slots * keyBlocks + 1, -7);
+  for (int h = 0; h < c.heads; ++h)
+    for (int i = std::max(0, keys - c.window); i < keys; ++i) columnSums[(size_t)h * (keys + 3) + i] = random.between(0, 9) ? 0 : random.between(1, 99) / 64.0f;
+  for (int h = 0; h < c.heads; ++h)
+    for (int i = 0; i < keys - c.window; ++i) columnSums[(size_t)h * (keys + 3) + i] = 0;
+  std::vector<int> takesBands(slots + 1, -7);
+  BandChoiceParameters choice{};
+  choice.heads = c.slots.data(), choice.sums = sums.data(), choice.maxima = maxima.data(), choice.lastShares = lastShares.data();
+  choice.columnSums = columnSums.data(), choice.takesBands = takesBands.data(), choice.columnSumStride = keys + 3;
+  choice.keys = keys, choice.keyBlocks = keyBlocks, choice.sumStride = sumStride, choice.maximumStride = maximumStride;
+  choice.window = c.window;
+  const bool hasAlternatives = G == 1;
+  std::vector<double> distances(slots);
+  std::vector<std::vector<double>> sharesOfLast(slots);
 
   for (int from = c.first; from < keys;) {
     const int to = std::min(keys, (from / c.part + 1) * c.part);
@@ -220,7 +240,7 @@ static const char* check(const Case& c, Random& random) {
             double held = 0;
             while (need < have && held < rule.share + slack) held += exactShare[order[need++]];
           }
-          need = std::max(need, (int)ceilf(rule.floor * have)), need = std::min(need, std::min(have, (int)ceilf(rule.cap * have)));
+          need = std::max({need, (int)ceilf(rule.floor * have), std::min(rule.least, have)}), need = std::min(need, std::min(have, (int)ceilf(rule.cap * have)));
           return isDense ? have : need;
         };
         const int least = wanted(-1e-5), greatest = wanted(1e-5);
@@ -238,10 +258,51 @@ static const char* check(const Case& c, Random& random) {
           if (!made.count(x)) highest = std::max(highest, exactShare[x]);
         }
         if (highest > lowest + 1e-7) return "not the largest";
+        // The divergence by its other definition: the entropy of the mean less the mean of entropies.
+        if (G == 1 && block == keyBlocks - 1) {
+          std::vector<double> mass(keyBlocks), share(keyBlocks);
+          double ofRows = 0, ofMeans = 0;
+          for (int i = 0; i < keys; ++i) mass[i / 128] += columnSums[(size_t)rule.head * (keys + 3) + i], ofRows += columnSums[(size_t)rule.head * (keys + 3) + i];
+          for (int x = 0; x < keyBlocks; ++x) ofMeans += exactShare[x];
+          auto entropy = [](double x) { return x > 0 ? -x * std::log(x) : 0; };
+          double divergence = 0;
+          for (int x = 0; x < keyBlocks; ++x) {
+            const double u = mass[x] / ofRows, v = exactShare[x] / ofMeans;
+            divergence += entropy((u + v) / 2) - (entropy(u) + entropy(v)) / 2;
+          }
+          distances[s] = ofRows > 0 ? std::sqrt(std::max(0.0, divergence)) : INFINITY;
+          sharesOfLast[s] = exactShare;
+        }
         if (firstVisible == 0 && (taken < least || taken > greatest + 2)) return "number of blocks";
         chosen[s][block - c.first / 128] = made;
       }
+    if (hasAlternatives && to == keys) {
+      choice.partBlocks = blocks, choice.firstRow = std::max(from, (keyBlocks - 1) * 128);
+      emulated::launch(slots, 1, 1, 256, [&] { keep_last_shares(choice); });
+    }
     from = to;
+  }
+  // The plans that bands have already.
+  for (const ShareHead& rule : c.slots) plans[rule.head].kind = 1;
+  if (hasAlternatives) {
+    std::fill(sums.begin(), sums.end(), NAN), std::fill(maxima.begin(), maxima.end(), NAN);
+    for (size_t s = 0; s < slots; ++s)
+      for (int x = 0; x < keyBlocks; ++x)
+        if (!(std::abs(lastShares[s * keyBlocks + x] - sharesOfLast[s][x]) <= 1e-5)) return "shares of the last query block";
+    // Distances on both sides of what is found, a hundredth beside it.
+    std::vector<ShareHead> judged = c.slots;
+    for (size_t s = 0; s < slots; ++s)
+      if (std::isfinite(judged[s].bandDistance) && std::isfinite(distances[s]))
+        judged[s].bandDistance = distances[s] < 1e-3 ? 0.01f : (float)distances[s] * (random.between(0, 1) ? 0.99f : 1.01f);
+    choice.heads = judged.data();
+    emulated::launch(slots, 1, 1, 1024, [&] { choose_bands(choice); });
+    if (takesBands[slots] != -7 || lastShares.back() != -7) return "wrote beyond an array";
+    for (size_t s = 0; s < slots; ++s) {
+      const float least = judged[s].bandDistance;
+      if (takesBands[s] != !(std::isinf(least) || distances[s] < least)) return "bands or blocks";
+      (takesBands[s] ? withBands : withBlocks) += std::isfinite(least);
+    }
+    p.takesBands = takesBands.data();
   }
   if (c.columns) emulated::launch(chunkBlocks, slots, 1, 128, [&] { count_share_columns(p); });
   emulated::launch(slots, 1, 1, 1024, [&] { count_shares(p); });
@@ -257,6 +318,10 @@ static const char* check(const Case& c, Random& random) {
     const int head = c.slots[s].head;
     wanted.insert(head);
     const HeadPlan& plan = plans[head];
+    if (hasAlternatives && takesBands[s]) {
+      if (plan.kind != 1 || plan.steps || pairCounts[2 * head] != -7 || pairCounts[2 * head + 1] != -7) return "a plan of bands";
+      continue;
+    }
     long long inTiles = 0, runs = 0, inColumns = 0, length = 0;
     std::vector<std::vector<int>> expected(chunkBlocks);
     for (int b = 0; b < chunkBlocks; ++b) {
@@ -330,13 +395,15 @@ int main(int count, char** arguments) {
       if (c.slots.empty() || random.between(0, 1))
         c.slots.push_back({h, random.between(0, 6) ? random.between(0, 99) / 100.0f : 1.0f, random.between(0, 1) ? 0.05f : 0.5f,
                            random.between(0, 2) ? 1.0f : 0.3f, c.columns ? random.between(0, 2) != 0 : 0,
-                           random.between(0, 1) ? INT_MAX : std::max(0, c.first + c.rows - random.between(1, 400)) / 128 * 128});
+                           random.between(0, 1) ? INT_MAX : std::max(0, c.first + c.rows - random.between(1, 400)) / 128 * 128,
+                           random.between(0, 1) ? 0 : random.between(1, 12),
+                           random.between(0, 2) ? 0.5f : INFINITY});
     if (const char* wrong = check(c, random)) {
       ++failed;
       printf("case %d: %s (%d heads x %d, stride %d by %d%s, %d rows from %d in parts of %d, window %d)\n", i, wrong, c.heads, c.d, c.stride,
              c.queryStride, c.isMean ? ", means" : "", c.rows, c.first, c.part, c.window);
     }
   }
-  printf("%d of %d plans right\n", cases - failed, cases);
+  printf("%d of %d plans right, %d heads with bands and %d with blocks in their place\n", cases - failed, cases, withBands, withBlocks);
   return failed != 0;
 }

@@ -149,8 +149,11 @@ struct CoveringShareTests {
   ) throws {
     let layer = try layer(seed)
     let distances = (0..<2).map { distance(layer, head: $0, rows: rows) }
-    for tau in [0, distances[0] - 1e-3, distances[0] + 1e-3, 1] {
-      let selector = FlexPrefill(share: 0.6, tau: Float(max(0, tau)), leastKeys: 128)
+    for (tau, least) in [
+      (0, 1), (distances[0] - 1e-3, 2), (distances[0] + 1e-3, 1), (1, 1), (1, 2),
+    ] {
+      let selector = FlexPrefill(
+        share: 0.4, tau: Float(max(0, tau)), leastKeys: 128 * least - least + 1)
       for (head, selection) in try flexPrefill(selector, layer, rows: rows).enumerated() {
         switch selection {
         case .all: Issue.record("dense")
@@ -158,46 +161,68 @@ struct CoveringShareTests {
           #expect(distances[head] >= tau - 1e-6)
           let scores = layer.naive.scores(
             head: head, end: rows.upperBound, first: rows.lowerBound)
-          let columns = covering(scores.vertical, share: 0.6, forced: 30, least: 128)
-          #expect(abs(bands.columns.count - columns) <= 1 && bands.slashOffsets.count >= 128)
+          let leastKeys = selector.leastKeys
+          let columns = covering(scores.vertical, share: 0.4, forced: 30, least: leastKeys)
+          #expect(abs(bands.columns.count - columns) <= 1)
+          #expect(bands.slashOffsets.count >= leastKeys)
         case .blocks(let chosen):
           #expect(distances[head] < tau + 1e-6)
           #expect(chosen.columns.isEmpty)
-          try check(chosen.blocks, layer, head: head, rows: rows, share: 0.6)
+          try check(chosen.blocks, layer, head: head, rows: rows, share: 0.4, least: least)
         }
       }
     }
     #expect(distances.allSatisfy { $0 > 0.001 && $0 < 0.8 })
   }
 
-  /// Blocks are the largest of all rows together, with each row's best, its first and its own.
+  /// Each row's blocks are its largest until they hold the share, at least so many, its first and its own.
   private func check(
-    _ blocks: SelectedBlocks, _ layer: RandomLayer, head: Int, rows: Range<Int>, share: Double
+    _ blocks: SelectedBlocks, _ layer: RandomLayer, head: Int, rows: Range<Int>, share: Double,
+    least: Int
   ) throws {
     let first = rows.lowerBound / 128
     let last = (rows.upperBound - 1) / 128
-    let shares = (first...last).map { estimate(layer, head: head, block: $0, rows: rows) }
-    var held = 0.0
-    var cut = 1.0
-    for value in shares.joined().sorted(by: >)
-    where held < share * Double(shares.count) - 1e-6 {
-      held += value
-      cut = value
+    var all = 0
+    for block in first...last {
+      let values = estimate(layer, head: head, block: block, rows: rows)
+      var held = 0.0
+      var taken: [Int] = []
+      for other in values.indices.sorted(by: { values[$0] > values[$1] })
+      where held < share - 1e-6 || taken.count < least {
+        held += values[other]
+        taken.append(other)
+      }
+      let made = Set(blocks.keyBlocks(ofQueryBlock: block - first).map(Int.init))
+      let cut = taken.last.map { values[$0] } ?? 1
+      for other in made.symmetricDifference(Set(taken + [0, block])) {
+        #expect(abs(values[other] - cut) < 1e-6, "block \(other) of \(block)")
+      }
+      all += values.count
     }
-    for (row, values) in shares.enumerated() {
-      let made = Set(blocks.keyBlocks(ofQueryBlock: row).map(Int.init))
-      let best = values.indices.max { values[$0] < values[$1] } ?? 0
-      let expected = Set(values.indices.filter { values[$0] >= cut } + [0, first + row, best])
-      for other in made.symmetricDifference(expected) { #expect(abs(values[other] - cut) < 1e-6) }
-    }
-    #expect(blocks.keyBlocks.count < shares.reduce(0) { $0 + $1.count })
+    #expect(blocks.keyBlocks.count < all)
   }
 
-  @Test func `a device leaves FlexPrefill to the host, and small budgets of everything to nobody`()
-  {
-    let selector = FlexPrefill()
-    #expect(selector.deviceRequest(keys: 5000) == .madeOnHost)
-    #expect(selector.deviceRequest(keys: 1024) == .dense(.budgetTakesEverything))
+  @Test
+  func `a device is asked for FlexPrefill's blocks and their alternative, or for everything`() {
+    let selector = FlexPrefill(share: 0.75, tau: 0.25, leastKeys: 1000)
+    #expect(
+      selector.deviceRequest(keys: 5000)
+        == .chosenBlocks(
+          .means(size: 128), ShareRule(share: 0.75, least: 8),
+          alternative: BandAlternative(
+            distance: 0.25, columns: .share(0.75, least: 1000), offsets: .share(0.75, least: 1000)))
+    )
+    // No fewer columns and offsets than vertical-slash takes.
+    guard
+      case .chosenBlocks(_, let rule, 0, nil, let bands?) = FlexPrefill(leastKeys: 1)
+        .deviceRequest(keys: 5000)
+    else {
+      Issue.record("no blocks with an alternative")
+      return
+    }
+    #expect(rule.least == 1 && bands.columns == .share(0.9, least: 30))
+    #expect(bands.offsets == .share(0.9, least: 50))
+    #expect(selector.deviceRequest(keys: 1000) == .dense(.budgetTakesEverything))
     #expect(FlexPrefill(values: FlexPrefill.budgets.map(\.standard)).values == [0.9, 0.1, 1024])
     let share = VerticalSlashShare(share: 0.9)
     #expect(VerticalSlashShare(values: share.values) == share)

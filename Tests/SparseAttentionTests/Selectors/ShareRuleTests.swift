@@ -10,7 +10,7 @@ import Testing
     let total = shares.reduce(0.0) { $0 + Double($1) }
     var held = 0.0
     var taken: Set<Int32> = []
-    let least = Int((rule.floor * Float(shares.count)).rounded(.up))
+    let least = max(rule.least, Int((rule.floor * Float(shares.count)).rounded(.up)))
     let most = Int((rule.cap * Float(shares.count)).rounded(.up))
     while !left.isEmpty, taken.count < most,
       taken.count < least || rule.share >= 1 || held < Double(rule.share) * total
@@ -35,6 +35,8 @@ import Testing
     for rule in [
       ShareRule(share: 0.5), ShareRule(share: 0.75, floor: 0.25),
       ShareRule(share: 0.875, floor: 0, cap: 0.5), ShareRule(share: 1), ShareRule(share: 0),
+      ShareRule(share: 0.25, floor: 0.125, least: 9), ShareRule(share: 0.5, cap: 0.25, least: 30),
+      ShareRule(share: 0, least: 100),
     ] {
       let blocks = rule.blocks(shares[...])
       #expect(blocks == blocks.sorted() && Set(blocks).count == blocks.count)

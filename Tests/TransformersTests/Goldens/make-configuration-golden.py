@@ -75,6 +75,8 @@ def configuration(model_type):
 
 def expectation(config):
     made = CONFIG_MAPPING[config["model_type"]].from_dict(copy.deepcopy(config))
+    # As the rotary embedding does before it reads them: only then are fields of other classes there.
+    made.standardize_rope_params()
     rope = made.rope_parameters
     window = getattr(made, "sliding_window", None)
     if config["model_type"] not in ("mistral", "phi3", "qwen2", "qwen3"):

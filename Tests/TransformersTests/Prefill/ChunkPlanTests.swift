@@ -15,6 +15,12 @@ struct ChunkPlanTests {
     // Blocks are whole tiles and whole blocks of pooled queries.
     #expect(plan.rowBlock == 64)
     #expect(plan.rowBlocks(of: 40..<140) == [40..<64, 64..<128, 128..<140])
+    // A chunk that is no longer than a block is one, wherever it begins.
+    #expect(plan.rowBlocks(of: 64..<120) == [64..<120])
+    let large = try ChunkPlan(
+      positions: 0..<1000, chunk: nil, chunkEnds: [448, 700], rowBlock: 256, tileRows: 64)
+    #expect(large.rowBlocks(of: 448..<704) == [448..<704])
+    #expect(large.rowBlocks(of: 704..<1000) == [704..<960, 960..<1000])
     let wide = try ChunkPlan(positions: 0..<400, chunk: 50, rowBlock: 1, tileRows: 96)
     #expect(wide.rowBlock == 192 && wide.chunks.first == 0..<96)
   }

@@ -168,29 +168,32 @@ import Transformers
     #expect((0..<4).map { last.chosenHead($0)?.columns } == [0, 8, 12, nil])
   }
 
-  @Test
-  func `a layer with a head that the host decides is made on the host, the others on the device`()
-    throws
-  {
+  @Test(arguments: [nil, 384])
+  func `heads of FlexPrefill are decided on a device as on the host`(chunk: Int?) throws {
     let (backend, device, host) = try models()
+    // A tau of 0 trusts no means, one of 1 all; 0.2 lies between.
+    func flexPrefill(_ tau: Float) -> HeadPattern {
+      HeadPattern(FlexPrefill(share: 0.3, tau: tau, leastKeys: 100))
+    }
     let patterns: [[HeadPattern]] = [
       [
-        HeadPattern(FlexPrefill(share: 0.5, tau: 0.5, leastKeys: 128)), .blockSparse(topK: 2),
-        HeadPattern(PooledBlocks(rule: ShareRule(share: 0.3), columns: 0, last: 0)), .dense,
+        flexPrefill(0), .blockSparse(topK: 2), flexPrefill(1),
+        HeadPattern(PooledBlocks(rule: ShareRule(share: 0.3), columns: 7, last: 0)),
       ],
-      [
-        HeadPattern(VerticalSlashShare(share: 0.5)), .dense,
-        HeadPattern(PooledBlocks(rule: ShareRule(share: 0.3), columns: 0, last: 0)), .dense,
-      ],
+      [flexPrefill(1), .dense, flexPrefill(0.2), HeadPattern(VerticalSlashShare(share: 0.5))],
     ]
-    let options = PrefillOptions(planner: planner(patterns), rowBlock: 128)
+    let options = PrefillOptions(planner: planner(patterns), chunk: chunk, rowBlock: 128)
     let onDevice = try prefill(device, options)
     let onHost = try prefill(host, options)
     #expect(onDevice.report.computedPairs == onHost.report.computedPairs)
     #expect(distance(onDevice.logits, from: onHost.logits, width: 40) < 2e-5)
-    #expect(backend.requests.count == 1)
-    #expect(backend.requests[0].heads[2] == .chosenBlocks)
     #expect(onDevice.report.density < 0.95)
+    #expect(backend.requests.count == (chunk == nil ? 2 : 4))
+    let last = try #require(backend.requests.last)
+    #expect(last.heads[0] == .chosenBlocks && last.heads[2] == .chosenBlocks)
+    #expect(last.chosenHead(2)?.alternative?.distance == 0.2)
+    #expect(last.estimatedBands(2)?.columns == .share(0.3, least: 100))
+    #expect(last.estimatedBands(1) == nil && last.estimatedBands(3) != nil)
   }
 
   @Test(arguments: [nil, 240])

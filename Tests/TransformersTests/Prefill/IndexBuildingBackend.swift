@@ -101,37 +101,37 @@ final class IndexBuildingBackend: ForwardingBackend, @unchecked Sendable {
     }
   }
 
-  /// What the choice of a head holds, with the columns that the last rows look at.
+  /// What the choice of a head holds, with the columns that the last rows look at, or its alternative.
   private func chosenBlocks(_ head: Int, _ request: IndexRequest) throws -> PairSelection {
     let choice = request.chunk.deviceEstimates.blockChoices.first {
       $0.request.heads.contains { $0.head == head }
     }
-    guard let choice = choice as? HostBlockChoice, let rows = choice.shares[head],
-      let wanted = request.chosenHead(head)
-    else { return .all }
-    let first = request.chunk.firstPosition / ShareRule.blockSize
-    var offsets: [Int32] = [0]
-    var blocks: [Int32] = []
-    for (block, shares) in rows.enumerated() {
-      let isDense = (first + block) * ShareRule.blockSize >= wanted.denseFrom ?? .max
-      blocks += isDense ? Array(0...Int32(first + block)) : wanted.rule.blocks(shares[...])
-      offsets.append(Int32(blocks.count))
+    guard let choice = choice as? HostBlockChoice, let wanted = request.chosenHead(head) else {
+      return .all
     }
-    var single: [Int32] = []
-    if wanted.columns > 0 {
-      let sums = try read(
-        lastRowSums(
-          q: request.chunk.lastRows,
-          firstPosition: request.chunk.keys - request.chunk.lastRows.rows,
-          layer: request.chunk.layer, shape: request.chunk.shape, heads: [head]), at: 0)
-      single = LargestScores.indices(
+    guard wanted.columns > 0 || wanted.alternative != nil else {
+      return .blocks(BlockSelection(choice.blocks(of: wanted)))
+    }
+    let sums = try read(
+      lastRowSums(
+        q: request.chunk.lastRows,
+        firstPosition: request.chunk.keys - request.chunk.lastRows.rows,
+        layer: request.chunk.layer, shape: request.chunk.shape, heads: [head]), at: 0)
+    if let alternative = choice.alternative(of: wanted, columnSums: sums.vertical) {
+      let rows = request.chunk.lastRows.rows
+      return .bands(
+        BandSelection(
+          slashOffsets: alternative.offsets.indices(
+            of: sums.slash, rows: rows, forced: request.forcedOffsets),
+          columns: alternative.columns.indices(
+            of: sums.vertical, rows: rows, forced: request.forcedColumns)))
+    }
+    let single =
+      wanted.columns == 0
+      ? []
+      : LargestScores.indices(
         of: sums.vertical, count: wanted.columns, forced: request.forcedColumns)
-    }
-    return .blocks(
-      BlockSelection(
-        SelectedBlocks(
-          blockSize: ShareRule.blockSize, blockOffsets: offsets, keyBlocks: blocks),
-        columns: single))
+    return .blocks(BlockSelection(choice.blocks(of: wanted), columns: single))
   }
 
   override func makeBlockChoice(_ request: ShareRequest) throws -> any ResidentBlockChoice {
@@ -187,32 +187,5 @@ private final class HostIndex: ResidentIndex, ResidentIndexCounts {
   func makingDense(_ heads: Set<Int>) throws -> any ResidentIndex {
     HostIndex(
       index.replacingByAll(heads: heads), slidingWindow: slidingWindow, onReading: onReading)
-  }
-}
-
-/// A choice of blocks on the host that passes for a device's.
-private final class HostBlockChoice: ResidentBlockChoice, @unchecked Sendable {
-  let request: ShareRequest
-  private let base: any Backend
-  private(set) var shares: [Int: [[Float]]] = [:]
-
-  init(_ request: ShareRequest, base: any Backend) {
-    self.request = request
-    self.base = base
-  }
-
-  func add(_ q: Tensor, firstPosition position: Int, layer: KeyValueLayer) throws {
-    let heads = request.heads.map(\.head)
-    let found = try base.blockShares(
-      q: q, firstPosition: position, layer: layer, shape: request.shape, heads: heads,
-      source: request.source)
-    let keyBlocks = found.shape[2]
-    let first = position / ShareRule.blockSize
-    for (index, head) in heads.enumerated() {
-      let values = try base.read(found.slice(rows: index..<index + 1))
-      shares[head, default: []] += (0..<found.shape[1]).map {
-        Array(values[$0 * keyBlocks..<$0 * keyBlocks + first + $0 + 1])
-      }
-    }
   }
 }
