@@ -37,8 +37,9 @@ import Testing
     let ks = numbers(2 * keys * dim, 0.3)
     let vs = numbers(2 * keys * dim, 1.1)
     func rows(_ values: [Float], _ extra: (Int) -> [Float]) -> [Float] {
-      (0..<2).flatMap { head in
-        (scores == nil ? [] : extra(head)) + values[head * keys * dim..<(head + 1) * keys * dim]
+      (0..<2).flatMap { head -> [Float] in
+        let own = Array(values[head * keys * dim..<(head + 1) * keys * dim])
+        return scores == nil ? own : extra(head) + own
       }
     }
     let count = keys + (scores == nil ? 0 : 1)
