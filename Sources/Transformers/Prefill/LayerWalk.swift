@@ -122,7 +122,7 @@ public struct LayerWalk {
     try withoutActuallyEscaping(isCancelled) { isCancelled in
       try place.cache.withLayer(0, count: tokens, for: .prefill) { keysAndValues in
         try advance(
-          model.withSinks(keysAndValues, layer: layer), attending: attending,
+          place.part.withSinks(keysAndValues, layer: layer), attending: attending,
           isCancelled: isCancelled, visit: visit)
       }
     }
