@@ -45,10 +45,9 @@ import Transformers
     let found = output(text, length: length, parser())
     #expect(found.reasoning == "I <look> up.")
     #expect(found.text == "Let me see. ")
-    #expect(
-      found.toolCalls == [
-        .init(id: "call-1", name: "weather", arguments: #"{"city": "Rome </think>"}"#)
-      ])
+    #expect(found.toolCalls.map(\.id) == ["call-1"])
+    #expect(found.toolCalls.map(\.name) == ["weather"])
+    #expect(found.toolCalls.map(\.arguments) == [#"{"city": "Rome </think>"}"#])
     #expect(found.end?.reason == .toolCalls)
     let reasoning = try #require(found.end).reasoningTokens
     #expect(reasoning > 0 && reasoning <= 34 / length + 1)
@@ -56,7 +55,9 @@ import Transformers
 
   @Test(arguments: 1...9)
   func `several calls have their own numbers, and text may follow`(length: Int) {
-    let call = { "<tool_call>{\"name\": \"\($0)\", \"arguments\": {\"x\": \($1)}}</tool_call>" }
+    let call = { (name: String, x: Int) in
+      "<tool_call>{\"name\": \"\(name)\", \"arguments\": {\"x\": \(x)}}</tool_call>"
+    }
     let found = output(
       call("f", 1) + call("g", 2) + "Done.", length: length, parser(), finish: .length)
     #expect(found.toolCalls.map(\.name) == ["f", "g"])
