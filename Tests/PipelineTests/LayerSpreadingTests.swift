@@ -5,14 +5,6 @@ import Synchronization
 import Testing
 import Transformers
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// How layers are spread over devices that differ in speed or in memory.
 struct LayerSpreadingTests {
   private static func timing(
@@ -29,6 +21,10 @@ struct LayerSpreadingTests {
     let even = MeasuredLayers(devices: [1.03, 0.98, 1].map { Self.timing($0) })
     #expect(Set(even.layerSeconds).count == 1)
     #expect(even.slowness == [1, 1, 1])
+    // On processors more.
+    let timings = [1.1, 0.9].map { Self.timing($0) }
+    #expect(MeasuredLayers(devices: timings).slowness[0] > 1.2)
+    #expect(MeasuredLayers(devices: timings, isProcessor: true).slowness == [1, 1])
     let uneven = MeasuredLayers(devices: [Self.timing(1, behind: 3), Self.timing(4)])
     #expect(uneven.layerSeconds == [2, 4])
     #expect(uneven.slowness == [1, 2])
@@ -61,7 +57,7 @@ struct LayerSpreadingTests {
     let pipeline = try LayerPipeline(
       checkpoint: mesh.checkpoint,
       members: mesh.members(.cpu, count: 2) { number, backend in
-        number != stage ? backend : InterruptedBackend(backend) { _ in usleep(12_000) }
+        number != stage ? backend : InterruptedBackend(backend) { _ in Mesh.work(milliseconds: 10) }
       })
     #expect(pipeline.stageLayers.map(\.count) == layers)
     #expect(pipeline.stageDescriptions.allSatisfy { $0.contains(" ms a layer for ") })

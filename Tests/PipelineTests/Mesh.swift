@@ -8,6 +8,14 @@ import Synchronization
 import TemporaryCheckpoints
 import Transformers
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// A small model and devices to spread it over.
 final class Mesh {
   /// Kinds of devices that need no hardware.
@@ -57,6 +65,17 @@ final class Mesh {
     try (0..<count).map {
       LayerPipeline.Member(backend: wrap($0, try kind.make()), name: "\(kind.rawValue):\($0)")
     }
+  }
+
+  /// Keeps a processor at work for so long, of its own time.
+  static func work(milliseconds: Int) {
+    func now() -> Int {
+      var time = timespec()
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+      return Int(time.tv_sec) * 1000 + Int(time.tv_nsec) / 1_000_000
+    }
+    let end = now() + milliseconds
+    while now() < end {}
   }
 
   /// Ids of a prompt.

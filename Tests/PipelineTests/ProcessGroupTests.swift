@@ -167,7 +167,7 @@ struct ProcessGroupTests {
   func spreading() throws {
     let mesh = try Mesh(layers: 6)
     let run = try Run(mesh, stages: [0..<3, 3..<6], isSpread: true) { number, backend in
-      number == 0 ? backend : InterruptedBackend(backend) { _ in usleep(12_000) }
+      number == 0 ? backend : InterruptedBackend(backend) { _ in Mesh.work(milliseconds: 10) }
     }
     #expect(run.pipeline.stageLayers.map(\.count) == [5, 1])
     #expect(run.pipeline.measured?.devices.count == 2)
@@ -181,6 +181,8 @@ struct ProcessGroupTests {
     let whole = try mesh.whole(.cpu)
     let run = try Run(mesh, stages: [0..<1, 1..<2, 2..<4])
     var options = Self.options(layers: 4)
+    // Chunks of fewer than 64 rows would be dense.
+    options.chunk = 96
     options.measureRecall = true
     options.monitor = RecallMonitor(floor: 1, computesWeakHeadsDensely: true)
     func report(_ model: Transformer) throws -> PrefillReport {

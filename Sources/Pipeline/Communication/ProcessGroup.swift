@@ -134,7 +134,8 @@ extension LayerPipeline {
       }
       let free =
         [try member.backend.availableMemory()?.device] + group.members.map(\.freeBytes)
-      let found = try group.measure(layers: shape.layers, load)
+      let found = try group.measure(
+        layers: shape.layers, isProcessor: member.backend.capabilities.hasUnifiedMemory, load)
       measured = found
       var model = PipelinePlan.Model(shape, found)
       model.embeddingBytes += model.outputBytes
@@ -143,8 +144,7 @@ extension LayerPipeline {
       model.embeddingLayers += found.outputLayers
       model.outputLayers = found.lastLayerSaving
       ranges = try PipelinePlan(
-        model, shape, found, free: free,
-        isProcessor: member.backend.capabilities.hasUnifiedMemory
+        model, shape, found, free: free
       ).stages
     }
     let loads = try group.clients.map { client in
@@ -177,7 +177,7 @@ extension LayerPipeline {
 extension ProcessGroup {
   /// What one layer takes in every process, this one first, which decides how many rows are read.
   fileprivate func measure(
-    layers: Int, _ load: (DecoderPart) throws -> Transformer
+    layers: Int, isProcessor: Bool, _ load: (DecoderPart) throws -> Transformer
   ) throws -> MeasuredLayers {
     var timings = [
       try LayerTiming(
@@ -196,7 +196,7 @@ extension ProcessGroup {
     for (client, call) in zip(clients, calls) {
       timings.append(try LayerTiming(fields: client.wait(for: call)))
     }
-    return MeasuredLayers(devices: timings)
+    return MeasuredLayers(devices: timings, isProcessor: isProcessor)
   }
 }
 

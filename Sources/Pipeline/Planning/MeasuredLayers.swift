@@ -9,24 +9,29 @@ public struct MeasuredLayers: Sendable, Hashable {
   public let devices: [LayerTiming]
   /// Seconds of the logits of one row, where they are made; nil: not measured.
   public let output: Double?
+  /// Whether the devices are processors.
+  public let isProcessor: Bool
 
   /// - Parameter devices: Not empty, all of the same number of rows.
-  public init(devices: [LayerTiming], output: Double? = nil) {
+  public init(devices: [LayerTiming], output: Double? = nil, isProcessor: Bool = false) {
     self.devices = devices
     self.output = output
+    self.isProcessor = isProcessor
   }
 
   /// Rows of the prompt that the spread is made for.
   static let countedRows = 32_768
-  /// Times that differ by less are equal: so much they differ from run to run.
-  static let tolerance = 0.05
+  /// Times that differ by less from their mean are equal: so much they differ from run to run. Threads of a
+  /// processor's core disturb each other.
+  static let (toleranceOfDevices, toleranceOfProcessors) = (0.05, 0.15)
 
   /// Seconds of a layer for the rows that were measured, on each device: the mean of the first and the second
   /// measurement, so that linear layers and attention count.
   public var layerSeconds: [Double] {
     let seconds = devices.map { ($0.layer + $0.behind) / 2 }
     let mean = seconds.reduce(0, +) / Double(max(1, seconds.count))
-    let isEven = seconds.allSatisfy { abs($0 - mean) <= Self.tolerance * mean }
+    let tolerance = isProcessor ? Self.toleranceOfProcessors : Self.toleranceOfDevices
+    let isEven = seconds.allSatisfy { abs($0 - mean) <= tolerance * mean }
     return isEven ? seconds.map { _ in mean } : seconds
   }
 

@@ -49,8 +49,7 @@ extension LayerPipeline {
       let found = try Self.measure(shape, members, load)
       measured = found
       ranges = try PipelinePlan(
-        PipelinePlan.Model(shape, found), shape, found, free: free,
-        isProcessor: members[0].backend.capabilities.hasUnifiedMemory
+        PipelinePlan.Model(shape, found), shape, found, free: free
       ).stages
     }
     try self.init(
@@ -72,7 +71,9 @@ extension LayerPipeline {
       timings.append(try LayerTiming(part, rows: timings.first?.rows))
       if isLast { output = try outputSeconds(part) }
     }
-    return MeasuredLayers(devices: timings, output: output)
+    return MeasuredLayers(
+      devices: timings, output: output,
+      isProcessor: members.allSatisfy { $0.backend.capabilities.hasUnifiedMemory })
   }
 }
 
@@ -81,9 +82,9 @@ extension PipelinePlan {
   ///
   /// - Parameter free: Bytes that are free on each device.
   init(
-    _ model: Model, _ shape: PipelineShape, _ measured: MeasuredLayers, free: [Int?],
-    isProcessor: Bool
+    _ model: Model, _ shape: PipelineShape, _ measured: MeasuredLayers, free: [Int?]
   ) throws {
+    let isProcessor = measured.isProcessor
     try self.init(
       model,
       devices: zip(measured.layerSeconds, free).map {

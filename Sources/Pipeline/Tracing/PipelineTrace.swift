@@ -1,13 +1,5 @@
 import Compute
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
-
 /// When each stage worked on which chunk, and when hidden states were copied.
 ///
 /// Times are those of the host's threads. A GPU works up to two blocks of rows behind its thread, so a
@@ -59,21 +51,14 @@ public final class PipelineTrace: Sendable {
     stage: Int, chunk: Int, _ positions: Range<Int>, _ body: () throws -> Result
   ) rethrows -> Result {
     guard isOn else { return try body() }
-    let (start, processor) = (now, Self.processorTime())
+    let (start, processor) = (now, ProcessorTime.ofThread())
     let result = try body()
     var span = Span(
       kind: .chunk, stage: stage, chunk: chunk, start: start, seconds: now - start,
       detail: "positions \(positions)")
-    span.processorSeconds = Self.processorTime() - processor
+    span.processorSeconds = ProcessorTime.ofThread() - processor
     state.withLock { $0.spans.append(span) }
     return result
-  }
-
-  /// Of the calling thread.
-  private static func processorTime() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-    return Double(time.tv_sec) + 1e-9 * Double(time.tv_nsec)
   }
 
   func beginCopy(stage: Int, chunk: Int, bytes: Int) {
