@@ -6,7 +6,7 @@ public enum AnswerEvent: Sendable {
   case progress(PromptProgress)
   /// One token of the answer.
   case token(AnswerToken)
-  /// Nothing follows. Indirect: the summary would make every waiting event 368 bytes instead of 40.
+  /// Nothing follows. Indirect: the summary would make every waiting event 376 bytes instead of 48.
   indirect case finished(AnswerSummary)
 }
 
@@ -100,7 +100,7 @@ public struct AnswerSummary: Sendable {
 /// Events wait in memory for a reader that is behind; computing never waits for one. It must not: a session's
 /// next turn may be asked for before the first is read, and would wait for it for ever. One answer takes at most
 /// ``AnswerRequest/maximumTokens`` events of ``bytesOfEvent`` bytes, twice that while the buffer grows, beside
-/// log-probabilities and the text of tokens of more than 15 bytes. That is .3 % of the keys and values of the
+/// log-probabilities and the text of tokens of more than 15 bytes. That is .4 % of the keys and values of the
 /// same tokens in a model of 0.5 billion parameters, and less in larger ones.
 public struct AnswerStream: AsyncSequence, Sendable {
   public typealias Element = AnswerEvent
