@@ -14,6 +14,10 @@ package struct DecodeBenchmark {
     /// The median of a step, with the choice of its tokens.
     package var secondsPerStep: Double
     package var bytes: DecodingBytes
+    /// Whether kernels began before those in front had ended; nil: the device has no choice.
+    package var overlaps: Bool?
+    /// Of the ids and of the last logits: equal for equal results.
+    package var hash: UInt64
     /// What the device copies a second, bytes read and written together; nil: not measured.
     package var copiedBytesPerSecond: Double?
 
@@ -60,8 +64,22 @@ package struct DecodeBenchmark {
     }
   }
 
-  /// Decodes `steps` tokens of each of so many sequences, after a few that are not counted.
-  package func measure(sequences: Int, context: Int, steps: Int) throws -> Row {
+  /// Decodes `steps` tokens of each of so many sequences, after a few that are not counted. A device whose
+  /// launches may overlap does so with and without.
+  package func measure(sequences: Int, context: Int, steps: Int) throws -> [Row] {
+    guard let device = model.backend as? any LaunchOverlapping, device.overlapsLaunches else {
+      return [try measure(sequences: sequences, context: context, steps: steps, overlaps: nil)]
+    }
+    defer { device.overlapsLaunches = true }
+    return try [true, false].map { overlaps in
+      device.overlapsLaunches = overlaps
+      return try measure(sequences: sequences, context: context, steps: steps, overlaps: overlaps)
+    }
+  }
+
+  private func measure(
+    sequences: Int, context: Int, steps: Int, overlaps: Bool?
+  ) throws -> Row {
     let warmUp = 4
     var caches: [KeyValueCache] = []
     var ids: [Int32] = []
@@ -71,9 +89,14 @@ package struct DecodeBenchmark {
       ids.append(id)
     }
     let decoder = BatchDecoder(model: model)
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    var last: Tensor?
     func step() throws {
       let logits = try decoder.logits(behind: ids, caches: caches)
+      // No number at all shows as an id that there is none of.
       ids = try model.backend.mostLikely(logits).map { $0 ?? 0 }
+      for id in ids { hash = (hash ^ UInt64(UInt32(bitPattern: id))) &* 0x100_0000_01b3 }
+      last = logits
     }
     for _ in 0..<warmUp { try step() }
     var seconds: [Double] = []
@@ -82,12 +105,18 @@ package struct DecodeBenchmark {
       try step()
       seconds.append((ContinuousClock.now - start).inSeconds)
     }
+    if let last {
+      for number in try model.backend.read(last) {
+        hash = (hash ^ UInt64(number.bitPattern)) &* 0x100_0000_01b3
+      }
+    }
     seconds.sort()
     return Row(
       sequences: sequences, context: context, steps: steps,
       secondsPerStep: seconds[seconds.count / 2],
       bytes: try model.decodingBytes(
         lengths: caches.map { $0.count - steps / 2 }, type: caches[0].type),
+      overlaps: overlaps, hash: hash,
       copiedBytesPerSecond: try copySpeed())
   }
 
@@ -113,7 +142,7 @@ package struct DecodeBenchmark {
     var table = TextTable(
       header: [
         "sequences", "tokens before", "tokens/s", "of each", "a step", "weights", "keys and values",
-        "bytes/s", "of a copy",
+        "bytes/s", "of a copy", "launches", "logits",
       ])
     for row in rows {
       table.append([
@@ -123,6 +152,7 @@ package struct DecodeBenchmark {
         Quantity.seconds(row.secondsPerStep), Quantity.bytes(row.bytes.weights),
         Quantity.bytes(row.bytes.keysAndValues), Quantity.bytes(Int(row.bytesPerSecond)),
         row.copiedBytesPerSecond.map { Quantity.percent(row.bytesPerSecond / $0) } ?? "",
+        row.overlaps.map { $0 ? "overlap" : "in turn" } ?? "", String(row.hash, radix: 16),
       ])
     }
     return table.text
@@ -138,6 +168,8 @@ package struct DecodeBenchmark {
               ("sequences", .integer(row.sequences)), ("context", .integer(row.context)),
               ("steps", .integer(row.steps)), ("step_s", .number(row.secondsPerStep)),
               ("tokens_per_second", .number(row.tokensPerSecond)),
+              ("logits_hash", .string(String(row.hash, radix: 16))),
+              ("launches_overlap", row.overlaps.map { JSONValue.boolean($0) } ?? .null),
               ("weight_bytes", .integer(row.bytes.weights)),
               ("key_value_bytes", .integer(row.bytes.keysAndValues)),
               (

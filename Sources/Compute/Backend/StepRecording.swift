@@ -25,6 +25,12 @@ public protocol StepRecording: DeviceOperations {
     ids: [Int32], positions: [Int], keyLimit: Int, work: () throws -> Void) throws
 }
 
+/// A device whose kernels may begin before those in front of them have ended.
+package protocol LaunchOverlapping: AnyObject, Sendable {
+  /// Whether kernels of decoding steps do so from now on, where the device can. Results are the same.
+  var overlapsLaunches: Bool { get set }
+}
+
 /// A decoding step that a device has recorded.
 public protocol RecordedStep: AnyObject, Sendable {
   /// Positions that the step may be repeated at are below.

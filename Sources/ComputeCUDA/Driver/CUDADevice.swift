@@ -20,7 +20,11 @@ final class CUDADevice: @unchecked Sendable {
   let pool: OpaquePointer?
   /// Whether a kernel may begin before the one in front has ended: Hopper, and a driver whose recorded steps
   /// know of it (CUDA 12.4).
-  var overlapsKernels: Bool { architecture >= 90 && driverVersion >= 12040 }
+  var overlapsKernels: Bool {
+    get { architecture >= 90 && driverVersion >= 12040 && mayOverlap.load(ordering: .relaxed) }
+    set { mayOverlap.store(newValue, ordering: .relaxed) }
+  }
+  private let mayOverlap = Atomic<Bool>(true)
   /// The stream that all work is done on, in the order given.
   let computeStream: OpaquePointer?
   let copyStream: OpaquePointer?

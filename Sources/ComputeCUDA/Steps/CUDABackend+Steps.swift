@@ -1,5 +1,12 @@
 public import Compute
 
+extension CUDABackend: LaunchOverlapping {
+  package var overlapsLaunches: Bool {
+    get { device.overlapsKernels }
+    set { device.overlapsKernels = newValue }
+  }
+}
+
 /// Decoding steps as graphs of the driver: one call repeats the hundreds of launches of a step.
 extension CUDABackend: StepRecording {
   public func recordStep(

@@ -12,7 +12,8 @@ struct BenchDecodeCommand: AsyncParsableCommand {
     discussion: """
       The median step counts, with the choice of its tokens. Bytes are those that a step reads at \
       least: every matrix once, the experts that are asked, keys and values. On a GPU they are put \
-      beside what a copy on the device reads and writes in a second.
+      beside what a copy on the device reads and writes in a second, and steps are timed with \
+      launches that overlap and with launches in turn; logits have to be the same.
 
       Example: minference bench decode --model DIR --context 4K --batch 16
       """)
@@ -82,7 +83,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
     _ benchmark: DecodeBenchmark, describe: (JSONValue) -> JSONValue
   ) throws {
     let counts = batch.value == 1 ? [1] : [1, batch.value]
-    let rows = try counts.map {
+    let rows = try counts.flatMap {
       try benchmark.measure(sequences: $0, context: context.value, steps: steps.value)
     }
     try StandardOutput.write(
