@@ -118,7 +118,7 @@ import Testing
     #expect(bands.contains("Grid: slots. Block: \(BandChoiceLaunch.threads)."))
     #expect(bands.contains("by value; \(MemoryLayout<mi_band_choice_parameters>.stride) bytes"))
     #expect(MemoryLayout<mi_share_head>.stride == 32)
-    #expect(MemoryLayout<mi_share_parameters>.stride == 216)
+    #expect(MemoryLayout<mi_share_parameters>.stride == 224)
     #expect(MemoryLayout<mi_pooled_score_parameters>.stride == 80)
   }
 
@@ -171,7 +171,7 @@ import Testing
     #expect(MemoryLayout<mi_head_budget>.stride == 16)
     #expect(MemoryLayout<mi_fixed_bands>.stride == 32)
     #expect(MemoryLayout<mi_attention_parameters>.stride == 104)
-    #expect(MemoryLayout<mi_selection_parameters>.stride == 80)
+    #expect(MemoryLayout<mi_selection_parameters>.stride == 88)
     #expect(MemoryLayout<mi_plan_parameters>.stride == 128)
     #expect(MemoryLayout<mi_fp8_parameters>.stride == 48)
     #expect(MemoryLayout<mi_row_attention_parameters>.stride == 136)
