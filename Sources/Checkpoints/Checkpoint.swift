@@ -59,7 +59,9 @@ public final class Checkpoint: WeightSource {
   public var files: [SafetensorsFile] { weights.files }
 
   /// Names of all tensors of ``files``, in ascending order.
-  public var tensorNames: [String] { weights.tensorNames }
+  public var tensorNames: [String] {
+    storedExperts?.names(inPlaceOf: weights.tensorNames) ?? weights.tensorNames
+  }
 
   /// Bytes of ``files``.
   public var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }

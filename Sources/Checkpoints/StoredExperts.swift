@@ -44,6 +44,25 @@ struct StoredExperts {
     }
   }
 
+  /// The names of tensors with those of experts in place of what they are made from, ascending.
+  func names(inPlaceOf stored: [String]) -> [String] {
+    stored.flatMap { name -> [String] in
+      for (projection, parts) in [
+        ("gate_up_proj", ["gate_proj", "up_proj"]), ("down_proj", ["down_proj"]),
+      ] {
+        for (end, kind) in [
+          ("", ".weight"), ("_blocks", ".weight"), ("_bias", ".bias"), ("_scales", nil),
+        ] as [(String, String?)] {
+          let suffix = ".mlp.experts." + projection + end
+          guard name.hasSuffix(suffix) else { continue }
+          guard let kind else { return [] }
+          return parts.map { name.dropLast(suffix.count) + ".mlp.experts." + $0 + kind }
+        }
+      }
+      return [name]
+    }.sorted()
+  }
+
   /// Whether the files hold what a tensor of this name is made from.
   func contains(_ name: String) -> Bool {
     guard let projection = Projection(name) else { return false }

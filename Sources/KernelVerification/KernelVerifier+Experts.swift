@@ -42,10 +42,11 @@ extension KernelVerifier {
     checkFloat8Experts()
   }
 
-  /// Logits that differ by 1/64 at least within a row, so that no rounding changes a choice.
+  /// Logits that differ by 1/64 at least within a row, so that no rounding changes a choice. They do not lie
+  /// about 0, where sums of two sigmoids tie.
   mutating func logits(rows: Int, experts: Int) -> [Float] {
     (0..<rows).flatMap { _ in
-      var values = (0..<experts).map { Float($0 - experts / 2) / 64 }
+      var values = (0..<experts).map { Float($0 - experts / 2) / 64 + 0.75 }
       for index in stride(from: experts - 1, to: 0, by: -1) {
         values.swapAt(index, random.next(below: index + 1))
       }

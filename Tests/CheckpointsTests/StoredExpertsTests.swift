@@ -13,7 +13,10 @@ import Testing
   ) throws -> (Checkpoint, TemporaryDirectory) {
     let directory = try TemporaryDirectory()
     try directory.write(
-      configurationText(["model_type": modelType, "quantization_config": quantization]),
+      configurationText([
+        "model_type": modelType, "quantization_config": quantization,
+        "num_key_value_heads": "4",
+      ]),
       to: "config.json")
     try directory.write(tensors, to: "model.safetensors")
     return (try Checkpoint(directory: directory.path), directory)

@@ -63,7 +63,8 @@ extension WeightReader {
     _ names: ExpertNames, _ stem: String, count: Int, outputs: Int, inputs: Int
   ) throws -> (gate: ExpertWeights, up: ExpertWeights) {
     let fused = stem + "." + names.gateUp
-    guard checkpoint.contains(fused) else {
+    // gpt-oss fuses them in an order of its own, of which its checkpoints make two tensors.
+    guard checkpoint.contains(fused), !checkpoint.contains("\(stem).\(names.gate).weight") else {
       return (
         try matrices(names.gate, stem, count: count, outputs: outputs, inputs: inputs),
         try matrices(names.up, stem, count: count, outputs: outputs, inputs: inputs)
