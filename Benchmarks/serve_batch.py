@@ -86,7 +86,7 @@ def main():
         parser.error("--sequences go from 1 to 64")
     model = ["--model", options.model] if options.model else []
     server = subprocess.Popen([options.binary, "serve", *model, "--device", options.device, "--port", "0", "--parallel",
-                               str(max(options.sequences + [5])), "--log-level", "warning"], stderr=subprocess.PIPE, text=True)
+                               str(max(options.sequences + [5])), "--stop-within", "2", "--log-level", "warning"], stderr=subprocess.PIPE, text=True)
     try:
         port = next(int(m.group(1)) for line in server.stderr if (m := re.search(r"http://127\.0\.0\.1:(\d+)", line)))
         # Warms up, and says how many words make the length.

@@ -22,8 +22,8 @@ import UnixSignals
 ///     let server = Server(models: [ServedModel(engine: engine, created: now)])
 ///     try await server.run()
 ///
-/// It runs until SIGINT or SIGTERM: then it takes no more requests, lets those that run end for
-/// ``ServerOptions/stopSeconds``, and stops its engines, which put on disk what is to be kept.
+/// It runs until SIGINT or SIGTERM: then its engines take no more requests, let those that run end for
+/// ``ServerOptions/stopSeconds``, end the others, and put on disk what is to be kept; connections are closed then.
 public struct Server: Sendable {
   private let state: ServerState
   private let logger: Logger
@@ -52,7 +52,7 @@ public struct Server: Sendable {
     stopsOnSignals: Bool = true, listening: @escaping @Sendable (Int) -> Void = { _ in }
   ) async throws {
     let options = state.options
-    var application = Application(
+    let application = Application(
       router: router(),
       server: try options.tls.map { try .tls(.http1(), tlsConfiguration: Self.tls($0)) }
         ?? .http1(),
@@ -60,11 +60,16 @@ public struct Server: Sendable {
         address: .hostname(options.host, port: options.port), serverName: "minference"),
       onServerRunning: { channel in listening(channel.localAddress?.port ?? options.port) },
       logger: logger)
-    application.addServices(
-      EngineShutdown(engines: state.models.all.map(\.engine), seconds: options.stopSeconds))
+    // The last service stops first: connections end with their answers, and answers with the engines.
+    let group = ServiceGroup(
+      configuration: ServiceGroupConfiguration(
+        services: [
+          application,
+          EngineShutdown(engines: state.models.all.map(\.engine), seconds: options.stopSeconds),
+        ],
+        gracefulShutdownSignals: stopsOnSignals ? [.sigterm, .sigint] : [], logger: logger))
     do {
-      try await application.runService(
-        gracefulShutdownSignals: stopsOnSignals ? [.sigterm, .sigint] : [])
+      try await group.run()
     } catch let error as IOError {
       throw ServerError.cannotListen(
         host: options.host, port: options.port, reason: String(cString: strerror(error.errnoCode)))
