@@ -4,7 +4,7 @@ import StoredNumbers
 /// How exactly a backend's kernels can agree with the reference.
 struct KernelPrecision {
   /// Whether activations are bfloat16.
-  private let isHalf: Bool
+  let isHalf: Bool
 
   init(of backend: any Backend) {
     isHalf = backend.activationType == .bfloat16
@@ -31,10 +31,11 @@ struct KernelPrecision {
     if kernel.hasPrefix("lastRowSums") { return 1e-3 }
     if kernel.hasPrefix("meanPooled") { return 1e-5 }
     if kernel.hasPrefix("store") || kernel.hasPrefix("gatherRows") { return 1e-9 }
-    // A number of float8 that lies about halfway between two may become either.
-    if kernel.hasPrefix("decoding heads") { return kernel.hasSuffix("float8") ? 8e-2 : 6e-3 }
+    // A number of float8 that lies about halfway between two may become either: a step is an eighth. In bfloat16 a
+    // norm and the two products of a rotation are rounded one by one where they are kernels of their own.
+    if kernel.hasPrefix("decoding heads") { return kernel.hasSuffix("float8") ? 0.13 : 8e-3 }
     // Norm, eight bits of activations and gate.
-    if kernel.hasPrefix("decoding") { return kernel.contains("gate") ? 3e-2 : 2e-2 }
+    if kernel.hasPrefix("decoding") { return kernel.contains("gate") ? 4e-2 : 3e-2 }
     if kernel == "route" { return 1e-5 }
     if kernel.contains("xpert") { return 1.2e-2 }
     if ["mostLikely", "draw", "penalize"].contains(kernel) { return 1e-9 }

@@ -223,7 +223,7 @@ extension CUDABackend {
       in: rows == 1 ? "decoding_blocks.cu" : "decoding_blocks_rows.cu", for: format
     ).launch(
       grid: (blocks, 1, 1), block: ElementwiseLaunch.threads,
-      shared: Int(product.rows) * DecodingLaunch.rowBytes(inputs: inputs), overlapsPrevious: true,
+      shared: Int(product.rows) * DecodingLaunch.rowBytes(inputs: inputs), overlapsPrevious: false,
       arguments)
   }
 }

@@ -67,7 +67,7 @@ package final class DecodingBatch {
     var runs: [Range<Int>] = []
     for (row, member) in members.enumerated() {
       let sampler = member.generator.sampler
-      guard member.examine == nil, !sampler.looksBack else { continue }
+      guard member.examine == nil else { continue }
       if let last = runs.last, last.upperBound == row,
         members[last.lowerBound].generator.sampler.draw == sampler.draw
       {
@@ -85,6 +85,9 @@ package final class DecodingBatch {
     let generators = members[rows].map(\.generator)
     let logits = logits.slice(rows: rows)
     let chosen = Result { () throws -> [Int32?] in
+      for (row, generator) in generators.enumerated() {
+        try generator.penalize(logits.slice(rows: row..<row + 1))
+      }
       if let draw = generators[0].sampler.draw {
         return try model.backend.draw(
           draw, from: logits, random: generators.map { $0.sampler.nextBits() })

@@ -44,10 +44,7 @@ public struct Sampler: Sendable {
   mutating func sample(
     _ logits: Tensor, seen: some Sequence<Int32>, on backend: any Backend
   ) throws -> Int32 {
-    if looksBack {
-      let ids = seen.filter { (0..<logits.rowCount).contains(Int($0)) }
-      try backend.penalize(ids, in: logits, by: options.repetitionPenalty)
-    }
+    try penalize(seen, in: logits, on: backend)
     let chosen =
       try draw.map { try backend.draw($0, from: logits, random: [generator.next()]) }
       ?? backend.mostLikely(logits)
@@ -55,6 +52,15 @@ public struct Sampler: Sendable {
     let values = try backend.read(logits)
     try Self.validate(values)
     return Self.mostLikely(values)
+  }
+
+  /// Applies the repetition penalty to logits where a backend computes, [1, vocabulary] float32.
+  func penalize(
+    _ seen: some Sequence<Int32>, in logits: Tensor, on backend: any Backend
+  ) throws {
+    guard looksBack else { return }
+    let ids = seen.filter { (0..<logits.rowCount).contains(Int($0)) }
+    try backend.penalize(ids, in: logits, by: options.repetitionPenalty)
   }
 
   /// The 64 random bits of the next draw.

@@ -133,6 +133,11 @@ public final class TokenGenerator {
     return accept(try sampler.sample(logits: values, history: seen))
   }
 
+  /// Applies the sampler's repetition penalty to logits of the next token, [1, vocabulary].
+  func penalize(_ logits: Tensor) throws {
+    try sampler.penalize(seen, in: logits, on: model.backend)
+  }
+
   /// Takes the token that was chosen.
   func accept(_ id: Int32) -> Int32? {
     guard !stopIDs.contains(id) else {
