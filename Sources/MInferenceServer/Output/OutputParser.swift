@@ -19,6 +19,8 @@ package struct OutputParser: Sendable {
   private var calls = 0
   /// Whether anything but blank space has come in the answer.
   private var hasText = false
+  /// Whether nothing but blank space has come since the answer, or its part behind a call, began.
+  private var isAtStart = true
   private var reasoningTokens = 0
   private let makeID: @Sendable () -> String
 
@@ -88,7 +90,14 @@ package struct OutputParser: Sendable {
       case .text(let certain):
         return pieces + piece(of: certain)
       case .tag(let before, let tag, let rest):
+        // Reasoning comes before an answer: behind text its tag is text.
+        if section == .answer, tag == "<think>", !Self.isBlank(before) {
+          pieces += piece(of: before + tag)
+          text = rest
+          continue
+        }
         pieces += piece(of: before)
+        isAtStart = true
         switch tag {
         case "<think>": section = .reasoning
         case "<tool_call>":
@@ -103,17 +112,24 @@ package struct OutputParser: Sendable {
     }
   }
 
+  private static func isBlank(_ character: Character) -> Bool {
+    character.utf8.allSatisfy { $0 == 0x20 || (9...13).contains($0) }
+  }
+
+  private static func isBlank(_ text: String) -> Bool { text.allSatisfy { isBlank($0) } }
+
   /// What a stretch of text is in the section that it stands in.
   private mutating func piece(of text: String) -> [OutputPiece] {
     guard !text.isEmpty else { return [] }
     switch section {
     case .reasoning: return [.reasoning(text)]
     case .answer:
-      let isBlank = text.utf8.allSatisfy { $0 == 0x20 || (9...13).contains($0) }
-      // Blank lines around reasoning and calls are no answer.
-      if isBlank, readsToolCalls, !hasText || calls > 0 { return [] }
-      if !isBlank { hasText = true }
-      return [.text(text, [])]
+      // Blank lines behind reasoning and calls, and before them, are no answer.
+      let isLeading = isAtStart && readsToolCalls
+      let rest = isLeading ? String(text.drop { Self.isBlank($0) }) : text
+      guard !rest.isEmpty else { return [] }
+      if !Self.isBlank(rest) { (hasText, isAtStart) = (true, false) }
+      return [.text(rest, [])]
     case .call:
       guard var reader = call else { return [] }
       let found = reader.push(text)
