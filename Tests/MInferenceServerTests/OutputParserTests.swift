@@ -66,7 +66,7 @@ import Transformers
   }
 
   @Test(arguments: [1, 4, 50])
-  func `a prompt that opens the reasoning is gone on with, and blank lines behind it are dropped`(length: Int) {
+  func `a prompt that opens the reasoning is gone on with`(length: Int) {
     let found = output(
       "I wonder.</think>\n\nYes.", length: length, parser(beginsInReasoning: true))
     #expect(found.reasoning == "I wonder." && found.text == "Yes.")
