@@ -46,16 +46,13 @@ extension Engine {
     of sequence: RunningSequence, _ answer: RunningSequence.Answer
   ) -> ((inout [Float]) throws -> Void)? {
     let request = sequence.submission.request
-    guard
-      request.logProbabilities != nil || answer.constraint != nil || request.ignoresEndOfText
-    else { return nil }
+    guard request.logProbabilities != nil || answer.constraint != nil else { return nil }
     let stopIDs = model.stopIDs
     let remaining = sequence.maximumTokens - answer.generator.count
     return { logits in
       if request.logProbabilities != nil {
         answer.logProbabilities = LogProbabilities(logits: logits)
       }
-      if request.ignoresEndOfText { for id in stopIDs { logits[Int(id)] = -.infinity } }
       try answer.constraint?.restrict(&logits, stopIDs: stopIDs, remaining: remaining)
     }
   }
@@ -224,13 +221,14 @@ extension Engine {
     guard let cache = sequence.cache else { throw TransformerError.cacheInUse }
     let request = sequence.submission.request
     let sampler = try Sampler(request.sampling ?? model.defaultSampling)
+    let generator = TokenGenerator(
+      model: model.transformer, cache: cache, logits: logits, prompt: sequence.prompt,
+      sampler: sampler, stopIDs: model.stopIDs, maximumTokens: sequence.maximumTokens,
+      rereading: sequence.reading)
+    if request.ignoresEndOfText { generator.excludedIDs = model.stopIDs.sorted() }
     sequence.run = nil
     sequence.answer = RunningSequence.Answer(
-      generator: TokenGenerator(
-        model: model.transformer, cache: cache, logits: logits, prompt: sequence.prompt,
-        sampler: sampler, stopIDs: model.stopIDs, maximumTokens: sequence.maximumTokens,
-        rereading: sequence.reading),
-      decoder: model.tokenizer.makeStreamingDecoder(),
+      generator: generator, decoder: model.tokenizer.makeStreamingDecoder(),
       filter: StopStringFilter(request.stopStrings), constraint: request.constraint,
       report: report, prefillSeconds: (ContinuousClock.now - sequence.start).inSeconds)
     sequence.tellProgress(isNeeded: true)

@@ -86,7 +86,7 @@ package final class DecodingBatch {
     let logits = logits.slice(rows: rows)
     let chosen = Result { () throws -> [Int32?] in
       for (row, generator) in generators.enumerated() {
-        try generator.penalize(logits.slice(rows: row..<row + 1))
+        try generator.prepare(logits.slice(rows: row..<row + 1))
       }
       if let draw = generators[0].sampler.draw {
         return try model.backend.draw(

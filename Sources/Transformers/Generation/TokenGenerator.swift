@@ -41,6 +41,8 @@ public final class TokenGenerator {
   public private(set) var history: [Int32]
   /// The ids of ``history``, where the sampler asks for them.
   private var seen: Set<Int32>
+  /// Ids that are never chosen.
+  package var excludedIDs: [Int32] = []
   /// Tokens given out.
   public private(set) var count = 0
   /// What the user should know about how the answer was made, one line each.
@@ -126,16 +128,28 @@ public final class TokenGenerator {
     examining examine: ((inout [Float]) throws -> Void)? = nil
   ) throws -> Int32? {
     guard let examine else {
+      try exclude(in: logits)
       return accept(try sampler.sample(logits, seen: seen, on: model.backend))
     }
     var values = try model.backend.read(logits)
     try examine(&values)
+    for id in excludedIDs where values.indices.contains(Int(id)) { values[Int(id)] = -.infinity }
     return accept(try sampler.sample(logits: values, history: seen))
   }
 
-  /// Applies the sampler's repetition penalty to logits of the next token, [1, vocabulary].
-  func penalize(_ logits: Tensor) throws {
+  /// Makes logits of the next token, [1, vocabulary], those that it is chosen by: without the excluded ids, and
+  /// with the sampler's repetition penalty.
+  func prepare(_ logits: Tensor) throws {
+    try exclude(in: logits)
     try sampler.penalize(seen, in: logits, on: model.backend)
+  }
+
+  /// A few numbers are written where the logits are: reading them all would take longer than the step.
+  private func exclude(in logits: Tensor) throws {
+    let numbers = logits.reshaped([logits.count, 1])
+    for id in excludedIDs where (0..<logits.count).contains(Int(id)) {
+      try model.backend.write([-.infinity], to: numbers.slice(rows: Int(id)..<Int(id) + 1))
+    }
   }
 
   /// Takes the token that was chosen.
