@@ -1,15 +1,8 @@
-package import MInference
+import MInference
 
 /// Indices of blocks that a device chooses by their shares, against the host's rule on the device's own shares:
 /// what is chosen, dense rows and columns, counts, and attention by them.
 extension KernelVerifier {
-  /// The checks of chosen blocks alone, for a backend that builds indices.
-  package static func verifyChosenBlocks(_ backend: any Backend) -> [KernelCheck] {
-    var verifier = KernelVerifier(backend: backend)
-    verifier.checkChosenBlocks(backend)
-    return verifier.checks
-  }
-
   mutating func checkChosenBlocks(_ builder: any Backend) {
     for (first, rows, window) in [(0, 700, nil), (300, 1300, nil), (1024, 500, 400)]
       as [(Int, Int, Int?)]
