@@ -39,6 +39,18 @@ open class ForwardingBackend: Backend, SeparateDecoding, @unchecked Sendable {
     try base.write(values, to: tensor)
   }
 
+  open func makeStagingMemory(byteCount: Int, purpose: String) throws -> any StagingMemory {
+    try base.makeStagingMemory(byteCount: byteCount, purpose: purpose)
+  }
+
+  open func copy(_ tensor: Tensor, to memory: any StagingMemory, at offset: Int) throws {
+    try base.copy(tensor, to: memory, at: offset)
+  }
+
+  open func copy(_ memory: any StagingMemory, at offset: Int, to tensor: Tensor) throws {
+    try base.copy(memory, at: offset, to: tensor)
+  }
+
   open func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
     try base.gatherRows(x, rows: rows, into: y)
   }

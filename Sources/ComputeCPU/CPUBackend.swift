@@ -184,6 +184,21 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
     }
   }
 
+  public func makeStagingMemory(byteCount: Int, purpose: String) -> any StagingMemory {
+    HostStagingMemory(byteCount)
+  }
+
+  public func copy(_ tensor: Tensor, to memory: any StagingMemory, at offset: Int) throws {
+    try memory.bytes(at: offset, for: tensor, "copy").copyMemory(
+      from: UnsafeRawBufferPointer(start: try tensor.hostAddress, count: tensor.byteCount))
+  }
+
+  public func copy(_ memory: any StagingMemory, at offset: Int, to tensor: Tensor) throws {
+    try tensor.hostAddress.copyMemory(
+      from: memory.start + offset,
+      byteCount: try memory.bytes(at: offset, for: tensor, "copy").count)
+  }
+
   public func makeKeyValueStore(
     layers: Int, extents: [Int], options: KeyValueOptions
   ) throws -> any KeyValueStore {

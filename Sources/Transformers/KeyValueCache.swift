@@ -95,6 +95,11 @@ public final class KeyValueCache {
     self.store = store
   }
 
+  /// What blocks of it consist of.
+  package var blockExtents: KeyValueExtents {
+    KeyValueExtents(type: type, heads: extents[0], headDim: extents[2])
+  }
+
   /// What static patterns have kept so far.
   package var keptSelections: SelectionMemory.Selections {
     get { selectionMemory.selections }

@@ -39,6 +39,21 @@ extension ReferenceBackend {
     try store(values.map { Double($0) }, in: tensor)
   }
 
+  public func makeStagingMemory(byteCount: Int, purpose: String) -> any StagingMemory {
+    HostStagingMemory(byteCount)
+  }
+
+  public func copy(_ tensor: Tensor, to memory: any StagingMemory, at offset: Int) throws {
+    try memory.bytes(at: offset, for: tensor, "copy").copyMemory(
+      from: UnsafeRawBufferPointer(start: try hostStart(of: tensor), count: tensor.byteCount))
+  }
+
+  public func copy(_ memory: any StagingMemory, at offset: Int, to tensor: Tensor) throws {
+    try hostStart(of: tensor).copyMemory(
+      from: memory.start + offset,
+      byteCount: try memory.bytes(at: offset, for: tensor, "copy").count)
+  }
+
   public func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
     try requireGather(x, rows: rows, into: y)
     try store(try rows.flatMap { try doubles(x.slice(rows: Int($0)..<Int($0) + 1)) }, in: y)

@@ -32,13 +32,22 @@ extension ModelVerifier {
         }
         check("\(name) on the host, saved and restored", .exact) {
           (
-            try decoded(KeyValueOptions(type: type, place: .host), savesMidway: true), same[...],
-            "as if it had not been"
+            try decoded(KeyValueOptions(type: type, place: .host), changing: restored),
+            same[...], "as if it had not been"
+          )
+        }
+        check("\(name) on the host, by way of staging memory", .exact) {
+          (
+            try decoded(KeyValueOptions(type: type, place: .host), changing: copied),
+            same[...], "as if it had not been"
           )
         }
       }
       check("\(name), saved and restored", .exact) {
-        (try decoded(options, savesMidway: true), same[...], "as if it had not been")
+        (try decoded(options, changing: restored), same[...], "as if it had not been")
+      }
+      check("\(name), by way of staging memory", .exact) {
+        (try decoded(options, changing: copied), same[...], "as if it had not been")
       }
     }
   }
@@ -56,8 +65,11 @@ extension ModelVerifier {
   }
 
   /// Logits from the last token read at once on: the rest is decoded.
+  ///
+  /// - Parameter change: Gives another cache to go on in, midway.
   private func decoded(
-    _ options: KeyValueOptions, savesMidway: Bool = false
+    _ options: KeyValueOptions,
+    changing change: ((KeyValueCache, KeyValueOptions) throws -> KeyValueCache)? = nil
   ) throws -> [Float] {
     var cache = try Self.makeCache(device, ids.count, options)
     let first = ids.count - decodedTokens
@@ -66,8 +78,8 @@ extension ModelVerifier {
       logits = try device.prefill(Array(ids[..<first]), cache: cache).logits
     }
     for (number, id) in ids[first...].enumerated() {
-      if savesMidway, number == decodedTokens / 2, cache.count > 0 {
-        cache = try restored(cache, options)
+      if let change, number == decodedTokens / 2, cache.count > 0 {
+        cache = try change(cache, options)
       }
       logits += try device.decode(id, cache: cache)
     }
@@ -88,6 +100,46 @@ extension ModelVerifier {
     let other = try Self.makeCache(device, ids.count, options)
     let found = try device.restore(other, fingerprint: fingerprint, from: file)
     guard found == read else { throw CacheFileError.checksum(file: file) }
+    return other
+  }
+
+  /// Another cache with what this one holds, by way of staging memory, in two parts as prefixes come from disk.
+  private func copied(
+    _ cache: KeyValueCache, _ options: KeyValueOptions
+  ) throws -> KeyValueCache {
+    let other = try Self.makeCache(device, ids.count, options)
+    other.beginRestoring(sequenceLength: cache.sequenceLength ?? cache.count)
+    let extents = cache.blockExtents
+    // No multiple of what kernels work on at once.
+    let blockPositions = 37
+    let memories = try (0..<3).map { _ in
+      try device.backend.makeStagingMemory(
+        byteCount: blockPositions * extents.positionByteCount, purpose: "keys and values")
+    }
+    // Factors of float8 are those of the whole.
+    let parts = options.type == .float8 ? [0, cache.count] : [0, cache.count / 3, cache.count]
+    for (start, end) in zip(parts, parts.dropFirst()) where start < end {
+      for layer in cache.layers {
+        let source = try device.makeTransfer(
+          layer: layer, of: cache, count: cache.count, for: .saving)
+        let target = try device.makeTransfer(
+          layer: layer, of: other, count: end, for: .restoring)
+        if options.type == .float8 { try target.setFactors(source.factors()) }
+        for (number, first) in stride(from: start, to: end, by: blockPositions).enumerated() {
+          let positions = first..<min(first + blockPositions, end)
+          let memory = memories[number % memories.count]
+          try memory.wait()
+          let block = KeyValueBlock(
+            memory: memory, extents: extents, positions: positions.count)
+          try source.save(positions, to: block, at: 0)
+          try memory.wait()
+          try target.restore(positions, from: block, at: 0)
+        }
+        try source.close()
+        try target.close()
+      }
+      other.finishRestoring(count: end)
+    }
     return other
   }
 }

@@ -71,7 +71,7 @@ struct OpenTransfers {
 
   /// Opens a layer of a part of a model.
   ///
-  /// The first layer that is restored empties the cache, and the last one completes it.
+  /// The first layer that is restored takes back what does not stay, and the last one completes the cache.
   mutating func open(
     _ message: Message, of part: Transformer, _ cache: KeyValueCache
   ) throws {
@@ -80,7 +80,11 @@ struct OpenTransfers {
     var purpose = KeyValueTransferPurpose.saving
     if let length = message["sequence_length"]?.int {
       purpose = .restoring
-      if layer == part.layers.lowerBound { cache.beginRestoring(sequenceLength: length) }
+      if layer == part.layers.lowerBound {
+        let kept = try message.int("kept")
+        if kept == 0 { cache.beginRestoring(sequenceLength: length) }
+        if kept < cache.count { cache.truncate(to: kept) }
+      }
       if layer == part.layers.upperBound - 1 { onClose = { cache.finishRestoring(count: count) } }
     }
     entries[try message.int("transfer")] = Entry(

@@ -94,6 +94,7 @@ final class RemoteStage: StageRunner {
     ]
     if case .restoring = purpose, let length = cache.sequenceLength {
       fields.append(("sequence_length", .integer(length)))
+      fields.append(("kept", .integer(cache.count)))
     }
     _ = try client.call(Message("transfer", fields))
     return RemoteKeyValueTransfer(

@@ -1,4 +1,4 @@
-import Compute
+public import Compute
 
 /// One layer of a cache, open for copying: what is kept comes out as it is kept, and goes in likewise.
 ///
@@ -15,6 +15,14 @@ public protocol KeyValueTransfer: AnyObject {
 
   func setRows(at positions: Range<Int>, keys: [Float], values: [Float]) throws
 
+  /// Copies positions, as they are kept, to those of a block from `first` on. They are there once the block's
+  /// memory was waited for.
+  func save(_ positions: Range<Int>, to block: KeyValueBlock, at first: Int) throws
+
+  /// Copies positions of a block from `first` on to positions of the cache, as they are. The block's memory is
+  /// in use until it was waited for.
+  func restore(_ positions: Range<Int>, from block: KeyValueBlock, at first: Int) throws
+
   /// Keeps what was written, and waits for the device.
   func close() throws
 }
@@ -22,7 +30,8 @@ public protocol KeyValueTransfer: AnyObject {
 /// What a layer is opened for.
 public enum KeyValueTransferPurpose: Sendable {
   case saving
-  /// The cache was emptied. Of each part the layers come in ascending order, all of them.
+  /// Positions from the cache's count on; an empty cache knows its sequence's length. Of each part the layers
+  /// come in ascending order, all of them.
   case restoring
 }
 
@@ -65,6 +74,37 @@ private final class LocalKeyValueTransfer: KeyValueTransfer {
 
   func rows(at positions: Range<Int>) throws -> (keys: [Float], values: [Float]) {
     (try elements(of: layer.keys, at: positions), try elements(of: layer.values, at: positions))
+  }
+
+  func save(_ positions: Range<Int>, to block: KeyValueBlock, at first: Int) throws {
+    try eachHead(positions, block, first) { try backend.copy($0, to: block.memory, at: $1) }
+  }
+
+  func restore(_ positions: Range<Int>, from block: KeyValueBlock, at first: Int) throws {
+    try eachHead(positions, block, first) { try backend.copy(block.memory, at: $1, to: $0) }
+  }
+
+  /// Calls `body` with the rows of every head's keys and values, and where they lie in a block.
+  private func eachHead(
+    _ positions: Range<Int>, _ block: KeyValueBlock, _ first: Int,
+    body: (Tensor, Int) throws -> Void
+  ) throws {
+    for (part, tensor) in [layer.keys, layer.values].enumerated() {
+      let (heads, capacity, dim) = (tensor.shape[0], tensor.shape[1], tensor.shape[2])
+      guard tensor.type == block.extents.type, heads == block.extents.heads,
+        dim == block.extents.headDim, first >= 0, first + positions.count <= block.positions
+      else {
+        throw TransformerError.foreignCache(
+          detail: "a block of \(block.extents.type.rawValue) does not hold its rows")
+      }
+      let rows = tensor.reshaped([heads * capacity, dim])
+      for head in 0..<heads {
+        let start = head * capacity
+        try body(
+          rows.slice(rows: start + positions.lowerBound..<start + positions.upperBound),
+          block.offset(part: part, head: head, position: first))
+      }
+    }
   }
 
   func close() throws {
