@@ -28,6 +28,26 @@ package final class FileReader: Sendable {
     try file.read(count)
   }
 
+  /// Fills memory with the bytes from `offset` on, wherever reading has come to. Several threads may.
+  ///
+  /// - Throws: ``FileError``, also for a file that ends before.
+  package func read(
+    into bytes: UnsafeMutableRawBufferPointer, at offset: Int
+  ) throws(FileError) {
+    var done = 0
+    while done < bytes.count, let start = bytes.baseAddress {
+      let count = pread(
+        file.descriptor, start + done, bytes.count - done, off_t(offset + done))
+      if count < 0 && errno == EINTR { continue }
+      guard count >= 0 else { throw FileError.last(path) }
+      guard count > 0 else {
+        throw FileError(
+          path, .changed(expectedBytes: offset + bytes.count, foundBytes: offset + done))
+      }
+      done += count
+    }
+  }
+
   /// Goes on at this offset.
   package func seek(to offset: Int) throws(FileError) {
     guard lseek(file.descriptor, off_t(offset), SEEK_SET) >= 0 else { throw FileError.last(path) }
