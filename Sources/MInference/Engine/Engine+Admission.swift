@@ -10,7 +10,8 @@ extension Engine {
     case ended
     /// It needs memory that others have.
     case waitsForMemory
-    /// A prompt that is being read begins alike: its keys and values will do for both.
+    /// A prompt that is being read begins alike: its keys and values will do for both. Or another one is being
+    /// read from disk.
     case waitsForPrefix
   }
 
@@ -20,6 +21,7 @@ extension Engine {
   /// Begins what can be begun, in order. A request that waits for memory holds up those behind it, so
   /// that small ones do not keep a large one out.
   func admit() {
+    wantedMemory = nil
     var index = 0
     while running.count < options.runningSequences, index < waiting.count {
       let submission = waiting[index]
@@ -58,17 +60,19 @@ extension Engine {
       prompt, attention: attention,
       hasLongFactors: model.transformer.usesLongFactors(prompt.count))
     let found = match?.common ?? 0
-    if let leader = reading(prompt, attention: attention), leader > found + Self.tokensWorthWaiting
+    let onDisk = directory?.find(prompt, attention: attention, longerThan: found)
+    if let leader = reading(prompt, attention: attention),
+      leader > found + Self.tokensWorthWaiting, leader >= onDisk?.end ?? 0
     {
       return .waitsForPrefix
     }
-    let onDisk = directory?.find(prompt, attention: attention, longerThan: found)
+    if onDisk != nil, running.contains(where: { $0.restoring != nil }) { return .waitsForPrefix }
     if let longest = longestSequence, needed > longest {
       throw EngineError.doesNotFit(tokens: needed, longest: longest)
     }
 
     var reuse = PrefixReuse.none
-    if let match, onDisk == nil {
+    if let match {
       let caches = match.rows.map(\.cache)
       let mayCopy =
         caches.allSatisfy(model.transformer.canCopyRows)
@@ -96,9 +100,6 @@ extension Engine {
         try model.transformer.append(match.rows, to: cache)
         prefixes.use(match.nodes)
         cached = found
-      } else if let onDisk {
-        cached = directory?.restore(onDisk, into: cache, for: prompt) ?? 0
-        if cached > 0 { metrics.diskHits += 1 }
       }
     }
     storage.isRunning = true
@@ -108,11 +109,35 @@ extension Engine {
       measureRecall: options.session.measuresRecall,
       monitor: request.monitor ?? options.session.monitor,
       lastLayerLastRowOnly: true, isCancelled: { cancellation.isSet })
-    run(
-      RunningSequence(
-        submission, owner: .engine(storage), cache: storage.cache, attention: attention,
-        reading: reading, cachedTokens: cached, maximumTokens: maximumTokens))
+    let sequence = RunningSequence(
+      submission, owner: .engine(storage), cache: storage.cache, attention: attention,
+      reading: reading, cachedTokens: cached, maximumTokens: maximumTokens)
+    if onDisk != nil {
+      sequence.restoring = restoring(prompt, attention, into: storage.cache, behind: cached)
+    }
+    run(sequence)
     return .begun
+  }
+
+  /// What the disk has of a prompt behind what a cache holds of it.
+  private func restoring(
+    _ prompt: [Int32], _ attention: AttentionOptions, into cache: KeyValueCache,
+    behind cached: Int
+  ) -> PrefixRestoring? {
+    // Numbers with factors of their sequence do not go on behind those of another.
+    guard let directory, cached == 0 || model.transformer.canCopyRows(of: cache),
+      let match = directory.find(
+        prompt, attention: attention, type: cache.type, longerThan: cached),
+      match.end <= cache.capacity
+    else { return nil }
+    directory.touch(match)
+    do {
+      return try PrefixRestoring(
+        match, into: cache, transformer: model.transformer, from: directory)
+    } catch {
+      noteDiskFailure("\(error)")
+      return nil
+    }
   }
 
   /// Begins to read a session's prompt, or to answer it.
@@ -191,7 +216,7 @@ extension Engine {
           if running.isEmpty { throw error }
           return nil
         }
-        prefixes.remove(oldest)
+        guard giveUp(oldest) else { return nil }
       }
     }
   }
@@ -209,7 +234,7 @@ extension Engine {
     while usedBytes + wanted > memoryBudget {
       if compact() { continue }
       guard let oldest = prefixes.expendable(but: kept).first else { break }
-      prefixes.remove(oldest)
+      guard giveUp(oldest) else { return false }
     }
     // A sequence that runs alone is let in: what is free decides.
     return usedBytes + wanted <= memoryBudget || (running.isEmpty && kept.isEmpty)

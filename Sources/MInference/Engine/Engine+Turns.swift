@@ -5,10 +5,14 @@ import Transformers
 extension Engine {
   /// Prompts whose reading has begun and not ended: each holds the hidden states of a chunk.
   private static let mostReadings = 4
+  /// Seconds for which a turn waits for the disk while nothing else is to be done.
+  private static let longestWaitForDisk = 0.02
 
-  func takeTurn() {
+  /// - Parameter start: When the time began for which answers may wait.
+  func takeTurn(since start: ContinuousClock.Instant) {
+    let other = ContinuousClock.now - start
     decodeRound()
-    readBlocks()
+    readBlocks(spent: other)
   }
 
   /// Gives every running answer a token: those that wait for a token to be decoded together.
@@ -147,19 +151,33 @@ extension Engine {
   ///
   /// While answers run, no block is begun that would end too late if it took as long as the longest before
   /// it; one is read in any case.
-  private func readBlocks() {
+  ///
+  /// - Parameter time: What else the turn took.
+  private func readBlocks(spent time: Duration) {
     let readings = running.filter(\.isReading)
     let begun = readings.filter { $0.run != nil }
-    let candidates = begun.count < Self.mostReadings ? readings : begun
+    var candidates =
+      begun.count < Self.mostReadings
+      ? readings : readings.filter { $0.run != nil || $0.restoring != nil }
+    // Nobody waits for the disk while there is something to compute.
+    let ready = candidates.filter { $0.restoring?.isReady ?? true }
+    if !ready.isEmpty { candidates = ready }
     guard let index = order.next(remaining: candidates.map(\.remaining)) else { return }
     let sequence = candidates[index]
     let hasAnswers = running.contains { !$0.isReading }
     let start = ContinuousClock.now
-    let deadline = start + .seconds(options.stallSeconds)
+    let deadline = start + .seconds(options.stallSeconds) - time
     sequence.turnStart = start
     do {
       var time = start
       while sequence.isReading, !sequence.isRead, !sequence.submission.cancellation.isSet {
+        if let restoring = sequence.restoring {
+          guard try restoreBlock(of: sequence, restoring, hasAnswers: hasAnswers),
+            ContinuousClock.now < deadline, !inbox.hasNews
+          else { break }
+          time = .now
+          continue
+        }
         try readBlock(of: sequence, waits: hasAnswers)
         let now = ContinuousClock.now
         sequence.blockSeconds = max(sequence.blockSeconds, (now - time).inSeconds)
@@ -173,6 +191,26 @@ extension Engine {
     let seconds = (ContinuousClock.now - start).inSeconds
     metrics.prefillSeconds += seconds
     sequence.prefillSeconds += seconds
+  }
+
+  /// Takes a block of what is on disk of a prompt.
+  ///
+  /// - Returns: Whether the turn goes on.
+  private func restoreBlock(
+    of sequence: RunningSequence, _ restoring: PrefixRestoring, hasAnswers: Bool
+  ) throws -> Bool {
+    switch try restoring.advance(waiting: hasAnswers ? 0 : Self.longestWaitForDisk) {
+    case .advanced: return true
+    case .waiting: return false
+    case .damaged(let entry): directory?.remove(entry)
+    case .finished: break
+    }
+    let restored = sequence.endRestoring()
+    if restored > 0 { metrics.diskHits += 1 }
+    metrics.cachedTokens += restored
+    sequence.tellProgress(isNeeded: true)
+    // A block that is computed may take all the time that answers wait.
+    return !hasAnswers
   }
 
   /// - Parameter waits: Whether the block is to be finished, and not only begun, before this returns.

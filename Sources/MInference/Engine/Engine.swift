@@ -40,6 +40,14 @@ public actor Engine {
   let decoding: DecodingBatch
   /// nil without one, and once the engine has stopped.
   var directory: PrefixDirectory?
+  /// What is being written there.
+  var storing: PrefixWriting?
+  /// The end of a sequence whose memory a request waits for, and which is to be written before.
+  var wantedMemory: PrefixNode?
+  /// Until when a disk that failed is left alone.
+  var diskPauseEnd: ContinuousClock.Instant?
+  /// Whether that was said.
+  var diskHasFailed = false
   /// Who is to be told of an end, once nothing of the turn is in use any more.
   private var endings: [(sink: AnswerSink, result: Result<AnswerSummary, any Error>)] = []
   private var isStopped = false
@@ -154,20 +162,30 @@ public actor Engine {
       endWhatWaitedTooLong()
       publish()
       tellEndings()
+      let start = ContinuousClock.now
+      let isIdle = running.isEmpty && waiting.isEmpty
+      let progress =
+        isIdle || wantedMemory != nil
+        ? store(for: options.stallSeconds / 4) : StoringProgress.nothing
       if !running.isEmpty {
-        takeTurn()
-      } else if waiting.isEmpty {
-        if inbox.hasNews {
-          continue
-        } else if inbox.stopDeadline != nil {
-          break
-        } else if !storeOne() {
+        takeTurn(since: start)
+      } else if !inbox.hasNews {
+        switch progress {
+        case .advanced: break
+        case .waiting: await inbox.sleep(atMost: 0.1)
+        case .nothing where !isIdle: break
+        case .nothing:
+          if inbox.stopDeadline != nil { return await end() }
           await inbox.sleep()
         }
       }
       await Task.yield()
     }
-    while storeOne() {}
+  }
+
+  /// Everything has ended, and what is to be kept is on disk.
+  private func end() async {
+    storing = nil
     prefixes.removeAll()
     publish()
     tellEndings()
@@ -272,23 +290,6 @@ public actor Engine {
       tokens, storage, attention: attention,
       hasLongFactors: model.transformer.usesLongFactors(
         storage.cache.sequenceLength ?? tokens.count))
-  }
-
-  /// Puts one sequence that is kept on disk, if there is one to put there. A request that comes meanwhile
-  /// ends the writing, unless the engine stops: it is begun anew at the next rest.
-  ///
-  /// - Returns: Whether there was one.
-  private func storeOne() -> Bool {
-    guard let directory, let leaf = prefixes.unstored(atLeast: directory.leastTokens),
-      let attention = prefixes.attention(of: leaf)
-    else { return false }
-    let (inbox, isStopping) = (inbox, inbox.stopDeadline != nil)
-    let path = leaf.path
-    leaf.isStored = directory.store(
-      path.flatMap(\.tokens), path.compactMap(\.rows), attention: attention
-    ) { !isStopping && inbox.hasNews }
-    publish()
-    return true
   }
 
   private static var hostMemoryBudget: Int {

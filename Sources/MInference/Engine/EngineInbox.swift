@@ -84,6 +84,16 @@ final class EngineInbox: Sendable {
     }
   }
 
+  /// The same, for so many seconds at most.
+  func sleep(atMost seconds: Double) async {
+    let alarm = Task { [self] in
+      try await Task.sleep(for: .seconds(seconds))
+      wake()
+    }
+    await sleep()
+    alarm.cancel()
+  }
+
   /// Lets the loop look at what has changed.
   func wake() {
     let sleeper = state.withLock { state in

@@ -30,6 +30,8 @@ public struct EngineMetrics: Sendable {
   /// Bytes of prefixes on disk, and how many times one was taken from there.
   public var diskBytes = 0
   public var diskHits = 0
+  /// How many times a prefix could not be written to disk, or read from there.
+  public var diskFailures = 0
   public var timeToFirstToken = Histogram(
     bounds: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800])
   public var queueSeconds = Histogram(bounds: [0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600])

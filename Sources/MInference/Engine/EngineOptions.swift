@@ -20,6 +20,8 @@ public struct EngineOptions: Sendable {
   public var answerTokens: Int
   /// Where long prefixes are kept on disk, and how many bytes they may take; nil: nowhere.
   public var disk: PrefixDirectory.Options?
+  /// Told what whoever runs the engine should know, one line each.
+  public var notice: (@Sendable (String) -> Void)?
 
   /// Tokens of a prompt read at once where nothing else is asked for: what an interrupted prefill
   /// has finished by then is kept.
@@ -29,7 +31,7 @@ public struct EngineOptions: Sendable {
     session: SessionOptions = SessionOptions(chunk: EngineOptions.defaultChunk),
     memoryBytes: Int? = nil, runningSequences: Int = 16, queueLength: Int = 256,
     queueSeconds: Double = 600, stallSeconds: Double = 0.1, answerTokens: Int = 4096,
-    disk: PrefixDirectory.Options? = nil
+    disk: PrefixDirectory.Options? = nil, notice: (@Sendable (String) -> Void)? = nil
   ) {
     self.session = session
     self.memoryBytes = memoryBytes
@@ -39,5 +41,6 @@ public struct EngineOptions: Sendable {
     self.stallSeconds = stallSeconds
     self.answerTokens = answerTokens
     self.disk = disk
+    self.notice = notice
   }
 }

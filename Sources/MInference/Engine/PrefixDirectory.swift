@@ -1,3 +1,5 @@
+import CSystemCalls
+import Compute
 import Files
 import Transformers
 
@@ -9,13 +11,14 @@ import Transformers
   import Darwin
 #endif
 
-/// Keys and values of long sequences on disk, for prompts that begin alike after a restart.
+/// Keys and values of long sequences on disk, for prompts that begin alike: after a restart, or after memory
+/// had to be given up.
 ///
-/// One file a sequence, as `Session.save(to:)` writes them: replaced as a whole or not at all, with a
-/// checksum that is compared before anything is used, and bound to the model, the kind of attention
-/// and the format's version. A file that is not whole, or whose checksum is wrong, is removed. When
-/// the files take more than they may, the least recently used go. One process at a time uses a
-/// directory.
+/// One file a run of tokens, see ``SegmentLayout``: a beginning that sequences share is there once. A
+/// file takes its name once it is whole, has checksums that are compared with what is used of it, and is
+/// bound to the model, the kind of attention and the format's version. A file that is damaged is removed with
+/// those that go on behind it. When the files take more than they may, the ends of the least recently used
+/// sequences go. One process at a time uses a directory.
 public final class PrefixDirectory {
   /// Where prefixes are kept.
   public struct Options: Sendable {
@@ -24,6 +27,8 @@ public final class PrefixDirectory {
     public var byteCount: Int
     /// Sequences of fewer tokens are not kept.
     public var leastTokens: Int
+    /// Bytes that are read or written at once.
+    package var blockBytes = 4 << 20
 
     public init(path: String, byteCount: Int = 16 << 30, leastTokens: Int = 1024) {
       self.path = path
@@ -32,131 +37,192 @@ public final class PrefixDirectory {
     }
   }
 
-  /// A sequence on disk.
-  struct Entry {
+  /// A segment on disk.
+  package final class Entry {
     let path: String
     let key: String
+    let identity: UInt64
+    let type: DataType
+    let start: Int
     let tokens: [Int32]
+    let sequenceLength: Int
     let byteCount: Int
-    /// Seconds since 1970.
-    var lastUse: Int
+    fileprivate(set) weak var parent: Entry?
+    fileprivate(set) var children: [Entry] = []
+    /// Nanoseconds since 1970.
+    fileprivate(set) var lastUse: Int
+
+    package var end: Int { start + tokens.count }
+
+    fileprivate init(_ file: SegmentFile, lastUse: Int) {
+      path = file.reader.path
+      key = file.trailer.key
+      identity = file.trailer.identity
+      type = file.layout.extents.type
+      start = file.trailer.start
+      tokens = file.trailer.tokens
+      sequenceLength = file.trailer.sequenceLength
+      byteCount = file.reader.byteCount
+      self.lastUse = lastUse
+    }
   }
 
-  private let options: Options
+  /// What the directory has of a sequence: segments from the first position on.
+  package struct Match {
+    /// Each with the positions that are taken from it.
+    var parts: [(entry: Entry, positions: Range<Int>)]
+
+    package var end: Int { parts.last?.positions.upperBound ?? 0 }
+    var last: Entry? { parts.last?.entry }
+  }
+
+  let options: Options
+  let backend: any Backend
   private let model: LanguageModel
   private let lock: AppendedFile
-  private(set) var entries: [Entry] = []
+  /// Those without a parent.
+  private var roots: [Entry] = []
+  /// Bytes of all files.
+  package private(set) var byteCount = 0
+  /// Through which segments are written and read.
+  package let writing: StagingPool
+  package let reading: StagingPool
+  let readingThreads: Int
 
   private static let suffix = ".keys"
+  /// More do not read a file in memory faster.
+  private static let mostThreads = 16
 
   /// Opens the directory, which is made if there is none, and looks at what lies in it.
   ///
-  /// - Throws: `FileError`: `.inUse` while another process has it, or what keeps it from being used.
-  init(_ options: Options, model: LanguageModel) throws {
+  /// - Throws: `FileError`: `.inUse` while another process has it, or what keeps it from being used;
+  ///   `ComputeError` where there is no memory to read and write through.
+  package init(_ options: Options, model: LanguageModel) throws {
     self.options = options
     self.model = model
+    backend = model.transformer.backend
     try Self.makeDirectory(options.path)
     lock = try AppendedFile(path: options.path + "/lock")
+    readingThreads = min(Int(csystem_cpu_count()), Self.mostThreads)
+    writing = try StagingPool(
+      count: 4, byteCount: options.blockBytes, on: backend, purpose: "writing prefixes")
+    reading = try StagingPool(
+      count: 2 * readingThreads + 2, byteCount: options.blockBytes, on: backend,
+      purpose: "reading prefixes")
+    try takeUpFiles()
+    removeWhatIsTooMuch(but: [])
+  }
+
+  private func takeUpFiles() throws {
+    var files: [String: [(entry: Entry, parent: UInt64)]] = [:]
     for name in try WholeFile.names(inDirectory: options.path) {
       let path = "\(options.path)/\(name)"
       // What a process that was killed did not finish.
       if name.hasPrefix("."), name.hasSuffix(".draft") { WholeFile.remove(path) }
       guard name.hasSuffix(Self.suffix) else { continue }
-      guard let saved = try? SavedSequence(contentsOfFile: path) else {
+      guard let file = SegmentFile(path: path) else {
         WholeFile.remove(path)
         continue
       }
-      entries.append(
-        Entry(
-          path: path, key: saved.fingerprint, tokens: saved.tokens, byteCount: saved.byteCount,
-          lastUse: Self.modificationTime(of: path)))
+      files[file.trailer.key, default: []].append(
+        (Entry(file, lastUse: Self.modificationTime(of: path)), file.trailer.parent))
     }
-    removeWhatIsTooMuch()
+    for var orphans in files.values {
+      // Parents come before those that go on behind them.
+      orphans.sort { $0.entry.start < $1.entry.start }
+      var known: [UInt64: Entry] = [:]
+      for (entry, parent) in orphans {
+        if known[entry.identity] == nil, insert(entry, behind: parent, of: known) {
+          known[entry.identity] = entry
+        } else {
+          WholeFile.remove(entry.path)
+        }
+      }
+    }
+  }
+
+  /// - Returns: false where its parent is not there, or ends before it.
+  private func insert(_ entry: Entry, behind parent: UInt64, of known: [UInt64: Entry]) -> Bool {
+    if parent == 0 {
+      guard entry.start == 0 else { return false }
+      roots.append(entry)
+    } else {
+      guard let parent = known[parent], parent.start < entry.start, entry.start <= parent.end,
+        parent.type == entry.type
+      else { return false }
+      entry.parent = parent
+      parent.children.append(entry)
+    }
+    byteCount += entry.byteCount
+    return true
   }
 
   var leastTokens: Int { options.leastTokens }
-  var byteCount: Int { entries.reduce(0) { $0 + $1.byteCount } }
+  /// Fewer tokens are not worth a file of their own.
+  package var leastSegment: Int { max(1, options.leastTokens / 4) }
 
-  /// The sequence with which a prompt has most tokens in common, if these are worth it.
-  func find(
-    _ prompt: [Int32], attention: AttentionOptions, longerThan known: Int
-  ) -> Entry? {
-    guard let key = key(of: attention) else { return nil }
-    let best = entries.filter { $0.key == key }.map { ($0, commonPrefix($0.tokens, prompt)) }
-      .max { $0.1 < $1.1 }
-    guard let (entry, common) = best,
-      min(common, prompt.count - 1) >= max(leastTokens / 2, known + leastTokens / 2)
-    else { return nil }
-    return entry
+  /// A name for a new file.
+  func newPath(key: String) -> String {
+    let random = String(UInt64.random(in: .min ... .max), radix: 36)
+    return "\(options.path)/\(key)-\(random)\(Self.suffix)"
   }
 
-  /// Fills a cache with what a prompt and an entry have in common.
-  ///
-  /// - Returns: How many tokens that is; 0 where the file is of no use, which is then removed.
-  func restore(_ entry: Entry, into cache: KeyValueCache, for prompt: [Int32]) -> Int {
-    guard entry.tokens.count <= cache.capacity else { return 0 }
-    do {
-      let tokens = try model.transformer.restore(
-        cache, fingerprint: entry.key, from: entry.path)
-      let common = min(commonPrefix(tokens, prompt), prompt.count - 1, cache.count)
-      if model.transformer.mustReadAgain(cache, reaching: prompt.count) {
-        cache.truncate(to: 0)
-        return 0
-      }
-      cache.truncate(to: common)
-      touch(entry)
-      return common
-    } catch {
-      if cache.count > 0 { cache.truncate(to: 0) }
-      remove(entry)
-      return 0
-    }
-  }
-
-  /// Writes a sequence, unless most of it is there already. What cannot be written is left out: a
-  /// prefix on disk is never needed.
-  ///
-  /// - Parameters:
-  ///   - rows: Where the keys and values of the tokens are.
-  ///   - isCancelled: Asked now and then; true ends the writing, and nothing is written.
-  /// - Returns: false where it was ended so.
-  func store(
-    _ tokens: [Int32], _ rows: [CachedRows], attention: AttentionOptions, isCancelled: () -> Bool
-  ) -> Bool {
-    guard let key = key(of: attention), rows.first?.cache.byteCount ?? 0 > 0 else { return true }
-    // Of no further use once the whole is there.
-    var beginnings: [Entry] = []
-    for entry in entries where entry.key == key {
-      let common = commonPrefix(entry.tokens, tokens)
-      if tokens.count - common <= max(256, tokens.count / 8) {
-        touch(entry)
-        return true
-      }
-      if common == entry.tokens.count { beginnings.append(entry) }
-    }
+  /// What names a segment: its tokens and all before them.
+  static func identity(of tokens: [Int32], start: Int) -> UInt64 {
     var fingerprint = Fingerprint()
     fingerprint.add(tokens)
-    let path = "\(options.path)/\(key)-\(fingerprint.text)\(Self.suffix)"
-    do {
-      try model.transformer.save(
-        rows, tokens: tokens, fingerprint: key, to: path, isCancelled: isCancelled)
-    } catch {
-      return !(error is CancellationError)
+    fingerprint.add("\(start)")
+    return max(1, fingerprint.value)
+  }
+
+  // MARK: Finding
+
+  /// The most that there is of a sequence.
+  ///
+  /// - Parameter type: The number format; nil: any.
+  func match(_ tokens: [Int32], key: String, type: DataType? = nil) -> Match {
+    var best = Match(parts: [])
+    func look(at entries: [Entry], behind parts: Match) {
+      for entry in entries
+      where entry.key == key && entry.start <= parts.end && (type ?? entry.type) == entry.type {
+        let common = commonPrefix(entry.tokens, tokens, from: entry.start)
+        guard common > 0 else { continue }
+        var match = parts
+        if let last = match.parts.indices.last {
+          let lower = match.parts[last].positions.lowerBound
+          match.parts[last].positions = lower..<entry.start
+        }
+        match.parts.append((entry, entry.start..<entry.start + common))
+        if match.end > best.end { best = match }
+        look(at: entry.children, behind: match)
+      }
     }
-    guard let saved = try? SavedSequence(contentsOfFile: path) else { return true }
-    for entry in beginnings where entry.path != path { remove(entry) }
-    entries.removeAll { $0.path == path }
-    entries.append(
-      Entry(
-        path: path, key: key, tokens: saved.tokens, byteCount: saved.byteCount,
-        lastUse: Self.modificationTime(of: path)))
-    removeWhatIsTooMuch()
-    return true
+    look(at: roots, behind: best)
+    return best
+  }
+
+  /// What there is of a prompt, but for its last token, if it is worth reading.
+  ///
+  /// - Parameter known: Tokens that are in memory.
+  package func find(
+    _ prompt: [Int32], attention: AttentionOptions, type: DataType? = nil, longerThan known: Int
+  ) -> Match? {
+    let long = model.transformer.usesLongFactors(prompt.count)
+    guard let key = key(of: attention, hasLongFactors: long) else { return nil }
+    var match = match(prompt, key: key, type: type)
+    guard let last = match.parts.indices.last else { return nil }
+    let positions = match.parts[last].positions
+    let end = min(positions.upperBound, prompt.count - 1)
+    guard end > positions.lowerBound, end >= max(leastTokens / 2, known + leastTokens / 2) else {
+      return nil
+    }
+    match.parts[last].positions = positions.lowerBound..<end
+    return match
   }
 
   /// Sixteen digits that tell apart keys and values that differ for the same ids; nil where budgets of
   /// a request make them its own.
-  private func key(of attention: AttentionOptions) -> String? {
+  func key(of attention: AttentionOptions, hasLongFactors: Bool) -> String? {
     guard attention.budgets == AttentionBudgets(),
       attention.calibratedSelections == SelectionMemory.Selections()
     else {
@@ -164,27 +230,82 @@ public final class PrefixDirectory {
     }
     let patterns = model.patterns.map { "\($0)" } ?? ""
     return Fingerprint.of(
-      "\(model.fingerprint) \(attention.mode.rawValue) \(attention.exact) \(patterns)")
+      "\(model.fingerprint) \(attention.mode.rawValue) \(attention.exact) \(patterns) "
+        + "\(hasLongFactors)")
   }
 
-  private func touch(_ entry: Entry) {
-    utimes(entry.path, nil)
-    for index in entries.indices where entries[index].path == entry.path {
-      entries[index].lastUse = Self.modificationTime(of: entry.path)
+  /// Marks segments as used now.
+  func touch(_ match: Match) {
+    for (entry, _) in match.parts {
+      _ = utimes(entry.path, nil)
+      entry.lastUse = Self.modificationTime(of: entry.path)
     }
   }
 
-  private func remove(_ entry: Entry) {
-    WholeFile.remove(entry.path)
-    entries.removeAll { $0.path == entry.path }
+  // MARK: Changing
+
+  /// Frees bytes for a new segment.
+  ///
+  /// - Returns: false where it is too large even so; nothing is freed then.
+  func makeSpace(for bytes: Int, behind match: Match) -> Bool {
+    let kept = match.parts.reduce(0) { $0 + $1.entry.byteCount }
+    guard bytes + kept <= options.byteCount else { return false }
+    removeWhatIsTooMuch(adding: bytes, but: match.parts.map(\.entry))
+    return true
   }
 
-  private func removeWhatIsTooMuch() {
-    while byteCount > options.byteCount,
-      let oldest = entries.min(by: { ($0.lastUse, $0.path) < ($1.lastUse, $1.path) })
+  /// Takes up a file that was written.
+  ///
+  /// - Returns: false where it is of no use: what it goes on behind has gone meanwhile, or it is not there.
+  package func add(path: String, behind parent: Entry?) -> Bool {
+    guard let file = SegmentFile(path: path),
+      parent.map({ contains($0) && $0.identity == file.trailer.parent })
+        ?? (file.trailer.parent == 0)
+    else {
+      WholeFile.remove(path)
+      return false
+    }
+    let entry = Entry(file, lastUse: Self.modificationTime(of: path))
+    let known = parent.map { [$0.identity: $0] } ?? [:]
+    guard insert(entry, behind: file.trailer.parent, of: known) else {
+      WholeFile.remove(path)
+      return false
+    }
+    removeWhatIsTooMuch(but: [entry])
+    return true
+  }
+
+  /// Removes a segment and those that go on behind it.
+  func remove(_ entry: Entry) {
+    guard contains(entry) else { return }
+    for child in entry.children { remove(child) }
+    WholeFile.remove(entry.path)
+    byteCount -= entry.byteCount
+    if let parent = entry.parent {
+      parent.children.removeAll { $0 === entry }
+    } else {
+      roots.removeAll { $0 === entry }
+    }
+  }
+
+  private func contains(_ entry: Entry) -> Bool {
+    let first = sequence(first: entry, next: \.parent).reduce(entry) { $1 }
+    return roots.contains { $0 === first }
+      && (entry === first || entry.parent?.children.contains { $0 === entry } == true)
+  }
+
+  /// - Parameter kept: Ends of sequences that stay.
+  private func removeWhatIsTooMuch(adding bytes: Int = 0, but kept: [Entry]) {
+    while byteCount + bytes > options.byteCount,
+      let oldest = leaves(of: roots).filter({ leaf in !kept.contains { $0 === leaf } })
+        .min(by: { ($0.lastUse, $0.path) < ($1.lastUse, $1.path) })
     {
       remove(oldest)
     }
+  }
+
+  private func leaves(of entries: [Entry]) -> [Entry] {
+    entries.flatMap { $0.children.isEmpty ? [$0] : leaves(of: $0.children) }
   }
 
   /// Makes a directory, and those above it that are missing.
@@ -198,9 +319,10 @@ public final class PrefixDirectory {
     var status = stat()
     guard stat(path, &status) == 0 else { return 0 }
     #if canImport(Darwin)
-      return status.st_mtimespec.tv_sec
+      let time = status.st_mtimespec
     #else
-      return status.st_mtim.tv_sec
+      let time = status.st_mtim
     #endif
+    return Int(time.tv_sec) * 1_000_000_000 + Int(time.tv_nsec)
   }
 }

@@ -31,7 +31,7 @@ package final class PrefixNode {
   fileprivate weak var parent: PrefixNode?
   /// Larger for those used later.
   package fileprivate(set) var lastUse = 0
-  /// Whether the sequence up to here is on disk.
+  /// Whether the sequence up to here is on disk, or is not going to be.
   package var isStored = false
 
   package var end: Int { start + tokens.count }
@@ -220,8 +220,11 @@ package final class PrefixTree {
   }
 
   /// How the sequences with a node were read.
-  package func attention(of node: PrefixNode) -> AttentionOptions? {
-    roots.first { root in root.node.descendants.contains { $0 === node } }?.attention
+  package func reading(
+    of node: PrefixNode
+  ) -> (attention: AttentionOptions, hasLongFactors: Bool)? {
+    roots.first { root in root.node.descendants.contains { $0 === node } }
+      .map { ($0.attention, $0.hasLongFactors) }
   }
 
   package var leafCount: Int { counted }

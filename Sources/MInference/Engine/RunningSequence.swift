@@ -16,10 +16,12 @@ final class RunningSequence {
   let attention: AttentionOptions
   /// How its prompt is read.
   let reading: PrefillOptions
-  /// Tokens of the prompt that were in the cache.
-  let cachedTokens: Int
+  /// Tokens of the prompt that were in the cache, or came from disk.
+  private(set) var cachedTokens: Int
   let maximumTokens: Int
   let start: ContinuousClock.Instant
+  /// What comes from disk before the rest is read; nil where nothing does any more.
+  var restoring: PrefixRestoring?
   /// What is read; nil before its first turn, and while nothing is read.
   var run: (any PromptReading)?
   /// Set once the prompt has been read.
@@ -103,8 +105,19 @@ final class RunningSequence {
 
   /// Tokens of the prompt that are left to read.
   var remaining: Int {
+    if let restoring { return max(1, prompt.count - restoring.end) }
     guard let run else { return rereading?.count ?? prompt.count - (cache?.count ?? 0) }
     return max(1, run.progress.tokens - run.progress.tokensDone)
+  }
+
+  /// Goes on behind what has come from disk.
+  ///
+  /// - Returns: Tokens that have come.
+  func endRestoring() -> Int {
+    restoring = nil
+    let before = cachedTokens
+    cachedTokens = max(before, cache?.count ?? 0)
+    return cachedTokens - before
   }
 
   /// Tells how far the prompt has been read: now and then, or now if it must be said.
@@ -127,6 +140,7 @@ final class RunningSequence {
   /// - Returns: The tokens whose keys and values are in its cache.
   func leave() -> [Int32] {
     run = nil
+    restoring = nil
     guard let cache = heldCache else { return [] }
     let tokens = answer?.generator.history ?? prompt
     if case .session(let work) = owner {

@@ -66,6 +66,6 @@ struct EngineArguments: ParsableArguments {
         PrefixDirectory.Options(
           // Models do not share a directory: each has its lock.
           path: models > 1 ? "\($0)/\(model.fingerprint)" : $0, byteCount: cacheSize.value / models)
-      })
+      }, notice: StandardError.note)
   }
 }

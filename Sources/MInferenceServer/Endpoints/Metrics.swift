@@ -106,6 +106,10 @@ struct Metrics: Sendable {
       Double($0.diskHits)
     }
     add(
+      "minference:disk_failures_total", "counter",
+      "How many times a prefix could not be written to disk or read from there."
+    ) { Double($0.diskFailures) }
+    add(
       "minference:longest_stall_seconds", "gauge",
       "The longest time that a running answer waited for its next token."
     ) { $0.longestStall }

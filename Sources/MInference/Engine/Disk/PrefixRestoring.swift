@@ -1,0 +1,164 @@
+import Compute
+package import Transformers
+
+/// Segments that are being read back into a cache, block by block between turns of the engine, while threads
+/// read ahead.
+///
+/// What has been read of a segment counts once all of it is there. The engine's thread alone uses it.
+package final class PrefixRestoring {
+  package enum Progress {
+    /// A block was taken.
+    case advanced
+    /// The disk has not brought the next block yet.
+    case waiting
+    case finished
+    /// A segment is damaged: what is before it is there.
+    case damaged(PrefixDirectory.Entry)
+  }
+
+  /// A segment, and the positions that are taken from it.
+  private struct Part {
+    let entry: PrefixDirectory.Entry
+    let file: SegmentFile
+    let positions: Range<Int>
+  }
+
+  /// A block of a part.
+  private struct Step {
+    let part: Int
+    let block: Int
+    /// Whether it is the layer's last of its part.
+    let endsLayer: Bool
+  }
+
+  private let cache: KeyValueCache
+  private let transformer: Transformer
+  private var parts: [Part] = []
+  private var steps: [Step] = []
+  private var next = 0
+  /// A segment whose file is not what it was.
+  private var missing: PrefixDirectory.Entry?
+  private var reader: BlockReader?
+  private var transfer: (any KeyValueTransfer)?
+  /// Memory whose copies may not be over, in the order in which they were begun.
+  private var copying: [any StagingMemory] = []
+  /// Positions that are there at the end, as far as is known.
+  package private(set) var end: Int
+
+  /// Copies that may be under way at once.
+  private static let mostCopies = 4
+
+  /// - Parameters:
+  ///   - match: What is to be read; positions that the cache has already are left out.
+  ///   - cache: Begins with the same tokens.
+  /// - Throws: ``LanguageModelError/noThread(reason:)``.
+  package init(
+    _ match: PrefixDirectory.Match, into cache: KeyValueCache, transformer: Transformer,
+    from directory: PrefixDirectory
+  ) throws {
+    self.cache = cache
+    self.transformer = transformer
+    end = match.end
+    var requests: [BlockReader.Request] = []
+    for (entry, positions) in match.parts where positions.upperBound > cache.count {
+      let wanted = max(positions.lowerBound, cache.count)..<positions.upperBound
+      guard let file = SegmentFile(path: entry.path), file.trailer.identity == entry.identity,
+        file.layout.extents == cache.blockExtents, file.layout.layers == cache.layers.count,
+        file.layout.blockByteCount <= directory.reading.byteCount
+      else {
+        missing = entry
+        break
+      }
+      let layout = file.layout
+      for index in 0..<layout.blockCount {
+        let block = layout.positions(ofBlock: index)
+        let absolute = entry.start + block.lowerBound..<entry.start + block.upperBound
+        guard !absolute.clamped(to: wanted).isEmpty else { continue }
+        requests.append(
+          BlockReader.Request(
+            file: file.reader, bytes: layout.byteRange(ofBlock: index),
+            checksum: file.trailer.checksums[index], seed: SegmentLayout.seed(ofBlock: index)))
+        steps.append(
+          Step(
+            part: parts.count, block: index, endsLayer: absolute.upperBound >= wanted.upperBound))
+      }
+      parts.append(Part(entry: entry, file: file, positions: wanted))
+    }
+    if !requests.isEmpty {
+      if cache.count == 0 {
+        cache.beginRestoring(sequenceLength: parts[0].file.trailer.sequenceLength)
+      }
+      reader = try BlockReader(
+        requests, threads: directory.readingThreads, pool: directory.reading)
+    }
+  }
+
+  deinit {
+    // Nobody else may write to the memory before the device has read it.
+    for memory in copying { try? memory.wait() }
+    for memory in copying { reader?.giveBack(memory) }
+    reader?.end()
+  }
+
+  /// Whether something can be done without waiting for the disk.
+  package var isReady: Bool { next == steps.count || reader?.isReady == true }
+
+  /// Takes the next block.
+  ///
+  /// - Parameter seconds: How long to wait for it.
+  /// - Throws: `ComputeError`; what is behind the cache's count is undefined then.
+  package func advance(waiting seconds: Double) throws -> Progress {
+    guard next < steps.count, let reader else {
+      end = min(end, cache.count)
+      return missing.map(Progress.damaged) ?? .finished
+    }
+    let step = steps[next]
+    let part = parts[step.part]
+    switch reader.next(waiting: seconds) {
+    case .waiting: return .waiting
+    case .damaged:
+      transfer = nil
+      return .damaged(part.entry)
+    case .block(let memory):
+      copying.append(memory)
+      next += 1
+      try take(memory, step, part)
+      if copying.count > Self.mostCopies {
+        let oldest = copying.removeFirst()
+        try oldest.wait()
+        reader.giveBack(oldest)
+      }
+      return .advanced
+    }
+  }
+
+  private func take(_ memory: any StagingMemory, _ step: Step, _ part: Part) throws {
+    let layout = part.file.layout
+    let layer = layout.layer(ofBlock: step.block)
+    let open = try transfer ?? openLayer(layer, part)
+    transfer = open
+    let block = layout.positions(ofBlock: step.block)
+    let first = part.entry.start + block.lowerBound
+    let positions = (first..<part.entry.start + block.upperBound).clamped(to: part.positions)
+    try open.restore(
+      positions,
+      from: KeyValueBlock(memory: memory, extents: layout.extents, positions: block.count),
+      at: positions.lowerBound - first)
+    guard step.endsLayer else { return }
+    transfer = nil
+    try open.close()
+    if layer == layout.layers - 1 { cache.finishRestoring(count: part.positions.upperBound) }
+  }
+
+  private func openLayer(_ layer: Int, _ part: Part) throws -> any KeyValueTransfer {
+    let opened = try transformer.makeTransfer(
+      layer: cache.layers.lowerBound + layer, of: cache, count: part.positions.upperBound,
+      for: .restoring)
+    let factors = part.file.trailer.factors
+    if !factors.isEmpty {
+      let count = factors.count / part.file.layout.layers
+      try opened.setFactors(Array(factors[layer * count..<(layer + 1) * count]))
+    }
+    return opened
+  }
+}

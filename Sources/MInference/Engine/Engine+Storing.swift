@@ -1,0 +1,84 @@
+import Compute
+import Transformers
+
+/// Putting sequences on disk: while nothing else is to be done, and before memory is given up.
+extension Engine {
+  enum StoringProgress {
+    case advanced
+    /// A thread is writing; it wakes the engine.
+    case waiting
+    case nothing
+  }
+
+  /// Seconds for which a disk that failed is left alone.
+  private static let diskPauseSeconds = 30.0
+
+  /// Gives up the end of a sequence, unless it is to be written to disk first.
+  ///
+  /// - Returns: false where it is to be written: who wants the memory waits.
+  func giveUp(_ leaf: PrefixNode) -> Bool {
+    if let directory, !leaf.isStored, leaf.end >= directory.leastTokens,
+      leaf.tokens.count >= directory.leastSegment, !isDiskPaused
+    {
+      wantedMemory = leaf
+      return false
+    }
+    prefixes.remove(leaf)
+    return true
+  }
+
+  /// Copies blocks of what is to be written, for at most so long: what somebody waits for goes first.
+  func store(for seconds: Double) -> StoringProgress {
+    guard let directory, !isDiskPaused else { return .nothing }
+    do {
+      guard let writing = try storing ?? beginStoring(in: directory) else { return .nothing }
+      storing = writing
+      switch try writing.advance(prefixes, until: .now + .seconds(seconds)) {
+      case .advanced: return .advanced
+      case .waiting: return .waiting
+      case .lost: storing = nil
+      case .failed(let reason): noteDiskFailure(reason)
+      case .written:
+        storing = nil
+        diskHasFailed = false
+        if directory.add(path: writing.path, behind: writing.plan.parent) {
+          writing.plan.superseded.forEach(directory.remove)
+        }
+      }
+    } catch {
+      noteDiskFailure("\(error)")
+    }
+    return .advanced
+  }
+
+  private func beginStoring(in directory: PrefixDirectory) throws -> PrefixWriting? {
+    while let leaf = wantedMemory.flatMap({ $0.isStored ? nil : $0 })
+      ?? prefixes.unstored(atLeast: directory.leastTokens)
+    {
+      guard
+        let plan = PrefixWriting.Plan(
+          leaf, of: prefixes, in: directory, transformer: model.transformer)
+      else {
+        leaf.isStored = true
+        continue
+      }
+      return try PrefixWriting(
+        plan, in: directory, transformer: model.transformer, wake: { [inbox] in inbox.wake() })
+    }
+    return nil
+  }
+
+  /// Leaves the disk alone for a while. It is said once, until the disk takes something again.
+  func noteDiskFailure(_ reason: String) {
+    storing = nil
+    metrics.diskFailures += 1
+    diskPauseEnd = .now + .seconds(Self.diskPauseSeconds)
+    guard !diskHasFailed, let directory else { return }
+    diskHasFailed = true
+    options.notice?(
+      "\(directory.options.path): prefixes are not kept on disk (\(reason)); see to the disk, the "
+        + "server goes on without it")
+  }
+
+  private var isDiskPaused: Bool { diskPauseEnd.map { ContinuousClock.now < $0 } ?? false }
+}

@@ -1,0 +1,211 @@
+import Files
+import MInference
+import TemporaryCheckpoints
+import Testing
+import Transformers
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+@Suite struct PrefixWritingTests {
+  let directory: TemporaryDirectory
+  let model: LanguageModel
+  let attention = AttentionOptions(mode: .dense)
+  let tree = PrefixTree()
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    try TinyCheckpoint.write(to: directory)
+    model = try LanguageModel(
+      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
+  }
+
+  private func ids(_ count: Int, _ seed: Int32) -> [Int32] {
+    (0..<Int32(count)).map { ($0 &* 31 &+ seed &* 7) % 200 }
+  }
+
+  @discardableResult
+  private func insert(_ tokens: [Int32]) throws -> PrefixStorage {
+    let cache = try model.transformer.makeCache(capacity: tokens.count + 50)
+    _ = try model.transformer.prefill(tokens, cache: cache)
+    let storage = PrefixStorage(cache: cache)
+    tree.insert(tokens, storage, attention: attention)
+    return storage
+  }
+
+  private func open() throws -> PrefixDirectory {
+    var options = PrefixDirectory.Options(path: directory.path("cache"), leastTokens: 128)
+    options.blockBytes = 8 * 512
+    return try PrefixDirectory(options, model: model)
+  }
+
+  private func begin(
+    _ tokens: [Int32], in prefixes: PrefixDirectory
+  ) throws -> PrefixWriting? {
+    let match = try #require(tree.find(tokens + [250], attention: attention))
+    let leaf = try #require(match.nodes.last)
+    let plan = PrefixWriting.Plan(leaf, of: tree, in: prefixes, transformer: model.transformer)
+    return try plan.map {
+      try PrefixWriting($0, in: prefixes, transformer: model.transformer, wake: {})
+    }
+  }
+
+  /// Advances by a block at a time, at most so many times.
+  ///
+  /// - Returns: Whether the file is written.
+  private func advance(_ writing: PrefixWriting, times: Int = .max) throws -> Bool {
+    var count = 0
+    while count < times {
+      switch try writing.advance(tree, until: .now) {
+      case .advanced: count += 1
+      case .waiting: sched_yield()
+      case .written: return true
+      case .lost, .failed:
+        Issue.record("the writing came to nothing")
+        return false
+      }
+    }
+    return false
+  }
+
+  private func files() throws -> [SegmentFile] {
+    try WholeFile.names(inDirectory: directory.path("cache")).filter { $0.hasSuffix(".keys") }
+      .map { try #require(SegmentFile(path: directory.path("cache") + "/" + $0)) }
+      .sorted { $0.trailer.start < $1.trailer.start }
+  }
+
+  /// What is on disk goes on as the sequence itself would.
+  ///
+  /// - Parameter whole: The sequence as it was read.
+  private func expectRestored(
+    _ tokens: [Int32], of whole: [Int32]? = nil, from prefixes: PrefixDirectory
+  ) throws {
+    let match = try #require(
+      prefixes.find(tokens + [9], attention: attention, longerThan: 0))
+    #expect(match.end == tokens.count)
+    let transformer = model.transformer
+    let (cache, expected) = (
+      try transformer.makeCache(capacity: 1000), try transformer.makeCache(capacity: 1000)
+    )
+    let restoring = try PrefixRestoring(
+      match, into: cache, transformer: transformer, from: prefixes)
+    loop: while true {
+      switch try restoring.advance(waiting: 1) {
+      case .advanced, .waiting: continue
+      case .finished: break loop
+      case .damaged:
+        Issue.record("a file is damaged")
+        return
+      }
+    }
+    _ = try transformer.prefill(whole ?? tokens, cache: expected)
+    expected.truncate(to: tokens.count)
+    #expect(cache.count == tokens.count)
+    #expect(try transformer.decode(9, cache: cache) == transformer.decode(9, cache: expected))
+  }
+
+  @Test func `a writing goes on where it was, whatever becomes of the tree meanwhile`() throws {
+    let prefixes = try open()
+    let tokens = ids(300, 1)
+    let first = try insert(tokens)
+    let writing = try #require(try begin(tokens, in: prefixes))
+    #expect(try !advance(writing, times: 10))
+    // Another conversation branches off, and the cache is compacted.
+    try insert(Array(tokens[..<200]) + [201, 5, 6])
+    #expect(try !advance(writing, times: 10))
+    let cache = try model.transformer.makeCache(capacity: 300)
+    try model.transformer.append([CachedRows(first.cache, rows: 0..<300)], to: cache)
+    tree.replace(first, by: PrefixStorage(cache: cache))
+    #expect(try advance(writing))
+    #expect(prefixes.add(path: writing.path, behind: nil))
+    #expect(try files().map(\.trailer.tokens) == [tokens])
+    try expectRestored(tokens, from: prefixes)
+    #expect(try begin(tokens, in: prefixes) == nil)
+  }
+
+  @Test func `a sequence that loses its end while it is written is written up to there`() throws {
+    let prefixes = try open()
+    let tokens = ids(300, 2)
+    try insert(tokens)
+    let writing = try #require(try begin(tokens, in: prefixes))
+    #expect(try !advance(writing, times: 30))
+    let match = try #require(
+      tree.find(Array(tokens[..<270]) + [203, 1], attention: attention))
+    _ = try #require(tree.rewind(match))
+    #expect(try advance(writing))
+    #expect(prefixes.add(path: writing.path, behind: nil))
+    #expect(try files().map(\.trailer.tokens) == [Array(tokens[..<270])])
+    try expectRestored(Array(tokens[..<270]), of: tokens, from: prefixes)
+  }
+
+  @Test func `a beginning that sequences share is stored once`() throws {
+    let prefixes = try open()
+    let shared = ids(200, 3)
+    let sequences = [201, 202].map { shared + [Int32($0)] + ids(99, Int32($0)) }
+    for tokens in sequences { try insert(tokens) }
+    // The first is written in two runs; of the second the end is left.
+    for tokens in [sequences[0], sequences[0], sequences[1]] {
+      let writing = try #require(try begin(tokens, in: prefixes))
+      #expect(try advance(writing))
+      #expect(prefixes.add(path: writing.path, behind: writing.plan.parent))
+    }
+    #expect(try begin(sequences[1], in: prefixes) == nil)
+    let files = try files()
+    #expect(files.map(\.trailer.start) == [0, 200, 200])
+    #expect(files.map(\.trailer.tokens.count) == [200, 100, 100])
+    #expect(files.dropFirst().allSatisfy { $0.trailer.parent == files[0].trailer.identity })
+    for tokens in sequences { try expectRestored(tokens, from: prefixes) }
+    // One that branches off within a file goes on in its middle.
+    let third = Array(shared[..<150]) + [204] + ids(99, 4)
+    try insert(third)
+    let writing = try #require(try begin(third, in: prefixes))
+    #expect(writing.plan.start == 150)
+    #expect(try advance(writing))
+    #expect(prefixes.add(path: writing.path, behind: writing.plan.parent))
+    for tokens in sequences + [third] { try expectRestored(tokens, from: prefixes) }
+  }
+
+  @Test func `a writing that is given up leaves no file, and neither does a killed one`() throws {
+    var prefixes: PrefixDirectory? = try open()
+    let tokens = ids(300, 5)
+    try insert(tokens)
+    do {
+      let writing = try #require(try prefixes.flatMap { try begin(tokens, in: $0) })
+      #expect(try !advance(writing, times: 5))
+    }
+    let path = directory.path("cache")
+    for _ in 0..<2000 where try WholeFile.names(inDirectory: path) != ["lock"] { usleep(1000) }
+    #expect(try WholeFile.names(inDirectory: path) == ["lock"])
+    // What a killed process leaves: a draft, and a file of an older version.
+    prefixes = nil
+    try directory.write([1, 2, 3], to: "cache/.a.keys.1x.draft")
+    try directory.write(Array("minfkeys".utf8) + [2, 0, 0, 0], to: "cache/old.keys")
+    prefixes = try open()
+    #expect(try WholeFile.names(inDirectory: path) == ["lock"])
+    #expect(prefixes?.byteCount == 0)
+  }
+
+  @Test func `files whose beginning has gone are removed when the directory is opened`() throws {
+    var prefixes: PrefixDirectory? = try open()
+    let tokens = ids(200, 6) + [201] + ids(99, 7)
+    try insert(ids(200, 6))
+    try insert(tokens)
+    for _ in 0..<2 {
+      let opened = try #require(prefixes)
+      let writing = try #require(try begin(tokens, in: opened))
+      #expect(try advance(writing))
+      #expect(opened.add(path: writing.path, behind: writing.plan.parent))
+    }
+    let files = try files()
+    #expect(files.count == 2)
+    prefixes = nil
+    WholeFile.remove(files[0].reader.path)
+    prefixes = try open()
+    #expect(try self.files().isEmpty && prefixes?.byteCount == 0)
+  }
+}
