@@ -5,13 +5,14 @@ then lets clients ask them at random. Clients that vanish close their connection
 answer comes. Every whole answer is compared with the first one. Prints requests, failures, differences, resident memory over time, and
 the longest stall; the exit status is 1 where an answer differs, a request fails for another reason than a full queue, the
 server ends, or its memory is not flat: the most of the last third is more than 5 % and 32 MiB above the most of the second third, by which time
---memory should be full. Bounded: by --seconds, and by 60 more for what is under way. With --kill, the server is killed (SIGKILL) and started anew in
-the middle, on the same --cache-dir.
+--memory should be full. Bounded: by --seconds, and by 60 more for what is under way. With --kill N (1 if no number is given), the server is killed
+(SIGKILL) and started anew N times, at moments that the seed decides, on the same --cache-dir; after the end, the directory has to hold whole files alone.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
 import signal
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 WORDS = "map chest cart lantern river stone ship door bridge garden letter clock".split()
 
@@ -30,7 +32,8 @@ class Server:
     def start(self):
         model = ["--model", self.options.model] if self.options.model else []
         command = [self.options.binary, "serve", *model, "--port", "0", "--log-level", "warning", "--max-requests", "2000",
-                   "--kv-memory", self.options.memory, "--chunk", "2048", "--cache-dir", self.directory]
+                   "--kv-memory", self.options.memory, "--chunk", "2048", "--cache-dir", self.directory,
+                   "--cache-size", self.options.cache_size]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
@@ -39,16 +42,23 @@ class Server:
         else:
             sys.exit("the server did not start")
 
+    def metrics(self):
+        """What is told of the disk and of the longest stall."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as response:
+            text = response.read().decode()
+        names = ["disk_hits_total", "disk_failures_total", "disk_bytes", "longest_stall_seconds"]
+        return {name: float(re.search(rf"^minference:{name}(?:{{.*}})? (\S+)$", text, re.M).group(1)) for name in names}
+
     def resident(self):
         with open(f"/proc/{self.process.pid}/status") as file:
             return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) // 1024
 
 
-def prompts(count, seed):
+def prompts(count, seed, lengths):
     random.seed(seed)
     documents = []
     for _ in range(max(1, count // 4)):
-        length = random.choice([40, 200, 800, 3000])
+        length = random.choice(lengths)
         documents.append(" ".join(random.choice(WORDS) for _ in range(length)))
     return [f"{documents[i % len(documents)]}. The key of {WORDS[i % 12]} is {1000 + i}. What is the key?" for i in range(count)]
 
@@ -99,7 +109,7 @@ async def ask(port, prompt, stream, tokens=16, leave_after=None):
 
 
 async def run(options, server):
-    texts = prompts(options.prompts, options.seed)
+    texts = prompts(options.prompts, options.seed, options.lengths)
     expected = [await ask(server.port, text, stream=False) for text in texts]
     counts = {"whole": 0, "left": 0, "refused": 0, "failed": 0, "different": 0}
     end = time.monotonic() + options.seconds
@@ -142,19 +152,24 @@ async def run(options, server):
             await asyncio.sleep(options.seconds / 30)
 
     async def kill():
-        await asyncio.sleep(options.seconds / 2)
-        state["down"] = True
-        server.process.send_signal(signal.SIGKILL)
-        server.process.wait()
-        await asyncio.to_thread(server.start)
-        state["down"] = False
-        print("killed and started anew", flush=True)
+        source = random.Random(options.seed)
+        # Not so late that nothing comes of the last start.
+        moments = sorted(source.uniform(0.1, 0.9) * options.seconds for _ in range(options.kill))
+        for moment in moments:
+            await asyncio.sleep(max(0.0, end - options.seconds + moment - time.monotonic()))
+            state["down"] = True
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+            left = sorted(os.listdir(server.directory))
+            await asyncio.to_thread(server.start)
+            state["down"] = False
+            print(f"killed with {sum(name.endswith('.draft') for name in left)} drafts among {len(left)} files, and started anew", flush=True)
 
     tasks = [client(number) for number in range(options.clients)] + [watch()]
     if options.kill:
         tasks.append(kill())
     await asyncio.wait_for(asyncio.gather(*tasks), options.seconds + 60)
-    print(counts)
+    print(counts, await asyncio.to_thread(server.metrics))
     wrong = counts["failed"] + counts["different"]
     middle, last = ([mib for share, mib in resident if low < share <= high] for low, high in ((1 / 3, 2 / 3), (2 / 3, 1)))
     # A server that was killed begins anew.
@@ -170,10 +185,12 @@ def main():
     parser.add_argument("--model", help="the built-in model if not given")
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--prompts", type=int, default=40)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[40, 200, 800, 3000], help="words that documents may have")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--memory", default="512M")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--cache-size", default="16G")
+    parser.add_argument("--kill", type=int, nargs="?", const=1, default=0, metavar="N")
     options = parser.parse_args()
     if not 1 <= options.clients <= 500 or not 1 <= options.seconds <= 3600:
         parser.error("--clients goes from 1 to 500, --seconds from 1 to 3600")
@@ -187,6 +204,10 @@ def main():
             server.process.send_signal(signal.SIGTERM)
             status = server.process.wait(60)
         print(f"the server ended with status {status}")
+        drafts = [name for name in os.listdir(directory) if name.endswith(".draft")]
+        if drafts:
+            print(f"it left {len(drafts)} drafts")
+            wrong += 1
         sys.exit(1 if wrong or not alive or status else 0)
 
 

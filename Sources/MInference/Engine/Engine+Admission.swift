@@ -60,7 +60,9 @@ extension Engine {
       prompt, attention: attention,
       hasLongFactors: model.transformer.usesLongFactors(prompt.count))
     let found = match?.common ?? 0
-    let onDisk = directory?.find(prompt, attention: attention, longerThan: found)
+    let onDisk =
+      isDiskPaused
+      ? nil : directory?.find(prompt, attention: attention, longerThan: found)
     if let leader = reading(prompt, attention: attention),
       leader > found + Self.tokensWorthWaiting, leader >= onDisk?.end ?? 0
     {

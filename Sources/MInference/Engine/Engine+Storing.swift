@@ -37,7 +37,9 @@ extension Engine {
       case .advanced: return .advanced
       case .waiting: return .waiting
       case .lost: storing = nil
-      case .failed(let reason): noteDiskFailure(reason)
+      case .failed(let reason):
+        storing = nil
+        noteDiskFailure(reason)
       case .written:
         storing = nil
         diskHasFailed = false
@@ -46,6 +48,7 @@ extension Engine {
         }
       }
     } catch {
+      storing = nil
       noteDiskFailure("\(error)")
     }
     return .advanced
@@ -63,22 +66,29 @@ extension Engine {
         continue
       }
       return try PrefixWriting(
-        plan, in: directory, transformer: model.transformer, wake: { [inbox] in inbox.wake() })
+        plan, in: directory, transformer: model.transformer, secondsPerToken: secondsPerToken,
+        wake: { [inbox] in inbox.wake() })
     }
     return nil
   }
 
   /// Leaves the disk alone for a while. It is said once, until the disk takes something again.
   func noteDiskFailure(_ reason: String) {
-    storing = nil
     metrics.diskFailures += 1
     diskPauseEnd = .now + .seconds(Self.diskPauseSeconds)
     guard !diskHasFailed, let directory else { return }
     diskHasFailed = true
     options.notice?(
-      "\(directory.options.path): prefixes are not kept on disk (\(reason)); see to the disk, the "
-        + "server goes on without it")
+      "\(directory.options.path): prefixes are not kept on disk for now (\(reason)); see to the "
+        + "disk, everything else goes on")
   }
 
-  private var isDiskPaused: Bool { diskPauseEnd.map { ContinuousClock.now < $0 } ?? false }
+  /// What reading prompts takes on average; 0: too few were read.
+  private var secondsPerToken: Double {
+    let unread = running.filter(\.isReading).reduce(0) { $0 + $1.remaining }
+    let tokens = metrics.promptTokens - metrics.cachedTokens - unread
+    return tokens >= 1024 ? metrics.prefillSeconds / Double(tokens) : 0
+  }
+
+  var isDiskPaused: Bool { diskPauseEnd.map { ContinuousClock.now < $0 } ?? false }
 }

@@ -168,6 +168,7 @@ extension Engine {
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.stallSeconds) - time
     sequence.turnStart = start
+    let isRestoring = sequence.restoring != nil
     do {
       var time = start
       while sequence.isReading, !sequence.isRead, !sequence.submission.cancellation.isSet {
@@ -189,7 +190,7 @@ extension Engine {
       end(sequence, with: error, reason: error is CancellationError ? "cancelled" : "error")
     }
     let seconds = (ContinuousClock.now - start).inSeconds
-    metrics.prefillSeconds += seconds
+    if !isRestoring { metrics.prefillSeconds += seconds }
     sequence.prefillSeconds += seconds
   }
 
@@ -203,6 +204,7 @@ extension Engine {
     case .advanced: return true
     case .waiting: return false
     case .damaged(let entry): directory?.remove(entry)
+    case .slow: noteDiskFailure("it reads more slowly than text is read")
     case .finished: break
     }
     let restored = sequence.endRestoring()

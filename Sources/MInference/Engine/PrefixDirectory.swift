@@ -45,7 +45,8 @@ public final class PrefixDirectory {
     let type: DataType
     let start: Int
     let tokens: [Int32]
-    let sequenceLength: Int
+    /// What reading prompts took when it was written; 0: not known.
+    let secondsPerToken: Double
     let byteCount: Int
     fileprivate(set) weak var parent: Entry?
     fileprivate(set) var children: [Entry] = []
@@ -61,7 +62,7 @@ public final class PrefixDirectory {
       type = file.layout.extents.type
       start = file.trailer.start
       tokens = file.trailer.tokens
-      sequenceLength = file.trailer.sequenceLength
+      secondsPerToken = file.trailer.secondsPerToken
       byteCount = file.reader.byteCount
       self.lastUse = lastUse
     }

@@ -29,26 +29,33 @@ package final class BlockReader: Sendable {
     case waiting
   }
 
-  private struct State {
+  /// What threads wait for.
+  private struct Work {
     var idle: [any StagingMemory]
     /// The next block that no thread has begun.
-    var nextRead = 0
+    var next = 0
+    var isEnded = false
+  }
+
+  /// What the owner waits for.
+  private struct Results {
     /// The next block to be handed out.
-    var nextResult = 0
+    var next = 0
     /// Blocks that were read; nil: damaged.
-    var results: [Int: (any StagingMemory)?] = [:]
+    var blocks: [Int: (any StagingMemory)?] = [:]
     var isEnded = false
   }
 
   private let requests: [Request]
   private let pool: StagingPool
-  private let monitor: Monitor<State>
+  private let work: Monitor<Work>
+  private let results = Monitor(Results())
 
   /// - Throws: ``LanguageModelError/noThread(reason:)`` where not one thread can be had.
   package init(_ requests: [Request], threads: Int, pool: StagingPool) throws {
     self.requests = requests
     self.pool = pool
-    monitor = Monitor(State(idle: pool.takeAll()))
+    work = Monitor(Work(idle: pool.takeAll()))
     for thread in 0..<max(1, min(threads, requests.count)) {
       do {
         try WorkerThread.start { [self] in run() }
@@ -65,62 +72,79 @@ package final class BlockReader: Sendable {
   ///
   /// - Parameter seconds: How long to wait for it.
   package func next(waiting seconds: Double) -> Outcome {
-    monitor.wait(atMost: seconds) { state -> Outcome? in
-      guard let result = state.results.removeValue(forKey: state.nextResult) else { return nil }
-      state.nextResult += 1
-      return result.map(Outcome.block) ?? .damaged
+    results.wait(atMost: seconds) { results -> Outcome? in
+      guard let block = results.blocks.removeValue(forKey: results.next) else { return nil }
+      results.next += 1
+      return block.map(Outcome.block) ?? .damaged
     } ?? .waiting
   }
 
   /// Whether ``next(waiting:)`` has something at once.
-  package var isReady: Bool { monitor.change { $0.results[$0.nextResult] != nil } }
+  package var isReady: Bool { results.change { $0.blocks[$0.next] != nil } }
 
   /// Takes back memory that was handed out and is not in use any more.
   package func giveBack(_ memory: any StagingMemory) {
-    let isEnded = monitor.change { state in
-      if !state.isEnded { state.idle.append(memory) }
-      return state.isEnded
+    let isEnded = work.change(wakesAll: false) { work in
+      if !work.isEnded { work.idle.append(memory) }
+      return work.isEnded
     }
     if isEnded { pool.giveBack(memory) }
   }
 
   /// Ends the reading. What threads have in hand goes back to the pool as they come to their ends.
   package func end() {
-    let memory = monitor.change { state in
-      state.isEnded = true
-      defer {
-        state.idle = []
-        state.results = [:]
-      }
-      return state.idle + state.results.values.compactMap { $0 }
+    var memory = work.change { work in
+      work.isEnded = true
+      defer { work.idle = [] }
+      return work.idle
+    }
+    memory += results.change { results in
+      results.isEnded = true
+      defer { results.blocks = [:] }
+      return results.blocks.values.compactMap { $0 }
     }
     memory.forEach(pool.giveBack)
   }
 
   private func run() {
     while let (index, memory) = claim() {
-      let request = requests[index]
-      let bytes = UnsafeMutableRawBufferPointer(start: memory.start, count: request.bytes.count)
-      let isWhole =
-        (try? request.file.read(into: bytes, at: request.bytes.lowerBound)) != nil
-        && BlockChecksum.of(UnsafeRawBufferPointer(bytes), seed: request.seed)
-          == request.checksum
-      let isUnused = monitor.change { state in
-        if state.isEnded { return true }
-        state.results[index] = .some(isWhole ? memory : nil)
+      let isWhole = read(requests[index], into: memory.start)
+      let isUnused = results.change { results in
+        if results.isEnded { return true }
+        results.blocks[index] = .some(isWhole ? memory : nil)
         return !isWhole
       }
       if isUnused { giveBack(memory) }
     }
   }
 
+  /// - Returns: false where the block cannot be read or is not what it should be.
+  private func read(_ request: Request, into start: UnsafeMutableRawPointer) -> Bool {
+    let bytes = UnsafeMutableRawBufferPointer(start: start, count: request.bytes.count)
+    var checksum = BlockChecksum(seed: request.seed, byteCount: bytes.count)
+    for first in stride(from: 0, to: bytes.count, by: Self.partBytes) {
+      let part = UnsafeMutableRawBufferPointer(
+        rebasing: bytes[first..<min(first + Self.partBytes, bytes.count)])
+      do {
+        try request.file.read(into: part, at: request.bytes.lowerBound + first)
+      } catch {
+        return false
+      }
+      checksum.add(UnsafeRawBufferPointer(part))
+    }
+    return checksum.value == request.checksum
+  }
+
+  /// Bytes that are read at once: they are still in the processor's cache for the checksum.
+  private static let partBytes = 256 << 10
+
   /// The next block that is to be read, and memory for it; nil at the end.
   private func claim() -> (Int, any StagingMemory)? {
-    let claim = monitor.wait { state -> (Int, (any StagingMemory)?)? in
-      if state.isEnded || state.nextRead == requests.count { return (0, nil) }
-      guard let memory = state.idle.popLast() else { return nil }
-      defer { state.nextRead += 1 }
-      return (state.nextRead, memory)
+    let claim = work.wait { work -> (Int, (any StagingMemory)?)? in
+      if work.isEnded || work.next == requests.count { return (0, nil) }
+      guard let memory = work.idle.popLast() else { return nil }
+      defer { work.next += 1 }
+      return (work.next, memory)
     }
     guard let claim, let memory = claim.1 else { return nil }
     return (claim.0, memory)

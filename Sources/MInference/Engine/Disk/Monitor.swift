@@ -29,16 +29,20 @@ final class Monitor<State>: @unchecked Sendable {
   }
 
   /// Changes the value, and lets those that wait look at it.
-  func change<Result>(_ body: (inout State) throws -> Result) rethrows -> Result {
+  ///
+  /// - Parameter wakesAll: false: what was changed is of use to one of them, and to any.
+  func change<Result>(
+    wakesAll: Bool = true, _ body: (inout State) throws -> Result
+  ) rethrows -> Result {
     pthread_mutex_lock(mutex)
     defer {
-      pthread_cond_broadcast(condition)
       pthread_mutex_unlock(mutex)
+      if wakesAll { pthread_cond_broadcast(condition) } else { pthread_cond_signal(condition) }
     }
     return try body(&state)
   }
 
-  /// Waits until `body`, which may change the value, has a result.
+  /// Waits until `body` has a result. What it changes is of use to nobody who waits.
   ///
   /// - Parameter seconds: nil: without end.
   /// - Returns: nil where there was none in time.
@@ -53,10 +57,7 @@ final class Monitor<State>: @unchecked Sendable {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     while true {
-      if let result = body(&state) {
-        pthread_cond_broadcast(condition)
-        return result
-      }
+      if let result = body(&state) { return result }
       if seconds == nil {
         pthread_cond_wait(condition, mutex)
       } else if pthread_cond_timedwait(condition, mutex, &end) == ETIMEDOUT {

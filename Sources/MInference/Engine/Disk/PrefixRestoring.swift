@@ -14,6 +14,8 @@ package final class PrefixRestoring {
     case finished
     /// A segment is damaged: what is before it is there.
     case damaged(PrefixDirectory.Entry)
+    /// The disk takes longer than it would take to compute what it has: what has come as a whole is there.
+    case slow
   }
 
   /// A segment, and the positions that are taken from it.
@@ -42,6 +44,12 @@ package final class PrefixRestoring {
   private var transfer: (any KeyValueTransfer)?
   /// Memory whose copies may not be over, in the order in which they were begun.
   private var copying: [any StagingMemory] = []
+  /// What computing the positions would take; infinity: not known.
+  private var computingSeconds = 0.0
+  /// Since when the next block is waited for; nil where it is not.
+  private var waitingSince: ContinuousClock.Instant?
+  /// Seconds for which blocks were waited for that have come.
+  private var waitedSeconds = 0.0
   /// Positions that are there at the end, as far as is known.
   package private(set) var end: Int
 
@@ -83,6 +91,8 @@ package final class PrefixRestoring {
             part: parts.count, block: index, endsLayer: absolute.upperBound >= wanted.upperBound))
       }
       parts.append(Part(entry: entry, file: file, positions: wanted))
+      let seconds = entry.secondsPerToken
+      computingSeconds += seconds > 0 ? Double(wanted.count) * seconds : .infinity
     }
     if !requests.isEmpty {
       if cache.count == 0 {
@@ -115,13 +125,18 @@ package final class PrefixRestoring {
     let step = steps[next]
     let part = parts[step.part]
     switch reader.next(waiting: seconds) {
-    case .waiting: return .waiting
+    case .waiting:
+      let since = waitingSince ?? .now
+      waitingSince = since
+      return isSlow(waiting: (.now - since).inSeconds) ? .slow : .waiting
     case .damaged:
       transfer = nil
       return .damaged(part.entry)
     case .block(let memory):
       copying.append(memory)
       next += 1
+      if let since = waitingSince { waitedSeconds += (.now - since).inSeconds }
+      waitingSince = nil
       try take(memory, step, part)
       if copying.count > Self.mostCopies {
         let oldest = copying.removeFirst()
@@ -130,6 +145,15 @@ package final class PrefixRestoring {
       }
       return .advanced
     }
+  }
+
+  /// Whether computing is the better choice, as far as can be told from how long blocks were waited for.
+  private func isSlow(waiting seconds: Double) -> Bool {
+    guard seconds < PrefixWriting.patience else { return true }
+    let waited = waitedSeconds + seconds
+    // Of a block or two too little is known.
+    guard next > 0, waited > computingSeconds / 4 else { return waited > computingSeconds }
+    return waited * Double(steps.count - next) / Double(next) > computingSeconds
   }
 
   private func take(_ memory: any StagingMemory, _ step: Step, _ part: Part) throws {

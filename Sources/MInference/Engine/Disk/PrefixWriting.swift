@@ -23,6 +23,7 @@ package final class PrefixWriting {
   package let path: String
   private let writer: SegmentWriter
   private let transformer: Transformer
+  private let secondsPerToken: Double
   /// The tokens of which keys and values are still to be had, and one that no sequence has.
   private var wanted: [Int32]
   private var factors: [Float] = []
@@ -37,12 +38,18 @@ package final class PrefixWriting {
   /// Seconds after which a disk that takes nothing is given up.
   static let patience = 10.0
 
+  /// - Parameters:
+  ///   - secondsPerToken: What reading prompts takes; 0: not known.
+  ///   - wake: Called on the writing thread where the disk has taken something after ``advance(_:until:)`` had
+  ///     to wait, and at the end.
+  /// - Throws: ``LanguageModelError/noThread(reason:)``.
   package init(
     _ plan: Plan, in directory: PrefixDirectory, transformer: Transformer,
-    wake: @escaping @Sendable () -> Void
+    secondsPerToken: Double = 0, wake: @escaping @Sendable () -> Void
   ) throws {
     self.plan = plan
     self.transformer = transformer
+    self.secondsPerToken = secondsPerToken
     path = directory.newPath(key: plan.key)
     wanted = plan.tokens + [Self.noToken]
     writer = try SegmentWriter(
@@ -150,7 +157,8 @@ package final class PrefixWriting {
     return SegmentTrailer(
       key: plan.key, identity: PrefixDirectory.identity(of: tokens, start: plan.start),
       parent: plan.parent?.identity ?? 0, start: plan.start,
-      sequenceLength: plan.sequenceLength, tokens: Array(tokens[plan.start...]),
+      sequenceLength: plan.sequenceLength, secondsPerToken: secondsPerToken,
+      tokens: Array(tokens[plan.start...]),
       factors: factors, checksums: [])
   }
 

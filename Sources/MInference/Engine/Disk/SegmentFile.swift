@@ -18,6 +18,7 @@ package import Transformers
 /// | ... | the blocks, layer by layer: keys, then values, [head][position][dim] |
 /// | 16 | what tells apart keys and values of other models and kinds of attention, hexadecimal digits |
 /// | 5 x 8 | identity, the parent's (0: none), first position, positions that count, length that decided the rotary frequencies |
+/// | 8 | float64: seconds that the engine took for a token of a prompt on average; 0: not known |
 /// | 4 each | ids of the tokens at the positions that count |
 /// | 4 each | of each layer of float8: float32 factors, one a head, of the keys, then of the values |
 /// | 8 each | checksum of each block |
@@ -121,19 +122,21 @@ package struct SegmentTrailer: Equatable {
   /// The position of the first token.
   package var start: Int
   package var sequenceLength: Int
+  package var secondsPerToken: Double
   package var tokens: [Int32]
   package var factors: [Float]
   package var checksums: [UInt64]
 
   package init(
     key: String, identity: UInt64, parent: UInt64, start: Int, sequenceLength: Int,
-    tokens: [Int32], factors: [Float], checksums: [UInt64]
+    secondsPerToken: Double, tokens: [Int32], factors: [Float], checksums: [UInt64]
   ) {
     self.key = key
     self.identity = identity
     self.parent = parent
     self.start = start
     self.sequenceLength = sequenceLength
+    self.secondsPerToken = secondsPerToken
     self.tokens = tokens
     self.factors = factors
     self.checksums = checksums
@@ -142,7 +145,7 @@ package struct SegmentTrailer: Equatable {
   package var end: Int { start + tokens.count }
 
   package static func byteCount(tokens: Int, _ layout: SegmentLayout) -> Int {
-    16 + 5 * 8 + 4 * tokens + 4 * layout.factorCount + 8 * layout.blockCount + 8
+    16 + 6 * 8 + 4 * tokens + 4 * layout.factorCount + 8 * layout.blockCount + 8
   }
 
   package func bytes(_ layout: SegmentLayout) -> [UInt8] {
@@ -152,9 +155,10 @@ package struct SegmentTrailer: Equatable {
     ] {
       bytes.add(number)
     }
-    for token in tokens { bytes.add(UInt32(bitPattern: token)) }
-    for factor in factors { bytes.add(factor.bitPattern) }
-    for checksum in checksums { bytes.add(checksum) }
+    bytes.add(secondsPerToken.bitPattern)
+    bytes.add(tokens.map(\.littleEndian))
+    bytes.add(factors.map(\.bitPattern.littleEndian))
+    bytes.add(checksums.map(\.littleEndian))
     bytes.add(Self.checksum(bytes.bytes, layout))
     return bytes.bytes
   }
@@ -182,20 +186,20 @@ package struct SegmentFile {
     var bytes = SegmentBytes(rest)
     let key = bytes.take(16)
     let numbers = (0..<5).compactMap { _ in bytes.number(UInt64.self) }
-    guard numbers.count == 5, numbers[0] > 0, numbers[3] > 0,
+    let seconds = Double(bitPattern: bytes.number(UInt64.self) ?? 0)
+    guard numbers.count == 5, seconds >= 0, seconds.isFinite, numbers[0] > 0, numbers[3] > 0,
       numbers[3] <= UInt64(layout.positions),
       numbers[2] <= UInt64(UInt32.max), 1...UInt64(UInt32.max) ~= numbers[4],
       SegmentTrailer.byteCount(tokens: Int(numbers[3]), layout) == rest.count
     else { return nil }
-    func values<Number: FixedWidthInteger>(_ count: Int, _: Number.Type) -> [Number] {
-      (0..<count).compactMap { _ in bytes.number(Number.self) }
-    }
     trailer = SegmentTrailer(
       key: String(decoding: key, as: UTF8.self), identity: numbers[0], parent: numbers[1],
-      start: Int(numbers[2]), sequenceLength: Int(numbers[4]),
-      tokens: values(Int(numbers[3]), UInt32.self).map { Int32(bitPattern: $0) },
-      factors: values(layout.factorCount, UInt32.self).map { Float(bitPattern: $0) },
-      checksums: values(layout.blockCount, UInt64.self))
+      start: Int(numbers[2]), sequenceLength: Int(numbers[4]), secondsPerToken: seconds,
+      tokens: bytes.numbers(Int(numbers[3]), Int32.self).map(Int32.init(littleEndian:)),
+      factors: bytes.numbers(layout.factorCount, UInt32.self).map {
+        Float(bitPattern: UInt32(littleEndian: $0))
+      },
+      checksums: bytes.numbers(layout.blockCount, UInt64.self).map(UInt64.init(littleEndian:)))
     guard trailer.bytes(layout) == rest else { return nil }
     self.reader = reader
     self.layout = layout
@@ -220,6 +224,25 @@ private struct SegmentBytes {
 
   mutating func add<Number: FixedWidthInteger>(_ number: Number) {
     withUnsafeBytes(of: number.littleEndian) { bytes += $0 }
+  }
+
+  /// Numbers that are little endian already.
+  mutating func add<Number: FixedWidthInteger>(_ numbers: [Number]) {
+    numbers.withUnsafeBytes { bytes += $0 }
+  }
+
+  /// The next numbers as they are; fewer at the end.
+  mutating func numbers<Number: FixedWidthInteger>(_ count: Int, _: Number.Type) -> [Number] {
+    let size = MemoryLayout<Number>.size
+    let count = max(0, min(count, (bytes.count - offset) / size))
+    defer { offset += count * size }
+    return [Number](unsafeUninitializedCapacity: count) { numbers, used in
+      bytes.withUnsafeBytes { bytes in
+        UnsafeMutableRawBufferPointer(numbers).copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count * size]))
+      }
+      used = count
+    }
   }
 
   /// The next bytes; fewer at the end.

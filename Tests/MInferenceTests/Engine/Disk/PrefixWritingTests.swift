@@ -98,8 +98,8 @@ import Transformers
       switch try restoring.advance(waiting: 1) {
       case .advanced, .waiting: continue
       case .finished: break loop
-      case .damaged:
-        Issue.record("a file is damaged")
+      case .damaged, .slow:
+        Issue.record("a file does not come back")
         return
       }
     }
@@ -188,6 +188,38 @@ import Transformers
     prefixes = try open()
     #expect(try WholeFile.names(inDirectory: path) == ["lock"])
     #expect(prefixes?.byteCount == 0)
+  }
+
+  @Test func `a disk that is slower than computing is not waited for`() throws {
+    let prefixes = try open()
+    let tokens = ids(300, 8)
+    try insert(tokens)
+    let match = try #require(tree.find(tokens + [250], attention: attention))
+    let plan = try #require(
+      PrefixWriting.Plan(
+        try #require(match.nodes.last), of: tree, in: prefixes, transformer: model.transformer))
+    let writing = try PrefixWriting(
+      plan, in: prefixes, transformer: model.transformer, secondsPerToken: 1e-4, wake: {})
+    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil))
+    // Threads have nothing to read into.
+    let memory = prefixes.reading.takeAll()
+    let cache = try model.transformer.makeCache(capacity: 400)
+    let restoring = try PrefixRestoring(
+      try #require(prefixes.find(tokens + [9], attention: attention, longerThan: 0)),
+      into: cache, transformer: model.transformer, from: prefixes)
+    let start = ContinuousClock.now
+    loop: while true {
+      switch try restoring.advance(waiting: 0.002) {
+      case .waiting: #expect(cache.count == 0)
+      case .slow: break loop
+      case .advanced, .finished, .damaged:
+        Issue.record("there is no memory to read into")
+        return
+      }
+    }
+    // What computing the tokens would take.
+    #expect(ContinuousClock.now - start >= .milliseconds(30) && cache.count == 0)
+    memory.forEach(prefixes.reading.giveBack)
   }
 
   @Test func `files whose beginning has gone are removed when the directory is opened`() throws {

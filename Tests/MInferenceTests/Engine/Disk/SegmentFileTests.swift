@@ -25,6 +25,7 @@ import Transformers
   private var trailer: SegmentTrailer {
     SegmentTrailer(
       key: "0123456789abcdef", identity: 77, parent: 5, start: 40, sequenceLength: 48,
+      secondsPerToken: 0.25,
       tokens: Array(60..<68), factors: (0..<12).map { Float($0) + 0.5 },
       checksums: (0..<9).map { UInt64($0) << 50 })
   }
