@@ -64,6 +64,15 @@ class Server:
             usage = event.get("usage") or usage
         return first, text, usage
 
+    def disk_rate(self):
+        """GB/s at which prefixes came from disk, from the first block's request to the last copy."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        read, seconds = (float(re.search(rf"^minference:disk_read_{name}_total(?:{{.*}})? (\S+)$", text, re.M).group(1))
+                         for name in ("bytes", "seconds"))
+        return read / seconds / 1e9 if seconds else 0.0
+
     def stop(self):
         start = time.monotonic()
         self.process.terminate()
@@ -131,7 +140,7 @@ def main():
             cached = usage["prompt_tokens_details"]["cached_tokens"]
             rows.append((first, memory, disk, stop, server.start_seconds))
             print(f"{usage['prompt_tokens']} tokens, {cached} of them from disk ({size(directory) / 2**20:.0f} MiB): first {first:.4f}, from memory {memory:.4f} "
-                  f"({memory / first:.1%}), from disk {disk:.4f} ({disk / first:.1%}), stopping {stop:.2f}, starting {server.start_seconds:.2f} s, "
+                  f"({memory / first:.1%}), from disk {disk:.4f} ({disk / first:.1%}, {server.disk_rate():.2f} GB/s), stopping {stop:.2f}, starting {server.start_seconds:.2f} s, "
                   f"answers {'equal' if same else 'DIFFERENT'}", flush=True)
             server.stop()
     first, memory, disk, stop, start = (statistics.median(column) for column in zip(*rows))

@@ -226,6 +226,38 @@ struct ProcessGroupTests {
     }
   }
 
+  @Test("blocks of rows move to other processes and from there, behind others too")
+  func blocks() throws {
+    let mesh = try Mesh()
+    let whole = try mesh.whole(.cpu)
+    let run = try Run(mesh, stages: [0..<2, 2..<4])
+    let model = run.pipeline.makeTransformer()
+    for (saver, reader) in [(whole, model), (model, whole)] {
+      let cache = try saver.makeCache(capacity: 100)
+      _ = try saver.prefill(Mesh.ids(90), cache: cache, options: PrefillOptions(chunk: 32))
+      let target = try reader.makeCache(capacity: 120)
+      // What the cache held before is gone.
+      _ = try reader.prefill(Mesh.ids(7), cache: target)
+      target.beginRestoring(sequenceLength: 90)
+      for positions in [0..<50, 50..<90] {
+        let block = KeyValueBlock(
+          memory: HostStagingMemory(50 * cache.blockExtents.positionByteCount),
+          extents: cache.blockExtents, positions: positions.count)
+        for layer in cache.layers {
+          let source = try saver.makeTransfer(layer: layer, of: cache, count: 90, for: .saving)
+          let sink = try reader.makeTransfer(
+            layer: layer, of: target, count: positions.upperBound, for: .restoring)
+          try source.save(positions, to: block, at: 0)
+          try sink.restore(positions, from: block, at: 0)
+          try source.close()
+          try sink.close()
+        }
+        target.finishRestoring(count: positions.upperBound)
+      }
+      #expect(try reader.decode(9, cache: target) == saver.decode(9, cache: cache))
+    }
+  }
+
   @Test("rows are appended where the keys and values are")
   func copying() throws {
     let mesh = try Mesh()

@@ -207,6 +207,8 @@ extension Engine {
     case .slow: noteDiskFailure("it reads more slowly than text is read")
     case .finished: break
     }
+    metrics.diskReadBytes += restoring.byteCount
+    metrics.diskReadSeconds += restoring.seconds
     let restored = sequence.endRestoring()
     if restored > 0 { metrics.diskHits += 1 }
     metrics.cachedTokens += restored

@@ -30,6 +30,9 @@ public struct EngineMetrics: Sendable {
   /// Bytes of prefixes on disk, and how many times one was taken from there.
   public var diskBytes = 0
   public var diskHits = 0
+  /// Bytes of prefixes that were read from disk, and the seconds from the beginning of each to its end.
+  public var diskReadBytes = 0
+  public var diskReadSeconds = 0.0
   /// How many times a prefix could not be written to disk, or read from there.
   public var diskFailures = 0
   public var timeToFirstToken = Histogram(

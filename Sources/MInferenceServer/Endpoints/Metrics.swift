@@ -105,6 +105,13 @@ struct Metrics: Sendable {
     add("minference:disk_hits_total", "counter", "Prefixes taken from disk.") {
       Double($0.diskHits)
     }
+    add("minference:disk_read_bytes_total", "counter", "Bytes of prefixes taken from disk.") {
+      Double($0.diskReadBytes)
+    }
+    add(
+      "minference:disk_read_seconds_total", "counter",
+      "Seconds from the beginning to the end of what was taken from disk."
+    ) { $0.diskReadSeconds }
     add(
       "minference:disk_failures_total", "counter",
       "How many times a prefix could not be written to disk or read from there."

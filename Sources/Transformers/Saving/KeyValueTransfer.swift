@@ -1,4 +1,4 @@
-public import Compute
+import Compute
 
 /// One layer of a cache, open for copying: what is kept comes out as it is kept, and goes in likewise.
 ///

@@ -74,4 +74,19 @@ import Testing
     #expect((0..<3).count { (answers[$0]?.cached ?? 0) >= document.utf8.count - 1 } == 2)
     await engine.stop()
   }
+
+  @Test func `what is on disk comes back to all devices, and to one`() async throws {
+    let document = String(repeating: "The lantern stands by the river. ", count: 30)
+    let prompts = try (0..<3).map { try model.encode(.raw(document + "Question \($0)?")) }
+    var disk = PrefixDirectory.Options(path: directory.path("cache"), leastTokens: 256)
+    disk.blockBytes = 16 * 512
+    let options = EngineOptions(disk: disk)
+    for (number, model) in [model, model, alone].enumerated() {
+      let engine = try Engine(model: model, options: options)
+      let (text, cached) = try await Self.answer(engine, prompts[number])
+      #expect(try await text == expected(prompts[number]))
+      #expect(number == 0 ? cached == 0 : cached >= document.utf8.count - 1)
+      await engine.stop()
+    }
+  }
 }

@@ -50,6 +50,10 @@ package final class PrefixRestoring {
   private var waitingSince: ContinuousClock.Instant?
   /// Seconds for which blocks were waited for that have come.
   private var waitedSeconds = 0.0
+  private let start = ContinuousClock.now
+  /// Bytes that have come, and seconds since the beginning.
+  private(set) var byteCount = 0
+  var seconds: Double { (ContinuousClock.now - start).inSeconds }
   /// Positions that are there at the end, as far as is known.
   package private(set) var end: Int
 
@@ -162,6 +166,7 @@ package final class PrefixRestoring {
     let open = try transfer ?? openLayer(layer, part)
     transfer = open
     let block = layout.positions(ofBlock: step.block)
+    byteCount += block.count * layout.extents.positionByteCount
     let first = part.entry.start + block.lowerBound
     let positions = (first..<part.entry.start + block.upperBound).clamped(to: part.positions)
     try open.restore(

@@ -81,9 +81,12 @@ import Transformers
 
   /// What is on disk goes on as the sequence itself would.
   ///
-  /// - Parameter whole: The sequence as it was read.
+  /// - Parameters:
+  ///   - whole: The sequence as it was read.
+  ///   - known: Tokens that are in memory.
   private func expectRestored(
-    _ tokens: [Int32], of whole: [Int32]? = nil, from prefixes: PrefixDirectory
+    _ tokens: [Int32], of whole: [Int32]? = nil, behind known: Int = 0,
+    from prefixes: PrefixDirectory
   ) throws {
     let match = try #require(
       prefixes.find(tokens + [9], attention: attention, longerThan: 0))
@@ -92,6 +95,11 @@ import Transformers
     let (cache, expected) = (
       try transformer.makeCache(capacity: 1000), try transformer.makeCache(capacity: 1000)
     )
+    _ = try transformer.prefill(whole ?? tokens, cache: expected)
+    expected.truncate(to: tokens.count)
+    if known > 0 {
+      try transformer.append([CachedRows(expected, rows: 0..<known)], to: cache)
+    }
     let restoring = try PrefixRestoring(
       match, into: cache, transformer: transformer, from: prefixes)
     loop: while true {
@@ -103,8 +111,6 @@ import Transformers
         return
       }
     }
-    _ = try transformer.prefill(whole ?? tokens, cache: expected)
-    expected.truncate(to: tokens.count)
     #expect(cache.count == tokens.count)
     #expect(try transformer.decode(9, cache: cache) == transformer.decode(9, cache: expected))
   }
@@ -159,7 +165,10 @@ import Transformers
     #expect(files.map(\.trailer.start) == [0, 200, 200])
     #expect(files.map(\.trailer.tokens.count) == [200, 100, 100])
     #expect(files.dropFirst().allSatisfy { $0.trailer.parent == files[0].trailer.identity })
-    for tokens in sequences { try expectRestored(tokens, from: prefixes) }
+    // Also behind what is in memory, in the middle of a block or of the second run.
+    for (tokens, known) in zip(sequences + sequences, [0, 0, 90, 230]) {
+      try expectRestored(tokens, behind: known, from: prefixes)
+    }
     // One that branches off within a file goes on in its middle.
     let third = Array(shared[..<150]) + [204] + ids(99, 4)
     try insert(third)
@@ -194,19 +203,18 @@ import Transformers
     let prefixes = try open()
     let tokens = ids(300, 8)
     try insert(tokens)
-    let match = try #require(tree.find(tokens + [250], attention: attention))
+    let leaf = try #require(tree.find(tokens + [250], attention: attention)?.nodes.last)
     let plan = try #require(
-      PrefixWriting.Plan(
-        try #require(match.nodes.last), of: tree, in: prefixes, transformer: model.transformer))
+      PrefixWriting.Plan(leaf, of: tree, in: prefixes, transformer: model.transformer))
     let writing = try PrefixWriting(
       plan, in: prefixes, transformer: model.transformer, secondsPerToken: 1e-4, wake: {})
     #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil))
     // Threads have nothing to read into.
     let memory = prefixes.reading.takeAll()
     let cache = try model.transformer.makeCache(capacity: 400)
+    let match = try #require(prefixes.find(tokens + [9], attention: attention, longerThan: 0))
     let restoring = try PrefixRestoring(
-      try #require(prefixes.find(tokens + [9], attention: attention, longerThan: 0)),
-      into: cache, transformer: model.transformer, from: prefixes)
+      match, into: cache, transformer: model.transformer, from: prefixes)
     let start = ContinuousClock.now
     loop: while true {
       switch try restoring.advance(waiting: 0.002) {
