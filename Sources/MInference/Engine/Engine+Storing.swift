@@ -42,9 +42,11 @@ extension Engine {
         noteDiskFailure(reason)
       case .written:
         storing = nil
-        diskHasFailed = false
         if directory.add(path: writing.path, behind: writing.plan.parent) {
+          diskHasFailed = false
           writing.plan.superseded.forEach(directory.remove)
+        } else {
+          noteDiskFailure("what was written is not there")
         }
       }
     } catch {

@@ -29,6 +29,8 @@ public final class PrefixDirectory {
     public var leastTokens: Int
     /// Bytes that are read or written at once.
     package var blockBytes = 4 << 20
+    /// Seconds after which a disk that takes or gives nothing is given up.
+    package var patienceSeconds = 10.0
 
     public init(path: String, byteCount: Int = 16 << 30, leastTokens: Int = 1024) {
       self.path = path

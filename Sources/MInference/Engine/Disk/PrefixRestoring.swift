@@ -35,6 +35,7 @@ package final class PrefixRestoring {
 
   private let cache: KeyValueCache
   private let transformer: Transformer
+  private let patience: Double
   private var parts: [Part] = []
   private var steps: [Step] = []
   private var next = 0
@@ -70,6 +71,7 @@ package final class PrefixRestoring {
   ) throws {
     self.cache = cache
     self.transformer = transformer
+    patience = directory.options.patienceSeconds
     end = match.end
     var requests: [BlockReader.Request] = []
     for (entry, positions) in match.parts where positions.upperBound > cache.count {
@@ -153,7 +155,7 @@ package final class PrefixRestoring {
 
   /// Whether computing is the better choice, as far as can be told from how long blocks were waited for.
   private func isSlow(waiting seconds: Double) -> Bool {
-    guard seconds < PrefixWriting.patience else { return true }
+    guard seconds < patience else { return true }
     let waited = waitedSeconds + seconds
     // Of a block or two too little is known.
     guard next > 0, waited > computingSeconds / 4 else { return waited > computingSeconds }

@@ -35,8 +35,7 @@ package final class PrefixWriting {
 
   /// Ids are not negative.
   private static let noToken: Int32 = -1
-  /// Seconds after which a disk that takes nothing is given up.
-  static let patience = 10.0
+  private let patience: Double
 
   /// - Parameters:
   ///   - secondsPerToken: What reading prompts takes; 0: not known.
@@ -50,6 +49,7 @@ package final class PrefixWriting {
     self.plan = plan
     self.transformer = transformer
     self.secondsPerToken = secondsPerToken
+    patience = directory.options.patienceSeconds
     path = directory.newPath(key: plan.key)
     wanted = plan.tokens + [Self.noToken]
     writer = try SegmentWriter(
@@ -111,11 +111,10 @@ package final class PrefixWriting {
       lastAdvance = now
       return .advanced
     }
-    guard (now - lastAdvance).inSeconds >= Self.patience else { return .waiting }
-    let seconds = "\(Int(Self.patience)) seconds"
+    guard (now - lastAdvance).inSeconds >= patience else { return .waiting }
     return .failed(
-      reason: isInUse
-        ? "keys and values were in use for \(seconds)" : "the disk took nothing for \(seconds)")
+      reason: (isInUse ? "keys and values were in use" : "it took nothing")
+        + " for \(patience) seconds")
   }
 
   /// What the tree has of the sequence now; nil where too little is left.

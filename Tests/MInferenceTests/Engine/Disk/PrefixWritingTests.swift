@@ -38,9 +38,10 @@ import Transformers
     return storage
   }
 
-  private func open() throws -> PrefixDirectory {
+  private func open(patience: Double = 10) throws -> PrefixDirectory {
     var options = PrefixDirectory.Options(path: directory.path("cache"), leastTokens: 128)
     options.blockBytes = 8 * 512
+    options.patienceSeconds = patience
     return try PrefixDirectory(options, model: model)
   }
 
@@ -228,6 +229,42 @@ import Transformers
     // What computing the tokens would take.
     #expect(ContinuousClock.now - start >= .milliseconds(30) && cache.count == 0)
     memory.forEach(prefixes.reading.giveBack)
+  }
+
+  @Test func `a disk that takes and gives nothing is given up`() throws {
+    let prefixes = try open(patience: 0.02)
+    let tokens = ids(300, 9)
+    try insert(tokens)
+    let memory = prefixes.writing.takeAll()
+    let stuck = try #require(try begin(tokens, in: prefixes))
+    var isWaiting = true
+    while isWaiting {
+      switch try stuck.advance(tree, until: .now) {
+      case .waiting: usleep(1000)
+      case .failed(let reason):
+        #expect(reason == "it took nothing for 0.02 seconds")
+        isWaiting = false
+      case .advanced, .written, .lost:
+        Issue.record("there is no memory to write from")
+        return
+      }
+    }
+    memory.forEach(prefixes.writing.giveBack)
+    let writing = try #require(try begin(tokens, in: prefixes))
+    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil))
+
+    let others = prefixes.reading.takeAll()
+    let match = try #require(prefixes.find(tokens + [9], attention: attention, longerThan: 0))
+    let restoring = try PrefixRestoring(
+      match, into: try model.transformer.makeCache(capacity: 400),
+      transformer: model.transformer, from: prefixes)
+    // Nothing is known of what computing takes.
+    while case .waiting = try restoring.advance(waiting: 0.002) {}
+    guard case .slow = try restoring.advance(waiting: 0) else {
+      Issue.record("a disk that gives nothing is waited for")
+      return
+    }
+    others.forEach(prefixes.reading.giveBack)
   }
 
   @Test func `files whose beginning has gone are removed when the directory is opened`() throws {
