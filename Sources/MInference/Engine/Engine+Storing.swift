@@ -27,6 +27,10 @@ extension Engine {
     return true
   }
 
+  /// Whether something is to be written beside what else is done: a request waits for its memory, or one is
+  /// likely to do so soon.
+  var storesBeside: Bool { wantedMemory != nil || usedBytes > memoryBudget / 4 * 3 }
+
   /// Copies blocks of what is to be written, for at most so long: what somebody waits for goes first.
   func store(for seconds: Double) -> StoringProgress {
     guard let directory, !isDiskPaused else { return .nothing }
@@ -37,6 +41,10 @@ extension Engine {
       case .advanced: return .advanced
       case .waiting: return .waiting
       case .lost: storing = nil
+      case .inUse:
+        storing = nil
+        // Whoever waits has waited long enough.
+        wantedMemory?.isStored = true
       case .failed(let reason):
         storing = nil
         noteDiskFailure(reason)

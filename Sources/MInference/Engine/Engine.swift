@@ -165,7 +165,7 @@ public actor Engine {
       let start = ContinuousClock.now
       let isIdle = running.isEmpty && waiting.isEmpty
       let progress =
-        isIdle || wantedMemory != nil
+        isIdle || (directory != nil && storesBeside)
         ? store(for: options.stallSeconds / 4) : StoringProgress.nothing
       if !running.isEmpty {
         takeTurn(since: start)

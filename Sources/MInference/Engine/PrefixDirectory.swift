@@ -282,13 +282,22 @@ public final class PrefixDirectory {
   func remove(_ entry: Entry) {
     guard contains(entry) else { return }
     for child in entry.children { remove(child) }
-    WholeFile.remove(entry.path)
+    Self.removeFile(entry.path)
     byteCount -= entry.byteCount
     if let parent = entry.parent {
       parent.children.removeAll { $0 === entry }
     } else {
       roots.removeAll { $0 === entry }
     }
+  }
+
+  /// Removes a file's name at once. Its bytes, which takes longer, are freed on a thread.
+  private static func removeFile(_ path: String) {
+    let file = try? FileReader(path: path)
+    WholeFile.remove(path)
+    guard let file else { return }
+    // Without a thread they are freed here.
+    try? WorkerThread.start { withExtendedLifetime(file) {} }
   }
 
   private func contains(_ entry: Entry) -> Bool {

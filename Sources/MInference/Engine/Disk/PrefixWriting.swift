@@ -16,6 +16,8 @@ package final class PrefixWriting {
     case written
     /// What was to be written is not in memory any more.
     case lost
+    /// A prompt has been read for long in a cache that is needed.
+    case inUse
     case failed(reason: String)
   }
 
@@ -112,9 +114,7 @@ package final class PrefixWriting {
       return .advanced
     }
     guard (now - lastAdvance).inSeconds >= patience else { return .waiting }
-    return .failed(
-      reason: (isInUse ? "keys and values were in use" : "it took nothing")
-        + " for \(patience) seconds")
+    return isInUse ? .inUse : .failed(reason: "it took nothing for \(patience) seconds")
   }
 
   /// What the tree has of the sequence now; nil where too little is left.

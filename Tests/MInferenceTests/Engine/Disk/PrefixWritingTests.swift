@@ -66,7 +66,7 @@ import Transformers
       case .advanced: count += 1
       case .waiting: sched_yield()
       case .written: return true
-      case .lost, .failed:
+      case .lost, .inUse, .failed:
         Issue.record("the writing came to nothing")
         return false
       }
@@ -244,7 +244,7 @@ import Transformers
       case .failed(let reason):
         #expect(reason == "it took nothing for 0.02 seconds")
         isWaiting = false
-      case .advanced, .written, .lost:
+      case .advanced, .written, .lost, .inUse:
         Issue.record("there is no memory to write from")
         return
       }
@@ -265,6 +265,37 @@ import Transformers
       return
     }
     others.forEach(prefixes.reading.giveBack)
+  }
+
+  @Test func `keys and values that are in use are waited for, and not for ever`() throws {
+    let prefixes = try open(patience: 0.05)
+    let tokens = ids(300, 10)
+    let storage = try insert(tokens)
+    let writing = try #require(try begin(tokens, in: prefixes))
+    #expect(try !advance(writing, times: 5))
+    // Somebody reads in the cache.
+    var other: (any KeyValueTransfer)? = try model.transformer.makeTransfer(
+      layer: 1, of: storage.cache, count: 300, for: .saving)
+    guard case .waiting = try writing.advance(tree, until: .now) else {
+      Issue.record("a cache was used twice")
+      return
+    }
+    try other?.close()
+    other = nil
+    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil))
+    try expectRestored(tokens, from: prefixes)
+
+    let next = ids(300, 11)
+    let second = try insert(next)
+    let stuck = try #require(try begin(next, in: prefixes))
+    other = try model.transformer.makeTransfer(
+      layer: 0, of: second.cache, count: 300, for: .saving)
+    while case .waiting = try stuck.advance(tree, until: .now) { usleep(1000) }
+    guard case .inUse = try stuck.advance(tree, until: .now) else {
+      Issue.record("a cache is waited for without end")
+      return
+    }
+    try other?.close()
   }
 
   @Test func `files whose beginning has gone are removed when the directory is opened`() throws {
