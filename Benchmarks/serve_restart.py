@@ -94,6 +94,7 @@ def main():
     parser.add_argument("--length", type=int, default=14000, help="tokens of the document")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=16, help="tokens of an answer")
+    parser.add_argument("--warm-up", type=int, default=64, help="words of a document that is asked about first, twice, after every start")
     parser.add_argument("--beside", type=int, default=0)
     parser.add_argument("--cache-size", default="64G")
     parser.add_argument("--drop-caches", action="store_true")
@@ -102,6 +103,11 @@ def main():
     questions = ["\n\nWhat is the key?", "\n\nWhere is it?"]
     words = options.length
     rows, equal, longest = [], True, 0.0
+
+    def warm_up(server):
+        for question in questions:
+            server.ask(document(options.warm_up, 99) + question, 2)
+
     for repeat in range(options.repeats + 1):
         with tempfile.TemporaryDirectory() as directory:
             server = Server(options, directory)
@@ -111,7 +117,7 @@ def main():
                 words = int(words * options.length / usage["prompt_tokens"])
                 server.stop()
                 continue
-            server.ask(document(64, 99) + questions[0], 2)
+            warm_up(server)
             text = document(words, repeat)
             first, _, usage = server.ask(text + questions[0], options.tokens)
             assert usage["prompt_tokens_details"]["cached_tokens"] < 64, usage
@@ -122,7 +128,7 @@ def main():
                 with open("/proc/sys/vm/drop_caches", "w") as file:
                     file.write("3")
             server = Server(options, directory)
-            server.ask(document(64, 99) + questions[0], 2)
+            warm_up(server)
             waits = []
             beside = [threading.Thread(target=server.ask, args=(document(64, 200 + n), 400, waits)) for n in range(options.beside)]
             for thread in beside:

@@ -251,8 +251,8 @@ public final class PrefixDirectory {
   ///
   /// - Returns: false where it is too large even so; nothing is freed then.
   func makeSpace(for bytes: Int, behind match: Match) -> Bool {
-    let kept = match.parts.reduce(0) { $0 + $1.entry.byteCount }
-    guard bytes + kept <= options.byteCount else { return false }
+    let needed = match.parts.reduce(bytes) { $0 + $1.entry.byteCount }
+    guard needed <= options.byteCount else { return false }
     removeWhatIsTooMuch(adding: bytes, but: match.parts.map(\.entry))
     return true
   }
@@ -306,10 +306,10 @@ public final class PrefixDirectory {
       && (entry === first || entry.parent?.children.contains { $0 === entry } == true)
   }
 
-  /// - Parameter kept: Ends of sequences that stay.
-  private func removeWhatIsTooMuch(adding bytes: Int = 0, but kept: [Entry]) {
+  /// - Parameter needed: Ends of sequences that stay.
+  private func removeWhatIsTooMuch(adding bytes: Int = 0, but needed: [Entry]) {
     while byteCount + bytes > options.byteCount,
-      let oldest = leaves(of: roots).filter({ leaf in !kept.contains { $0 === leaf } })
+      let oldest = leaves(of: roots).filter({ leaf in !needed.contains { $0 === leaf } })
         .min(by: { ($0.lastUse, $0.path) < ($1.lastUse, $1.path) })
     {
       remove(oldest)

@@ -25,10 +25,11 @@ package final class PrefixRestoring {
     let positions: Range<Int>
   }
 
-  /// A block of a part.
-  private struct Step {
+  /// A block that is read.
+  private struct Block {
     let part: Int
-    let block: Int
+    /// Its index in the segment.
+    let index: Int
     /// Whether it is the layer's last of its part.
     let endsLayer: Bool
   }
@@ -37,7 +38,7 @@ package final class PrefixRestoring {
   private let transformer: Transformer
   private let patience: Double
   private var parts: [Part] = []
-  private var steps: [Step] = []
+  private var blocks: [Block] = []
   private var next = 0
   /// A segment whose file is not what it was.
   private var missing: PrefixDirectory.Entry?
@@ -60,6 +61,8 @@ package final class PrefixRestoring {
 
   /// Copies that may be under way at once.
   private static let mostCopies = 4
+  /// Seconds that say nothing of a disk: threads may have to wait for processors.
+  private static let leastWait = 0.1
 
   /// - Parameters:
   ///   - match: What is to be read; positions that the cache has already are left out.
@@ -92,9 +95,9 @@ package final class PrefixRestoring {
           BlockReader.Request(
             file: file.reader, bytes: layout.byteRange(ofBlock: index),
             checksum: file.trailer.checksums[index], seed: SegmentLayout.seed(ofBlock: index)))
-        steps.append(
-          Step(
-            part: parts.count, block: index, endsLayer: absolute.upperBound >= wanted.upperBound))
+        blocks.append(
+          Block(
+            part: parts.count, index: index, endsLayer: absolute.upperBound >= wanted.upperBound))
       }
       parts.append(Part(entry: entry, file: file, positions: wanted))
       let seconds = entry.secondsPerToken
@@ -117,19 +120,19 @@ package final class PrefixRestoring {
   }
 
   /// Whether something can be done without waiting for the disk.
-  package var isReady: Bool { next == steps.count || reader?.isReady == true }
+  package var isReady: Bool { next == blocks.count || reader?.isReady == true }
 
   /// Takes the next block.
   ///
   /// - Parameter seconds: How long to wait for it.
   /// - Throws: `ComputeError`; what is behind the cache's count is undefined then.
   package func advance(waiting seconds: Double) throws -> Progress {
-    guard next < steps.count, let reader else {
+    guard next < blocks.count, let reader else {
       end = min(end, cache.count)
       return missing.map(Progress.damaged) ?? .finished
     }
-    let step = steps[next]
-    let part = parts[step.part]
+    let block = blocks[next]
+    let part = parts[block.part]
     switch reader.next(waiting: seconds) {
     case .waiting:
       let since = waitingSince ?? .now
@@ -143,7 +146,7 @@ package final class PrefixRestoring {
       next += 1
       if let since = waitingSince { waitedSeconds += (.now - since).inSeconds }
       waitingSince = nil
-      try take(memory, step, part)
+      try take(memory, block, part)
       if copying.count > Self.mostCopies {
         let oldest = copying.removeFirst()
         try oldest.wait()
@@ -156,26 +159,27 @@ package final class PrefixRestoring {
   /// Whether computing is the better choice, as far as can be told from how long blocks were waited for.
   private func isSlow(waiting seconds: Double) -> Bool {
     guard seconds < patience else { return true }
+    let limit = max(computingSeconds, Self.leastWait)
     let waited = waitedSeconds + seconds
     // Of a block or two too little is known.
-    guard next > 0, waited > computingSeconds / 4 else { return waited > computingSeconds }
-    return waited * Double(steps.count - next) / Double(next) > computingSeconds
+    guard next > 0, waited > limit / 4 else { return waited > limit }
+    return waited * Double(blocks.count - next) / Double(next) > limit
   }
 
-  private func take(_ memory: any StagingMemory, _ step: Step, _ part: Part) throws {
+  private func take(_ memory: any StagingMemory, _ block: Block, _ part: Part) throws {
     let layout = part.file.layout
-    let layer = layout.layer(ofBlock: step.block)
+    let layer = layout.layer(ofBlock: block.index)
     let open = try transfer ?? openLayer(layer, part)
     transfer = open
-    let block = layout.positions(ofBlock: step.block)
-    byteCount += block.count * layout.extents.positionByteCount
-    let first = part.entry.start + block.lowerBound
-    let positions = (first..<part.entry.start + block.upperBound).clamped(to: part.positions)
+    let extent = layout.positions(ofBlock: block.index)
+    byteCount += extent.count * layout.extents.positionByteCount
+    let first = part.entry.start + extent.lowerBound
+    let positions = (first..<part.entry.start + extent.upperBound).clamped(to: part.positions)
     try open.restore(
       positions,
-      from: KeyValueBlock(memory: memory, extents: layout.extents, positions: block.count),
+      from: KeyValueBlock(memory: memory, extents: layout.extents, positions: extent.count),
       at: positions.lowerBound - first)
-    guard step.endsLayer else { return }
+    guard block.endsLayer else { return }
     transfer = nil
     try open.close()
     if layer == layout.layers - 1 { cache.finishRestoring(count: part.positions.upperBound) }
