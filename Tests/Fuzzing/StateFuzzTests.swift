@@ -55,6 +55,31 @@ import Testing
     #expect(session.tokens == Array(40..<60))
   }
 
+  @Test func `Mutated prefixes on disk are refused, or say the same`() throws {
+    let directory = try TemporaryDirectory()
+    let layout = SegmentLayout(
+      KeyValueExtents(type: .float8, heads: 2, headDim: 4), layers: 2, positions: 9,
+      blockBytes: 64)
+    let trailer = SegmentTrailer(
+      key: "0123456789abcdef", identity: 3, parent: 0, start: 0, sequenceLength: 9,
+      secondsPerToken: 0.5, tokens: Array(1...9), factors: [Float](repeating: 1, count: 8),
+      checksums: [UInt64](repeating: 7, count: layout.blockCount))
+    let blocks = [UInt8](repeating: 5, count: layout.blocksEnd - SegmentLayout.headByteCount)
+    let seed = layout.head + blocks + trailer.bytes(layout)
+    let mutation = Mutation(seeds: [seed], fragments: ["\u{0}", "minfsegm"], reach: 120)
+    var run = FuzzRun("prefix", mutation, rounds: 400)
+    let counts = try run.run { input in
+      try directory.write(input, to: "segment.keys")
+      guard let file = SegmentFile(path: directory.path("segment.keys")) else {
+        throw CacheFileError.foreign(file: "segment.keys")
+      }
+      guard file.layout == layout, file.trailer == trailer else {
+        throw FuzzFailure(what: "a changed file was taken for a whole one")
+      }
+    }
+    #expect(counts.refused > 100)
+  }
+
   /// A result with the members that every kind of results has.
   private struct Line: RunLine {
     var task: String
