@@ -18,6 +18,11 @@ extension Engine {
   /// What is read sooner by waiting than by reading it again.
   private static let tokensWorthWaiting = 512
 
+  /// Positions for a sequence of so many: later questions of the same conversation should fit in place.
+  static func capacity(for needed: Int, of model: LanguageModel) -> Int {
+    min(model.contextLength, (needed + max(1024, needed / 16) + 255) / 256 * 256)
+  }
+
   /// Begins what can be begun, in order. A request that waits for memory holds up those behind it, so
   /// that small ones do not keep a large one out.
   func admit() {
@@ -52,8 +57,7 @@ extension Engine {
     let maximumTokens = min(
       request.maximumTokens ?? options.answerTokens, model.contextLength - prompt.count)
     let needed = prompt.count + max(1, maximumTokens)
-    // Later questions of the same conversation should fit in place.
-    let capacity = min(model.contextLength, (needed + max(1024, needed / 16) + 255) / 256 * 256)
+    let capacity = Self.capacity(for: needed, of: model)
     let planner = try model.planner(for: attention)
 
     let match = prefixes.find(
@@ -275,10 +279,12 @@ extension Engine {
   }
 
   /// Bytes of a position's keys and values in all layers.
-  private var bytesPerToken: Int {
+  private var bytesPerToken: Int { Self.bytesPerToken(of: model, options.session.keyValues) }
+
+  static func bytesPerToken(of model: LanguageModel, _ keyValues: KeyValueOptions) -> Int {
     let transformer = model.transformer
     let shape = transformer.attentionShape(layer: 0)
-    let type = options.session.keyValues.type ?? transformer.backend.activationType
+    let type = keyValues.type ?? transformer.backend.activationType
     return 2 * transformer.layerCount * shape.keyValueHeads * shape.headDim * type.byteCount
   }
 }

@@ -74,6 +74,15 @@ public actor Engine {
     directory = try options.disk.map {
       try PrefixDirectory($0, model: model)
     }
+    let keyValues = options.session.keyValues
+    let capacity = Self.capacity(for: directory?.longestSequence ?? 0, of: model)
+    if directory?.longestSequence != nil,
+      capacity * Self.bytesPerToken(of: model, keyValues) <= memoryBudget
+    {
+      // A device that does not give back what is freed has memory at hand when the sequence comes back.
+      _ = try? model.transformer.makeCache(
+        capacity: capacity, keyValues: keyValues, chunk: options.session.chunk)
+    }
     metrics.keyValueBudget = memoryBudget
     snapshot.withLock { $0.keyValueBudget = memoryBudget }
     Task { await self.run() }

@@ -14,7 +14,7 @@ import Transformers
 /// Keys and values of long sequences on disk, for prompts that begin alike: after a restart, or after memory
 /// had to be given up.
 ///
-/// One file a run of tokens, see ``SegmentLayout``: a beginning that sequences share is there once. A
+/// One file a run of tokens, see `SegmentLayout`: a beginning that sequences share is there once. A
 /// file takes its name once it is whole, has checksums that are compared with what is used of it, and is
 /// bound to the model, the kind of attention and the format's version. A file that is damaged is removed with
 /// those that go on behind it. When the files take more than they may, the ends of the least recently used
@@ -161,6 +161,8 @@ public final class PrefixDirectory {
   }
 
   var leastTokens: Int { options.leastTokens }
+  /// Tokens of the longest sequence; nil without any.
+  var longestSequence: Int? { leaves(of: roots).map(\.end).max() }
   /// Fewer tokens are not worth a file of their own.
   package var leastSegment: Int { max(1, options.leastTokens / 4) }
 
