@@ -19,6 +19,9 @@ public struct AnswerRequest: Sendable {
   public var ignoresEndOfText = false
   /// What the answer has to look like; nil: anything.
   public var constraint: (any AnswerConstraint)?
+  /// Looks at a head instead of answering: the prompt is read, and the summary has
+  /// ``AnswerSummary/observation``. What else is asked for but attention and monitor has no effect.
+  public var observedHead: ObservedHead?
 
   public init(
     prompt: [Int32], attention: AttentionOptions? = nil, monitor: RecallMonitor? = nil,

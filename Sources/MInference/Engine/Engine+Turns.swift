@@ -185,6 +185,11 @@ extension Engine {
       if waits { try transformer.backend.finish() }
       return sequence.tellProgress()
     }
+    if case .observer(let observer) = sequence.owner {
+      _ = try run.advance()
+      try model.verifyWeights()
+      return complete(reading: sequence, run.report, observer: observer)
+    }
     let (logits, values) = try run.timed {
       let logits = try transformer.makeLogits(
         of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
@@ -210,6 +215,9 @@ extension Engine {
 
   private func makeRun(of sequence: RunningSequence) throws -> any PromptReading {
     guard let cache = sequence.cache else { throw TransformerError.cacheInUse }
+    if case .observer = sequence.owner {
+      return try makeObservedRun(sequence.prompt, cache: cache, options: sequence.reading)
+    }
     return try model.transformer.makeReading(
       sequence.rereading ?? Array(sequence.prompt[cache.count...]), cache: cache,
       options: sequence.reading)
@@ -234,8 +242,10 @@ extension Engine {
     sequence.tellProgress(isNeeded: true)
   }
 
-  /// Ends what a session asked: its prompt has been read.
-  private func complete(reading sequence: RunningSequence, _ report: PrefillReport) {
+  /// Ends what a session asked, or looking at a head: the prompt has been read.
+  private func complete(
+    reading sequence: RunningSequence, _ report: PrefillReport, observer: HeadObserver? = nil
+  ) {
     let now = ContinuousClock.now
     let submission = sequence.submission
     let turns = sequence.prefillSeconds + (now - sequence.turnStart).inSeconds
@@ -246,6 +256,8 @@ extension Engine {
       prefillSeconds: (now - sequence.start).inSeconds, timeToFirstToken: nil, decodeSeconds: 0,
       prefill: report, notices: [])
     summary.measuringSeconds = max(0, turns - report.seconds)
+    summary.observation = observer?.observation(
+      of: model.transformer, report: report, planner: sequence.reading.planner)
     sequence.isRead = true
     keep(sequence)
     finish(submission, .success(summary), reason: "read")

@@ -9,6 +9,8 @@ final class RunningSequence {
     /// It is kept for later prompts.
     case engine(PrefixStorage)
     case session(SessionWork)
+    /// It is read to look at a head, and dropped then.
+    case observer(HeadObserver)
   }
 
   let submission: Submission
@@ -83,7 +85,7 @@ final class RunningSequence {
   /// nil once it has left the engine.
   var cache: KeyValueCache? { heldCache }
 
-  /// What the engine keeps afterwards; nil for a session's.
+  /// What the engine keeps afterwards; nil for a session's and for one that is dropped.
   var storage: PrefixStorage? {
     if case .engine(let storage) = owner { storage } else { nil }
   }
