@@ -70,6 +70,22 @@ struct ChatCall: Sendable {
 
   /// The ids of the conversation in the model's chat form.
   func encode(for model: ServedModel, limit: Int?) throws -> [Int32] {
+    let (messages, options) = try conversation(for: model)
+    let ids = try model.model.encode(.chat(messages), chat: options)
+    try Self.check(ids, limit: limit)
+    return ids
+  }
+
+  /// The text of the conversation in the model's chat form.
+  func text(for model: ServedModel) throws -> String {
+    let (messages, options) = try conversation(for: model)
+    return try model.model.text(of: messages, chat: options)
+  }
+
+  /// Messages and options as the model's template takes them.
+  private func conversation(
+    for model: ServedModel
+  ) throws -> (messages: [ChatMessage], options: ChatOptions) {
     guard model.model.hasChatTemplate else {
       throw APIError.invalid(
         "the model \(model.name) has no chat template; use /v1/completions", parameter: "model")
@@ -85,9 +101,7 @@ struct ChatCall: Sendable {
         messages.insert(ChatMessage(role: "system", content: tools.instructions), at: 0)
       }
     }
-    let ids = try model.model.encode(.chat(messages), chat: options)
-    try Self.check(ids, limit: limit)
-    return ids
+    return (messages, options)
   }
 
   static func check(_ ids: [Int32], limit: Int?) throws(APIError) {
