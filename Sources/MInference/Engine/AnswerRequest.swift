@@ -17,6 +17,8 @@ public struct AnswerRequest: Sendable {
   public var logProbabilities: Int?
   /// Whether the answer goes on when the model ends it.
   public var ignoresEndOfText = false
+  /// Whether control tokens of the answer are part of its text.
+  public var showsControlTokens = false
   /// What the answer has to look like; nil: anything.
   public var constraint: (any AnswerConstraint)?
   /// Looks at a head instead of answering: the prompt is read, and the summary has

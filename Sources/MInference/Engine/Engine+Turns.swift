@@ -236,7 +236,8 @@ extension Engine {
     if request.ignoresEndOfText { generator.excludedIDs = model.stopIDs.sorted() }
     sequence.run = nil
     sequence.answer = RunningSequence.Answer(
-      generator: generator, decoder: model.tokenizer.makeStreamingDecoder(),
+      generator: generator,
+      decoder: model.tokenizer.makeStreamingDecoder(skipSpecialTokens: !request.showsControlTokens),
       filter: StopStringFilter(request.stopStrings), constraint: request.constraint,
       report: report, prefillSeconds: (ContinuousClock.now - sequence.start).inSeconds)
     sequence.tellProgress(isNeeded: true)

@@ -45,7 +45,11 @@ struct ChatCall: Sendable {
 
   /// The prompt and how it is answered.
   func request(for model: ServedModel, limit: Int?) throws -> (AnswerRequest, OutputParser) {
-    let ids = try encode(for: model, limit: limit)
+    var ids = try encode(for: model, limit: limit)
+    // What the answer is held to is its text: nothing is thought before it, and it has no channels.
+    if model.harmony != nil, isConstrained {
+      ids += model.model.tokenizer.encode(Self.harmonyFinalHeader)
+    }
     var request = AnswerRequest(
       prompt: ids, attention: attention, monitor: monitor, sampling: sampling,
       maximumTokens: maximumTokens, stopStrings: stopStrings,
@@ -56,6 +60,10 @@ struct ChatCall: Sendable {
       maximumTokens: min(
         maximumTokens ?? model.engine.options.answerTokens,
         model.model.contextLength - ids.count))
+    if let harmony = model.harmony, request.constraint == nil {
+      request.showsControlTokens = true
+      return (request, OutputParser(harmony, readsToolCalls: tools.areOffered))
+    }
     // Some templates begin the answer's reasoning themselves.
     let end = model.model.tokenizer.decode(ids.suffix(8), skipSpecialTokens: false)
     let trimmed = end.utf8.reversed().drop { $0 == 0x20 || (9...13).contains($0) }
@@ -66,6 +74,14 @@ struct ChatCall: Sendable {
         beginsInReasoning: isThinking && request.constraint == nil,
         readsToolCalls: tools.areOffered)
     )
+  }
+
+  private static let harmonyFinalHeader = "<|channel|>final<|message|>"
+
+  /// Whether the answer is held to a grammar.
+  private var isConstrained: Bool {
+    if case .json = format { return true }
+    return tools.demanded != nil
   }
 
   /// The ids of the conversation in the model's chat form.
@@ -92,6 +108,10 @@ struct ChatCall: Sendable {
     }
     var messages = messages
     var options = ChatOptions(variables: variables)
+    if model.harmony != nil {
+      messages = HarmonyMessages.adapt(messages)
+      options.variables = HarmonyMessages.adapt(variables)
+    }
     if tools.areOffered {
       if model.templateKnowsTools {
         options.tools = tools.templateValues
