@@ -71,7 +71,13 @@ final class RemoteStage: StageRunner {
       layers: layers, carry: carry, model: head)
   }
 
-  func pass(token id: Int32, _ input: Carried?, cache: KeyValueCache) throws -> Carried {
+  /// Its process is told of one sequence at a time.
+  func canPassTogether(_ caches: [KeyValueCache]) -> Bool { false }
+
+  func pass(
+    tokens ids: [Int32], _ input: Carried?, caches: [KeyValueCache]
+  ) throws -> Carried {
+    let cache = caches[0]
     let count = cache.count
     let reply = try client.call(
       Message(
