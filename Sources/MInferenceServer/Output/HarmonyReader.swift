@@ -19,7 +19,7 @@ package struct HarmonyMarkers: Sendable, Equatable {
   package init(ids: [Int32: Marker]) { self.ids = ids }
 
   /// The markers of a vocabulary; nil where one of them is missing.
-  init?(_ tokenizer: Tokenizer) {
+  package init?(_ tokenizer: Tokenizer) {
     var ids: [Int32: Marker] = [:]
     for marker in Marker.allCases {
       guard let id = tokenizer.id(ofToken: marker.rawValue) else { return nil }
