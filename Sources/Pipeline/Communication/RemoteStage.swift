@@ -71,22 +71,19 @@ final class RemoteStage: StageRunner {
       layers: layers, carry: carry, model: head)
   }
 
-  /// Its process is told of one sequence at a time.
-  func canPassTogether(_ caches: [KeyValueCache]) -> Bool { false }
+  func canPassTogether(_ caches: [KeyValueCache]) -> Bool { head.canDecodeTogether(caches) }
 
   func pass(
     tokens ids: [Int32], _ input: Carried?, caches: [KeyValueCache]
   ) throws -> Carried {
-    let cache = caches[0]
-    let count = cache.count
+    let counts = caches.map(\.count)
+    let named = try zip(caches, counts).map { cache, count in
+      JSONValue.array([.integer(try Self.number(of: cache)), .integer(count)])
+    }
     let reply = try client.call(
       Message(
-        "token",
-        [
-          ("cache", .integer(try Self.number(of: cache))), ("count", .integer(count)),
-          ("ticket", .integer(try ticket(of: input))),
-        ]))
-    cache.fill(to: count + 1)
+        "tokens", [("caches", .array(named)), ("ticket", .integer(try ticket(of: input)))]))
+    for (cache, count) in zip(caches, counts) { cache.fill(to: count + 1) }
     return try carry(reply)
   }
 

@@ -79,8 +79,13 @@ final class LocalStage: StageRunner {
     tokens ids: [Int32], _ input: Carried?, caches: [KeyValueCache]
   ) throws -> Carried {
     let hidden = try input.map(receive) ?? transformer.embed(tokens: ids)
-    try decoder.pass(tokens: hidden, caches: caches)
+    try pass(tokens: hidden, caches: caches)
     return try send(hidden)
+  }
+
+  /// Passes hidden states of tokens, [tokens, hidden], through the stage's layers, in place.
+  func pass(tokens hidden: Tensor, caches: [KeyValueCache]) throws {
+    try decoder.pass(tokens: hidden, caches: caches)
   }
 
   func makeTransfer(
