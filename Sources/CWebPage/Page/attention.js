@@ -32,10 +32,16 @@ function addAttention(entry, request) {
   const meta = models.get(request.model)?.meta ?? {};
   const layer = numberField("layer", meta.n_layer ?? 1000);
   const head = numberField("head", meta.n_head ?? 1000);
-  const button = element("button", { type: "submit", textContent: "Show" });
-  const form = element("form", { className: "attention" }, "Attention of ", layer.label, head.label, button);
+  const button = element("button", { type: "submit" });
+  const form = element("form", { className: "attention" }, "Show attention of", layer.label, head.label, button);
+  form.setAttribute("aria-label", "Attention of a head");
   // The control is no news; what it says and shows is.
   form.setAttribute("aria-live", "off");
+  const name = (does) => {
+    button.textContent = does;
+    button.setAttribute("aria-label", `${does} attention`);
+  };
+  name("Show");
   const status = element("p", { className: "figures" });
   status.setAttribute("role", "status");
   const shown = element("div", {});
@@ -48,7 +54,7 @@ function addAttention(entry, request) {
       return;
     }
     reading = new AbortController();
-    button.textContent = "Stop";
+    name("Stop");
     status.classList.remove("error");
     status.textContent = "Waiting for a turn…";
     const body = {
@@ -64,7 +70,7 @@ function addAttention(entry, request) {
       status.classList.toggle("error", !stopped);
     } finally {
       reading = undefined;
-      button.textContent = "Show";
+      name("Show");
     }
   });
 }
