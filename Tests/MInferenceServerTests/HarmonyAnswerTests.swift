@@ -76,6 +76,27 @@ import Testing
     await engine.stop()
   }
 
+  @Test func `stop strings end the final message, and no other`() async throws {
+    let markers = try #require(HarmonyMarkers(model.tokenizer))
+    let engine = try Engine(model: model)
+    var request = AnswerRequest(
+      prompt: try model.encode(.raw("Where?")), stopStrings: ["STOP"],
+      constraint: Script(
+        ids: model.tokenizer.encode(
+          "<|channel|>analysis<|message|>final STOP here<|end|><|start|>assistant<|channel|>"
+            + "final<|message|>There. STOP and more")))
+    request.showsControlTokens = true
+    request.stopStringsBehind = markers.finalChannel(model.tokenizer)
+    var parser = OutputParser(markers, readsToolCalls: true) { "call-1" }
+    var output = CollectedOutput()
+    for try await event in try engine.submit(request) {
+      parser.take(event).forEach { output.add($0) }
+    }
+    #expect(output.reasoning == "final STOP here" && output.text == "There. ")
+    #expect(output.end?.summary.finish == .stopString("STOP"))
+    await engine.stop()
+  }
+
   @Test func `another vocabulary has no markers`() throws {
     try TinyCheckpoint.write(to: directory, name: "other")
     let other = try LanguageModel(

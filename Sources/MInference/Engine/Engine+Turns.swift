@@ -64,7 +64,7 @@ extension Engine {
   ) {
     do {
       guard let id = try result.get() else {
-        return try complete(sequence, answer, text: answer.filter.push(answer.decoder.finish()))
+        return try complete(sequence, answer, text: answer.filtered(answer.decoder.finish()))
       }
       try answer.constraint?.accept(id)
       tell(id, of: sequence, answer)
@@ -72,7 +72,7 @@ extension Engine {
         try complete(sequence, answer, text: "")
       } else if answer.generator.count >= sequence.maximumTokens {
         _ = answer.generator.need()
-        try complete(sequence, answer, text: answer.filter.push(answer.decoder.finish()))
+        try complete(sequence, answer, text: answer.filtered(answer.decoder.finish()))
       }
     } catch {
       end(sequence, with: error, reason: "error")
@@ -82,6 +82,7 @@ extension Engine {
   private func tell(
     _ id: Int32, of sequence: RunningSequence, _ answer: RunningSequence.Answer
   ) {
+    let request = sequence.submission.request
     let now = ContinuousClock.now
     if answer.firstToken == nil {
       answer.firstToken = now
@@ -92,11 +93,14 @@ extension Engine {
     answer.lastToken = now
     metrics.completionTokens += 1
     metrics.decodedTokens += 1
-    let text = answer.filter.push(answer.decoder.push(id))
+    let text = answer.filtered(answer.decoder.push(id))
+    if !answer.watchesStopStrings {
+      answer.watchesStopStrings = answer.generator.history.suffix(
+        min(answer.generator.count, request.stopStringsBehind.count)
+      ).elementsEqual(request.stopStringsBehind)
+    }
     var probability: TokenLogProbability?
-    if let count = sequence.submission.request.logProbabilities,
-      let logProbabilities = answer.logProbabilities
-    {
+    if let count = request.logProbabilities, let logProbabilities = answer.logProbabilities {
       probability = TokenLogProbability(
         value: logProbabilities.value(of: id), likeliest: logProbabilities.likeliest(count))
     }
@@ -238,7 +242,8 @@ extension Engine {
     sequence.answer = RunningSequence.Answer(
       generator: generator,
       decoder: model.tokenizer.makeStreamingDecoder(skipSpecialTokens: !request.showsControlTokens),
-      filter: StopStringFilter(request.stopStrings), constraint: request.constraint,
+      filter: StopStringFilter(request.stopStrings),
+      watchesStopStrings: request.stopStringsBehind.isEmpty, constraint: request.constraint,
       report: report, prefillSeconds: (ContinuousClock.now - sequence.start).inSeconds)
     sequence.tellProgress(isNeeded: true)
   }

@@ -44,6 +44,8 @@ final class RunningSequence {
     let generator: TokenGenerator
     var decoder: StreamingDecoder
     var filter: StopStringFilter
+    /// Whether stop strings are looked for yet.
+    var watchesStopStrings: Bool
     var constraint: (any AnswerConstraint)?
     let report: PrefillReport
     let prefillSeconds: Double
@@ -54,15 +56,20 @@ final class RunningSequence {
 
     init(
       generator: TokenGenerator, decoder: StreamingDecoder, filter: StopStringFilter,
-      constraint: (any AnswerConstraint)?, report: PrefillReport, prefillSeconds: Double
+      watchesStopStrings: Bool, constraint: (any AnswerConstraint)?, report: PrefillReport,
+      prefillSeconds: Double
     ) {
       self.generator = generator
       self.decoder = decoder
       self.filter = filter
+      self.watchesStopStrings = watchesStopStrings
       self.constraint = constraint
       self.report = report
       self.prefillSeconds = prefillSeconds
     }
+
+    /// What is certain of more text: no stop string, nor what may become one.
+    func filtered(_ text: String) -> String { watchesStopStrings ? filter.push(text) : text }
   }
 
   init(

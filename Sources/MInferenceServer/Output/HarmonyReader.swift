@@ -27,6 +27,11 @@ package struct HarmonyMarkers: Sendable, Equatable {
     }
     self.ids = ids
   }
+
+  /// The ids with which the answer proper begins: stop strings are looked for behind them.
+  package func finalChannel(_ tokenizer: Tokenizer) -> [Int32] {
+    ids.filter { $0.value == .channel }.map(\.key) + tokenizer.encode("final")
+  }
 }
 
 /// Reads an answer in the harmony format, as it comes: messages with a header and a text.

@@ -62,6 +62,7 @@ struct ChatCall: Sendable {
         model.model.contextLength - ids.count))
     if let harmony = model.harmony, request.constraint == nil {
       request.showsControlTokens = true
+      request.stopStringsBehind = harmony.finalChannel(model.model.tokenizer)
       return (request, OutputParser(harmony, readsToolCalls: tools.areOffered))
     }
     // Some templates begin the answer's reasoning themselves.
