@@ -14,6 +14,10 @@ static const unsigned char page_js[] = {
 #embed "Page/page.js"
 };
 
+static const unsigned char attention_js[] = {
+#embed "Page/attention.js"
+};
+
 static const unsigned char openapi_json[] = {
 #embed "Page/openapi.json"
 };
@@ -22,6 +26,7 @@ static const web_page_file files[] = {
     {"index.html", index_html, sizeof(index_html)},
     {"page.css", page_css, sizeof(page_css)},
     {"page.js", page_js, sizeof(page_js)},
+    {"attention.js", attention_js, sizeof(attention_js)},
     {"openapi.json", openapi_json, sizeof(openapi_json)},
 };
 

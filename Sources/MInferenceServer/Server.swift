@@ -103,7 +103,8 @@ public struct Server: Sendable {
     }
     for path in [
       "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages",
-      "/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-template", "/api/show",
+      "/v1/messages/count_tokens", "/v1/attention", "/tokenize", "/detokenize", "/apply-template",
+      "/api/show",
       "/api/chat",
     ] {
       methods[path] = .post
@@ -147,7 +148,7 @@ extension Server {
     router.get("api/tags") { _, _ in ollama.tags() }
     router.post("api/show") { request, _ in try await ollama.show(request) }
     router.get("/") { _, _ in Page.file(named: "index.html") ?? Response(status: .notFound) }
-    for name in ["page.css", "page.js", "openapi.json"] {
+    for name in ["page.css", "page.js", "attention.js", "openapi.json"] {
       router.get(RouterPath(name)) { _, _ in
         Page.file(named: name) ?? Response(status: .notFound)
       }
@@ -160,6 +161,7 @@ extension Server {
     let completions = Completions(server: state)
     let responses = Responses(server: state)
     let messages = Messages(server: state)
+    let attention = Attention(server: state)
     let tokens = Tokens(server: state)
     let ollama = Ollama(server: state)
     for path: RouterPath in ["v1/chat/completions", "chat/completions"] {
@@ -175,6 +177,7 @@ extension Server {
     router.post("v1/messages/count_tokens") { request, _ in
       try await messages.countTokens(request)
     }
+    router.post("v1/attention") { try await attention.respond(to: $0, context: $1) }
     router.post("api/chat") { try await ollama.chat($0, context: $1) }
     router.post("tokenize") { request, _ in try await tokens.tokenize(request) }
     router.post("detokenize") { request, _ in try await tokens.detokenize(request) }

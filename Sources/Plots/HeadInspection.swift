@@ -101,7 +101,7 @@ public struct HeadInspection: Sendable {
       var picture = AttentionPicture(
         layer: layer, head: head, image: image,
         computed: ComputedCells(image, index: index, head: head),
-        pattern: Self.name(planner.pattern(layer: layer, head: head)),
+        pattern: planner.pattern(layer: layer, head: head).label,
         density: Double(computed) / Double(causal), recall: Bootstrap.average(recalls))
       if planner.pattern(layer: layer, head: head).needsLastRowSums,
         case .bands(let bands) = selections[head].pairs
@@ -111,11 +111,5 @@ public struct HeadInspection: Sendable {
       }
       return picture
     }
-  }
-
-  /// "vertical-slash(1000, 6096)".
-  static func name(_ pattern: HeadPattern) -> String {
-    let budgets = pattern.budgets.map(\.text)
-    return budgets.isEmpty ? pattern.name : "\(pattern.name)(\(budgets.joined(separator: ", ")))"
   }
 }

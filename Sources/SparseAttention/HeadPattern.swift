@@ -67,6 +67,11 @@ extension HeadPattern {
     zip(type(of: selector).budgets, selector.values).map { ($0.name, $0.text($1)) }
   }
 
+  /// The name and the budgets: "vertical-slash(1000, 6096)".
+  package var label: String {
+    budgets.isEmpty ? name : "\(name)(\(budgets.map(\.text).joined(separator: ", ")))"
+  }
+
   /// The pattern of that name, with budgets asked for one after another; nil from `budget` takes the
   /// standard value.
   ///

@@ -15,6 +15,8 @@ public final class Tokenizer: Sendable {
   let normalizer: Normalizer?
   let preTokenizer: PreTokenizer?
   let model: TokenModel
+  /// That of the model, which copies all of its parts' references whenever it is asked.
+  private let vocabulary: Vocabulary
   let postProcessor: PostProcessor
   let decoder: Decoder
   let addedTokens: [UInt32: AddedToken]
@@ -64,6 +66,7 @@ public final class Tokenizer: Sendable {
     normalizer = file.normalizer
     preTokenizer = file.preTokenizer
     model = file.model
+    vocabulary = file.model.vocabulary
     decoder = file.decoder
 
     let tokens = try AddedTokenList(file, configuration)
@@ -112,13 +115,13 @@ public final class Tokenizer: Sendable {
   /// The id of a token as `tokenizer.json` spells it (`<|im_end|>`, `Ġthe`), or nil.
   public func id(ofToken token: String) -> Int32? {
     let text = Array(token.utf8)
-    return (idsOfAddedTokens[text] ?? model.vocabulary.id(spelled: text)).map { Int32($0) }
+    return (idsOfAddedTokens[text] ?? vocabulary.id(spelled: text)).map { Int32($0) }
   }
 
   /// A token as `tokenizer.json` spells it, or nil if there is none of this id.
   public func token(ofID id: Int32) -> String? {
     let text = addedTokens[UInt32(bitPattern: id)]?.content
-    return (text ?? model.vocabulary.text(of: UInt32(bitPattern: id))).map {
+    return (text ?? vocabulary.text(of: UInt32(bitPattern: id))).map {
       String(decoding: $0, as: UTF8.self)
     }
   }
@@ -147,6 +150,6 @@ public final class Tokenizer: Sendable {
     if let text = decodedAddedTokens[id] {
       return skipSpecialTokens && addedTokens[id]?.special == true ? nil : text
     }
-    return model.vocabulary.text(of: id)
+    return vocabulary.text(of: id)
   }
 }

@@ -19,7 +19,7 @@ extension Transformer {
       guard let hidden = try distribution.hiddenStates(of: [id], caches: [cache]).first else {
         throw TransformerError.missingPart(what: "the last device's output")
       }
-      return try makeLogits(of: hidden)
+      return try decodedLogits(of: hidden)
     }
     // What is allocated, loaded and measured at a first use is there when a step is recorded.
     guard let device = backend as? any StepRecording, cache.decodeWorkspace != nil,
@@ -38,7 +38,7 @@ extension Transformer {
       return try computedLogits(
         behind: [id], caches: [cache], workspace: workspace(decoding: cache))
     }
-    let hidden = try embed(token: id)
+    let hidden = try embed(tokens: [id])
     try pass(token: hidden, cache: cache)
     return try makeLogits(of: hidden)
   }

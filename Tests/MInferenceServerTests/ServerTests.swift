@@ -237,7 +237,10 @@ import Testing
     let text = try await client.post("/detokenize", "{\"tokens\": \(ids.serialized())}")
     #expect(text.json?["content"]?.text == "The map.")
     let prompt = try await client.post("/apply-template", "{\"messages\": [\(question)]}")
-    #expect(prompt.json?["prompt"]?.text?.contains("Where is the lantern?") == true)
+    let read = try server.model.encode(.user("Where is the lantern?"))
+    let shown = server.model.tokenizer.decode(read, skipSpecialTokens: false)
+    #expect(shown.contains("Where is the lantern?") && prompt.json?["prompt"]?.text == shown)
+    #expect(prompt.json?["tokens"]?.int == read.count)
     #expect(try await client.post("/detokenize", #"{"tokens": [999999]}"#).status == 400)
     await server.stop()
   }

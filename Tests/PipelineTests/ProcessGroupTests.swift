@@ -279,6 +279,32 @@ struct ProcessGroupTests {
     #expect(source.count == 90)
   }
 
+  @Test("tokens of several sequences cross processes in groups, and each is what it is alone")
+  func tokens() throws {
+    let mesh = try Mesh()
+    let whole = try mesh.whole(.cpu)
+    let run = try Run(mesh, stages: [0..<1, 1..<2, 2..<4])
+    let model = run.pipeline.makeTransformer()
+    func caches(_ model: Transformer) throws -> [KeyValueCache] {
+      try (1...5).map { number in
+        let cache = try model.makeCache(capacity: 60)
+        _ = try model.prefill(Mesh.ids(9 * number), cache: cache)
+        return cache
+      }
+    }
+    let (found, alone) = (try caches(model), try caches(whole))
+    for round in 0..<3 {
+      let ids = (0..<5).map { Int32(7 * round + $0) }
+      let hidden = try run.pipeline.hiddenStates(of: ids, caches: found)
+      #expect(hidden.map(\.rows) == [1, 2, 2])
+      let logits = try hidden.flatMap { group in
+        try (0..<group.rows).map { try model.logits(of: group.slice(rows: $0..<$0 + 1)) }
+      }
+      #expect(try logits == zip(ids, alone).map { try whole.decode($0, cache: $1) })
+    }
+    #expect(found.map(\.count) == alone.map(\.count))
+  }
+
   @Test("what looks at single layers is refused, and the model is as good as before")
   func refusals() throws {
     let mesh = try Mesh()

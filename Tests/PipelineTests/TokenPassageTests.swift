@@ -27,7 +27,9 @@ struct TokenPassageTests {
     _ model: Transformer, _ distribution: any LayerDistribution, _ ids: [Int32],
     _ caches: [KeyValueCache]
   ) throws -> [[Float]] {
-    try distribution.hiddenStates(of: ids, caches: caches).map(model.logits(of:))
+    try distribution.hiddenStates(of: ids, caches: caches).flatMap { hidden in
+      try (0..<hidden.rows).map { try model.logits(of: hidden.slice(rows: $0..<$0 + 1)) }
+    }
   }
 
   @Test("every sequence gets what it gets alone", arguments: Mesh.Kind.allCases)
@@ -44,6 +46,34 @@ struct TokenPassageTests {
     let second = try logits(model, pipeline, [7, 7, 7, 7], caches)
     #expect(first == expected.map { $0[0] } && second == expected.map { $0[1] })
     #expect(caches.map(\.count) == [11, 20, 29, 38])
+  }
+
+  @Test("there are as many groups as stages, and each stage computes one at once")
+  func groups() throws {
+    let mesh = try Mesh()
+    let isDecoding = Atomic<Bool>(false)
+    let norms = Atomic<Int>(0)
+    let pipeline = try mesh.pipeline(.cpu, [0..<2, 2..<4]) { _, backend in
+      InterruptedBackend(backend) { _ in
+        if isDecoding.load(ordering: .relaxed) { norms.add(1, ordering: .relaxed) }
+      }
+    }
+    let model = pipeline.makeTransformer()
+    let whole = try mesh.whole(.cpu)
+    let (found, alone) = (try caches(model, count: 5), try caches(whole, count: 5))
+    isDecoding.store(true, ordering: .relaxed)
+    let hidden = try pipeline.hiddenStates(of: [1, 2, 3, 4, 5], caches: found)
+    #expect(hidden.map(\.rows) == [2, 3])
+    // Two groups, two layers of two norms in each of two stages.
+    #expect(norms.load(ordering: .relaxed) == 2 * 2 * 2 * 2)
+    isDecoding.store(false, ordering: .relaxed)
+    let expected = try alone.enumerated().map { number, cache in
+      _ = try whole.decode(Int32(number + 1), cache: cache)
+      return try whole.decode(Int32(number + 6), cache: cache)
+    }
+    #expect(try logits(model, pipeline, [6, 7, 8, 9, 10], found) == expected)
+    // One sequence alone is a group of its own.
+    #expect(try pipeline.hiddenStates(of: [1], caches: [found[0]]).map(\.rows) == [1])
   }
 
   @Test("a stage passes one sequence while the next stage passes the one before")

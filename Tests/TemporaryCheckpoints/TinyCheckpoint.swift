@@ -121,7 +121,7 @@ package enum TinyCheckpoint {
 
   /// The bytes in the alphabet of byte-level tokenizers: printable ones as themselves, the others
   /// from U+0100 on.
-  private static var tokenizer: String {
+  package static var tokenizer: String {
     let printable = Set(33...126).union(161...172).union(174...255)
     var next: UInt32 = 256
     var members: [String] = []

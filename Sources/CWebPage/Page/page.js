@@ -43,11 +43,13 @@ async function askServer() {
     const response = await fetch("v1/models", { headers: headers() });
     if (response.status === 401) throw new Error("The server asks for a key: see the settings.");
     if (!response.ok) throw new Error(`The server answered ${response.status}.`);
-    const models = (await response.json()).data;
+    const served = (await response.json()).data;
     const chosen = field("model").value;
-    field("model").replaceChildren(...models.map((model) => new Option(model.id, model.id)));
+    field("model").replaceChildren(...served.map((model) => new Option(model.id, model.id)));
     if (chosen) field("model").value = chosen;
-    const model = models[0];
+    models.clear();
+    for (const model of served) models.set(model.id, model);
+    const model = served[0];
     field("server").textContent =
       `${model.id} on ${model.meta.device}, up to ${numbers.format(model.max_model_len)} tokens`;
   } catch (error) {
@@ -116,7 +118,7 @@ function addEntry(question) {
   }
   parts.asked.textContent = question;
   field("answers").prepend(entry);
-  return parts;
+  return { entry, ...parts };
 }
 
 function showProgress(progress) {
@@ -206,6 +208,8 @@ async function ask(event) {
     }
     if (last.timings && last.timings.prompt_n > 256) speed = last.timings.prompt_per_second;
     parts.figures.textContent = figures(start, first, last);
+    const { model, messages, attention } = body;
+    addAttention(parts.entry, attention ? { model, messages, attention } : { model, messages });
     showCount();
     field("question").value = "";
   } catch (error) {

@@ -18,8 +18,17 @@ extension GGUFMetadata {
     }
     let tokens = try strings("tokenizer.ggml.tokens") ?? []
     let types = try integers("tokenizer.ggml.token_type", in: 0...Int(Int32.max)) ?? []
+    var named: [[UInt8]: Int] = [:]
     for (id, type) in zip(tokens.indices, types) where type == StoredVocabulary.controlType {
-      if Self.endTexts.contains(tokens[id]) { ids.insert(id) }
+      guard Self.endTexts.contains(tokens[id]) else { continue }
+      ids.insert(id)
+      named[tokens[id]] = id
+    }
+    // In the harmony format an answer has several messages, of which each ends so.
+    if named[Self.harmonyReturn] != nil, named[Self.harmonyCall] != nil,
+      let end = named[Self.endOfMessage]
+    {
+      ids.remove(end)
     }
     return ids.sorted()
   }
@@ -29,8 +38,12 @@ extension GGUFMetadata {
     [
       "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
       "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "<end_of_utterance>",
-      "<\u{FF5C}end\u{2581}of\u{2581}sentence\u{FF5C}>",
+      "<\u{FF5C}end\u{2581}of\u{2581}sentence\u{FF5C}>", "<|return|>", "<|call|>",
     ].map { Array($0.utf8) })
+
+  private static let harmonyReturn = Array("<|return|>".utf8)
+  private static let harmonyCall = Array("<|call|>".utf8)
+  private static let endOfMessage = Array("<|end|>".utf8)
 }
 
 extension GenerationConfiguration {

@@ -72,6 +72,8 @@ public struct AnswerSummary: Sendable {
   public var prefill: PrefillReport
   /// What the user should know about how the answer was made, one line each.
   public var notices: [String]
+  /// What a head attends to; nil unless it was asked for.
+  public var observation: HeadObservation?
   /// Seconds of the reading that went into measurements, which are in no figure of its report.
   var measuringSeconds = 0.0
 

@@ -13,12 +13,19 @@ public struct AnswerRequest: Sendable {
   public var maximumTokens: Int?
   /// The answer ends before the first of these.
   public var stopStrings: [String]
+  /// Stop strings are looked for once the answer has had these ids in a row; empty: from its beginning.
+  public var stopStringsBehind: [Int32] = []
   /// Whether each token comes with its log-probability, and with how many of the likeliest.
   public var logProbabilities: Int?
   /// Whether the answer goes on when the model ends it.
   public var ignoresEndOfText = false
+  /// Whether control tokens of the answer are part of its text.
+  public var showsControlTokens = false
   /// What the answer has to look like; nil: anything.
   public var constraint: (any AnswerConstraint)?
+  /// Looks at a head instead of answering: the prompt is read, and the summary has
+  /// ``AnswerSummary/observation``. What else is asked for but attention and monitor has no effect.
+  public var observedHead: ObservedHead?
 
   public init(
     prompt: [Int32], attention: AttentionOptions? = nil, monitor: RecallMonitor? = nil,

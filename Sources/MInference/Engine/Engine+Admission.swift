@@ -4,7 +4,7 @@ import Transformers
 /// Beginning requests: which sequence's keys and values they go on from, and in which memory.
 extension Engine {
   /// Whether a request was begun.
-  private enum Admission {
+  enum Admission {
     case begun
     /// It ended with an error.
     case ended
@@ -35,6 +35,8 @@ extension Engine {
         if let session = submission.session {
           try begin(submission, for: session)
           admission = .begun
+        } else if let observed = submission.request.observedHead {
+          admission = try begin(submission, observing: observed)
         } else {
           admission = try begin(submission)
         }
@@ -178,7 +180,7 @@ extension Engine {
     }
   }
 
-  private func run(_ sequence: RunningSequence) {
+  func run(_ sequence: RunningSequence) {
     running.append(sequence)
     let submission = sequence.submission
     metrics.promptTokens += sequence.prompt.count
@@ -231,7 +233,7 @@ extension Engine {
   /// first, then the ends of sequences, the least recently used first.
   ///
   /// - Parameter isTrial: Nothing is freed; only the answer counts.
-  private func makeRoom(for capacity: Int, keeping kept: [PrefixNode], isTrial: Bool) -> Bool {
+  func makeRoom(for capacity: Int, keeping kept: [PrefixNode], isTrial: Bool) -> Bool {
     let wanted = capacity * bytesPerToken
     if isTrial {
       let freed = prefixes.mostFreed(but: kept)
@@ -279,7 +281,7 @@ extension Engine {
   }
 
   /// Bytes of a position's keys and values in all layers.
-  private var bytesPerToken: Int { Self.bytesPerToken(of: model, options.session.keyValues) }
+  var bytesPerToken: Int { Self.bytesPerToken(of: model, options.session.keyValues) }
 
   static func bytesPerToken(of model: LanguageModel, _ keyValues: KeyValueOptions) -> Int {
     let transformer = model.transformer

@@ -68,7 +68,7 @@ extension Engine {
   ) {
     do {
       guard let id = try result.get() else {
-        return try complete(sequence, answer, text: answer.filter.push(answer.decoder.finish()))
+        return try complete(sequence, answer, text: answer.filtered(answer.decoder.finish()))
       }
       try answer.constraint?.accept(id)
       tell(id, of: sequence, answer)
@@ -76,7 +76,7 @@ extension Engine {
         try complete(sequence, answer, text: "")
       } else if answer.generator.count >= sequence.maximumTokens {
         _ = answer.generator.need()
-        try complete(sequence, answer, text: answer.filter.push(answer.decoder.finish()))
+        try complete(sequence, answer, text: answer.filtered(answer.decoder.finish()))
       }
     } catch {
       end(sequence, with: error, reason: "error")
@@ -86,6 +86,7 @@ extension Engine {
   private func tell(
     _ id: Int32, of sequence: RunningSequence, _ answer: RunningSequence.Answer
   ) {
+    let request = sequence.submission.request
     let now = ContinuousClock.now
     if answer.firstToken == nil {
       answer.firstToken = now
@@ -96,11 +97,14 @@ extension Engine {
     answer.lastToken = now
     metrics.completionTokens += 1
     metrics.decodedTokens += 1
-    let text = answer.filter.push(answer.decoder.push(id))
+    let text = answer.filtered(answer.decoder.push(id))
+    if !answer.watchesStopStrings {
+      answer.watchesStopStrings = answer.generator.history.suffix(
+        min(answer.generator.count, request.stopStringsBehind.count)
+      ).elementsEqual(request.stopStringsBehind)
+    }
     var probability: TokenLogProbability?
-    if let count = sequence.submission.request.logProbabilities,
-      let logProbabilities = answer.logProbabilities
-    {
+    if let count = request.logProbabilities, let logProbabilities = answer.logProbabilities {
       probability = TokenLogProbability(
         value: logProbabilities.value(of: id), likeliest: logProbabilities.likeliest(count))
     }
@@ -227,6 +231,11 @@ extension Engine {
       if waits { try transformer.backend.finish() }
       return sequence.tellProgress()
     }
+    if case .observer(let observer) = sequence.owner {
+      _ = try run.advance()
+      try model.verifyWeights()
+      return complete(reading: sequence, run.report, observer: observer)
+    }
     let (logits, values) = try run.timed {
       let logits = try transformer.makeLogits(
         of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
@@ -252,6 +261,9 @@ extension Engine {
 
   private func makeRun(of sequence: RunningSequence) throws -> any PromptReading {
     guard let cache = sequence.cache else { throw TransformerError.cacheInUse }
+    if case .observer = sequence.owner {
+      return try makeObservedRun(sequence.prompt, cache: cache, options: sequence.reading)
+    }
     return try model.transformer.makeReading(
       sequence.rereading ?? Array(sequence.prompt[cache.count...]), cache: cache,
       options: sequence.reading)
@@ -270,14 +282,18 @@ extension Engine {
     if request.ignoresEndOfText { generator.excludedIDs = model.stopIDs.sorted() }
     sequence.run = nil
     sequence.answer = RunningSequence.Answer(
-      generator: generator, decoder: model.tokenizer.makeStreamingDecoder(),
-      filter: StopStringFilter(request.stopStrings), constraint: request.constraint,
+      generator: generator,
+      decoder: model.tokenizer.makeStreamingDecoder(skipSpecialTokens: !request.showsControlTokens),
+      filter: StopStringFilter(request.stopStrings),
+      watchesStopStrings: request.stopStringsBehind.isEmpty, constraint: request.constraint,
       report: report, prefillSeconds: (ContinuousClock.now - sequence.start).inSeconds)
     sequence.tellProgress(isNeeded: true)
   }
 
-  /// Ends what a session asked: its prompt has been read.
-  private func complete(reading sequence: RunningSequence, _ report: PrefillReport) {
+  /// Ends what a session asked, or looking at a head: the prompt has been read.
+  private func complete(
+    reading sequence: RunningSequence, _ report: PrefillReport, observer: HeadObserver? = nil
+  ) {
     let now = ContinuousClock.now
     let submission = sequence.submission
     let turns = sequence.prefillSeconds + (now - sequence.turnStart).inSeconds
@@ -288,6 +304,8 @@ extension Engine {
       prefillSeconds: (now - sequence.start).inSeconds, timeToFirstToken: nil, decodeSeconds: 0,
       prefill: report, notices: [])
     summary.measuringSeconds = max(0, turns - report.seconds)
+    summary.observation = observer?.observation(
+      of: model.transformer, report: report, planner: sequence.reading.planner)
     sequence.isRead = true
     keep(sequence)
     finish(submission, .success(summary), reason: "read")

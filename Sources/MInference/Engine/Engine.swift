@@ -111,6 +111,7 @@ public actor Engine {
         index: index, id: request.prompt[index], vocabularySize: Int(vocabulary))
     }
     try request.sampling?.validate()
+    try request.observedHead?.validate(for: model, tokens: request.prompt.count)
     if let attention = request.attention { _ = try model.planner(for: attention) }
     let cancellation = CancellationFlag()
     let (events, continuation) = AsyncThrowingStream<AnswerEvent, any Error>.makeStream()

@@ -9,6 +9,8 @@ final class RunningSequence {
     /// It is kept for later prompts.
     case engine(PrefixStorage)
     case session(SessionWork)
+    /// It is read to look at a head, and dropped then.
+    case observer(HeadObserver)
   }
 
   let submission: Submission
@@ -44,6 +46,8 @@ final class RunningSequence {
     let generator: TokenGenerator
     var decoder: StreamingDecoder
     var filter: StopStringFilter
+    /// Whether stop strings are looked for yet.
+    var watchesStopStrings: Bool
     var constraint: (any AnswerConstraint)?
     let report: PrefillReport
     let prefillSeconds: Double
@@ -54,15 +58,20 @@ final class RunningSequence {
 
     init(
       generator: TokenGenerator, decoder: StreamingDecoder, filter: StopStringFilter,
-      constraint: (any AnswerConstraint)?, report: PrefillReport, prefillSeconds: Double
+      watchesStopStrings: Bool, constraint: (any AnswerConstraint)?, report: PrefillReport,
+      prefillSeconds: Double
     ) {
       self.generator = generator
       self.decoder = decoder
       self.filter = filter
+      self.watchesStopStrings = watchesStopStrings
       self.constraint = constraint
       self.report = report
       self.prefillSeconds = prefillSeconds
     }
+
+    /// What is certain of more text: no stop string, nor what may become one.
+    func filtered(_ text: String) -> String { watchesStopStrings ? filter.push(text) : text }
   }
 
   init(
@@ -85,7 +94,7 @@ final class RunningSequence {
   /// nil once it has left the engine.
   var cache: KeyValueCache? { heldCache }
 
-  /// What the engine keeps afterwards; nil for a session's.
+  /// What the engine keeps afterwards; nil for a session's and for one that is dropped.
   var storage: PrefixStorage? {
     if case .engine(let storage) = owner { storage } else { nil }
   }

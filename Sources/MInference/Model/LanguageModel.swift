@@ -180,6 +180,15 @@ public final class LanguageModel: Sendable {
     return ids
   }
 
+  /// Messages in the model's chat form, as a text.
+  ///
+  /// - Throws: ``LanguageModelError/noChatTemplate(file:)``, `ChatTemplateError`.
+  public func text(
+    of messages: [ChatMessage], chat: ChatOptions = ChatOptions()
+  ) throws -> String {
+    try ChatFormat(tokenizer, chatTemplate, chat).segments(messages).map(\.text).joined()
+  }
+
   /// The ids of a user's next message, to be read behind the answer that a session has just given.
   public func encodeFollowUp(
     _ message: String, chat: ChatOptions = ChatOptions()

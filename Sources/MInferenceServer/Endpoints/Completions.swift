@@ -46,7 +46,7 @@ struct Completions: Sendable {
   }
 
   /// A string, a list of ids, or a list that holds one of these.
-  private static func prompt(_ fields: RequestFields) throws(APIError) -> Prompt {
+  static func prompt(_ fields: RequestFields) throws(APIError) -> Prompt {
     guard let value = fields["prompt"] else { throw fields.missing("prompt", "a text") }
     if let text = value.text { return .raw(text) }
     guard var elements = value.elements, !elements.isEmpty else {

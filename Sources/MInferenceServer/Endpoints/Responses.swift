@@ -72,6 +72,8 @@ struct Responses: Sendable {
     // Probes send nothing, to see whether anybody answers.
     if items.isEmpty { return [ChatMessage(role: "user", content: " ")] }
     var messages: [ChatMessage] = []
+    // What the model thought before its next message or call.
+    var reasoning = ""
     for (index, value) in items.enumerated() {
       let item = try RequestFields(value, path: "input[\(index)].")
       switch try item.text("type") ?? "message" {
@@ -82,25 +84,33 @@ struct Responses: Sendable {
         messages.append(
           ChatMessage(
             role: role == "developer" ? "system" : role,
-            content: try ChatMessages.text(of: item, "content")))
+            content: try ChatMessages.text(of: item, "content"),
+            members: role == "assistant" ? Self.members(&reasoning) : []))
       case "function_call":
         guard let name = try item.text("name") else { throw item.missing("name", "a name") }
         let made = ChatMessages.call(
           id: try item.text("call_id"), name: name, arguments: item["arguments"] ?? .object([]))
         messages.append(
           ChatMessage(
-            role: "assistant", content: "", members: [.init("tool_calls", .list([made]))]))
+            role: "assistant", content: "",
+            members: Self.members(&reasoning) + [.init("tool_calls", .list([made]))]))
       case "function_call_output":
         var members: [ChatTemplateValue.Member] = []
         if let id = try item.text("call_id") { members = [.init("tool_call_id", .string(id))] }
         messages.append(
           ChatMessage(
             role: "tool", content: try ChatMessages.text(of: item, "output"), members: members))
-      // What the model thought, and calls of the provider's own tools.
+      case "reasoning": reasoning += (try? ChatMessages.text(of: item, "content")) ?? ""
+      // Calls of the provider's own tools.
       default: continue
       }
     }
     return messages
+  }
+
+  private static func members(_ reasoning: inout String) -> [ChatTemplateValue.Member] {
+    defer { reasoning = "" }
+    return reasoning.isEmpty ? [] : [.init("reasoning_content", .string(reasoning))]
   }
 }
 

@@ -49,6 +49,7 @@ extension ServedModel {
           ("n_ctx_train", .integer(model.contextLength)),
           ("n_vocab", .integer(model.transformer.vocabularySize)),
           ("n_layer", .integer(model.transformer.layerCount)),
+          ("n_head", .integer(model.transformer.attentionShape(layer: 0).queryHeads)),
           ("n_embd", .integer(model.transformer.hiddenSize)),
           ("device", .string(model.transformer.backend.name)),
           ("attention", .string(engine.options.session.attention.mode.rawValue)),

@@ -68,11 +68,12 @@ struct Tokens: Sendable {
     let fields = try RequestFields(try await request.json(limit: server.options.bodyBytes))
     let model = try server.models.model(named: try fields.text("model"))
     let call = try ChatCompletions.call(fields, model: model)
-    let ids = try await WorkerThread.run { try call.encode(for: model, limit: nil) }
+    let (ids, text) = try await WorkerThread.run {
+      (try call.encode(for: model, limit: nil), try call.text(for: model))
+    }
     return Response(
       .object([
-        ("prompt", .string(model.model.tokenizer.decode(ids, skipSpecialTokens: false))),
-        ("tokens", .integer(ids.count)),
+        ("prompt", .string(text)), ("tokens", .integer(ids.count)),
       ]))
   }
 }

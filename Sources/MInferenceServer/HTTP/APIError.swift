@@ -46,6 +46,8 @@ struct APIError: Error, Sendable, Equatable {
       }
     case let error as ChatTemplateError:
       self = .invalid("\(error)", parameter: "messages")
+    case let error as ObservedHeadError:
+      self = .invalid("\(error)", parameter: error.parameter)
     case let error as PatternError: self = .invalid("\(error)", parameter: "attention")
     case let error as TransformerError:
       switch error {
@@ -106,5 +108,17 @@ struct APIError: Error, Sendable, Equatable {
       ("type", .string("error")),
       ("error", .object([("type", .string(type)), ("message", .string(message))])),
     ])
+  }
+}
+
+extension ObservedHeadError {
+  /// The field of a request that is wrong.
+  fileprivate var parameter: String {
+    switch self {
+    case .noLayer, .elsewhere: "layer"
+    case .noHead: "head"
+    case .cells: "cells"
+    case .dualChunk: "messages"
+    }
   }
 }

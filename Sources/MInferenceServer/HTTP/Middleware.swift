@@ -63,7 +63,9 @@ struct Authentication: RouterMiddleware {
   typealias Context = ServerContext
 
   let keys: [[UInt8]]
-  private static let open: Set<String> = ["/health", "/v1/health", "/", "/page.css", "/page.js"]
+  private static let open: Set<String> = [
+    "/health", "/v1/health", "/", "/page.css", "/page.js", "/attention.js",
+  ]
 
   init(_ keys: [String]) { self.keys = keys.map { Array($0.utf8) } }
 

@@ -10,6 +10,9 @@ public struct ServedModel: Sendable {
   /// Seconds since 1970 at which it was loaded.
   public let created: Int
 
+  /// The control tokens of the harmony format; nil for a model that does not answer in it.
+  let harmony: HarmonyMarkers?
+
   private let vocabulary = LazySpelling()
 
   var model: LanguageModel { engine.model }
@@ -22,6 +25,9 @@ public struct ServedModel: Sendable {
     self.name = name ?? Self.name(of: engine.model.directory)
     self.engine = engine
     self.created = created
+    let tokenizer = engine.model.tokenizer
+    let isInTemplate = tokenizer.configuration.chatTemplate?.contains("<|channel|>") ?? true
+    harmony = isInTemplate ? HarmonyMarkers(tokenizer) : nil
   }
 
   /// "minference-tiny" of "Models/minference-tiny/".

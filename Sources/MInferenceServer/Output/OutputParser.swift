@@ -3,7 +3,8 @@ package import MInference
 /// Tells reasoning and tool calls from the text of an answer, as it comes.
 ///
 /// Reasoning stands within `<think>` and `</think>`, calls within `<tool_call>` and `</tool_call>`: so
-/// write Qwen's models, DeepSeek's, and those that were trained on the same form.
+/// write Qwen's models, DeepSeek's, and those that were trained on the same form. gpt-oss writes in
+/// channels (``HarmonyReader``).
 package struct OutputParser: Sendable {
   private enum Section: Sendable {
     case answer
@@ -22,6 +23,7 @@ package struct OutputParser: Sendable {
   /// Whether nothing but blank space has come since the answer, or its part behind a call, began.
   private var isAtStart = true
   private var reasoningTokens = 0
+  private var harmony: HarmonyReader?
   private let makeID: @Sendable () -> String
 
   /// - Parameters:
@@ -38,18 +40,37 @@ package struct OutputParser: Sendable {
     self.makeID = makeID
   }
 
+  /// For an answer in the harmony format, in which markers are shown
+  /// (``MInference/AnswerRequest/showsControlTokens``).
+  package init(
+    _ markers: HarmonyMarkers, readsToolCalls: Bool,
+    makeID: @escaping @Sendable () -> String = { Identifier.make("call") }
+  ) {
+    self.init(
+      beginsInReasoning: false, readsToolCalls: readsToolCalls, readsReasoning: true,
+      makeID: makeID)
+    harmony = HarmonyReader(markers, readsCalls: readsToolCalls)
+  }
+
   /// The pieces that an event of the engine gives.
   package mutating func take(_ event: AnswerEvent) -> [OutputPiece] {
     switch event {
     case .progress(let progress): return [.progress(progress)]
     case .token(let token):
+      if harmony != nil { return takeHarmony(token) }
       if section == .reasoning { reasoningTokens += 1 }
       let pieces = push(token.text)
       guard token.logProbability != nil, section == .answer else { return pieces }
       return Self.attach(token, to: pieces)
     case .finished(let summary):
-      var pieces = push(summary.text)
-      pieces += piece(of: scanner.finish())
+      var pieces: [OutputPiece] = []
+      if var reader = harmony {
+        pieces = self.pieces(of: reader.finish(summary.text))
+        harmony = reader
+      } else {
+        pieces = push(summary.text)
+        pieces += piece(of: scanner.finish())
+      }
       let reason: OutputEnd.Reason
       switch summary.finish {
       case .endOfText, .stopString: reason = calls > 0 ? .toolCalls : .stop
@@ -59,6 +80,29 @@ package struct OutputParser: Sendable {
         .end(
           OutputEnd(reason: reason, summary: summary, reasoningTokens: reasoningTokens)))
       return pieces
+    }
+  }
+
+  private mutating func takeHarmony(_ token: AnswerToken) -> [OutputPiece] {
+    guard var reader = harmony else { return [] }
+    let pieces = pieces(of: reader.push(token.id, text: token.text))
+    harmony = reader
+    if reader.isMarker(token.id) { return pieces }
+    if reader.body == .reasoning { reasoningTokens += 1 }
+    guard token.logProbability != nil, reader.body == .text else { return pieces }
+    return Self.attach(token, to: pieces)
+  }
+
+  private mutating func pieces(of found: [HarmonyReader.Piece]) -> [OutputPiece] {
+    found.map { piece in
+      switch piece {
+      case .reasoning(let text): return .reasoning(text)
+      case .text(let text): return .text(text, [])
+      case .call(let name):
+        calls += 1
+        return .toolCall(index: calls - 1, id: makeID(), name: name)
+      case .arguments(let text): return .toolArguments(index: calls - 1, text)
+      }
     }
   }
 

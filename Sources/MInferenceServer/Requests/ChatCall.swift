@@ -45,7 +45,11 @@ struct ChatCall: Sendable {
 
   /// The prompt and how it is answered.
   func request(for model: ServedModel, limit: Int?) throws -> (AnswerRequest, OutputParser) {
-    let ids = try encode(for: model, limit: limit)
+    var ids = try encode(for: model, limit: limit)
+    // What the answer is held to is its text: nothing is thought before it, and it has no channels.
+    if model.harmony != nil, isConstrained {
+      ids += model.model.tokenizer.encode(Self.harmonyFinalHeader)
+    }
     var request = AnswerRequest(
       prompt: ids, attention: attention, monitor: monitor, sampling: sampling,
       maximumTokens: maximumTokens, stopStrings: stopStrings,
@@ -56,6 +60,11 @@ struct ChatCall: Sendable {
       maximumTokens: min(
         maximumTokens ?? model.engine.options.answerTokens,
         model.model.contextLength - ids.count))
+    if let harmony = model.harmony, request.constraint == nil {
+      request.showsControlTokens = true
+      request.stopStringsBehind = harmony.finalChannel(model.model.tokenizer)
+      return (request, OutputParser(harmony, readsToolCalls: tools.areOffered))
+    }
     // Some templates begin the answer's reasoning themselves.
     let end = model.model.tokenizer.decode(ids.suffix(8), skipSpecialTokens: false)
     let trimmed = end.utf8.reversed().drop { $0 == 0x20 || (9...13).contains($0) }
@@ -68,14 +77,42 @@ struct ChatCall: Sendable {
     )
   }
 
+  private static let harmonyFinalHeader = "<|channel|>final<|message|>"
+
+  /// Whether the answer is held to a grammar.
+  private var isConstrained: Bool {
+    if case .json = format { return true }
+    return tools.demanded != nil
+  }
+
   /// The ids of the conversation in the model's chat form.
   func encode(for model: ServedModel, limit: Int?) throws -> [Int32] {
+    let (messages, options) = try conversation(for: model)
+    let ids = try model.model.encode(.chat(messages), chat: options)
+    try Self.check(ids, limit: limit)
+    return ids
+  }
+
+  /// The text of the conversation in the model's chat form.
+  func text(for model: ServedModel) throws -> String {
+    let (messages, options) = try conversation(for: model)
+    return try model.model.text(of: messages, chat: options)
+  }
+
+  /// Messages and options as the model's template takes them.
+  private func conversation(
+    for model: ServedModel
+  ) throws -> (messages: [ChatMessage], options: ChatOptions) {
     guard model.model.hasChatTemplate else {
       throw APIError.invalid(
         "the model \(model.name) has no chat template; use /v1/completions", parameter: "model")
     }
     var messages = messages
     var options = ChatOptions(variables: variables)
+    if model.harmony != nil {
+      messages = HarmonyMessages.adapt(messages)
+      options.variables = HarmonyMessages.adapt(variables)
+    }
     if tools.areOffered {
       if model.templateKnowsTools {
         options.tools = tools.templateValues
@@ -85,9 +122,7 @@ struct ChatCall: Sendable {
         messages.insert(ChatMessage(role: "system", content: tools.instructions), at: 0)
       }
     }
-    let ids = try model.model.encode(.chat(messages), chat: options)
-    try Self.check(ids, limit: limit)
-    return ids
+    return (messages, options)
   }
 
   static func check(_ ids: [Int32], limit: Int?) throws(APIError) {

@@ -28,8 +28,14 @@ enum ChatMessages {
       if let calls = try fields.list("tool_calls"), !calls.isEmpty {
         members.append(.init("tool_calls", .list(try calls.map(toolCall))))
       }
-      for name in ["name", "tool_call_id", "reasoning_content"] {
+      for name in ["name", "tool_call_id"] {
         if let text = try fields.text(name) { members.append(.init(name, .string(text))) }
+      }
+      // By the names of DeepSeek, vLLM and Ollama.
+      for name in ["reasoning_content", "reasoning", "thinking"] {
+        guard let text = fields[name]?.text else { continue }
+        members.append(.init("reasoning_content", .string(text)))
+        break
       }
       messages.append(
         ChatMessage(

@@ -13,7 +13,7 @@ public final class ProcessGroup: Sendable {
   private let links = Monitor<[any TensorOutlet]>([])
 
   /// What processes of one run have in common.
-  static let version = 1
+  static let version = 2
 
   /// A process and its device.
   struct MemberDescription: Sendable {

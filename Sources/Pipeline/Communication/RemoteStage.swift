@@ -71,16 +71,19 @@ final class RemoteStage: StageRunner {
       layers: layers, carry: carry, model: head)
   }
 
-  func pass(token id: Int32, _ input: Carried?, cache: KeyValueCache) throws -> Carried {
-    let count = cache.count
+  func canPassTogether(_ caches: [KeyValueCache]) -> Bool { head.canDecodeTogether(caches) }
+
+  func pass(
+    tokens ids: [Int32], _ input: Carried?, caches: [KeyValueCache]
+  ) throws -> Carried {
+    let counts = caches.map(\.count)
+    let named = try zip(caches, counts).map { cache, count in
+      JSONValue.array([.integer(try Self.number(of: cache)), .integer(count)])
+    }
     let reply = try client.call(
       Message(
-        "token",
-        [
-          ("cache", .integer(try Self.number(of: cache))), ("count", .integer(count)),
-          ("ticket", .integer(try ticket(of: input))),
-        ]))
-    cache.fill(to: count + 1)
+        "tokens", [("caches", .array(named)), ("ticket", .integer(try ticket(of: input)))]))
+    for (cache, count) in zip(caches, counts) { cache.fill(to: count + 1) }
     return try carry(reply)
   }
 

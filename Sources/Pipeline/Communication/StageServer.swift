@@ -243,11 +243,21 @@ public final class StageServer {
       readings.removeValue(forKey: number)?.reading.end(forgettingFrom: message["forget"]?.int)
       inbox.withLock { _ = $0.stopped.remove(number) }
       return Message("reply")
-    case "token":
-      let cache = try cache(of: message)
+    case "tokens":
       let stage = try requireStage()
       let hidden = try stage.receive(.ticket(message.int("ticket")))
-      try stage.transformer.pass(token: hidden, cache: cache)
+      let caches = try (message["caches"]?.elements ?? []).map { entry in
+        let fields = entry.elements?.compactMap(\.int) ?? []
+        guard fields.count == 2 else {
+          throw PipelineError.malformedMessage(detail: "a cache without its length")
+        }
+        return try cache(fields[0], cutTo: fields[1])
+      }
+      guard caches.count == hidden.rows else {
+        throw PipelineError.malformedMessage(
+          detail: "\(hidden.rows) tokens of \(caches.count) sequences")
+      }
+      try stage.pass(tokens: hidden, caches: caches)
       return try sent(hidden, all: true)
     default:
       if let reply = try transfers.answer(message) { return reply }
@@ -262,10 +272,13 @@ public final class StageServer {
 
   /// The cache that a message names, cut to the positions that it says.
   private func cache(of message: Message) throws -> KeyValueCache {
-    guard let cache = caches[try message.int("cache")] else {
+    try cache(message.int("cache"), cutTo: message.int("count"))
+  }
+
+  private func cache(_ number: Int, cutTo count: Int) throws -> KeyValueCache {
+    guard let cache = caches[number] else {
       throw TransformerError.foreignCache(detail: "this process has none of that number")
     }
-    let count = try message.int("count")
     guard count <= cache.count else {
       throw TransformerError.foreignCache(
         detail: "it has \(cache.count) positions where \(count) are expected")

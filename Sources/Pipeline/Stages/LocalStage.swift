@@ -26,6 +26,7 @@ final class LocalStage: StageRunner {
   /// Where hidden states from another process arrive; nil: the stage before is in this one.
   private let inlet: (any TensorInlet)?
   private let tickets = Atomic<Int>(0)
+  private let decoder: StageDecoder
 
   init(
     _ transformer: Transformer, name: String, outlet: StageOutlet?,
@@ -35,6 +36,7 @@ final class LocalStage: StageRunner {
     self.name = name
     self.outlet = outlet
     self.inlet = inlet
+    decoder = StageDecoder(transformer)
   }
 
   var layers: Range<Int> { transformer.layers }
@@ -69,10 +71,21 @@ final class LocalStage: StageRunner {
       of: self, cache: cache)
   }
 
-  func pass(token id: Int32, _ input: Carried?, cache: KeyValueCache) throws -> Carried {
-    let hidden = try input.map(receive) ?? transformer.embed(token: id)
-    try transformer.pass(token: hidden, cache: cache)
+  func canPassTogether(_ caches: [KeyValueCache]) -> Bool {
+    transformer.canDecodeTogether(caches)
+  }
+
+  func pass(
+    tokens ids: [Int32], _ input: Carried?, caches: [KeyValueCache]
+  ) throws -> Carried {
+    let hidden = try input.map(receive) ?? transformer.embed(tokens: ids)
+    try pass(tokens: hidden, caches: caches)
     return try send(hidden)
+  }
+
+  /// Passes hidden states of tokens, [tokens, hidden], through the stage's layers, in place.
+  func pass(tokens hidden: Tensor, caches: [KeyValueCache]) throws {
+    try decoder.pass(tokens: hidden, caches: caches)
   }
 
   func makeTransfer(

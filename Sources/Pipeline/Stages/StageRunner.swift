@@ -51,9 +51,12 @@ protocol StageRunner: AnyObject, Sendable {
     _ request: ReadingRequest, cache: KeyValueCache, stage: Int
   ) throws -> any StageReading
 
-  /// Passes one token through the stage's layers and sends its hidden state on. `input`: what the stage
-  /// before sent; nil for the first one, which embeds `id`.
-  func pass(token id: Int32, _ input: Carried?, cache: KeyValueCache) throws -> Carried
+  /// Whether tokens of several sequences can pass through the stage together.
+  func canPassTogether(_ caches: [KeyValueCache]) -> Bool
+
+  /// Passes a token of each of one or several sequences through the stage's layers and sends their hidden states
+  /// on. `input`: what the stage before sent; nil for the first one, which embeds `ids`.
+  func pass(tokens ids: [Int32], _ input: Carried?, caches: [KeyValueCache]) throws -> Carried
 
   /// Opens one of the stage's layers for copying; see `Transformer.makeTransfer(layer:of:count:for:)`.
   func makeTransfer(

@@ -22,8 +22,8 @@ public final class BatchDecoder {
 
   /// Adds token r to caches[r], whose sequence it continues.
   ///
-  /// Sequences with dual chunk attention, over several devices, or with unlike types of cache are decoded one
-  /// by one.
+  /// Sequences with dual chunk attention or with unlike types of cache are decoded one by one. Over several devices
+  /// groups of sequences follow one another, see ``LayerDistribution/hiddenStates(of:caches:)``.
   ///
   /// - Parameters:
   ///   - ids: One for each cache.
@@ -67,11 +67,10 @@ public final class BatchDecoder {
 
   /// Whether the sequences can be rows of one step.
   private func canShareStep(_ caches: [KeyValueCache]) -> Bool {
-    model.distribution == nil && model.decoder.dualChunk == nil
-      && caches.allSatisfy { $0.type == caches[0].type && $0.count > 0 }
+    model.distribution == nil && model.canDecodeTogether(caches)
   }
 
-  /// The same, one sequence after the other.
+  /// The same, one sequence after the other, or by the devices of a distribution.
   private func separateLogits(behind ids: [Int32], caches: [KeyValueCache]) throws -> Tensor {
     let logits = try model.backend.makeTensor(
       .float32, [ids.count, model.vocabularySize], purpose: "the logits of \(ids.count) tokens")
@@ -81,9 +80,12 @@ public final class BatchDecoder {
         try model.requireAllLayers(of: cache)
       }
       let states = try distribution.hiddenStates(of: ids, caches: caches)
-      for (row, hidden) in states.enumerated() {
+      var row = 0
+      for hidden in states {
         try model.backend.gatherRows(
-          model.makeLogits(of: hidden), rows: [0], into: logits.slice(rows: row..<row + 1))
+          model.decodedLogits(of: hidden), rows: (0..<hidden.rows).map(Int32.init),
+          into: logits.slice(rows: row..<row + hidden.rows))
+        row += hidden.rows
       }
       return logits
     }

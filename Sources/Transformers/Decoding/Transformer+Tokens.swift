@@ -6,10 +6,7 @@ extension Transformer {
   func computedLogits(
     behind ids: [Int32], caches: [KeyValueCache], workspace: RowWorkspace
   ) throws -> Tensor {
-    let hidden = try backend.makeTensor(
-      backend.activationType, [ids.count, decoder.hiddenSize],
-      purpose: "the hidden states of \(ids.count) tokens")
-    try backend.embed(ids, table: weights.requireEmbedding(), into: hidden)
+    let hidden = try embed(tokens: ids)
     try pass(tokens: hidden, caches: caches, workspace: workspace)
     return try decodedLogits(of: hidden)
   }
@@ -41,7 +38,7 @@ extension Transformer {
   }
 
   /// Logits from hidden states behind the last layer, [tokens, hidden].
-  private func decodedLogits(of hidden: Tensor) throws -> Tensor {
+  func decodedLogits(of hidden: Tensor) throws -> Tensor {
     let head = try weights.requireHead()
     let purpose = "the logits of \(hidden.rows) tokens"
     let normed = try backend.makeTensor(backend.activationType, hidden.shape, purpose: purpose)

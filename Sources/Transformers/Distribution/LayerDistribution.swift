@@ -44,9 +44,9 @@ public protocol LayerDistribution: AnyObject, Sendable {
   /// - Throws: as `Transformer.append(_:to:)`.
   func append(_ sources: [CachedRows], to target: KeyValueCache) throws
 
-  /// The hidden states behind the last layer, [1, hidden] each where logits are made, of a token of each of
-  /// several sequences. The tokens are added to their caches, which are distinct. Devices work on
-  /// different sequences at the same time.
+  /// The hidden states behind the last layer, where logits are made, of a token of each of several sequences:
+  /// [rows, hidden] of groups of them, in order. The tokens are added to their caches, which are distinct.
+  /// Devices work on different groups at the same time.
   ///
   /// - Throws: as ``Transformer/decode(_:cache:)``; nothing is added to any cache then.
   func hiddenStates(of ids: [Int32], caches: [KeyValueCache]) throws -> [Tensor]

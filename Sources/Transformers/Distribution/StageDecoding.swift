@@ -1,13 +1,20 @@
 package import Compute
+import Synchronization
 
 /// What a stage of a pipeline does with one token that is decoded.
 extension Transformer {
-  /// Embeds a token: [1, hidden].
-  package func embed(token id: Int32) throws -> Tensor {
+  /// Embeds tokens: [tokens, hidden].
+  package func embed(tokens ids: [Int32]) throws -> Tensor {
     let hidden = try backend.makeTensor(
-      backend.activationType, [1, decoder.hiddenSize], purpose: "the hidden state of a token")
-    try backend.embed([id], table: weights.requireEmbedding(), into: hidden)
+      backend.activationType, [ids.count, decoder.hiddenSize],
+      purpose: "the hidden states of \(ids.count) tokens")
+    try backend.embed(ids, table: weights.requireEmbedding(), into: hidden)
     return hidden
+  }
+
+  /// Whether tokens of sequences can be rows of one step.
+  package func canDecodeTogether(_ caches: [KeyValueCache]) -> Bool {
+    decoder.dualChunk == nil && caches.allSatisfy { $0.type == caches[0].type && $0.count > 0 }
   }
 
   /// Passes the hidden state of a token, [1, hidden], through the layers of a cache, in place, and adds
@@ -49,5 +56,37 @@ extension Transformer {
   /// Checks tokens and a cache before anything is computed.
   package func validate(stage ids: [Int32], for cache: KeyValueCache) throws {
     try validate(ids, for: cache)
+  }
+}
+
+/// Passes tokens of one or of several sequences through the layers of a stage; linear layers read their weights
+/// once for all of them.
+package final class StageDecoder: Sendable {
+  private let transformer: Transformer
+  /// For the most rows so far.
+  private let workspace = Mutex<RowWorkspace?>(nil)
+
+  package init(_ transformer: Transformer) { self.transformer = transformer }
+
+  /// Passes hidden states, [tokens, hidden], through the layers of the caches, in place, and adds the tokens
+  /// to them.
+  ///
+  /// - Parameter caches: One for each token; several as ``Transformer/canDecodeTogether(_:)`` allows.
+  /// - Throws: `ComputeError`; the caches are then as before.
+  package func pass(tokens hidden: Tensor, caches: [KeyValueCache]) throws {
+    guard caches.count > 1 else {
+      return try transformer.pass(token: hidden, cache: caches[0])
+    }
+    try workspace.withLock { made in
+      let workspace: RowWorkspace
+      if let made, made.rows >= caches.count {
+        workspace = made.prefix(caches.count)
+      } else {
+        workspace = try RowWorkspace(
+          rows: caches.count, configuration: transformer.decoder, backend: transformer.backend)
+        made = workspace
+      }
+      try transformer.pass(tokens: hidden, caches: caches, workspace: workspace)
+    }
   }
 }

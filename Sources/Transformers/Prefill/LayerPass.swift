@@ -24,6 +24,8 @@ struct LayerPass {
     /// headDim], or made again.
     var keepsQueries = true
     var injection: (any QueryKeyInjection)?
+    /// Looks at a head of one layer, whose index is made on the host then.
+    var observer: HeadObserver?
     /// Counts the time of the linear layers.
     var linearWatch: (any WorkStopwatch)?
     /// Asked before every block of rows; true ends the pass with `CancellationError`.
@@ -115,7 +117,8 @@ struct LayerPass {
     if let planner = context.planner {
       sketch = try QuerySketch(
         planner, layer: layer, backend: context.model.backend, shape: shape,
-        firstPosition: chunk.lowerBound, rows: chunk.count, needsHostIndex: false)
+        firstPosition: chunk.lowerBound, rows: chunk.count,
+        needsHostIndex: context.observer?.layer == layer)
     } else {
       sketch = nil
     }
@@ -233,7 +236,8 @@ extension LayerPass {
         shape: shape, layer: keysAndValues, firstPosition: chunk.lowerBound, rows: chunk.count,
         lastRows: try lastQueries(), estimates: sketch?.estimates)
       return try planner.planIndex(
-        layer: layer, inputs, backend: backend, memory: context.selectionMemory)
+        layer: layer, inputs, backend: backend, memory: context.selectionMemory,
+        needsHostIndex: context.observer?.layer == layer)
     }
     return try measurements.planned(
       planned,
@@ -295,6 +299,10 @@ extension LayerPass {
       try queries == nil
       ? computation.queries(of: hidden, firstPosition: rows.lowerBound) : computation.workspace.q
     try visit(rows, q, hidden)
+    if let observer = context.observer, observer.layer == layer {
+      try observer.add(
+        rows, q: q, keysAndValues: keysAndValues, shape: shape, index: index, backend: backend)
+    }
     try measurements.attend(
       rows, q: q, layer: layer, shape: shape, keysAndValues: keysAndValues, index: index
     ) { logSumExp in

@@ -28,6 +28,8 @@ public struct PrefillOptions: Sendable {
   /// Asked before every block of rows; true ends the prefill with `CancellationError`.
   public var isCancelled: @Sendable () -> Bool
 
+  /// Looks at what a head attends to; its time is the prefill's. A stage in another process has none.
+  package var observer: HeadObserver?
   /// Stands in for queries and keys; its time is in no figure.
   package var injection: (any QueryKeyInjection)?
   /// The same for each stage of a pipeline, on its device.

@@ -130,6 +130,7 @@ public final class PrefillRun {
       planner: planner, chunkBudgets: options.chunkBudgets ?? .whole,
       selectionMemory: cache.selectionMemory,
       keepsQueries: cache.memoryPlan?.keepsQueries ?? true, injection: options.injection,
+      observer: options.observer,
       linearWatch: options.measuresLinearLayers ? model.backend.makeStopwatch() : nil,
       isCancelled: options.isCancelled)
     measurements = PrefillMeasurements(

@@ -235,6 +235,22 @@ import Testing
     #expect(vocabulary.endOfTextID == 4 && vocabulary.beginOfTextID == nil)
     #expect(model.generation.endOfTextTokenIDs == [3, 4])
 
+    // Where an answer has several messages, their ends are not its own.
+    var harmony = tinyLlama()
+    harmony.metadata.removeAll {
+      ["tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.eos_token_id"]
+        .contains($0.key)
+    }
+    harmony.metadata += [
+      (
+        "tokenizer.ggml.tokens",
+        .strings(["a", "<|endoftext|>", "<|end|>", "<|return|>", "<|call|>"])
+      ),
+      ("tokenizer.ggml.token_type", .int32s([1, 3, 3, 3, 3])),
+      ("tokenizer.ggml.eos_token_id", .uint32(3)), ("tokenizer.ggml.eot_token_id", .uint32(2)),
+    ]
+    #expect(try opened(harmony).0.generation.endOfTextTokenIDs == [1, 3, 4])
+
     var writer = tinyLlama()
     writer.metadata.removeAll { $0.key == "tokenizer.ggml.token_type" }
     writer.metadata.append(("tokenizer.ggml.token_type", .int32s([1])))
