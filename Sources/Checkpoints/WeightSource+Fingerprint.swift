@@ -22,6 +22,16 @@ extension WeightSource {
   }
 }
 
+extension WeightSource {
+  /// Whether a matrix of these names is stored in bfloat16.
+  package func hasBFloat16Matrices(among names: [String]) throws -> Bool {
+    try names.contains {
+      let tensor = try tensor(named: $0)
+      return tensor.format == .dense(.bfloat16) && tensor.shape.count > 1
+    }
+  }
+}
+
 extension TensorView.Format {
   /// Stable: saved conversations are identified by it.
   fileprivate var text: String {

@@ -89,7 +89,10 @@ public final class ModelVerifier {
     self.patterns = patterns
     self.report = report
     expected = try Self.score(reference, prompt.ids)
-    guard backend.activationType == .bfloat16 else {
+    let roundsProducts =
+      try backend.capabilities.roundsForBFloat16Weights
+      && checkpoint.hasBFloat16Matrices(among: checkpoint.neededTensorNames())
+    guard backend.activationType == .bfloat16 || roundsProducts else {
       (rounded, roundedFloat8) = (nil, nil)
       (tolerance, float8Tolerance) = (.float32, .float32)
       result = ModelVerification(
