@@ -23,12 +23,14 @@ extension WeightSource {
 }
 
 extension WeightSource {
-  /// Whether a matrix of these names is stored in bfloat16.
-  package func hasBFloat16Matrices(among names: [String]) throws -> Bool {
-    try names.contains {
-      let tensor = try tensor(named: $0)
-      return tensor.format == .dense(.bfloat16) && tensor.shape.count > 1
+  /// The formats that matrices of these names are stored in.
+  package func matrixFormats(of names: [String]) throws -> Set<TensorView.Format> {
+    var formats: Set<TensorView.Format> = []
+    for name in names {
+      let tensor = try tensor(named: name)
+      if tensor.shape.count > 1 { formats.insert(tensor.format) }
     }
+    return formats
   }
 }
 

@@ -74,7 +74,7 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
     bfloat16Products = usesBFloat16Products ? set.bfloat16Products?.pointee : nil
     capabilities = DeviceCapabilities(
       activationType: .float32, bfloat16ProductType: bfloat16Products == nil ? nil : .bfloat16,
-      weightFormats: DeviceCapabilities.allWeightFormats,
+      roundsForBlocks: true, weightFormats: DeviceCapabilities.allWeightFormats,
       // Queries lie along the lanes and keys are read one by one, so narrow key tiles cost nothing;
       // 16 keeps the index small and rounds a lone slash from 32 to at most 48 columns.
       tile: TileShape(rows: Int(MI_TILE_ROWS), columns: 16), rowBlock: 2048, hasUnifiedMemory: true,

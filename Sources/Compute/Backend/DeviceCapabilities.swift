@@ -9,6 +9,9 @@ public struct DeviceCapabilities: Sendable, Hashable {
   /// What activations are rounded to where many rows are multiplied with bfloat16 weights: their own type where
   /// they are not. Keys and values that differ by it are those of different models.
   public var bfloat16ProductType: DataType
+  /// Whether activations become integers of eight bits, with a scale for every 32, where any number of rows is
+  /// multiplied with weights in blocks.
+  public var roundsForBlocks: Bool
   /// Formats of stored weights that the device multiplies by, or converts when a model is loaded.
   public var weightFormats: Set<TensorFormat>
   /// Head sizes that attention has kernels for; nil: any.
@@ -38,7 +41,7 @@ public struct DeviceCapabilities: Sendable, Hashable {
 
   public init(
     activationType: DataType, linearInputType: DataType? = nil,
-    bfloat16ProductType: DataType? = nil,
+    bfloat16ProductType: DataType? = nil, roundsForBlocks: Bool = false,
     weightFormats: Set<TensorFormat> = Self.denseWeightFormats, headSizes: Set<Int>? = nil,
     tile: TileShape, rowBlock: Int,
     hasUnifiedMemory: Bool, attentionPrecision: AttentionPrecision = .native,
@@ -48,6 +51,7 @@ public struct DeviceCapabilities: Sendable, Hashable {
     self.activationType = activationType
     self.linearInputType = linearInputType ?? activationType
     self.bfloat16ProductType = bfloat16ProductType ?? activationType
+    self.roundsForBlocks = roundsForBlocks
     self.weightFormats = weightFormats
     self.headSizes = headSizes
     self.tile = tile

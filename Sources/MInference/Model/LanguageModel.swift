@@ -58,7 +58,7 @@ public final class LanguageModel: Sendable {
     let names = try checkpoint.neededTensorNames()
     var precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
     if transformer.backend.capabilities.roundsForBFloat16Weights,
-      try checkpoint.hasBFloat16Matrices(among: names)
+      try checkpoint.matrixFormats(of: names).contains(.dense(.bfloat16))
     {
       precision += " bfloat16 products"
     }
