@@ -12,6 +12,8 @@
 #define MI_OUTPUTS 4
 // A row of fewer elements stays in the first cache, and the weights alone are read from further away.
 #define MI_SHORT_ROW 4096
+// Bytes between the weights of one output that are read and those that are asked for.
+#define MI_WEIGHTS_AHEAD 8192
 
 // Up to MI_FEW_ROWS rows at a time: every weight is read and widened once for all of them. result[o][r]; the
 // order of a sum does not depend on the number of rows or outputs.
@@ -25,17 +27,16 @@ MI_INLINE void dot_rows(
     MI_UNROLL
     for (int i = 0; i < 2 * rows; i++) sum[o][i] = (vf){};
   }
-  // The weights of the next outputs are asked for in the order in which they lie: several streams side by side are
-  // none that a processor foresees.
+  // Weights are asked for in the order in which they lie: several streams side by side are none that a processor
+  // foresees, and one it follows within a page alone.
   const int64_t size = type == MI_FLOAT32 ? 4 : 2;
-  const char *ahead = (const char *)weight + (first + outputs * in) * size;
+  const char *ahead = (const char *)weight + first * size
+    + (outputs == 1 ? MI_WEIGHTS_AHEAD : outputs * in * size);
   int64_t i = 0;
   for (; i + 2 * MI_VL <= in; i += 2 * MI_VL) {
-    if (outputs > 1) {
-      MI_UNROLL
-      for (int64_t b = 0; b < outputs * 2 * MI_VL * size; b += 64) __builtin_prefetch(ahead + b, 0, 3);
-      ahead += outputs * 2 * MI_VL * size;
-    }
+    MI_UNROLL
+    for (int64_t b = 0; b < outputs * 2 * MI_VL * size; b += 64) __builtin_prefetch(ahead + b, 0, 3);
+    ahead += outputs * 2 * MI_VL * size;
     vf element[MI_FEW_ROWS], element2[MI_FEW_ROWS];
     MI_UNROLL
     for (int r = 0; r < rows; r++) {
