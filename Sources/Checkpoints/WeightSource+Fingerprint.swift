@@ -22,6 +22,18 @@ extension WeightSource {
   }
 }
 
+extension WeightSource {
+  /// The formats that matrices of these names are stored in.
+  package func matrixFormats(of names: [String]) throws -> Set<TensorView.Format> {
+    var formats: Set<TensorView.Format> = []
+    for name in names {
+      let tensor = try tensor(named: name)
+      if tensor.shape.count > 1 { formats.insert(tensor.format) }
+    }
+    return formats
+  }
+}
+
 extension TensorView.Format {
   /// Stable: saved conversations are identified by it.
   fileprivate var text: String {

@@ -36,12 +36,7 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
 
   public var hostOperations: [HostFallback.Operation] { fallback.operations }
 
-  public let capabilities = DeviceCapabilities(
-    activationType: .float32, weightFormats: DeviceCapabilities.allWeightFormats,
-    // Queries lie along the lanes and keys are read one by one, so narrow key tiles cost nothing;
-    // 16 keeps the index small and rounds a lone slash from 32 to at most 48 columns.
-    tile: TileShape(rows: Int(MI_TILE_ROWS), columns: 16), rowBlock: 2048, hasUnifiedMemory: true,
-    estimationRows: Int(MI_LAST_ROWS))
+  public let capabilities: DeviceCapabilities
 
   /// - Parameters:
   ///   - threads: threads that kernels run on; nil for one on every processor that may be used.
@@ -77,6 +72,13 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
     self.kernels = kernels.pointee
     self.products = products.pointee
     bfloat16Products = usesBFloat16Products ? set.bfloat16Products?.pointee : nil
+    capabilities = DeviceCapabilities(
+      activationType: .float32, bfloat16ProductType: bfloat16Products == nil ? nil : .bfloat16,
+      roundsForBlocks: true, weightFormats: DeviceCapabilities.allWeightFormats,
+      // Queries lie along the lanes and keys are read one by one, so narrow key tiles cost nothing;
+      // 16 keeps the index small and rounds a lone slash from 32 to at most 48 columns.
+      tile: TileShape(rows: Int(MI_TILE_ROWS), columns: 16), rowBlock: 2048, hasUnifiedMemory: true,
+      estimationRows: Int(MI_LAST_ROWS))
     self.pool = pool
     scratch = ScratchMemory(threads: pool.threads)
     var notices = notices

@@ -29,23 +29,29 @@ package struct CPUProvider: DeviceProvider {
         remedy: Remedy("they need a Hopper GPU", use: .nativeAttention))
     }
     return try CPUBackend(
-      threads: options.threads, usesBFloat16Products: try Self.asksForBFloat16Products(),
+      threads: options.threads, usesBFloat16Products: try Self.usesBFloat16Products(),
       notices: options.notices)
   }
 
-  /// Whether MINFERENCE_CPU_PRODUCTS is bf16: twice the speed for digits is the user's choice.
-  private static func asksForBFloat16Products() throws -> Bool {
-    guard let value = getenv("MINFERENCE_CPU_PRODUCTS").map({ String(cString: $0) }),
-      !value.isEmpty
-    else { return false }
-    guard value == "bf16", CPUBackend.hasBFloat16Products else {
+  /// Whether BF16 weights are multiplied in pairs: where the processor has such products, unless
+  /// MINFERENCE_CPU_PRODUCTS is float32. bf16 asks for them.
+  private static func usesBFloat16Products() throws -> Bool {
+    let value = getenv("MINFERENCE_CPU_PRODUCTS").map { String(cString: $0) } ?? ""
+    switch value {
+    case "": return CPUBackend.hasBFloat16Products
+    case "float32": return false
+    case "bf16":
+      guard CPUBackend.hasBFloat16Products else {
+        throw ComputeError.unavailable(
+          what: "a product of bfloat16 pairs on this processor",
+          remedy: Remedy("unset MINFERENCE_CPU_PRODUCTS"))
+      }
+      return true
+    default:
       throw ComputeError.unavailable(
-        what: value == "bf16"
-          ? "a product of bfloat16 pairs on this processor" : "MINFERENCE_CPU_PRODUCTS=\(value)",
-        remedy: Remedy(
-          value == "bf16" ? "unset MINFERENCE_CPU_PRODUCTS" : "the known value is bf16; unset it"))
+        what: "MINFERENCE_CPU_PRODUCTS=\(value)",
+        remedy: Remedy("the known values are bf16 and float32; unset it"))
     }
-    return true
   }
 
   /// The portable kernels without BLAS.
@@ -56,11 +62,13 @@ package struct CPUProvider: DeviceProvider {
     )
   }
 
-  /// One for each instruction set that the processor runs, and one without BLAS.
+  /// One for each instruction set that the processor runs, with products of bfloat16 pairs where it has them, and
+  /// one without these and without BLAS.
   package func makeVariants(threads: Int?) throws -> [(name: String, backend: any Backend)] {
     var variants: [(name: String, backend: any Backend)] = []
     for set in InstructionSet.available {
-      let backend = try CPUBackend(threads: threads, instructionSet: set)
+      let backend = try CPUBackend(
+        threads: threads, instructionSet: set, usesBFloat16Products: true)
       variants.append(("cpu \(set.rawValue)", backend))
     }
     if let best = InstructionSet.available.last {

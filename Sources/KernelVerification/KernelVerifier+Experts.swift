@@ -154,7 +154,9 @@ extension KernelVerifier {
     // them within a limit would be their rounding.
     let limit: Float = hasEightBitInputs ? .greatestFiniteMagnitude : 1.5
     // Up plus one multiplies the rounding of a gate, and the limit bounds what both are compared with.
-    let tolerance = precision.isHalf ? 3e-2 : 1e-5
+    let isRounded =
+      precision.isHalf || (precision.roundsForBFloat16Weights && format == "bfloat16")
+    let tolerance = isRounded ? 3e-2 : 1e-5
     check("gatedExperts \(format)", name + ", biases, clamped", tolerance: tolerance) { side in
       try run(side) { x, routing, y in
         try side.backend.gatedExperts(

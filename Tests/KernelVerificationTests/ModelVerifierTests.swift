@@ -35,6 +35,23 @@ import Testing
     for check in result.checks { #expect(check.passed, "\(name): \(check)") }
   }
 
+  /// Activations become eight bits for experts in blocks, with products of bfloat16 pairs and without.
+  @Test(
+    .enabled(
+      if: KernelVerifierTests.isOptimised, "only in release: the reference is too slow otherwise"),
+    arguments: ["gpt-oss-mxfp4", "wide-gpt-oss"])
+  func `a checkpoint with experts in blocks on the CPU is within what eight bits cost`(
+    name: String
+  ) throws {
+    let float32 = try #require(try Device.cpu.variants(threads: 2).last).backend
+    for backend in [try Device.cpu.makeBackend(threads: 2), float32] {
+      let result = try verification(of: name, on: backend)
+      #expect(result.checks.contains { $0.name == "the logits of transformers" })
+      for check in result.checks { #expect(check.passed, "\(name): \(check)") }
+      #expect(result.checks.allSatisfy { $0.tolerance.typical < 0.05 }, "\(name)")
+    }
+  }
+
   /// What a GPU stores, computed by the reference: the tolerances are wide enough for rounding.
   @Test(
     .enabled(

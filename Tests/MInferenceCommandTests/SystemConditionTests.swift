@@ -90,7 +90,35 @@ struct SystemConditionTests {
       "MINFERENCE_CPU_PRODUCTS=fp4 $M generate --model $D/model --device cpu --prompt hi",
       in: directory)
     #expect((64...78).contains(run.status))
-    #expect(run.complains(of: "MINFERENCE_CPU_PRODUCTS=fp4", "bf16"), "\(run.errors)")
+    #expect(run.complains(of: "MINFERENCE_CPU_PRODUCTS=fp4", "bf16", "float32"), "\(run.errors)")
+  }
+
+  @Test
+  func `a conversation of BF16 weights belongs to the products that it was read with`()
+    throws
+  {
+    try TinyCheckpoint.write(
+      to: directory, name: "narrow", configuration: ["eos_token_id": "null"], type: .bfloat16)
+    let products = try CommandRun("$M version --verbose", in: directory).output
+    let hasPairs = products.contains("avx512_bf16") && !products.contains("none, float32")
+    let off = "MINFERENCE_CPU_PRODUCTS=float32"
+    #expect(
+      try CommandRun("\(off) $M version --verbose", in: directory).output.contains("none, float32"))
+    for name in ["model", "narrow"] {
+      func chat(_ variables: String, _ text: String) throws -> CommandRun {
+        try CommandRun(
+          """
+          printf '\(text)' | \(variables) $M generate --chat --model $D/\(name) --device cpu \
+            --max-tokens 2
+          """, in: directory)
+      }
+      let path = directory.path("\(name).kept")
+      #expect(try chat(off, "hi\\n/save \(path)\\n").status == 0)
+      #expect(try !chat(off, "/load \(path)\\n").errors.contains("was saved"))
+      let foreign = try chat("", "/load \(path)\\n").errors
+        .contains("products are of other numbers")
+      #expect(foreign == (hasPairs && name == "narrow"), "\(name)")
+    }
   }
 
   @Test func `a prompt that is not UTF-8 is refused by its flag`() throws {

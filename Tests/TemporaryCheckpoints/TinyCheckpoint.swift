@@ -1,4 +1,4 @@
-import Checkpoints
+package import Checkpoints
 
 /// A checkpoint of two layers with random weights and a tokenizer of single bytes: enough to run
 /// everything, and too little to say anything sensible.
@@ -13,11 +13,12 @@ package enum TinyCheckpoint {
   ///   - configuration: Fields that replace those of config.json.
   ///   - experts: What stands in place of MLPs.
   ///   - poison: A value for one weight.
+  ///   - type: What weights are stored in.
   ///   - withWeights: Whether there is a weight file at all.
   package static func write(
     to directory: TemporaryDirectory, name: String = "model", layers: Int = layers,
     configuration: [String: String] = [:], experts: Experts? = nil, poison: Float? = nil,
-    withWeights: Bool = true
+    type: ElementType = .float32, withWeights: Bool = true
   ) throws {
     try directory.makeDirectory(name)
     var fields = [
@@ -36,7 +37,7 @@ package enum TinyCheckpoint {
     try directory.write(tokenizerConfiguration, to: "\(name)/tokenizer_config.json")
     if withWeights {
       try SafetensorsWriter.write(
-        tensors(poison: poison, layers: layers, experts: experts),
+        tensors(poison: poison, layers: layers, experts: experts, type: type),
         to: directory.path("\(name)/model.safetensors"))
     }
   }
@@ -68,7 +69,7 @@ package enum TinyCheckpoint {
   }
 
   private static func tensors(
-    poison: Float?, layers: Int, experts: Experts?
+    poison: Float?, layers: Int, experts: Experts?, type: ElementType
   ) -> [SafetensorsWriter.Tensor] {
     var state: UInt64 = 7
     func tensor(_ name: String, _ shape: [Int]) -> SafetensorsWriter.Tensor {
@@ -76,7 +77,7 @@ package enum TinyCheckpoint {
         state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
         return shape.count == 1 ? 1 : (Float(state >> 40) / Float(1 << 23) - 1) * 0.2
       }
-      return SafetensorsWriter.Tensor(name: name, shape: shape, floats: floats)
+      return SafetensorsWriter.Tensor(name: name, shape: shape, floats: floats, as: type)
     }
     var tensors = [
       tensor("model.embed_tokens.weight", [vocabulary, 64]), tensor("model.norm.weight", [64]),

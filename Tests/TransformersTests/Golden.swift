@@ -79,6 +79,16 @@ func distance(_ values: [Float], from expected: [Float], width: Int) -> Float {
   }.max() ?? 0
 }
 
+/// The same of each position, in ascending order.
+func rowDistances(_ values: [Float], from expected: [Float], width: Int) -> [Float] {
+  guard values.count == expected.count else { return [.infinity] }
+  return stride(from: 0, to: expected.count, by: width).map { start in
+    distance(
+      Array(values[start..<start + width]), from: Array(expected[start..<start + width]),
+      width: width)
+  }.sorted()
+}
+
 /// Logits of every position.
 func score(
   _ model: Transformer, _ ids: [Int32], _ options: PrefillOptions = PrefillOptions(),

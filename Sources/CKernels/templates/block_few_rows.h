@@ -54,6 +54,10 @@ MI_INLINE float sum_of_16(mi_f16 x) {
   return sum;
 }
 
+// Bytes between the blocks that are unpacked and those that are asked for. Memory is what a row waits for: a processor
+// fetches a stream ahead within a page alone, and rows and their blocks are short.
+#define MI_FEW_AHEAD 8192
+
 // `count` rows (a constant, at most 2) from `first` with outputs start ..< end.
 MI_INLINE void multiply_few(
   mi_block_format format, const mi_block_matrix *matrix, mi_activations a, int64_t first,
@@ -72,6 +76,8 @@ MI_INLINE void multiply_few(
       rest[r] = (mi_f16){};
     }
     for (int64_t c = 0; c < a.chunks; c++, b += chunk_bytes) {
+      MI_UNROLL
+      for (int64_t i = 0; i < chunk_bytes; i += 64) __builtin_prefetch(b + MI_FEW_AHEAD + i, 0, 3);
       mi_chunk chunk;
       unpack(format, b, matrix->width - c * MI_CHUNK, &chunk);
       mi_f16 factor = layout.has_minimum ? chunk.minimum : chunk.scale;

@@ -5,6 +5,13 @@
 // [MI_GROUPS][MI_PANEL], then minima.
 #define MI_PANEL_CHUNK ((MI_CHUNK + 2 * MI_GROUPS * sizeof(float)) * MI_PANEL)
 
+// Rows that a panel is multiplied with before the next ones: they, their outputs and the panel of a wide matrix
+// stay in the second cache together.
+#define MI_ROW_TILE 512
+
+// Chunks that lie between what is unpacked and what is brought nearer.
+#define MI_AHEAD 3
+
 static size_t panel_bytes(int64_t width) {
   size_t chunks = (size_t)((width + MI_CHUNK - 1) / MI_CHUNK);
   return chunks * MI_PANEL_CHUNK + MI_VL * sizeof(mi_chunk);
@@ -60,6 +67,13 @@ MI_INLINE void unpack_panel(
         int64_t output = v * MI_VL + i;
         output = start + (output < count ? output : count - 1);
         const uint8_t *b = (const uint8_t *)matrix->blocks + output * matrix->row_bytes;
+        // A panel is read in as many places as it has lanes: none that a processor foresees. Behind its rows
+        // come those of the next vector.
+        const int64_t next = c + MI_AHEAD;
+        const uint8_t *ahead = b + (next < row_chunks
+          ? next * chunk_bytes : MI_VL * matrix->row_bytes + (next - row_chunks) * chunk_bytes);
+        MI_UNROLL
+        for (int64_t i = 0; i < chunk_bytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
         unpack(format, b + c * chunk_bytes, matrix->width - c * MI_CHUNK, chunks + i);
       }
       uint8_t *q = panel + c * MI_PANEL_CHUNK;

@@ -65,9 +65,12 @@ static void many_rows(
     float start[MI_PANEL] __attribute__((aligned(64))) = {0};
     if (bias != NULL) memcpy(start, bias + o, (size_t)count * sizeof(float));
 #define MI_PANEL_OF(offset, has_minimum, is_signed, has_small_groups)                            \
-  multiply_panel(                                                                                \
-    (mi_layout){0, 0, offset, has_minimum, is_signed, has_small_groups}, panel, a, 0, rows,      \
-    count, start, y + o, y_stride, accumulate)
+  for (int64_t first = 0; first < rows; first += MI_ROW_TILE) {                                  \
+    multiply_panel(                                                                              \
+      (mi_layout){0, 0, offset, has_minimum, is_signed, has_small_groups}, panel, a, first,      \
+      first + MI_ROW_TILE < rows ? first + MI_ROW_TILE : rows, count, start, y + o, y_stride,    \
+      accumulate);                                                                               \
+  }
     if (layout.has_minimum) {
       if (layout.has_small_groups) {
         MI_PANEL_OF(0, true, false, true);

@@ -6,6 +6,12 @@ public struct DeviceCapabilities: Sendable, Hashable {
   public var activationType: DataType
   /// The type of what goes into the linear layers of a layer: the activations' type, or narrower.
   public var linearInputType: DataType
+  /// What activations are rounded to where many rows are multiplied with bfloat16 weights: their own type where
+  /// they are not. Keys and values that differ by it are those of different models.
+  public var bfloat16ProductType: DataType
+  /// Whether activations become integers of eight bits, with a scale for every 32, where any number of rows is
+  /// multiplied with weights in blocks.
+  public var roundsForBlocks: Bool
   /// Formats of stored weights that the device multiplies by, or converts when a model is loaded.
   public var weightFormats: Set<TensorFormat>
   /// Head sizes that attention has kernels for; nil: any.
@@ -35,6 +41,7 @@ public struct DeviceCapabilities: Sendable, Hashable {
 
   public init(
     activationType: DataType, linearInputType: DataType? = nil,
+    bfloat16ProductType: DataType? = nil, roundsForBlocks: Bool = false,
     weightFormats: Set<TensorFormat> = Self.denseWeightFormats, headSizes: Set<Int>? = nil,
     tile: TileShape, rowBlock: Int,
     hasUnifiedMemory: Bool, attentionPrecision: AttentionPrecision = .native,
@@ -43,6 +50,8 @@ public struct DeviceCapabilities: Sendable, Hashable {
   ) {
     self.activationType = activationType
     self.linearInputType = linearInputType ?? activationType
+    self.bfloat16ProductType = bfloat16ProductType ?? activationType
+    self.roundsForBlocks = roundsForBlocks
     self.weightFormats = weightFormats
     self.headSizes = headSizes
     self.tile = tile
@@ -65,6 +74,9 @@ public struct DeviceCapabilities: Sendable, Hashable {
 
   /// Whether inputs of linear layers are held in tensors of their own, narrower than activations.
   public var hasNarrowLinearInputs: Bool { linearInputType != activationType }
+
+  /// Whether activations are narrower in products with bfloat16 weights alone.
+  public var roundsForBFloat16Weights: Bool { bfloat16ProductType != activationType }
 
   /// Last rows of a chunk that estimation looks at. Source: MInference, section 3.2.
   public static let standardEstimationRows = 64

@@ -14,7 +14,7 @@ public import MInference
 /// The reference is `ReferenceBackend`, which does all arithmetic in Double, where it is fast enough,
 /// else another backend that computes in float32. A device that rounds activations cannot agree to
 /// many digits: what its logits may differ by is measured by rounding on the CPU what the device
-/// rounds (``RoundingBackend``). Runs that pass the same numbers to the same kernels must agree
+/// rounds (``RoundingBackend``); the CPU's own kernels round what they multiply with weights in blocks. Runs that pass the same numbers to the same kernels must agree
 /// bit for bit: keys and values kept by the host, or saved and restored.
 public final class ModelVerifier {
   let device: Transformer
@@ -89,7 +89,14 @@ public final class ModelVerifier {
     self.patterns = patterns
     self.report = report
     expected = try Self.score(reference, prompt.ids)
-    guard backend.activationType == .bfloat16 else {
+    let formats = try checkpoint.matrixFormats(of: checkpoint.neededTensorNames())
+    let roundsToHalf =
+      backend.activationType == .bfloat16
+      || backend.capabilities.roundsForBFloat16Weights && formats.contains(.dense(.bfloat16))
+    let hasBlocks = formats.contains {
+      if case .blocks = $0 { true } else { false }
+    }
+    guard roundsToHalf || backend.capabilities.roundsForBlocks && hasBlocks else {
       (rounded, roundedFloat8) = (nil, nil)
       (tolerance, float8Tolerance) = (.float32, .float32)
       result = ModelVerification(
@@ -97,7 +104,9 @@ public final class ModelVerifier {
         toleranceSource: "float32 arithmetic, and what rounded keys and values cost the reference")
       return
     }
-    let models = try (model(.activations), model(.activationsAndFloat8Cache))
+    let models = try (
+      model(roundsToHalf ? .activations : .none), model(.activationsAndFloat8Cache)
+    )
     (rounded, roundedFloat8) = models
     tolerance = .rounding(
       .between(try Self.score(models.0, prompt.ids), expected, width: vocabulary))

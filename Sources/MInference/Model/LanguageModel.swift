@@ -55,8 +55,14 @@ public final class LanguageModel: Sendable {
     transformer = try Self.load(checkpoint, options, progress)
     // What a first prompt would wait for.
     if !transformer.backend.capabilities.hasUnifiedMemory { try transformer.warmUp() }
-    let precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
-    weightFingerprint = try checkpoint.fingerprint(of: checkpoint.neededTensorNames())
+    let names = try checkpoint.neededTensorNames()
+    var precision = options.linear == .bf16 ? "" : " \(options.linear.rawValue)"
+    if transformer.backend.capabilities.roundsForBFloat16Weights,
+      try checkpoint.matrixFormats(of: names).contains(.dense(.bfloat16))
+    {
+      precision += " bfloat16 products"
+    }
+    weightFingerprint = try checkpoint.fingerprint(of: names)
     fingerprint = Fingerprint.of(
       "\(weightFingerprint) \(checkpoint.configuration.fingerprint)\(precision)")
     try checkpoint.verifyUnchanged()

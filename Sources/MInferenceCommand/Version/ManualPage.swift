@@ -47,8 +47,9 @@ struct ManualPage {
       The driver's number of the GPU.
       .TP
       .B MINFERENCE_CPU_PRODUCTS
-      bf16: a processor with dot products of bfloat16 pairs multiplies BF16 weights by them where a prompt \
-      has many rows. Activations are rounded to bfloat16.
+      A processor with dot products of bfloat16 pairs multiplies BF16 weights by them where a prompt has \
+      many rows, and rounds activations to bfloat16 for it. float32: it does not. bf16: one without them is \
+      refused.
       .TP
       .B HF_HUB_CACHE, HF_HOME
       Where models of Hugging Face lie on this machine.

@@ -31,7 +31,8 @@ public enum CacheFileError: RemediedError, Sendable, Equatable {
     case .version(let file, let found, let known):
       "\(file): has format version \(found) and this program reads \(known); read the text again"
     case .model(let file):
-      "\(file): was saved with another model; use that one, or read the text again"
+      "\(file): was saved with another model, or where products are of other numbers; use that one, or "
+        + "read the text again"
     case .format(let file, let found, let wanted):
       "\(file): was saved as \(found) and this cache holds \(wanted); "
         + Remedy(use: .savedKeyValues).text(naming: name)
