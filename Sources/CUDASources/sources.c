@@ -102,6 +102,14 @@ static const char decoding_blocks_rows_cu[] = {
 #embed "Kernels/decoding_blocks_rows.cu"
     , 0};
 
+static const char decoding_heads_cuh[] = {
+#embed "Kernels/decoding_heads.cuh"
+    , 0};
+
+static const char decoding_row_cuh[] = {
+#embed "Kernels/decoding_row.cuh"
+    , 0};
+
 static const char decoding_products_cu[] = {
 #embed "Kernels/decoding_products.cu"
     , 0};
@@ -363,6 +371,8 @@ static const mi_cuda_source headers[] = {
     {"row_attention_merge.cuh", row_attention_merge_cuh},
     {"rotation.cuh", rotation_cuh},
     {"decoding_blocks.cuh", decoding_blocks_cuh},
+    {"decoding_heads.cuh", decoding_heads_cuh},
+    {"decoding_row.cuh", decoding_row_cuh},
     {"decoding_products.cuh", decoding_products_cuh},
     {"dependent_launch.cuh", dependent_launch_cuh},
     {"row_attention_tile.cuh", row_attention_tile_cuh},

@@ -109,6 +109,10 @@ extension AttentionLaunch {
   static let rowKeys = 64
   /// Partial results of a kv head that its last block combines; more are worth a launch of their own.
   package static let rowPartials = 256
+  /// Splits of a single row whose partial results every block of the projection behind merges for itself, and keys up
+  /// to which there are no more of them: longer splits then take less time than another merge.
+  static let leftSplits = 16
+  static let leftKeys = 8192
   /// Most kv heads that are combined so.
   static let rowCounters = 1024
 }

@@ -8,7 +8,8 @@ extension KernelVerifier {
     checkDecodingHeads()
     checkDecodingAttention()
     checkDecodingExperts()
-    checkSharedSteps()
+    checkHeadsOfRows()
+    checkRecordedSteps()
   }
 
   /// The same of a backend whose linear layers are narrow: weights become rows of float8, here without loss.
@@ -34,7 +35,7 @@ extension KernelVerifier {
   }
 
   /// The weights of decoding steps.
-  private enum DecodingWeights: CustomStringConvertible {
+  enum DecodingWeights: CustomStringConvertible {
     case dense(DataType)
     case float8Rows
     case float8(blockRows: Int, blockColumns: Int)
@@ -64,9 +65,9 @@ extension KernelVerifier {
   }
 
   /// A matrix as a checkpoint stores it, on any backend.
-  private typealias Matrix = (KernelSide) throws -> Weight
+  typealias Matrix = (KernelSide) throws -> Weight
 
-  private mutating func matrix(
+  mutating func matrix(
     _ weights: DecodingWeights, _ outputs: Int, _ inputs: Int
   ) -> Matrix {
     switch weights {
@@ -189,7 +190,7 @@ extension KernelVerifier {
   private static let lengths = [[65, 3], [130, 1, 64, 200, 17], [33]]
 
   /// A layer of each sequence, of so many keys.
-  private static func layers(
+  static func layers(
     _ lengths: [Int], _ keys: [[Float]], _ values: [[Float]], _ shape: AttentionShape,
     _ type: DataType, _ side: KernelSide
   ) throws -> [KeyValueLayer] {
@@ -346,86 +347,6 @@ extension KernelVerifier {
             products: tensor([positions, width]),
             outputs: isNarrow ? tensor([positions, inputs]) : gathered))
         return [try backend.read(hidden)]
-      }
-    }
-  }
-
-  // MARK: Recorded steps of several sequences
-
-  /// A recorded step gives bit for bit what its operations give one by one, also for other sequences than those
-  /// that it was recorded with.
-  private mutating func checkSharedSteps() {
-    guard let device = backend as? any StepRecording else { return }
-    for (rows, type) in [(1, DataType.bfloat16), (3, .bfloat16), (3, .float8)] {
-      let shape = AttentionShape(queryHeads: 4, keyValueHeads: 2, headDim: 64)
-      let (hidden, vocabulary, tokens) = (256, 40, 600)
-      let table = numbers(vocabulary * hidden)
-      let matrices = [256, 128, 128].map { numbers($0 * hidden, magnitude: 0.1) }
-      let output = numbers(vocabulary * 256, magnitude: 0.1)
-      let keys = (0..<2 * rows).map { _ in numbers(tokens * 128) }
-      guard let number = place(of: "decoding step of sequences") else { continue }
-      do {
-        let side = KernelSide(backend, precision)
-        func matrix(_ values: [Float], _ outputs: Int, _ role: WeightRole) throws -> Weight {
-          try side.weight(
-            values, [outputs, values.count / outputs], type: .bfloat16, as: role)
-        }
-        let embedding = try matrix(table, vocabulary, .vocabulary)
-        let weights = try zip(matrices, [256, 128, 128]).map { try matrix($0, $1, .matrix) }
-        let head = try matrix(output, vocabulary, .vocabulary)
-        let norm = RowNorm(
-          weight: try side.weight(
-            [Float](repeating: 1, count: hidden), [hidden], type: .float32, as: .norm),
-          epsilon: 1e-5)
-        let layers = try keys.map {
-          try side.layer(k: $0, v: $0, shape: shape, type: type, spare: 0)
-        }
-        let rotary = RotaryEmbedding(
-          inverseFrequencies: (0..<32).map { 1 / Float(1 + $0) }, attentionScaling: 1,
-          layout: .halves)
-        let backend = backend
-        let x = try side.output([rows, hidden])
-        let normed = try side.output([rows, hidden])
-        let q = try side.output([rows, 4, 64])
-        let (k, v) = (try side.output([rows, 2, 64]), try side.output([rows, 2, 64]))
-        let logits = try side.output([rows, vocabulary], .float32)
-        func compute(_ sequences: [KeyValueLayer]) throws {
-          let positions = [Int](repeating: 0, count: rows)
-          try backend.embed(
-            [Int32](repeating: 0, count: rows), table: embedding, into: x)
-          try backend.normedLinear(
-            x, norm: norm, normed: normed,
-            products: zip(weights, [q, k, v]).map {
-              RowProduct(weight: $0, bias: nil, y: $1.reshaped([rows, $1.rowCount]))
-            })
-          try backend.storeRows(
-            q: q, k: k, v: v, headNorms: nil,
-            rotaries: Array(repeating: rotary, count: rows), in: sequences, positions: positions)
-          try backend.rowAttention(
-            q: q, positions: positions, sequences: sequences, shape: shape, into: q)
-          try backend.rowLinear(
-            q.reshaped([rows, 256]), weight: head, bias: nil, into: logits, accumulate: false)
-        }
-        let (first, second) = (Array(layers[..<rows]), Array(layers[rows...]))
-        // What is loaded and measured at a first use is there when the step is recorded.
-        try compute(first)
-        let recorded = try device.recordStep(rows: rows, keyLimit: tokens) { try compute(first) }
-        for (sequences, start) in [(first, 0), (first, 300), (second, 64), (first, 597)] {
-          let positions = (0..<rows).map { start + $0 }
-          let ids = positions.map { Int32($0 % vocabulary) }
-          try device.performStep(ids: ids, positions: positions, keyLimit: tokens) {
-            try compute(sequences)
-          }
-          let expected = try backend.read(logits)
-          try recorded.bind(sequences.map { [$0] })
-          try recorded.run(ids: ids, positions: positions)
-          let isEqual = try backend.read(logits) == expected && !expected.contains(where: \.isNaN)
-          checks[number].add(
-            "\(rows) rows at \(positions), \(type.rawValue)", error: isEqual ? 0 : .infinity,
-            tolerance: 1)
-        }
-      } catch {
-        checks[number].add("\(rows) rows, \(type): \(error)", error: .infinity, tolerance: 1)
       }
     }
   }

@@ -9,8 +9,8 @@ trap 'rm -rf "$out"' EXIT
 # Beside the emulation, so that it stands in for the headers of device code; loads and prefetches are those of the CPU.
 cp pooling/common.cuh "$out/fibers.cuh"
 cp experts/common.cuh dequantise/numbers.cuh decoding/* "$kernels"/{block_dots,dependent_launch,fp8,layouts,rotation}.cuh \
-  "$kernels"/{row_attention_tile.cuh,decoding_heads.cu} "$out"
-cp "$kernels/decoding_products.cu" "$out"
+  "$kernels"/{row_attention_tile.cuh,decoding_row.cuh,decoding_heads.cuh,decoding_heads.cu} "$out"
+sed -e '/^extern __shared__/d' "$kernels/decoding_products.cu" > "$out/decoding_products.cu"
 sed -e '/asm volatile("ld.global.nc/,/"l"(from));/c x = *(const uint4*)from;' "$kernels/decoding_products.cuh" > "$out/decoding_products.cuh"
 sed -e '/^extern __shared__/d' "$kernels/decoding_experts.cu" > "$out/decoding_experts.cu"
 sed -e 's/asm volatile("prefetch.*/;/' -e '/^extern __shared__/d' "$kernels/decoding_blocks.cuh" > "$out/decoding_blocks.cuh"

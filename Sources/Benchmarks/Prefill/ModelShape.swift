@@ -27,6 +27,12 @@ package enum ModelShape {
      "vocab_size": 128256, "max_position_embeddings": 2097152, "rope_theta": 3580165449.0,
      "rms_norm_eps": 1e-05, "hidden_act": "silu", "tie_word_embeddings": false}
     """,
+    "qwen2.5-1.5b": """
+    {"model_type": "qwen2", "hidden_size": 1536, "intermediate_size": 8960,
+     "num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2,
+     "vocab_size": 151936, "max_position_embeddings": 32768, "rope_theta": 1000000.0,
+     "rms_norm_eps": 1e-06, "hidden_act": "silu", "tie_word_embeddings": true}
+    """,
     "qwen2.5-7b": """
     {"model_type": "qwen2", "hidden_size": 3584, "intermediate_size": 18944,
      "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4,

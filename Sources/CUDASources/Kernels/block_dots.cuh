@@ -12,7 +12,7 @@ namespace mi {
 
 typedef unsigned char byte;
 
-/// A row of activations: bytes with a scale for each 32, and what each 16 of them add up to.
+/// A row of activations: bytes with a scale for each 32, and what each 16 of them add up to. Begins at a multiple of 16 bytes.
 struct ByteRow {
   const int* words;
   const float* scales;
@@ -44,10 +44,8 @@ template <int alignment> __device__ __forceinline__ void wordsAt(const byte* p, 
 
 /// Sixteen bytes of weights with sixteen of x from element `first` on.
 __device__ __forceinline__ int dot16(const int (&w)[4], const ByteRow& x, int first) {
-  int sum = 0;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) sum = __dp4a(w[i], x.words[first / 4 + i], sum);
-  return sum;
+  const uint4 four = *(const uint4*)(x.words + first / 4);
+  return __dp4a(w[3], (int)four.w, __dp4a(w[2], (int)four.z, __dp4a(w[1], (int)four.y, __dp4a(w[0], (int)four.x, 0))));
 }
 
 __device__ __forceinline__ void lowNibbles(const int (&q)[4], int (&w)[4]) {

@@ -2,4 +2,4 @@
 
 #include "decoding_blocks.cuh"
 
-MI_EVERY_FORMAT(1)
+MI_EVERY_FORMAT(MI_DECODING_BLOCKS_OF_ROW)

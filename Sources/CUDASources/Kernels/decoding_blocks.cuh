@@ -8,7 +8,7 @@
 #define MI_DECODING_BLOCKS_CUH
 
 #include "block_dots.cuh"
-#include "decoding_products.cuh"
+#include "decoding_row.cuh"
 #include "dependent_launch.cuh"
 
 namespace mi {
@@ -16,8 +16,8 @@ namespace mi {
 constexpr int blockThreads = 256, blockWarps = 8;
 extern __shared__ __align__(16) int decodingRows[];
 
-/// The words of shared memory that a row of int8 takes: [in] bytes, [in / 32] scales, [in / 16] sums.
-__device__ __forceinline__ int rowWords(int in) { return in / 4 + in / 32 + in / 16; }
+/// The words of shared memory that a row of int8 takes: [in] bytes, [in / 32] scales, [in / 16] sums, to a multiple of four.
+__device__ __forceinline__ int rowWords(int in) { return (in / 4 + in / 32 + in / 16 + 3) / 4 * 4; }
 
 __device__ __forceinline__ ByteRow byteRow(int row, int in) {
   const int* words = decodingRows + row * rowWords(in);
@@ -25,7 +25,9 @@ __device__ __forceinline__ ByteRow byteRow(int row, int in) {
 }
 
 /// Makes the rows int8; all threads of the block. squareSums: [rows][warps], what the squares of the inputs add up to.
-__device__ __forceinline__ void quantiseRows(const DecodingProduct& p, float (*squareSums)[blockWarps]) {
+template <typename Inputs>
+__device__ __forceinline__ void quantiseRows(
+    const DecodingProduct& p, float (*squareSums)[blockWarps], const Inputs& inputs) {
   const int in = p.inputs;
   for (int row = 0; row < p.rows; ++row) {
     int* words = decodingRows + row * rowWords(in);
@@ -38,7 +40,10 @@ __device__ __forceinline__ void quantiseRows(const DecodingProduct& p, float (*s
       const bool valid = first < in;
       float values[8] = {};
       if (valid) {
-        AsBf16::load8(p.x + (long long)row * in + first, values);
+        const uint4 eight = inputs(p, row, first);
+        const unsigned pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+#pragma unroll
+        for (int i = 0; i < 4; ++i) values[2 * i] = lowFloat(pairs[i]), values[2 * i + 1] = highFloat(pairs[i]);
         if (p.norm) {
           float factors[8];
           AsFp32::load8(p.norm + first, factors);
@@ -79,9 +84,13 @@ __device__ __forceinline__ void quantiseRows(const DecodingProduct& p, float (*s
   __syncthreads();
 }
 
-template <typename Format, int mostRows, bool gated>
-__device__ __forceinline__ void decodingBlocks(const DecodingProduct& p) {
-  constexpr int matrices = gated ? 2 : 1;
+/// `Inputs` and `Store`: where the rows come from and go to. Stored as heads, a unit is an element of the first half of a head and that
+/// which is turned with it.
+template <typename Format, int mostRows, bool gated, typename Inputs = RowInputs, typename Store = StoreRow>
+__device__ __forceinline__ void decodingBlocks(
+    const DecodingProduct& p, const Inputs& inputs = Inputs(), const Store& store = Store()) {
+  constexpr bool heads = Store::storesHeads;
+  constexpr int matrices = gated || heads ? 2 : 1, halves = heads ? 2 : 1;
   __shared__ float squareSums[mostRows][blockWarps];
   __shared__ float shared[blockWarps][mostRows][matrices];
   letKernelBehindBegin();
@@ -91,14 +100,19 @@ __device__ __forceinline__ void decodingBlocks(const DecodingProduct& p) {
   const long long rowBytes = (long long)(in / Format::elements) * Format::bytes;
   int outputs = p.matrices[0].outputs;
   if (!gated) outputs += p.matrices[1].outputs + p.matrices[2].outputs;
+  outputs /= halves;
 
   // The matrix of a unit, and its output there.
   auto find = [&](int& unit) {
     int matrix = 0;
     if (!gated) {
-      for (; matrix < 2 && unit >= p.matrices[matrix].outputs; ++matrix) unit -= p.matrices[matrix].outputs;
+      for (; matrix < 2 && unit >= p.matrices[matrix].outputs / halves; ++matrix) unit -= p.matrices[matrix].outputs / halves;
     }
+    if (heads) unit = unit / store.halfHead() * 2 * store.halfHead() + unit % store.halfHead();
     return matrix;
+  };
+  auto weightsOf = [&](int matrix, int unit, int g) {
+    return (const byte*)p.matrices[matrix + (heads ? 0 : g)].weight + (unit + (heads ? g * store.halfHead() : 0)) * rowBytes;
   };
 
   {
@@ -108,14 +122,14 @@ __device__ __forceinline__ void decodingBlocks(const DecodingProduct& p) {
       const int matrix = find(unit);
 #pragma unroll
       for (int g = 0; g < matrices; ++g) {
-        const byte* row = (const byte*)p.matrices[matrix + g].weight + unit * rowBytes;
+        const byte* row = weightsOf(matrix, unit, g);
         for (long long at = (member * 32 + lane) * 128; at < rowBytes; at += p.parts * 32 * 128)
           asm volatile("prefetch.global.L2 [%0];" ::"l"(row + at));
       }
     }
   }
   waitForKernelsInFront();
-  quantiseRows(p, squareSums);
+  quantiseRows(p, squareSums, inputs);
 
   for (int first = blockIdx.x * teams; first < outputs; first += gridDim.x * teams) {
     int unit = first + team;
@@ -130,7 +144,7 @@ __device__ __forceinline__ void decodingBlocks(const DecodingProduct& p) {
       for (int g = 0; g < matrices; ++g) sums[r][g] = 0.0f;
     const byte* weights[matrices];
 #pragma unroll
-    for (int g = 0; g < matrices; ++g) weights[g] = (const byte*)p.matrices[matrix + g].weight + unit * rowBytes;
+    for (int g = 0; g < matrices; ++g) weights[g] = weightsOf(matrix, unit, g);
 #pragma unroll 2
     for (int piece = member * 32 + lane; piece < pieces; piece += p.parts * 32) {
 #pragma unroll
@@ -180,7 +194,12 @@ __device__ __forceinline__ void decodingBlocks(const DecodingProduct& p) {
       // Rounded where gate and up are rounded that are computed apart.
       result = siluTimes(toFloat(toBF16(result)), toFloat(toBF16(factor)));
     }
-    storeProduct(p, m, lane, unit, result, previousValue(p, m, lane, unit));
+    float other = 0.0f;
+    if (heads) {
+      other = own[matrices - 1] * scale;
+      if (m.bias) other += m.bias[unit + store.halfHead()];
+    }
+    store(p, m, lane, unit, result, other, store.prepare(p, m, lane, unit));
   }
 }
 
@@ -188,38 +207,52 @@ __device__ __forceinline__ void decodingBlocks(const DecodingProduct& p) {
 
 // decoding_blocks_FORMAT_ROWS and gated_decoding_blocks_FORMAT_ROWS, for up to so many rows. parts: 1, 2, 4 or 8. Grid: any number of
 // blocks up to the outputs of all matrices (gated: of the first) / (8 / parts), rounded up; 256 threads. Dynamic shared memory: rows *
-// (in + in / 8 + in / 4) bytes. Parameters: DecodingProduct.
+// (in + in / 8 + in / 4) bytes, each row to a multiple of 16. Parameters: DecodingProduct.
+//
+// heads_decoding_blocks_FORMAT: one row; the matrices give heads, and units are half as many as outputs. DecodingHeads follow.
+// partials_decoding_blocks_FORMAT: one row, which is what attention has left. RowAttentionParameters follow.
 #define MI_DECODING_BLOCKS(name, Format, rows)                                                       \
   extern "C" __global__ void __launch_bounds__(256)                                                  \
-      decoding_blocks_##name##_##rows(const __grid_constant__ mi::DecodingProduct p) {                   \
+      decoding_blocks_##name##_##rows(const __grid_constant__ mi::DecodingProduct p) {               \
     mi::decodingBlocks<Format, rows, false>(p);                                                      \
   }                                                                                                  \
   extern "C" __global__ void __launch_bounds__(256)                                                  \
-      gated_decoding_blocks_##name##_##rows(const __grid_constant__ mi::DecodingProduct p) {             \
+      gated_decoding_blocks_##name##_##rows(const __grid_constant__ mi::DecodingProduct p) {         \
     mi::decodingBlocks<Format, rows, true>(p);                                                       \
+  }
+#define MI_DECODING_BLOCKS_OF_ROW(name, Format)                                                      \
+  MI_DECODING_BLOCKS(name, Format, 1)                                                                \
+  extern "C" __global__ void __launch_bounds__(256) heads_decoding_blocks_##name(                    \
+      const __grid_constant__ mi::DecodingProduct p, const __grid_constant__ mi::DecodingHeads a) {  \
+    mi::decodingBlocks<Format, 1, false>(p, mi::RowInputs(), mi::StoreHeads{a});                     \
+  }                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(256) partials_decoding_blocks_##name(                 \
+      const __grid_constant__ mi::DecodingProduct p,                                                 \
+      const __grid_constant__ RowAttentionParameters a) {                                            \
+    mi::decodingBlocks<Format, 1, false>(p, mi::PartialInputs{a});                                   \
   }
 
 // MI_FORMAT and MI_FORMAT_TYPE (q4_k, Q4_K) leave one format's kernels: a model has two or three, and each takes its time to compile.
 #ifdef MI_FORMAT
 #define MI_JOINED(first, second) first##second
 #define MI_DOT_OF(Format) MI_JOINED(mi::Dot, Format)
-#define MI_OF_FORMAT(name, Format, rows) MI_DECODING_BLOCKS(name, Format, rows)
-#define MI_EVERY_FORMAT(rows) MI_OF_FORMAT(MI_FORMAT, MI_DOT_OF(MI_FORMAT_TYPE), rows)
+#define MI_OF_FORMAT(kernels, name, Format) kernels(name, Format)
+#define MI_EVERY_FORMAT(kernels) MI_OF_FORMAT(kernels, MI_FORMAT, MI_DOT_OF(MI_FORMAT_TYPE))
 #else
-#define MI_EVERY_FORMAT(rows)                   \
-  MI_DECODING_BLOCKS(q4_0, mi::DotQ4_0, rows)     \
-  MI_DECODING_BLOCKS(q4_1, mi::DotQ4_1, rows)     \
-  MI_DECODING_BLOCKS(q5_0, mi::DotQ5_0, rows)     \
-  MI_DECODING_BLOCKS(q5_1, mi::DotQ5_1, rows)     \
-  MI_DECODING_BLOCKS(q8_0, mi::DotQ8_0, rows)     \
-  MI_DECODING_BLOCKS(q2_k, mi::DotQ2_K, rows)     \
-  MI_DECODING_BLOCKS(q3_k, mi::DotQ3_K, rows)     \
-  MI_DECODING_BLOCKS(q4_k, mi::DotQ4_K, rows)     \
-  MI_DECODING_BLOCKS(q5_k, mi::DotQ5_K, rows)     \
-  MI_DECODING_BLOCKS(q6_k, mi::DotQ6_K, rows)     \
-  MI_DECODING_BLOCKS(iq4_nl, mi::DotIQ4_NL, rows) \
-  MI_DECODING_BLOCKS(iq4_xs, mi::DotIQ4_XS, rows) \
-  MI_DECODING_BLOCKS(mxfp4, mi::DotMXFP4, rows)
+#define MI_EVERY_FORMAT(kernels) \
+  kernels(q4_0, mi::DotQ4_0) \
+  kernels(q4_1, mi::DotQ4_1) \
+  kernels(q5_0, mi::DotQ5_0) \
+  kernels(q5_1, mi::DotQ5_1) \
+  kernels(q8_0, mi::DotQ8_0) \
+  kernels(q2_k, mi::DotQ2_K) \
+  kernels(q3_k, mi::DotQ3_K) \
+  kernels(q4_k, mi::DotQ4_K) \
+  kernels(q5_k, mi::DotQ5_K) \
+  kernels(q6_k, mi::DotQ6_K) \
+  kernels(iq4_nl, mi::DotIQ4_NL) \
+  kernels(iq4_xs, mi::DotIQ4_XS) \
+  kernels(mxfp4, mi::DotMXFP4)
 #endif
 
 #endif

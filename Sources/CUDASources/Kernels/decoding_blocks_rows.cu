@@ -2,4 +2,5 @@
 
 #include "decoding_blocks.cuh"
 
-MI_EVERY_FORMAT(8)
+#define MI_DECODING_BLOCKS_OF_ROWS(name, Format) MI_DECODING_BLOCKS(name, Format, 8)
+MI_EVERY_FORMAT(MI_DECODING_BLOCKS_OF_ROWS)

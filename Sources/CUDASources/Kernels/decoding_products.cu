@@ -6,9 +6,12 @@
 // inputs in the order in which they come so. The norm is x * factor / root mean square: the row's sum of squares grows beside the
 // products, and its root divides them at the end. Weights of the first steps are under way before the kernel in front has ended.
 //
+// A single row comes to shared memory as a whole: what a launch takes is then the latency of one load, and not of one in each step.
+// It may come from what splits of attention have left, and go to queries and a cache (decoding_row.cuh).
+//
 // What a row gives does not depend on how many rows there are.
 
-#include "decoding_products.cuh"
+#include "decoding_row.cuh"
 #include "dependent_launch.cuh"
 
 using namespace mi;
@@ -44,9 +47,13 @@ struct Fp8Weights {
   }
 };
 
-/// `groups`: 8 outputs each. `blockScales`: factors differ along the inputs too, by blocks of a multiple of 64.
-template <typename Format, int groups, bool blockScales>
-__device__ __forceinline__ void decodingProduct(const DecodingProduct& p) {
+extern __shared__ __align__(16) unsigned char stagedRow[];
+
+/// `groups`: 8 outputs each. `blockScales`: factors differ along the inputs too, by blocks of a multiple of 64. `staged`: one row, in
+/// shared memory with the factors of the norm behind it; `Inputs` and `Store` are where it comes from and goes to.
+template <typename Format, int groups, bool blockScales, bool staged, typename Inputs = RowInputs, typename Store = StoreRow>
+__device__ __forceinline__ void decodingProduct(
+    const DecodingProduct& p, const Inputs& inputs = Inputs(), const Store& store = Store()) {
   constexpr int elements = Format::elements, stepInputs = 4 * elements, words = elements / 2;
   constexpr int batch = 6 / groups;
   __shared__ float2 products[warps][groups][8][4];
@@ -63,7 +70,12 @@ __device__ __forceinline__ void decodingProduct(const DecodingProduct& p) {
     }
   }
   auto matrixOf = [&](int group) -> const DecodingMatrix& { return p.matrices[p.isGated ? group : matrix]; };
-  auto firstOutput = [&](int group) { return (p.isGated ? block : block * groups + group) * 8; };
+  auto firstOutput = [&](int group) {
+    if (!Store::storesHeads) return (p.isGated ? block : block * groups + group) * 8;
+    // Eight elements of the first half of a head, and those that are turned with them.
+    const int first = block * 8, half = store.halfHead();
+    return first / half * 2 * half + first % half + group * half;
+  };
 
   const unsigned char* weights[groups];
 #pragma unroll
@@ -99,15 +111,28 @@ __device__ __forceinline__ void decodingProduct(const DecodingProduct& p) {
   };
   Batch current, next;
   load(current, warp);
+  float* stagedFactors = (float*)(stagedRow + p.inputs * 2);
+  if (staged && p.norm) {
+    for (int input = threadIdx.x * 4; input < p.inputs; input += 256 * 4)
+      *(float4*)(stagedFactors + input) = *(const float4*)(p.norm + input);
+  }
   waitForKernelsInFront();
+  if (staged) {
+#pragma unroll 4
+    for (int input = threadIdx.x * 8; input < p.inputs; input += 256 * 8)
+      *(uint4*)(stagedRow + input * 2) = inputs(p, 0, input);
+    __syncthreads();
+  }
 
   // What the last threads need is under way meanwhile.
-  const int ownRow = threadIdx.x >> 3 & 7, ownGroup = p.isGated ? 0 : (threadIdx.x >> 6) % groups;
+  const int ownRow = threadIdx.x >> 3 & 7;
+  const int ownGroup = p.isGated || Store::storesHeads ? 0 : (threadIdx.x >> 6) % groups;
   const int ownOutput = firstOutput(ownGroup) + (threadIdx.x & 7);
   const DecodingMatrix& own = matrixOf(ownGroup);
-  const bool isOwner =
-      (int)threadIdx.x < (p.isGated ? 64 : 64 * groups) && ownRow < p.rows && ownOutput < own.outputs;
-  const float before = isOwner ? previousValue(p, own, ownRow, ownOutput) : 0.0f;
+  const bool isOwner = (int)threadIdx.x < (p.isGated || Store::storesHeads ? 64 : 64 * groups) && ownRow < p.rows &&
+      ownOutput < own.outputs;
+  typename Store::Prepared prepared = {};
+  if (isOwner) prepared = store.prepare(p, own, ownRow, ownOutput);
 
   const bool hasRow = quad < p.rows;
   const bf16* x = p.x + (long long)(hasRow ? quad : 0) * p.inputs;
@@ -122,13 +147,13 @@ __device__ __forceinline__ void decodingProduct(const DecodingProduct& p) {
       if (hasRow && input < p.inputs) {
 #pragma unroll
         for (int i = 0; i < words / 4; ++i) {
-          const uint4 eight = *(const uint4*)(x + input + 8 * i);
+          const uint4 eight = staged ? *(const uint4*)(stagedRow + (input + 8 * i) * 2) : *(const uint4*)(x + input + 8 * i);
           values[4 * i] = eight.x, values[4 * i + 1] = eight.y, values[4 * i + 2] = eight.z, values[4 * i + 3] = eight.w;
         }
         if (p.norm) {
 #pragma unroll
           for (int i = 0; i < words; i += 2) {
-            const float4 factors = *(const float4*)(p.norm + input + 2 * i);
+            const float4 factors = *(const float4*)((staged ? stagedFactors : p.norm) + input + 2 * i);
             const float x0 = lowFloat(values[i]), x1 = highFloat(values[i]);
             const float x2 = lowFloat(values[i + 1]), x3 = highFloat(values[i + 1]);
             squares += x0 * x0 + x1 * x1 + x2 * x2 + x3 * x3;
@@ -170,31 +195,48 @@ __device__ __forceinline__ void decodingProduct(const DecodingProduct& p) {
 #pragma unroll
     for (int w = 0; w < warps; ++w) sum += ((const float*)products[w][group][ownRow])[threadIdx.x & 7];
     sum *= scale;
-    if (Format::hasScales && !blockScales) sum *= m.scales[(m.firstRow + ownOutput) / m.scaleRows * m.scalesAcross];
-    return m.bias ? sum + m.bias[ownOutput] : sum;
+    const int output = ownOutput + (group - ownGroup) * (Store::storesHeads ? store.halfHead() : p.isGated ? 0 : 8);
+    if (Format::hasScales && !blockScales) sum *= m.scales[(m.firstRow + output) / m.scaleRows * m.scalesAcross];
+    return m.bias ? sum + m.bias[output] : sum;
   };
-  float result = total(ownGroup);
+  float result = total(ownGroup), other = 0.0f;
+  if (Store::storesHeads) other = total(groups - 1);
   if (groups > 1 && p.isGated) {
     // Rounded where gate and up are rounded that are computed apart.
     result = siluTimes(toFloat(toBF16(result)), toFloat(toBF16(total(groups - 1))));
   }
-  storeProduct(p, own, ownRow, ownOutput, result, before);
+  store(p, own, ownRow, ownOutput, result, other, prepared);
 }
 
 }  // namespace
 
-// decoding_product_TYPE_GROUPS. Gated: two groups, and grid (outputs + 7) / 8. Else grid: the sum of (outputs + 8 * GROUPS - 1) /
-// (8 * GROUPS) over the matrices; those that are not there have no outputs. 256 threads, no dynamic shared memory.
-// Parameters: DecodingProduct.
-#define MI_DECODING_PRODUCT(name, Format, groups, blockScales)                                    \
-  extern "C" __global__ void __launch_bounds__(256, 2)                                            \
-      decoding_product_##name##_##groups(const __grid_constant__ DecodingProduct p) {             \
-    decodingProduct<Format, groups, blockScales>(p);                                              \
+// decoding_product_TYPE_GROUPS, decoding_row_TYPE_GROUPS. Gated: two groups, and grid (outputs + 7) / 8. Else grid: the sum of
+// (outputs + 8 * GROUPS - 1) / (8 * GROUPS) over the matrices; those that are not there have no outputs. 256 threads. Dynamic shared
+// memory of a row: 2 * inputs bytes, and 4 * inputs more with a norm. Parameters: DecodingProduct.
+//
+// decoding_row_heads_TYPE: the matrices give heads, whose size is a multiple of 16. Grid: the sum of outputs / 16. DecodingHeads follow.
+// decoding_row_partials_TYPE: the input is what attention of one row has left. Grid: as with one group. RowAttentionParameters follow.
+#define MI_DECODING_PRODUCT(name, Format, groups, blockScales)                                            \
+  extern "C" __global__ void __launch_bounds__(256, 2)                                                    \
+      decoding_product_##name##_##groups(const __grid_constant__ DecodingProduct p) {                     \
+    decodingProduct<Format, groups, blockScales, false>(p);                                               \
+  }                                                                                                       \
+  extern "C" __global__ void __launch_bounds__(256, 2)                                                    \
+      decoding_row_##name##_##groups(const __grid_constant__ DecodingProduct p) {                         \
+    decodingProduct<Format, groups, blockScales, true>(p);                                                \
+  }
+#define MI_DECODING_PRODUCTS(name, Format, blockScales)                                                   \
+  MI_DECODING_PRODUCT(name, Format, 1, blockScales)                                                       \
+  MI_DECODING_PRODUCT(name, Format, 2, blockScales)                                                       \
+  extern "C" __global__ void __launch_bounds__(256, 2) decoding_row_heads_##name(                         \
+      const __grid_constant__ DecodingProduct p, const __grid_constant__ DecodingHeads a) {               \
+    decodingProduct<Format, 2, blockScales, true>(p, RowInputs(), StoreHeads{a});                         \
+  }                                                                                                       \
+  extern "C" __global__ void __launch_bounds__(256, 2) decoding_row_partials_##name(                      \
+      const __grid_constant__ DecodingProduct p, const __grid_constant__ RowAttentionParameters a) {      \
+    decodingProduct<Format, 1, blockScales, true>(p, PartialInputs{a});                                   \
   }
 
-MI_DECODING_PRODUCT(bf16, Bf16Weights, 1, false)
-MI_DECODING_PRODUCT(bf16, Bf16Weights, 2, false)
-MI_DECODING_PRODUCT(fp8, Fp8Weights, 1, false)
-MI_DECODING_PRODUCT(fp8, Fp8Weights, 2, false)
-MI_DECODING_PRODUCT(fp8_blocks, Fp8Weights, 1, true)
-MI_DECODING_PRODUCT(fp8_blocks, Fp8Weights, 2, true)
+MI_DECODING_PRODUCTS(bf16, Bf16Weights, false)
+MI_DECODING_PRODUCTS(fp8, Fp8Weights, false)
+MI_DECODING_PRODUCTS(fp8_blocks, Fp8Weights, true)

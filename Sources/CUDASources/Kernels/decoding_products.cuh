@@ -16,7 +16,7 @@ struct DecodingMatrix {
   void* y;            ///< [rows][outputs]
   int outputs;
   int scaleRows, scaleColumns, scalesAcross, firstRow;
-  int padding;
+  int role;  ///< `HeadRole`, where the product is stored as heads
 };
 MI_CHECK_LAYOUT(DecodingMatrix);
 
@@ -34,6 +34,28 @@ struct DecodingProduct {
   float epsilon;
 };
 MI_CHECK_LAYOUT(DecodingProduct);
+
+/// Eight inputs of a row, as they are.
+struct RowInputs {
+  __device__ __forceinline__ uint4 operator()(const DecodingProduct& p, int row, int input) const {
+    return *(const uint4*)(p.x + (long long)row * p.inputs + input);
+  }
+};
+
+/// Stores a product of one row.
+struct StoreRow {
+  static constexpr bool storesHeads = false;
+
+  /// What is read before the sums are there.
+  struct Prepared {
+    float before;
+  };
+
+  __device__ __forceinline__ int halfHead() const { return 0; }
+  __device__ __forceinline__ Prepared prepare(const DecodingProduct& p, const DecodingMatrix& m, int row, int output) const;
+  __device__ __forceinline__ void operator()(const DecodingProduct& p, const DecodingMatrix& m, int row, int output,
+      float result, float other, const Prepared& prepared) const;
+};
 
 /// Sixteen bytes that no kernel writes and that are used once.
 __device__ __forceinline__ uint4 loadWeights(const void* from) {
@@ -60,6 +82,16 @@ __device__ __forceinline__ float previousValue(
   if (!p.accumulate) return 0.0f;
   const long long place = (long long)row * m.outputs + output;
   return p.isWide ? ((const float*)m.y)[place] : AsBf16::load((const bf16*)m.y + place);
+}
+
+__device__ __forceinline__ StoreRow::Prepared StoreRow::prepare(
+    const DecodingProduct& p, const DecodingMatrix& m, int row, int output) const {
+  return {previousValue(p, m, row, output)};
+}
+
+__device__ __forceinline__ void StoreRow::operator()(const DecodingProduct& p, const DecodingMatrix& m, int row, int output,
+    float result, float, const Prepared& prepared) const {
+  storeProduct(p, m, row, output, result, prepared.before);
 }
 
 __device__ __forceinline__ float siluTimes(float gate, float up) { return __fdividef(gate, 1.0f + __expf(-gate)) * up; }

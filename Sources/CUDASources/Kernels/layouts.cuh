@@ -327,7 +327,8 @@
   FIELD(type, scaleRows, scale_rows, 36) \
   FIELD(type, scaleColumns, scale_columns, 40) \
   FIELD(type, scalesAcross, scales_across, 44) \
-  FIELD(type, firstRow, first_row, 48)
+  FIELD(type, firstRow, first_row, 48) \
+  FIELD(type, role, role, 52)
 
 #define MI_SIZE_DecodingProduct 216
 #define MI_LAYOUT_DecodingProduct(FIELD, type) \

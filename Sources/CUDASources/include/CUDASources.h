@@ -380,7 +380,7 @@ typedef struct {
   int32_t scale_columns;
   int32_t scales_across;
   int32_t first_row;
-  int32_t padding;
+  int32_t role;
 } mi_decoding_matrix;
 
 // DecodingProduct of Kernels/decoding_products.cuh.

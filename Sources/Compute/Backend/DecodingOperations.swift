@@ -44,6 +44,18 @@ public protocol DecodingOperations: AnyObject, Sendable {
     q: Tensor, positions: [Int], sequences: [KeyValueLayer], shape: AttentionShape, into o: Tensor)
     throws
 
+  /// ``normedLinear(_:norm:normed:products:)`` of the products that give q, k and v, and
+  /// ``storeRows(q:k:v:headNorms:rotaries:in:positions:)`` of these.
+  func storeProjections(
+    of x: Tensor, norm: RowNorm, normed: Tensor, products: [RowProduct], heads: ProjectedHeads,
+    in sequences: [KeyValueLayer], positions: [Int]) throws
+
+  /// ``rowAttention(q:positions:sequences:shape:into:)`` into q, and
+  /// ``rowLinear(_:weight:bias:into:accumulate:)`` of the result. q may be left as it was.
+  func rowAttention(
+    q: Tensor, positions: [Int], sequences: [KeyValueLayer], shape: AttentionShape,
+    projection: RowProduct, accumulate: Bool) throws
+
   /// hidden += what the experts of each row give for norm(hidden), times their weights, and what a shared
   /// expert gives.
   ///
@@ -52,6 +64,49 @@ public protocol DecodingOperations: AnyObject, Sendable {
   ///   - space: For as many rows.
   func addExperts(
     to hidden: Tensor, norm: RowNorm, experts: RoutedExperts, in space: ExpertPlaces) throws
+}
+
+extension DecodingOperations {
+  public func storeProjections(
+    of x: Tensor, norm: RowNorm, normed: Tensor, products: [RowProduct], heads: ProjectedHeads,
+    in sequences: [KeyValueLayer], positions: [Int]
+  ) throws {
+    try normedLinear(x, norm: norm, normed: normed, products: products)
+    try storeRows(
+      q: heads.q, k: heads.k, v: heads.v, headNorms: heads.norms, rotaries: heads.rotaries,
+      in: sequences, positions: positions)
+  }
+
+  public func rowAttention(
+    q: Tensor, positions: [Int], sequences: [KeyValueLayer], shape: AttentionShape,
+    projection: RowProduct, accumulate: Bool
+  ) throws {
+    try rowAttention(q: q, positions: positions, sequences: sequences, shape: shape, into: q)
+    try rowLinear(
+      q.reshaped([q.rows, q.rowCount]), weight: projection.weight, bias: projection.bias,
+      into: projection.y, accumulate: accumulate)
+  }
+}
+
+/// The heads that three projections of rows give, and what becomes of them.
+public struct ProjectedHeads: Sendable {
+  /// [rows, queryHeads, headDim]
+  public var q: Tensor
+  /// [rows, keyValueHeads, headDim], as `v`.
+  public var k: Tensor
+  public var v: Tensor
+  /// nil: heads have no norms.
+  public var norms: HeadNorms?
+  /// One for each row.
+  public var rotaries: [RotaryEmbedding]
+
+  public init(q: Tensor, k: Tensor, v: Tensor, norms: HeadNorms?, rotaries: [RotaryEmbedding]) {
+    self.q = q
+    self.k = k
+    self.v = v
+    self.norms = norms
+    self.rotaries = rotaries
+  }
 }
 
 /// The root mean square norm of a row.

@@ -121,9 +121,24 @@ extension CUDABackend {
     return groups
   }
 
+  /// Whether products of a single row are launches of kernels that take it from elsewhere or bring it there.
+  func canBeOneRow(_ products: [RowProduct], x: Tensor) -> Bool {
+    x.rows == 1 && !products.isEmpty && products.allSatisfy { kind(of: $0, x: x) != nil }
+  }
+
+  /// Products of a single row, with where it comes from or goes to.
+  func launchRow(
+    _ x: Tensor, norm: RowNorm?, _ products: [RowProduct], _ end: RowEnd, accumulate: Bool = false
+  ) throws {
+    for group in groups(of: products, x: x) {
+      guard let kind = group.kind else { continue }
+      try launch(kind, x, norm: norm, group.products, accumulate: accumulate, end: end)
+    }
+  }
+
   private func launch(
     _ kind: DecodingKind, _ x: Tensor, norm: RowNorm?, _ products: [RowProduct],
-    isGated: Bool = false, accumulate: Bool = false
+    isGated: Bool = false, accumulate: Bool = false, end: RowEnd? = nil
   ) throws {
     let operation = "linear"
     let inputs = x.rowCount
@@ -154,11 +169,15 @@ extension CUDABackend {
       product.is_gated = isGated ? 1 : 0
       product.is_wide = products[0].y.type == .float32 ? 1 : 0
       product.accumulate = accumulate ? 1 : 0
-      let matrices = try products.map { try matrix($0, rows: rows, operation) }
+      let matrices = try products.map { product in
+        var matrix = try matrix(product, rows: rows, operation)
+        if case .heads(let heads) = end { matrix.role = heads.role(of: matrix.y) }
+        return matrix
+      }
       product.matrices.0 = matrices[0]
       if matrices.count > 1 { product.matrices.1 = matrices[1] }
       if matrices.count > 2 { product.matrices.2 = matrices[2] }
-      try launch(kind, product, outputs: products.map(\.weight.rows))
+      try launch(kind, product, outputs: products.map(\.weight.rows), end: end)
     }
   }
 
@@ -187,9 +206,10 @@ extension CUDABackend {
   }
 
   private func launch(
-    _ kind: DecodingKind, _ product: mi_decoding_product, outputs: [Int]
+    _ kind: DecodingKind, _ product: mi_decoding_product, outputs: [Int], end: RowEnd?
   ) throws {
     let isGated = product.is_gated != 0
+    let isRow = product.rows == 1
     var product = product
     guard case .blocks(let format) = kind else {
       let type =
@@ -199,17 +219,32 @@ extension CUDABackend {
         default: "bf16"
         }
       let isLong = outputs.reduce(0, +) >= DecodingLaunch.longOutputs
-      let groups = isGated || isLong ? 2 : 1
+      let groups =
+        switch end {
+        case .heads: 2
+        case .partials: 1
+        case nil: isGated || isLong ? 2 : 1
+        }
       let blocks =
         isGated
         ? (outputs[0] + 7) / 8
         : outputs.reduce(0) { $0 + ($1 + 8 * groups - 1) / (8 * groups) }
       var arguments = KernelArguments()
       arguments.add(product)
-      return try kernel("decoding_product_\(type)_\(groups)", in: "decoding_products.cu").launch(
-        grid: (blocks, 1, 1), block: ElementwiseLaunch.threads, overlapsPrevious: true, arguments)
+      end?.add(to: &arguments)
+      let name =
+        switch end {
+        case .heads: "decoding_row_heads_\(type)"
+        case .partials: "decoding_row_partials_\(type)"
+        case nil: "decoding_\(isRow ? "row" : "product")_\(type)_\(groups)"
+        }
+      return try kernel(name, in: "decoding_products.cu").launch(
+        grid: (blocks, 1, 1), block: ElementwiseLaunch.threads,
+        shared: isRow ? Int(product.inputs) * (product.norm == 0 ? 2 : 6) : 0,
+        overlapsPrevious: true, arguments)
     }
-    let units = isGated ? outputs[0] : outputs.reduce(0, +)
+    var units = isGated ? outputs[0] : outputs.reduce(0, +)
+    if case .heads = end { units /= 2 }
     let inputs = Int(product.inputs)
     let parts = DecodingLaunch.parts(units: units, inputs: inputs)
     product.parts = Int32(parts)
@@ -217,15 +252,42 @@ extension CUDABackend {
       units: units, parts: parts, multiprocessors: device.multiprocessors)
     var arguments = KernelArguments()
     arguments.add(product)
-    let rows = product.rows == 1 ? 1 : DecodingKind.rows
+    end?.add(to: &arguments)
+    let name =
+      switch end {
+      case .heads: "heads_decoding_blocks_\(format.kernelName)"
+      case .partials: "partials_decoding_blocks_\(format.kernelName)"
+      case nil:
+        (isGated ? "gated_" : "") + "decoding_blocks_\(format.kernelName)_"
+          + "\(isRow ? 1 : DecodingKind.rows)"
+      }
     try kernel(
-      "\(isGated ? "gated_" : "")decoding_blocks_\(format.kernelName)_\(rows)",
-      in: rows == 1 ? "decoding_blocks.cu" : "decoding_blocks_rows.cu", for: format
+      name, in: isRow ? "decoding_blocks.cu" : "decoding_blocks_rows.cu", for: format
     ).launch(
       grid: (blocks, 1, 1), block: ElementwiseLaunch.threads,
       shared: Int(product.rows) * DecodingLaunch.rowBytes(inputs: inputs), overlapsPrevious: false,
       arguments)
   }
+}
+
+/// Where the single row of a step comes from or goes to (`decoding_row.cuh`).
+enum RowEnd {
+  /// Its products are queries, keys and values.
+  case heads(mi_decoding_heads)
+  /// It is what attention has left.
+  case partials(mi_row_attention_parameters)
+
+  fileprivate func add(to arguments: inout KernelArguments) {
+    switch self {
+    case .heads(let heads): arguments.add(heads)
+    case .partials(let attention): arguments.add(attention)
+    }
+  }
+}
+
+extension mi_decoding_heads {
+  /// `HeadRole` of what lies there.
+  fileprivate func role(of address: UInt64) -> Int32 { address == q ? 1 : address == k ? 2 : 3 }
 }
 
 /// Geometry of `decoding_products.cu` and `decoding_blocks.cuh`.
@@ -238,7 +300,9 @@ package enum DecodingLaunch {
   static let mostSharedBytes = 200 << 10
 
   /// Shared memory that a row of int8 takes, with its scales and sums.
-  package static func rowBytes(inputs: Int) -> Int { inputs + inputs / 8 + inputs / 4 }
+  package static func rowBytes(inputs: Int) -> Int {
+    (inputs / 4 + inputs / 32 + inputs / 16 + 3) / 4 * 16
+  }
 
   /// Warps that share an output of blocks: where outputs are few and long.
   package static func parts(units: Int, inputs: Int) -> Int {

@@ -3,34 +3,33 @@ import Compute
 /// A decoding step: row r is the next token of sequence r. What a row gives does not depend on the rows
 /// beside it.
 extension LayerComputation {
-  /// Attention of the rows. The output stands where the queries stood; keys and values are stored.
+  /// hidden += projection of the attention of norm(hidden). Keys and values are stored.
   ///
   /// - Parameters:
   ///   - positions: Where each row stands in its sequence.
   ///   - rotaries: Of each row.
   ///   - sequences: This layer of each sequence.
-  func attend(
-    tokens hidden: Tensor, positions: [Int], rotaries: [RotaryEmbedding],
+  func addAttention(
+    toTokens hidden: Tensor, positions: [Int], rotaries: [RotaryEmbedding],
     sequences: [KeyValueLayer], shape: AttentionShape
   ) throws {
-    try backend.normedLinear(
-      hidden, norm: norm(layer.inputNorm), normed: workspace.normed,
+    try backend.storeProjections(
+      of: hidden, norm: norm(layer.inputNorm), normed: workspace.normed,
       products: [
         product(layer.q, into: workspace.q), product(layer.k, into: workspace.k),
         product(layer.v, into: workspace.v),
-      ])
-    try backend.storeRows(
-      q: workspace.q, k: workspace.k, v: workspace.v,
-      headNorms: layer.headNorms.map {
-        HeadNorms(q: $0.q, k: $0.k, epsilon: configuration.normEpsilon)
-      }, rotaries: rotaries, in: sequences, positions: positions)
+      ],
+      heads: ProjectedHeads(
+        q: workspace.q, k: workspace.k, v: workspace.v,
+        norms: layer.headNorms.map {
+          HeadNorms(q: $0.q, k: $0.k, epsilon: configuration.normEpsilon)
+        }, rotaries: rotaries), in: sequences, positions: positions)
+    let outputNorm = layer.attentionOutputNorm
     try backend.rowAttention(
-      q: workspace.q, positions: positions, sequences: sequences, shape: shape, into: workspace.q)
-  }
-
-  /// hidden += projection of the attention output.
-  func addAttentionOutput(toTokens hidden: Tensor) throws {
-    try addRowProjection(of: workspace.q, layer.o, norm: layer.attentionOutputNorm, to: hidden)
+      q: workspace.q, positions: positions, sequences: sequences, shape: shape,
+      projection: product(layer.o, into: outputNorm == nil ? hidden : workspace.output),
+      accumulate: outputNorm == nil)
+    if let outputNorm { try add(workspace.output, norm: outputNorm, to: hidden) }
   }
 
   /// hidden += feedForward(norm(hidden)).
@@ -91,7 +90,11 @@ extension LayerComputation {
     try backend.rowLinear(
       x, weight: projection.weight, bias: projection.bias, into: workspace.output,
       accumulate: false)
-    try normalize(workspace.output, norm, into: workspace.output)
-    try backend.add(workspace.output, to: hidden)
+    try add(workspace.output, norm: norm, to: hidden)
+  }
+
+  private func add(_ output: Tensor, norm: Weight, to hidden: Tensor) throws {
+    try normalize(output, norm, into: output)
+    try backend.add(output, to: hidden)
   }
 }

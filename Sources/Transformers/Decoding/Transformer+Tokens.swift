@@ -26,12 +26,11 @@ extension Transformer {
       let opened = try zip(caches, positions).map { cache, position in
         try cache.open(layer, count: position + 1, for: .decode)
       }
-      try computation.attend(
-        tokens: hidden, positions: positions, rotaries: rotaries,
+      try computation.addAttention(
+        toTokens: hidden, positions: positions, rotaries: rotaries,
         sequences: opened.map { withSinks($0.keysAndValues, layer: layer) },
         shape: decoder.attention[layer])
       for layer in opened { try layer.close() }
-      try computation.addAttentionOutput(toTokens: hidden)
       try computation.addFeedForward(toTokens: hidden)
     }
     for (cache, position) in zip(caches, positions) { cache.count = position + 1 }

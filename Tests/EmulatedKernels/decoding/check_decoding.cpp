@@ -22,6 +22,7 @@ inline int __float2int_rn(float x) { return (int)nearbyintf(x); }
 
 namespace mi {
 inline bf16 toBF16(float x) { return (bf16)roundedBF16(x); }
+inline float exp2Approximate(float x) { return exp2f(x); }
 inline float quadSum(float x) {
   x += __shfl_xor_sync(0xffffffffu, x, 1);
   return x + __shfl_xor_sync(0xffffffffu, x, 2);
@@ -31,6 +32,7 @@ struct AsFp32 {
 };
 }  // namespace mi
 
+#define stagedRow ((unsigned char*)emulated::memory)
 #include "decoding_products.cu"
 #define decodingRows ((int*)emulated::memory)
 #include "decoding_blocks.cuh"
@@ -159,7 +161,15 @@ static double productError(Kind kind, int rows, int inputs, std::vector<int> out
     };
   } else {
     grid = two ? blocks2 : blocks1;
+    // A single row has kernels of its own.
+    const bool isStaged = rows == 1 && below(4);
     work = [=] {
+      if (isStaged) {
+        if (kind == bf16Kind) two ? decoding_row_bf16_2(p) : decoding_row_bf16_1(p);
+        if (kind == fp8Kind) two ? decoding_row_fp8_2(p) : decoding_row_fp8_1(p);
+        if (kind == fp8BlocksKind) two ? decoding_row_fp8_blocks_2(p) : decoding_row_fp8_blocks_1(p);
+        return;
+      }
       if (kind == bf16Kind) two ? decoding_product_bf16_2(p) : decoding_product_bf16_1(p);
       if (kind == fp8Kind) two ? decoding_product_fp8_2(p) : decoding_product_fp8_1(p);
       if (kind == fp8BlocksKind) two ? decoding_product_fp8_blocks_2(p) : decoding_product_fp8_blocks_1(p);
