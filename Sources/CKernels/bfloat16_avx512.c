@@ -114,14 +114,20 @@ MI_INLINE void multiply_rows(
   }
 }
 
-// A register block of as many rows as are left takes its share of the time.
+// Rows of the next register block: the last blocks are narrower, so that few of their rows are idle.
+static int64_t rows_at_once(int64_t left) {
+  if (left > 16 || (left > 8 && left <= 12)) return 12;
+  return left > 4 ? 8 : 4;
+}
+
+// What a panel adds to a register block of rows.
 static void multiply_panel(
   int64_t rows, const uint32_t *panel, int64_t pairs, const uint16_t *const *x, int64_t ahead,
   float *const *y, bool is_fresh
 ) {
-  if (rows > 8) {
+  if (rows == 12) {
     multiply_rows(12, panel, pairs, x, ahead, y, is_fresh);
-  } else if (rows > 4) {
+  } else if (rows == 8) {
     multiply_rows(8, panel, pairs, x, ahead, y, is_fresh);
   } else {
     multiply_rows(4, panel, pairs, x, ahead, y, is_fresh);
@@ -138,11 +144,12 @@ static void multiply(
     const int64_t left = width / 2 - first, pairs = left < MI_PAIRS ? left : MI_PAIRS;
     const bool is_fresh = first == 0 && !accumulate;
     pack(weight + out_start * width, width, outputs, first, pairs, panel);
-    for (int64_t row = 0; row < rows; row += MI_ROWS) {
+    for (int64_t row = 0, at_once; row < rows; row += at_once) {
+      at_once = rows_at_once(rows - row);
       const uint16_t *source[MI_ROWS];
       float *target[MI_ROWS];
       float edge[MI_ROWS][MI_PANEL];
-      for (int64_t r = 0; r < MI_ROWS; r++) {
+      for (int64_t r = 0; r < at_once; r++) {
         const int64_t present = row + r < rows ? row + r : rows - 1;
         source[r] = x + present * width + 2 * first;
         target[r] = y + present * y_stride + out_start;
@@ -151,8 +158,8 @@ static void multiply(
         if (!is_fresh) memcpy(edge[r], target[r], (size_t)outputs * sizeof(float));
         target[r] = edge[r];
       }
-      multiply_panel(rows - row, panel, pairs, source, MI_ROWS * width, target, is_fresh);
-      for (int64_t r = 0; r < MI_ROWS && row + r < rows; r++) {
+      multiply_panel(at_once, panel, pairs, source, at_once * width, target, is_fresh);
+      for (int64_t r = 0; r < at_once && row + r < rows; r++) {
         if (target[r] != edge[r]) continue;
         memcpy(y + (row + r) * y_stride + out_start, edge[r], (size_t)outputs * sizeof(float));
       }

@@ -5,6 +5,8 @@ public import Compute
 extension CPUBackend {
   /// Up to this many rows, reading the weights is the cost and they are used as they are stored.
   static let fewRows = 8
+  /// The same where bfloat16 weights are multiplied in pairs.
+  private static let fewRowsOfPairs = 4
   /// Weights are widened to float32 in panels of at most this many elements.
   static let panelElements = 4 << 20
 
@@ -50,7 +52,7 @@ extension CPUBackend {
     let source = try x.floats("linear")
     let target = try y.floats("linear")
     let weights = try weight.hostAddress
-    if keepsRows || x.rows <= Self.fewRows {
+    if keepsRows || x.rows <= (multipliesPairs(weight) ? Self.fewRowsOfPairs : Self.fewRows) {
       fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
     } else {
       try manyRowsLinear(x, source, weights, type, weight, target, accumulate)
@@ -61,6 +63,10 @@ extension CPUBackend {
         }
       }
     }
+  }
+
+  private func multipliesPairs(_ weight: Tensor) -> Bool {
+    bfloat16Products != nil && weight.type == .bfloat16 && weight.shape[1].isMultiple(of: 2)
   }
 
   private func fewRowsLinear(
@@ -87,7 +93,7 @@ extension CPUBackend {
     _ type: mi_type, _ weight: Tensor, _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool
   ) throws {
     let (out, width) = (weight.shape[0], weight.shape[1])
-    if weight.type == .bfloat16, width.isMultiple(of: 2), let bfloat16Products {
+    if let bfloat16Products, multipliesPairs(weight) {
       return try multiply(
         source, rows: x.rows, width, bfloat16: weights.assumingMemoryBound(to: UInt16.self),
         columns: out, target, accumulate, by: bfloat16Products)
