@@ -53,7 +53,17 @@ extension CPUBackend {
     let target = try y.floats("linear")
     let weights = try weight.hostAddress
     if keepsRows || x.rows <= (multipliesPairs(weight) ? Self.fewRowsOfPairs : Self.fewRows) {
-      fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
+      guard multipliesPairs(weight) else {
+        return fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
+      }
+      // As rows of many are rounded: what is kept of a prompt fits what is read behind it.
+      try activations.withMemory(bytes: 6 * x.count) { memory in
+        let wide = memory.assumingMemoryBound(to: Float.self)
+        let narrow = (memory + 4 * x.count).assumingMemoryBound(to: UInt16.self)
+        kernels.to_bfloat16(source, narrow, Int64(x.count))
+        kernels.to_float32(narrow, type, wide, Int64(x.count))
+        fewRowsLinear(x, wide, weights, type, weight, bias, target, accumulate)
+      }
     } else {
       try manyRowsLinear(x, source, weights, type, weight, target, accumulate)
       if let bias {

@@ -92,7 +92,7 @@ extension CUDABackend {
       2 * rotary.inverseFrequencies.count == keys.shape[2],
       heads.q.shape.count == 3, heads.q.shape[2] == keys.shape[2],
       heads.k.shape == [1, keys.shape[0], keys.shape[2]], heads.v.shape == heads.k.shape,
-      canBeOneRow(products, x: x)
+      canBeOneRow(products, x: x, hasNorm: true)
     else {
       try normedLinear(x, norm: norm, normed: normed, products: products)
       return try storeRows(
@@ -110,7 +110,7 @@ extension CUDABackend {
     projection: RowProduct, accumulate: Bool
   ) throws {
     let x = q.reshaped([q.rows, q.rowCount])
-    if q.rows == 1, canBeOneRow([projection], x: x),
+    if q.rows == 1, canBeOneRow([projection], x: x, hasNorm: false),
       let left = try rowAttention(
         q: q, positions: positions, sequences: sequences, shape: shape, into: q, mayLeave: true)
     {
@@ -118,7 +118,7 @@ extension CUDABackend {
       return try launchRow(
         x, norm: nil, [projection], .partials(left.parameters), accumulate: accumulate)
     }
-    if q.rows != 1 || !canBeOneRow([projection], x: x) {
+    if q.rows != 1 || !canBeOneRow([projection], x: x, hasNorm: false) {
       try rowAttention(q: q, positions: positions, sequences: sequences, shape: shape, into: q)
     }
     try rowLinear(
@@ -179,7 +179,6 @@ extension CUDABackend {
       min(
         most, blocksEach * device.multiprocessors / blocks,
         mayLeave ? AttentionLaunch.leftSplits : .max))
-    let isLeft = mayLeave
     let isOneLaunch =
       splits * shape.groupSize <= AttentionLaunch.rowPartials
       && blocks <= AttentionLaunch.rowCounters
@@ -194,7 +193,7 @@ extension CUDABackend {
     parameters.sequences = places.sequences
     parameters.log_sum_exp = try sums.map { try address($0, .float32, operation) } ?? 0
     parameters.workspace = try address(memory.partials, operation)
-    parameters.counters = isOneLaunch && !isLeft ? try address(memory.counters, operation) : 0
+    parameters.counters = isOneLaunch && !mayLeave ? try address(memory.counters, operation) : 0
     parameters.rows = Int32(rows)
     parameters.q_stride = Int32(q.rowCount)
     parameters.o_stride = Int32(o.rowCount)
@@ -209,7 +208,7 @@ extension CUDABackend {
     try kernel("row_attention_sequences_\(isQuantized ? "fp8_" : "")d\(headDim)", in: file).launch(
       grid: (splits, rows, shape.keyValueHeads), block: AttentionLaunch.threads,
       shared: headDim == 96 ? 73728 : 98304, overlapsPrevious: true, arguments)
-    if isLeft { return (parameters, [memory.partials, places.owner]) }
+    if mayLeave { return (parameters, [memory.partials, places.owner]) }
     if !isOneLaunch {
       try kernel("row_attention_combine_d\(headDim)", in: "row_attention.cu").launch(
         grid: (rows * shape.queryHeads, 1, 1), block: 256, arguments)

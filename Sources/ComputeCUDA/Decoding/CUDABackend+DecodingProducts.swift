@@ -122,8 +122,10 @@ extension CUDABackend {
   }
 
   /// Whether products of a single row are launches of kernels that take it from elsewhere or bring it there.
-  func canBeOneRow(_ products: [RowProduct], x: Tensor) -> Bool {
-    x.rows == 1 && !products.isEmpty && products.allSatisfy { kind(of: $0, x: x) != nil }
+  func canBeOneRow(_ products: [RowProduct], x: Tensor, hasNorm: Bool) -> Bool {
+    x.rows == 1 && !products.isEmpty
+      && DecodingLaunch.stages(inputs: x.rowCount, hasNorm: hasNorm)
+      && products.allSatisfy { kind(of: $0, x: x) != nil }
   }
 
   /// Products of a single row, with where it comes from or goes to.
@@ -210,6 +212,8 @@ extension CUDABackend {
   ) throws {
     let isGated = product.is_gated != 0
     let isRow = product.rows == 1
+    let isStaged =
+      isRow && DecodingLaunch.stages(inputs: Int(product.inputs), hasNorm: product.norm != 0)
     var product = product
     guard case .blocks(let format) = kind else {
       let type =
@@ -236,11 +240,12 @@ extension CUDABackend {
         switch end {
         case .heads: "decoding_row_heads_\(type)"
         case .partials: "decoding_row_partials_\(type)"
-        case nil: "decoding_\(isRow ? "row" : "product")_\(type)_\(groups)"
+        case nil: "decoding_\(isStaged ? "row" : "product")_\(type)_\(groups)"
         }
       return try kernel(name, in: "decoding_products.cu").launch(
         grid: (blocks, 1, 1), block: ElementwiseLaunch.threads,
-        shared: isRow ? Int(product.inputs) * (product.norm == 0 ? 2 : 6) : 0,
+        shared: isStaged
+          ? DecodingLaunch.stagedBytes(inputs: Int(product.inputs), hasNorm: product.norm != 0) : 0,
         overlapsPrevious: true, arguments)
     }
     var units = isGated ? outputs[0] : outputs.reduce(0, +)
@@ -298,6 +303,13 @@ package enum DecodingLaunch {
   static let longOutputs = 8192
   /// Dynamic shared memory that a thread block may have.
   static let mostSharedBytes = 200 << 10
+
+  /// Whether a row of bfloat16 with the factors of its norm fits the shared memory of every GPU from sm_80 on.
+  static func stages(inputs: Int, hasNorm: Bool) -> Bool {
+    stagedBytes(inputs: inputs, hasNorm: hasNorm) <= 90 << 10
+  }
+
+  static func stagedBytes(inputs: Int, hasNorm: Bool) -> Int { inputs * (hasNorm ? 6 : 2) }
 
   /// Shared memory that a row of int8 takes, with its scales and sums.
   package static func rowBytes(inputs: Int) -> Int {

@@ -42,19 +42,21 @@ extension Engine {
       case .waiting: return .waiting
       case .lost: storing = nil
       case .inUse:
+        // A prompt that goes on in the cache ends some time; whoever waits has waited long enough.
+        guard let wantedMemory else { return .waiting }
         storing = nil
-        // Whoever waits has waited long enough.
-        wantedMemory?.isStored = true
+        wantedMemory.isStored = true
       case .failed(let reason):
         storing = nil
         noteDiskFailure(reason)
       case .written:
         storing = nil
-        if directory.add(path: writing.path, behind: writing.plan.parent) {
+        switch directory.add(path: writing.path, behind: writing.plan.parent) {
+        case .added:
           diskHasFailed = false
           writing.plan.superseded.forEach(directory.remove)
-        } else {
-          noteDiskFailure("what was written is not there")
+        case .orphaned: break
+        case .missing: noteDiskFailure("what was written is not there")
         }
       }
     } catch {

@@ -208,7 +208,7 @@ extension Engine {
     case .advanced: return true
     case .waiting: return false
     case .damaged(let entry): directory?.remove(entry)
-    case .slow: noteDiskFailure("it reads more slowly than text is read")
+    case .slow(let isDead): if isDead { noteDiskFailure("it brings nothing") }
     case .finished: break
     }
     metrics.diskReadBytes += restoring.byteCount

@@ -83,6 +83,8 @@ public final class PrefixDirectory {
   let backend: any Backend
   private let model: LanguageModel
   private let lock: AppendedFile
+  /// What tells the model's patterns apart.
+  private let patternsName: String
   /// Those without a parent.
   private var roots: [Entry] = []
   /// Bytes of all files.
@@ -104,13 +106,15 @@ public final class PrefixDirectory {
     self.options = options
     self.model = model
     backend = model.transformer.backend
+    patternsName = Fingerprint.of(model.patterns.map { "\($0)" } ?? "")
     try Self.makeDirectory(options.path)
     lock = try AppendedFile(path: options.path + "/lock")
     readingThreads = min(Int(csystem_cpu_count()), Self.mostThreads)
     writing = try StagingPool(
       count: 4, byteCount: options.blockBytes, on: backend, purpose: "writing prefixes")
     reading = try StagingPool(
-      count: 2 * readingThreads + 2, byteCount: options.blockBytes, on: backend,
+      count: 2 * readingThreads + 2 + PrefixRestoring.mostCopies, byteCount: options.blockBytes,
+      on: backend,
       purpose: "reading prefixes")
     try takeUpFiles()
     removeWhatIsTooMuch(but: [])
@@ -233,9 +237,8 @@ public final class PrefixDirectory {
     else {
       return nil
     }
-    let patterns = model.patterns.map { "\($0)" } ?? ""
     return Fingerprint.of(
-      "\(model.fingerprint) \(attention.mode.rawValue) \(attention.exact) \(patterns) "
+      "\(model.fingerprint) \(attention.mode.rawValue) \(attention.exact) \(patternsName) "
         + "\(hasLongFactors)")
   }
 
@@ -262,22 +265,35 @@ public final class PrefixDirectory {
   /// Takes up a file that was written.
   ///
   /// - Returns: false where it is of no use: what it goes on behind has gone meanwhile, or it is not there.
-  package func add(path: String, behind parent: Entry?) -> Bool {
-    guard let file = SegmentFile(path: path),
+  package func add(path: String, behind parent: Entry?) -> Addition {
+    guard let file = SegmentFile(path: path) else {
+      WholeFile.remove(path)
+      return .missing
+    }
+    guard
       parent.map({ contains($0) && $0.identity == file.trailer.parent })
         ?? (file.trailer.parent == 0)
     else {
       WholeFile.remove(path)
-      return false
+      return .orphaned
     }
     let entry = Entry(file, lastUse: Self.modificationTime(of: path))
     let known = parent.map { [$0.identity: $0] } ?? [:]
     guard insert(entry, behind: file.trailer.parent, of: known) else {
       WholeFile.remove(path)
-      return false
+      return .orphaned
     }
     removeWhatIsTooMuch(but: [entry])
-    return true
+    return .added
+  }
+
+  /// What has become of a segment that was written.
+  package enum Addition {
+    case added
+    /// What it goes on behind has been removed meanwhile; so is it.
+    case orphaned
+    /// The file is not there, or not what was written.
+    case missing
   }
 
   /// Removes a segment and those that go on behind it.

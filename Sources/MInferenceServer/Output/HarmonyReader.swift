@@ -30,7 +30,8 @@ package struct HarmonyMarkers: Sendable, Equatable {
 
   /// The ids with which the answer proper begins: stop strings are looked for behind them.
   package func finalChannel(_ tokenizer: Tokenizer) -> [Int32] {
-    ids.filter { $0.value == .channel }.map(\.key) + tokenizer.encode("final")
+    func id(_ marker: Marker) -> [Int32] { ids.filter { $0.value == marker }.map(\.key) }
+    return id(.channel) + tokenizer.encode("final") + id(.message)
   }
 }
 

@@ -15,7 +15,8 @@ package final class PrefixRestoring {
     /// A segment is damaged: what is before it is there.
     case damaged(PrefixDirectory.Entry)
     /// The disk takes longer than it would take to compute what it has: what has come as a whole is there.
-    case slow
+    /// Dead: it has brought nothing for as long as anybody waits.
+    case slow(isDead: Bool)
   }
 
   /// A segment, and the positions that are taken from it.
@@ -60,7 +61,7 @@ package final class PrefixRestoring {
   package private(set) var end: Int
 
   /// Copies that may be under way at once.
-  private static let mostCopies = 4
+  static let mostCopies = 4
   /// Seconds that say nothing of a disk: threads may have to wait for processors.
   private static let leastWait = 0.1
 
@@ -133,11 +134,15 @@ package final class PrefixRestoring {
     }
     let block = blocks[next]
     let part = parts[block.part]
+    // Threads may be without memory.
+    if !reader.isReady, !copying.isEmpty { try giveBackOldest(to: reader) }
     switch reader.next(waiting: seconds) {
     case .waiting:
       let since = waitingSince ?? .now
       waitingSince = since
-      return isSlow(waiting: (.now - since).inSeconds) ? .slow : .waiting
+      let seconds = (.now - since).inSeconds
+      if seconds >= patience { return .slow(isDead: true) }
+      return isSlow(waiting: seconds) ? .slow(isDead: false) : .waiting
     case .damaged:
       transfer = nil
       return .damaged(part.entry)
@@ -147,18 +152,19 @@ package final class PrefixRestoring {
       if let since = waitingSince { waitedSeconds += (.now - since).inSeconds }
       waitingSince = nil
       try take(memory, block, part)
-      if copying.count > Self.mostCopies {
-        let oldest = copying.removeFirst()
-        try oldest.wait()
-        reader.giveBack(oldest)
-      }
+      if copying.count > Self.mostCopies { try giveBackOldest(to: reader) }
       return .advanced
     }
   }
 
+  private func giveBackOldest(to reader: BlockReader) throws {
+    let oldest = copying.removeFirst()
+    defer { reader.giveBack(oldest) }
+    try oldest.wait()
+  }
+
   /// Whether computing is the better choice, as far as can be told from how long blocks were waited for.
   private func isSlow(waiting seconds: Double) -> Bool {
-    guard seconds < patience else { return true }
     let limit = max(computingSeconds, Self.leastWait)
     let waited = waitedSeconds + seconds
     // Of a block or two too little is known.

@@ -181,6 +181,9 @@ package struct SegmentFile {
     guard let reader = try? FileReader(path: path),
       let head = Self.bytes(of: reader, 0..<SegmentLayout.headByteCount),
       let layout = SegmentLayout(head: head), layout.blocksEnd <= reader.byteCount,
+      // A damaged head could ask for a large part of the file.
+      reader.byteCount - layout.blocksEnd
+        <= SegmentTrailer.byteCount(tokens: layout.positions, layout),
       let rest = Self.bytes(of: reader, layout.blocksEnd..<reader.byteCount)
     else { return nil }
     var bytes = SegmentBytes(rest)

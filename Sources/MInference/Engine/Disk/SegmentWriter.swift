@@ -72,9 +72,6 @@ final class SegmentWriter: Sendable {
   /// nil while it goes on.
   var outcome: Outcome? { monitor.change { $0.outcome } }
 
-  /// Blocks that are in the file.
-  var blocksWritten: Int { monitor.change { $0.checksums.count } }
-
   /// Leaves no file.
   func cancel() { monitor.change { $0.isCancelled = true } }
 
@@ -122,6 +119,7 @@ final class SegmentWriter: Sendable {
       case .finish(var trailer):
         trailer.checksums = monitor.change { $0.checksums }
         try trailer.bytes(layout).withUnsafeBytes { try file.write($0) }
+        guard !monitor.change({ $0.isCancelled }) else { return nil }
         try file.commit()
         return trailer
       }

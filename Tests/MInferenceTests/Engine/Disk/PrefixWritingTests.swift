@@ -129,7 +129,7 @@ import Transformers
     try model.transformer.append([CachedRows(first.cache, rows: 0..<300)], to: cache)
     tree.replace(first, by: PrefixStorage(cache: cache))
     #expect(try advance(writing))
-    #expect(prefixes.add(path: writing.path, behind: nil))
+    #expect(prefixes.add(path: writing.path, behind: nil) == .added)
     #expect(try files().map(\.trailer.tokens) == [tokens])
     try expectRestored(tokens, from: prefixes)
     #expect(try begin(tokens, in: prefixes) == nil)
@@ -145,7 +145,7 @@ import Transformers
       tree.find(Array(tokens[..<270]) + [203, 1], attention: attention))
     _ = try #require(tree.rewind(match))
     #expect(try advance(writing))
-    #expect(prefixes.add(path: writing.path, behind: nil))
+    #expect(prefixes.add(path: writing.path, behind: nil) == .added)
     #expect(try files().map(\.trailer.tokens) == [Array(tokens[..<270])])
     try expectRestored(Array(tokens[..<270]), of: tokens, from: prefixes)
   }
@@ -159,7 +159,7 @@ import Transformers
     for tokens in [sequences[0], sequences[0], sequences[1]] {
       let writing = try #require(try begin(tokens, in: prefixes))
       #expect(try advance(writing))
-      #expect(prefixes.add(path: writing.path, behind: writing.plan.parent))
+      #expect(prefixes.add(path: writing.path, behind: writing.plan.parent) == .added)
     }
     #expect(try begin(sequences[1], in: prefixes) == nil)
     let files = try files()
@@ -176,7 +176,7 @@ import Transformers
     let writing = try #require(try begin(third, in: prefixes))
     #expect(writing.plan.start == 150)
     #expect(try advance(writing))
-    #expect(prefixes.add(path: writing.path, behind: writing.plan.parent))
+    #expect(prefixes.add(path: writing.path, behind: writing.plan.parent) == .added)
     for tokens in sequences + [third] { try expectRestored(tokens, from: prefixes) }
   }
 
@@ -209,7 +209,7 @@ import Transformers
       PrefixWriting.Plan(leaf, of: tree, in: prefixes, transformer: model.transformer))
     let writing = try PrefixWriting(
       plan, in: prefixes, transformer: model.transformer, secondsPerToken: 1e-4, wake: {})
-    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil))
+    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil) == .added)
     // Threads have nothing to read into.
     let memory = prefixes.reading.takeAll()
     let cache = try model.transformer.makeCache(capacity: 400)
@@ -251,7 +251,7 @@ import Transformers
     }
     memory.forEach(prefixes.writing.giveBack)
     let writing = try #require(try begin(tokens, in: prefixes))
-    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil))
+    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil) == .added)
 
     let others = prefixes.reading.takeAll()
     let match = try #require(prefixes.find(tokens + [9], attention: attention, longerThan: 0))
@@ -260,7 +260,7 @@ import Transformers
       transformer: model.transformer, from: prefixes)
     // Nothing is known of what computing takes.
     while case .waiting = try restoring.advance(waiting: 0.002) {}
-    guard case .slow = try restoring.advance(waiting: 0) else {
+    guard case .slow(isDead: _) = try restoring.advance(waiting: 0) else {
       Issue.record("a disk that gives nothing is waited for")
       return
     }
@@ -282,7 +282,7 @@ import Transformers
     }
     try other?.close()
     other = nil
-    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil))
+    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil) == .added)
     try expectRestored(tokens, from: prefixes)
 
     let next = ids(300, 11)
@@ -307,7 +307,7 @@ import Transformers
       let opened = try #require(prefixes)
       let writing = try #require(try begin(tokens, in: opened))
       #expect(try advance(writing))
-      #expect(opened.add(path: writing.path, behind: writing.plan.parent))
+      #expect(opened.add(path: writing.path, behind: writing.plan.parent) == .added)
     }
     let files = try files()
     #expect(files.count == 2)
