@@ -33,9 +33,10 @@ struct KernelPrecision {
     guard isHalf else {
       // An activation is off by up to 2^-9 of itself, the sum of a row by about 2^-10 of its size.
       guard roundsForBFloat16Weights else { return 0 }
-      if kernel == "decoding experts" { return 1.2e-2 }
+      if kernel == "decoding experts" { return 2e-2 }
       guard kernel.hasSuffix("bfloat16") else { return 0 }
-      if kernel.contains("xpert") { return 1.2e-2 }
+      // Gate and up are rounded apart, and a clamped gate is steep.
+      if kernel.contains("xpert") { return 2e-2 }
       // Norm, product and gate add up.
       if kernel.hasPrefix("decoding"), !kernel.hasPrefix("decoding attention bfloat16"),
         !kernel.hasPrefix("decoding heads")

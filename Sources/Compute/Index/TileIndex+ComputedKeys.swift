@@ -1,14 +1,4 @@
 extension TileIndex {
-  /// Whether the pair (query, key), key <= query, of the chunk is computed for a head. O(log runs).
-  package func computes(query: Int, key: Int, head: Int) -> Bool {
-    guard case .tiles(let tiles) = rowSet(ofHead: head) else { return true }
-    let runs = tiles.runs(ofRow: query / tile.rows - tileRows.lowerBound)
-    let run = runs.partitioningIndex { Int($0.end) * tile.columns > key }
-    if run < runs.endIndex, Int(runs[run].start) * tile.columns <= key { return true }
-    let column = tiles.columns.partitioningIndex { Int($0) >= key }
-    return column < tiles.columns.endIndex && Int(tiles.columns[column]) == key
-  }
-
   /// The keys that a query computes for a head, as ascending ranges. The model's own window is not looked at.
   package func forEachComputedRange(query: Int, head: Int, _ body: (Range<Int>) -> Void) {
     guard case .tiles(let tiles) = rowSet(ofHead: head) else {
