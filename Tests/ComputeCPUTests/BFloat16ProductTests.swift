@@ -53,6 +53,29 @@ import Testing
   }
 
   @Test(.enabled(if: hasProducts))
+  func `of a few rows round activations as those of many do`() throws {
+    let backends = try Self.backends.get()
+    var random = RandomNumbers(seed: 7)
+    let (rows, width, out) = (40, 514, 33)
+    let x = random.floats(rows * width, in: -2...2)
+    let weight = random.floats(out * width, in: -1...1)
+    func run(_ backend: CPUBackend, _ count: Int) throws -> [Float] {
+      try product(
+        backend, x: Array(x[..<(count * width)]), weight: weight, bias: nil, rows: count,
+        accumulate: false)
+    }
+    let all = try run(backends.pairs, rows)
+    func difference(_ backend: CPUBackend, _ count: Int) throws -> Float {
+      zip(try run(backend, count), all).map { abs($0 - $1) }.max() ?? .infinity
+    }
+    for count in [1, 2, 4, 5, 8] {
+      // Sums of float32 in another order; the rounding of activations is much more.
+      #expect(try difference(backends.pairs, count) < 1e-4)
+      #expect(try difference(backends.wide, count) > 1e-3)
+    }
+  }
+
+  @Test(.enabled(if: hasProducts))
   func `are those of float32 for activations that bfloat16 holds, whatever the shape`() throws {
     let backends = try Self.backends.get()
     var random = RandomNumbers(seed: 31)
