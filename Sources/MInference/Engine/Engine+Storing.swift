@@ -95,10 +95,9 @@ extension Engine {
         + "disk, everything else goes on")
   }
 
-  /// What reading prompts takes on average; 0: too few were read.
+  /// Seconds that computing a token of a prompt takes on average; 0: too few were computed.
   private var secondsPerToken: Double {
-    let unread = running.filter(\.isReading).reduce(0) { $0 + $1.remaining }
-    let tokens = metrics.promptTokens - metrics.cachedTokens - unread
+    let tokens = metrics.computedTokens
     return tokens >= 1024 ? metrics.prefillSeconds / Double(tokens) : 0
   }
 

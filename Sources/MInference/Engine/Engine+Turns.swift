@@ -172,7 +172,6 @@ extension Engine {
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.stallSeconds) - time
     sequence.turnStart = start
-    let isRestoring = sequence.restoring != nil
     do {
       var time = start
       while sequence.isReading, !sequence.isRead, !sequence.submission.cancellation.isSet {
@@ -193,9 +192,7 @@ extension Engine {
     } catch {
       end(sequence, with: error, reason: error is CancellationError ? "cancelled" : "error")
     }
-    let seconds = (ContinuousClock.now - start).inSeconds
-    if !isRestoring { metrics.prefillSeconds += seconds }
-    sequence.prefillSeconds += seconds
+    sequence.prefillSeconds += (ContinuousClock.now - start).inSeconds
   }
 
   /// Takes a block of what is on disk of a prompt.
@@ -224,14 +221,25 @@ extension Engine {
   /// - Parameter waits: Whether the block is to be finished, and not only begun, before this returns.
   private func readBlock(of sequence: RunningSequence, waits: Bool) throws {
     let transformer = model.transformer
+    let start = ContinuousClock.now
     let run = try sequence.run ?? makeRun(of: sequence)
     sequence.run = run
+    let tokensBefore = run.progress.tokensDone
+    var isComplete = false
+    defer {
+      if sequence.observer == nil {
+        let tokens = isComplete ? run.progress.tokens : run.progress.tokensDone
+        metrics.computedTokens += tokens - tokensBefore
+        metrics.prefillSeconds += (ContinuousClock.now - start).inSeconds
+      }
+    }
     let progress = try run.advance()
     guard case .chunk(let positions, let hidden) = progress, positions == run.chunks.last else {
       if waits { try transformer.backend.finish() }
       return sequence.tellProgress()
     }
-    if case .observer(let observer) = sequence.owner {
+    isComplete = true
+    if let observer = sequence.observer {
       _ = try run.advance()
       try model.verifyWeights()
       return complete(reading: sequence, run.report, observer: observer)
@@ -261,7 +269,7 @@ extension Engine {
 
   private func makeRun(of sequence: RunningSequence) throws -> any PromptReading {
     guard let cache = sequence.cache else { throw TransformerError.cacheInUse }
-    if case .observer = sequence.owner {
+    if sequence.observer != nil {
       return try makeObservedRun(sequence.prompt, cache: cache, options: sequence.reading)
     }
     return try model.transformer.makeReading(

@@ -99,6 +99,11 @@ final class RunningSequence {
     if case .engine(let storage) = owner { storage } else { nil }
   }
 
+  /// Who looks at a head; nil where an answer or a session wants the prompt.
+  var observer: HeadObserver? {
+    if case .observer(let observer) = owner { observer } else { nil }
+  }
+
   /// Whether its next turn reads, or decodes.
   var isReading: Bool { answer == nil || rereading != nil }
 

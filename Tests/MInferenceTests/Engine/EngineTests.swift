@@ -27,6 +27,8 @@ import Testing
     await engine.stop()
     #expect(engine.currentMetrics.finished == ["length": 1])
     #expect(engine.currentMetrics.completionTokens == 20)
+    #expect(engine.currentMetrics.promptTokens == prompt.count)
+    #expect(engine.currentMetrics.computedTokens == prompt.count)
   }
 
   @Test func `many requests at once get the answers that each gets alone`() async throws {
@@ -70,6 +72,7 @@ import Testing
     let found = try await asker.answer(engine, AnswerRequest(prompt: second, maximumTokens: 8))
     #expect(found.cached >= document.utf8.count - 1 && found.cached < second.count)
     #expect(try found.text == asker.single(second, tokens: 8))
+    #expect(engine.currentMetrics.computedTokens == first.count + second.count - found.cached)
     // Another kind of attention has other keys and values.
     var dense = AnswerRequest(prompt: second, maximumTokens: 8)
     dense.attention = AttentionOptions(mode: .dense)
@@ -117,6 +120,12 @@ import Testing
     let again = try await asker.answer(engine, AnswerRequest(prompt: prompt, maximumTokens: 4))
     #expect(try again.text == asker.single(prompt, tokens: 4))
     await engine.stop()
+    // Of the first reading counts what was done: at most a chunk of it was computed twice.
+    let metrics = engine.currentMetrics
+    #expect(metrics.promptTokens == 2 * prompt.count)
+    #expect(
+      (prompt.count - again.cached...prompt.count + 128).contains(metrics.computedTokens),
+      "\(metrics.computedTokens) of \(prompt.count)")
   }
 
   @Test func `a queue that is full refuses, and an engine that stops`() async throws {

@@ -50,6 +50,10 @@ import Transformers
     #expect(alone.cells.count == 40 && (0.05..<0.95).contains(alone.density))
     #expect((0.05..<0.999).contains(alone.keptMass))
 
+    // It is no prompt of an answer.
+    #expect(engine.currentMetrics.computedTokens == 0 && engine.currentMetrics.promptTokens == 0)
+    #expect(engine.currentMetrics.prefillSeconds == 0)
+
     let asked = try model.encode(.raw("Where is the lantern?"))
     let asker = asker
     async let answer = asker.answer(engine, AnswerRequest(prompt: asked, maximumTokens: 60))
@@ -60,6 +64,8 @@ import Transformers
     #expect(engine.currentMetrics.keptSequences == 1)
     await engine.stop()
     #expect(engine.currentMetrics.finished == ["read": 2, "length": 1])
+    #expect(engine.currentMetrics.computedTokens == asked.count)
+    #expect(engine.currentMetrics.prefillSeconds > 0)
   }
 
   @Test func `several devices see what one sees`() async throws {

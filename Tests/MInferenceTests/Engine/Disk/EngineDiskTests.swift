@@ -201,6 +201,25 @@ import Testing
     #expect(try files().isEmpty)
   }
 
+  @Test func `a file says what computing a token took, heads that were looked at left out`()
+    async throws
+  {
+    let engine = try Engine(model: model, options: options())
+    let prompt = try prompt(15)
+    for layer in 0..<2 {
+      var request = AnswerRequest(prompt: prompt)
+      request.observedHead = ObservedHead(layer: layer, head: 0, cells: 8)
+      for try await _ in try engine.submit(request) {}
+    }
+    _ = try await ask(engine, prompt)
+    await engine.stop()
+    let metrics = engine.currentMetrics
+    #expect(metrics.computedTokens == prompt.count)
+    #expect(
+      try files().map(\.trailer.secondsPerToken)
+        == [metrics.prefillSeconds / Double(prompt.count)])
+  }
+
   @Test func `a disk that fails costs the prefix alone, and is told once`() async throws {
     var options = options(tokens: TinyCheckpoint.context + 500)
     let notices = Mutex<[String]>([])
