@@ -47,7 +47,7 @@ final class SegmentWriter: Sendable {
   /// Memory for the next block; nil while all is being written.
   func take() -> (any StagingMemory)? {
     if let memory = pool.take() { return memory }
-    monitor.change { $0.isAwaited = true }
+    monitor.withLock { $0.isAwaited = true }
     // It may have come meanwhile.
     return pool.take()
   }
@@ -58,7 +58,7 @@ final class SegmentWriter: Sendable {
   /// Writes what is in the memory that was taken, behind what was written before.
   func write(_ memory: any StagingMemory, byteCount: Int, block index: Int) {
     let seed = SegmentLayout.seed(ofBlock: index)
-    let isTaken = monitor.change { state in
+    let isTaken = monitor.withLock { state in
       guard state.outcome == nil else { return false }
       state.jobs.append(.block(memory, byteCount: byteCount, seed: seed))
       return true
@@ -67,13 +67,13 @@ final class SegmentWriter: Sendable {
   }
 
   /// Adds the trailer, but for its checksums, and gives the file its name.
-  func finish(_ trailer: SegmentTrailer) { monitor.change { $0.jobs.append(.finish(trailer)) } }
+  func finish(_ trailer: SegmentTrailer) { monitor.withLock { $0.jobs.append(.finish(trailer)) } }
 
   /// nil while it goes on.
-  var outcome: Outcome? { monitor.change { $0.outcome } }
+  var outcome: Outcome? { monitor.withLock { $0.outcome } }
 
   /// Leaves no file.
-  func cancel() { monitor.change { $0.isCancelled = true } }
+  func cancel() { monitor.withLock { $0.isCancelled = true } }
 
   private func run() {
     let outcome: Outcome
@@ -82,7 +82,7 @@ final class SegmentWriter: Sendable {
     } catch {
       outcome = .failed(reason: (error as? FileError)?.reason ?? "\(error)")
     }
-    let jobs = monitor.change { state in
+    let jobs = monitor.withLock { state in
       state.outcome = outcome
       defer { state.jobs = [] }
       return state.jobs
@@ -98,7 +98,7 @@ final class SegmentWriter: Sendable {
     while let job = monitor.wait(for: { state -> Job?? in
       if state.isCancelled { return .some(nil) }
       return state.jobs.isEmpty ? nil : .some(state.jobs.removeFirst())
-    }) ?? nil {
+    }) {
       switch job {
       case .block(let memory, let count, let seed):
         let bytes = UnsafeRawBufferPointer(start: memory.start, count: count)
@@ -110,16 +110,16 @@ final class SegmentWriter: Sendable {
           pool.giveBack(memory)
           throw error
         }
-        let isAwaited = monitor.change { state in
+        let isAwaited = monitor.withLock { state in
           state.checksums.append(checksum)
           defer { state.isAwaited = false }
           return state.isAwaited
         }
         if isAwaited { wake() }
       case .finish(var trailer):
-        trailer.checksums = monitor.change { $0.checksums }
+        trailer.checksums = monitor.withLock { $0.checksums }
         try trailer.bytes(layout).withUnsafeBytes { try file.write($0) }
-        guard !monitor.change({ $0.isCancelled }) else { return nil }
+        guard !monitor.withLock({ $0.isCancelled }) else { return nil }
         try file.commit()
         return trailer
       }
