@@ -3,8 +3,9 @@ import Files
 
 /// Writes a segment's file on a thread of its own: the disk holds up nobody else.
 ///
-/// The file takes its name once it is whole; a writer that is dropped leaves nothing. It is not forced to the
-/// disk: a machine that stops may leave a file that is not whole, which its checksums tell.
+/// The file takes its name once it is whole; a writer that is cancelled leaves nothing. It is not forced to the
+/// disk: a machine that stops may leave a file that is not whole, which its checksums tell. The directory stays
+/// locked until the thread has ended: nobody else opens it while a file may still appear.
 final class SegmentWriter: Sendable {
   private enum Job {
     case block(any StagingMemory, byteCount: Int, seed: UInt64)
@@ -19,6 +20,8 @@ final class SegmentWriter: Sendable {
     var isCancelled = false
     /// Whether the owner wants to know of memory that was given back.
     var isAwaited = false
+    /// The directory's; nil once no file can appear any more.
+    var lock: AppendedFile?
   }
 
   enum Outcome: Sendable {
@@ -30,17 +33,24 @@ final class SegmentWriter: Sendable {
   private let layout: SegmentLayout
   private let pool: StagingPool
   private let wake: @Sendable () -> Void
-  private let monitor = Monitor(State())
+  private let willWrite: @Sendable () -> Void
+  private let monitor: Monitor<State>
 
-  /// - Parameter wake: Called where memory has come back after ``take()`` had none, and at the end.
+  /// - Parameters:
+  ///   - lock: The directory's.
+  ///   - willWrite: Called before each block is written, and before the file takes its name.
+  ///   - wake: Called where memory has come back after ``take()`` had none, and at the end.
   /// - Throws: ``LanguageModelError/noThread(reason:)``.
   init(
-    path: String, layout: SegmentLayout, pool: StagingPool, wake: @escaping @Sendable () -> Void
+    path: String, layout: SegmentLayout, pool: StagingPool, lock: AppendedFile,
+    willWrite: @escaping @Sendable () -> Void, wake: @escaping @Sendable () -> Void
   ) throws {
     self.path = path
     self.layout = layout
     self.pool = pool
+    self.willWrite = willWrite
     self.wake = wake
+    monitor = Monitor(State(lock: lock))
     try WorkerThread.start { [self] in run() }
   }
 
@@ -72,8 +82,18 @@ final class SegmentWriter: Sendable {
   /// nil while it goes on.
   var outcome: Outcome? { monitor.withLock { $0.outcome } }
 
-  /// Leaves no file.
-  func cancel() { monitor.withLock { $0.isCancelled = true } }
+  /// Leaves no file, also where it has its name by now.
+  func cancel() {
+    let isWritten = monitor.withLock { state in
+      state.isCancelled = true
+      if case .written = state.outcome { return true }
+      return false
+    }
+    if isWritten { WholeFile.remove(path) }
+  }
+
+  /// Whether no file can appear any more.
+  var hasEnded: Bool { monitor.withLock { $0.lock == nil } }
 
   private func run() {
     let outcome: Outcome
@@ -82,12 +102,18 @@ final class SegmentWriter: Sendable {
     } catch {
       outcome = .failed(reason: (error as? FileError)?.reason ?? "\(error)")
     }
-    let jobs = monitor.withLock { state in
+    let (jobs, isCancelled) = monitor.withLock { state in
       state.outcome = outcome
+      // The owner may open the directory anew as soon as it sees the outcome.
+      if !state.isCancelled { state.lock = nil }
       defer { state.jobs = [] }
-      return state.jobs
+      return (state.jobs, state.isCancelled)
     }
     for case .block(let memory, _, _) in jobs { pool.giveBack(memory) }
+    if isCancelled {
+      if case .written = outcome { WholeFile.remove(path) }
+      monitor.withLock { $0.lock = nil }
+    }
     wake()
   }
 
@@ -104,6 +130,7 @@ final class SegmentWriter: Sendable {
         let bytes = UnsafeRawBufferPointer(start: memory.start, count: count)
         let checksum = BlockChecksum.of(bytes, seed: seed)
         do {
+          willWrite()
           try file.write(bytes)
           pool.giveBack(memory)
         } catch {
@@ -120,6 +147,7 @@ final class SegmentWriter: Sendable {
         trailer.checksums = monitor.withLock { $0.checksums }
         try trailer.bytes(layout).withUnsafeBytes { try file.write($0) }
         guard !monitor.withLock({ $0.isCancelled }) else { return nil }
+        willWrite()
         try file.commit()
         return trailer
       }

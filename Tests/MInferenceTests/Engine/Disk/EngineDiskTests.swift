@@ -1,3 +1,4 @@
+import Compute
 import Files
 import MInference
 import Synchronization
@@ -218,6 +219,49 @@ import Testing
     #expect(
       try files().map(\.trailer.secondsPerToken)
         == [metrics.prefillSeconds / Double(prompt.count)])
+  }
+
+  @Test func `an engine that stops does not wait for a disk that hangs, and keeps what is whole`()
+    async throws
+  {
+    let isFree = Monitor(false)
+    defer { isFree.withLock { $0 = true } }
+    let notices = Mutex<[String]>([])
+    var hanging = options()
+    hanging.notice = { notice in notices.withLock { $0.append(notice) } }
+    let path = directory.path("cache")
+    hanging.disk?.willWrite = {
+      let names = (try? WholeFile.names(inDirectory: path)) ?? []
+      if names.contains(where: { $0.hasSuffix(".keys") }) { isFree.wait { $0 ? () : nil } }
+    }
+    let prompts = [try prompt(16), try prompt(17)]
+    let engine = try Engine(model: model, options: hanging)
+    _ = try await ask(engine, prompts[0])
+    while try files().isEmpty { try await Task.sleep(for: .milliseconds(2)) }
+    _ = try await ask(engine, prompts[1])
+    let start = ContinuousClock.now
+    await engine.stop(within: 0, writingFor: 0.1)
+    #expect(ContinuousClock.now - start < .seconds(5))
+    #expect(try files().count == 1)
+    let told = notices.withLock { $0 }
+    #expect(told.count == 1 && told[0].hasPrefix(path + ": the time to stop came before"))
+    // Its thread may still write.
+    #expect(throws: FileError.self) { try Engine(model: model, options: options()) }
+
+    isFree.withLock { $0 = true }
+    var opened: Engine?
+    for _ in 0..<2000 where opened == nil {
+      opened = try? Engine(model: model, options: options())
+      try await Task.sleep(for: .milliseconds(1))
+    }
+    let restarted = try #require(opened)
+    #expect(try WholeFile.names(inDirectory: path).count == 2)
+    for (prompt, isCached) in zip(prompts, [true, false]) {
+      let found = try await ask(restarted, prompt)
+      #expect(try found.text == asker.single(prompt, tokens: 4))
+      #expect((found.cached > 1000) == isCached)
+    }
+    await restarted.stop()
   }
 
   @Test func `a disk that fails costs the prefix alone, and is told once`() async throws {

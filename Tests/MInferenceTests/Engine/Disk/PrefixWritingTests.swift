@@ -1,3 +1,4 @@
+import Compute
 import Files
 import MInference
 import TemporaryCheckpoints
@@ -38,10 +39,13 @@ import Transformers
     return storage
   }
 
-  private func open(patience: Double = 10) throws -> PrefixDirectory {
+  private func open(
+    patience: Double = 10, willWrite: @escaping @Sendable () -> Void = {}
+  ) throws -> PrefixDirectory {
     var options = PrefixDirectory.Options(path: directory.path("cache"), leastTokens: 128)
     options.blockBytes = 8 * 512
     options.patienceSeconds = patience
+    options.willWrite = willWrite
     return try PrefixDirectory(options, model: model)
   }
 
@@ -188,9 +192,8 @@ import Transformers
       let writing = try #require(try prefixes.flatMap { try begin(tokens, in: $0) })
       #expect(try !advance(writing, times: 5))
     }
+    try expectEmpty()
     let path = directory.path("cache")
-    for _ in 0..<2000 where try WholeFile.names(inDirectory: path) != ["lock"] { usleep(1000) }
-    #expect(try WholeFile.names(inDirectory: path) == ["lock"])
     // What a killed process leaves: a draft, and a file of an older version.
     prefixes = nil
     try directory.write([1, 2, 3], to: "cache/.a.keys.1x.draft")
@@ -198,6 +201,70 @@ import Transformers
     prefixes = try open()
     #expect(try WholeFile.names(inDirectory: path) == ["lock"])
     #expect(prefixes?.byteCount == 0)
+  }
+
+  /// Waits until nothing but the lock is in the directory.
+  private func expectEmpty() throws {
+    let path = directory.path("cache")
+    for _ in 0..<2000 where try WholeFile.names(inDirectory: path) != ["lock"] { usleep(1000) }
+    #expect(try WholeFile.names(inDirectory: path) == ["lock"])
+  }
+
+  @Test(arguments: [false, true])
+  func `a directory stays locked while a writing that was given up hangs`(atEnd: Bool) throws {
+    /// Calls of the disk; it hangs in one of them until it is let go.
+    struct Disk {
+      var calls = 0
+      var hangingCall = 1
+      var isFree = false
+    }
+    let disk = Monitor(Disk())
+    var prefixes: PrefixDirectory? = try open(willWrite: {
+      let hangs = disk.withLock { disk in
+        disk.calls += 1
+        return disk.calls == disk.hangingCall
+      }
+      if hangs { disk.wait { $0.isFree ? () : nil } }
+    })
+    defer { disk.withLock { $0.isFree = true } }
+    let tokens = ids(300, 12)
+    try insert(tokens)
+    do {
+      let writing = try #require(try prefixes.flatMap { try begin(tokens, in: $0) })
+      // In the first block, or when the file is about to take its name.
+      let call = atEnd ? writing.plan.layout.blockCount + 1 : 1
+      disk.withLock { $0.hangingCall = call }
+      while disk.withLock({ $0.calls < call }) {
+        guard case .advanced = try writing.advance(tree, until: .now) else {
+          sched_yield()
+          continue
+        }
+      }
+    }
+    prefixes = nil
+    #expect(throws: FileError.self) { try open() }
+    disk.withLock { $0.isFree = true }
+    try expectEmpty()
+    for _ in 0..<2000 where prefixes == nil {
+      prefixes = try? open()
+      usleep(1000)
+    }
+    #expect(prefixes?.byteCount == 0)
+  }
+
+  @Test func `a file that nobody was told of goes with its writing`() throws {
+    let prefixes = try open()
+    let tokens = ids(300, 13)
+    try insert(tokens)
+    do {
+      let writing = try #require(try begin(tokens, in: prefixes))
+      try #expect(!advance(writing, times: writing.plan.layout.blockCount))
+      // Perhaps the file takes its name while the writing is given up.
+      for _ in 0..<2000 where try files().isEmpty { usleep(1000) }
+      #expect(try files().count == 1)
+    }
+    try expectEmpty()
+    #expect(prefixes.byteCount == 0)
   }
 
   @Test func `a disk that is slower than computing is not waited for`() throws {
