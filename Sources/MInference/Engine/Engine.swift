@@ -212,7 +212,7 @@ public actor Engine {
     guard let storing else { return }
     storing.cancel()
     // Its thread has the directory's lock. One that hangs is left alone.
-    let end = ContinuousClock.now + .seconds(1)
+    let end = ContinuousClock.now + .seconds(0.5)
     while !storing.hasEnded, .now < end {
       refuseNews()
       await inbox.sleep(atMost: 0.05)

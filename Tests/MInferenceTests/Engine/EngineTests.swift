@@ -7,14 +7,29 @@ import Testing
   let directory: TemporaryDirectory
   let model: LanguageModel
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
-  }
+  init() throws { (directory, model) = try TinyModel.make() }
 
   private var asker: Asker { Asker(model: model) }
+
+  /// Asks all at once, and expects of each the answer that it gets alone.
+  ///
+  /// - Returns: The tokens that were cached for each, ascending.
+  private func cachedTokens(
+    of prompts: [[Int32]], askedTogetherOf engine: Engine
+  ) async throws -> [Int] {
+    let asker = asker
+    return try await withThrowingTaskGroup(of: Int.self) { group in
+      for prompt in prompts {
+        group.addTask {
+          let found = try await asker.answer(
+            engine, AnswerRequest(prompt: prompt, maximumTokens: 6))
+          #expect(try found.text == asker.single(prompt, tokens: 6))
+          return found.cached
+        }
+      }
+      return try await group.reduce(into: []) { $0.append($1) }.sorted()
+    }
+  }
 
   @Test func `an answer is that of a session, and its figures add up`() async throws {
     let engine = try Engine(model: model)
@@ -86,18 +101,7 @@ import Testing
     let engine = try Engine(model: model, options: options)
     let document = asker.text(3, length: 1400)
     let prompts = try (0..<3).map { try model.encode(.raw(document + "Question \($0)?")) }
-    let asker = asker
-    let cached = try await withThrowingTaskGroup(of: Int.self) { group in
-      for prompt in prompts {
-        group.addTask {
-          let found = try await asker.answer(
-            engine, AnswerRequest(prompt: prompt, maximumTokens: 6))
-          #expect(try found.text == asker.single(prompt, tokens: 6))
-          return found.cached
-        }
-      }
-      return try await group.reduce(into: []) { $0.append($1) }.sorted()
-    }
+    let cached = try await cachedTokens(of: prompts, askedTogetherOf: engine)
     #expect(cached[0] == 0 && cached[1] >= 1400 && cached[2] >= 1400)
     await engine.stop()
   }
@@ -273,18 +277,7 @@ import Testing
     let engine = try Engine(model: spread)
     let document = asker.text(5, length: 700)
     let prompts = try (0..<3).map { try model.encode(.raw(document + "Question \($0)?")) }
-    let asker = asker
-    let cached = try await withThrowingTaskGroup(of: Int.self) { group in
-      for prompt in prompts {
-        group.addTask {
-          let found = try await asker.answer(
-            engine, AnswerRequest(prompt: prompt, maximumTokens: 6))
-          #expect(try found.text == asker.single(prompt, tokens: 6))
-          return found.cached
-        }
-      }
-      return try await group.reduce(into: []) { $0.append($1) }.sorted()
-    }
+    let cached = try await cachedTokens(of: prompts, askedTogetherOf: engine)
     #expect(cached[0] == 0 && cached[1] >= 700 && cached[2] >= 700)
     await engine.stop()
   }

@@ -8,12 +8,7 @@ import Transformers
   private let directory: TemporaryDirectory
   private let model: LanguageModel
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
-  }
+  init() throws { (directory, model) = try TinyModel.make() }
 
   private var asker: Asker { Asker(model: model) }
 

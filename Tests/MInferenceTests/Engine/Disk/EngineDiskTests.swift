@@ -18,12 +18,7 @@ import Testing
   let directory: TemporaryDirectory
   let model: LanguageModel
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
-  }
+  init() throws { (directory, model) = try TinyModel.make() }
 
   private var asker: Asker { Asker(model: model) }
   private static let bytesPerToken = 2 * TinyCheckpoint.layers * 64 * 4
@@ -51,11 +46,7 @@ import Testing
     try await asker.answer(engine, AnswerRequest(prompt: prompt, maximumTokens: tokens))
   }
 
-  private func files() throws -> [SegmentFile] {
-    try WholeFile.names(inDirectory: directory.path("cache")).filter { $0.hasSuffix(".keys") }
-      .map { try #require(SegmentFile(path: directory.path("cache") + "/" + $0)) }
-      .sorted { $0.trailer.start < $1.trailer.start }
-  }
+  private func files() throws -> [SegmentFile] { try directory.segmentFiles() }
 
   @Test func `what memory has to give up goes to disk and comes back the same`() async throws {
     // One sequence with room to go on, and the beginning of a second.
