@@ -68,7 +68,7 @@ extension Engine {
   ) {
     do {
       guard let id = try result.get() else {
-        return try complete(sequence, answer, text: answer.filtered(answer.decoder.finish()))
+        return try complete(sequence, answer, text: answer.finishDecoding())
       }
       try answer.constraint?.accept(id)
       tell(id, of: sequence, answer)
@@ -76,7 +76,7 @@ extension Engine {
         try complete(sequence, answer, text: "")
       } else if answer.generator.count >= sequence.maximumTokens {
         _ = answer.generator.need()
-        try complete(sequence, answer, text: answer.filtered(answer.decoder.finish()))
+        try complete(sequence, answer, text: answer.finishDecoding())
       }
     } catch {
       end(sequence, with: error, reason: "error")
@@ -97,12 +97,7 @@ extension Engine {
     answer.lastToken = now
     metrics.completionTokens += 1
     metrics.decodedTokens += 1
-    let text = answer.filtered(answer.decoder.push(id))
-    if !answer.watchesStopStrings {
-      answer.watchesStopStrings = answer.generator.history.suffix(
-        min(answer.generator.count, request.stopStringsBehind.count)
-      ).elementsEqual(request.stopStringsBehind)
-    }
+    let text = answer.push(id)
     var probability: TokenLogProbability?
     if let count = request.logProbabilities, let logProbabilities = answer.logProbabilities {
       probability = TokenLogProbability(
@@ -293,7 +288,7 @@ extension Engine {
       generator: generator,
       decoder: model.tokenizer.makeStreamingDecoder(skipSpecialTokens: !request.showsControlTokens),
       filter: StopStringFilter(request.stopStrings),
-      watchesStopStrings: request.stopStringsBehind.isEmpty, constraint: request.constraint,
+      finalMessages: request.finalMessages, constraint: request.constraint,
       report: report, prefillSeconds: (ContinuousClock.now - sequence.start).inSeconds)
     sequence.tellProgress(isNeeded: true)
   }
