@@ -66,6 +66,12 @@ import Testing
     (#"{"messages": [{"role": "user", "content": "a"}], "temperature": -1}"#, 400, "temperature"),
     (#"{"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}"#, 400, "max_tokens"),
     (#"{"messages": [{"role": "user", "content": "a"}], "attention": "x"}"#, 400, "attention"),
+    (#"{"messages": [{"role": "user", "content": "a"}], "top_logprobs": 21}"#, 400, "top_logprobs"),
+    (
+      #"{"messages": [{"role": "user", "content": "a"}], "max_completion_tokens": 5, "max_tokens": 0}"#,
+      400, "max_tokens"
+    ),
+    (#"{"messages": [{"role": "user", "content": "a"}], "stop": ""}"#, 400, "stop"),
     (
       #"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#, 400, "image_url"
     ),
@@ -81,6 +87,26 @@ import Testing
     #expect(reply.status == status)
     #expect(reply.json?["error"]?["message"]?.text?.contains(word) == true, "\(reply.body)")
     #expect(reply.json?["error"]?["type"]?.text == "invalid_request_error")
+    await server.stop()
+  }
+
+  @Test(arguments: [
+    #"{"role": "user", "content": ["a", {"text": "b"}]}"#,
+    #"{"role": "user", "content": "a"}, {"role": "assistant", "content": null, "tool_calls": []}"#,
+    #"{"role": "user", "content": "a"}, {"role": "function", "name": "f"}"#,
+  ])
+  func `messages that the published description allows are read`(messages: String) async throws {
+    let server = try await TestServer.start()
+    let stop = String(repeating: "\u{FC}", count: 1000)
+    let reply = try await server.client.post(
+      "/v1/chat/completions",
+      "{\"messages\": [\(messages)], \"max_tokens\": 1, \"stop\": \"\(stop)\", \"n\": null}")
+    #expect(reply.status == 200, "\(reply.body)")
+    let description = try await server.client.get("/openapi.json").json
+    let message = description?["components"]?["schemas"]?["Message"]
+    #expect(message?["required"]?.elements?.map(\.text) == ["role"])
+    #expect(
+      message?["properties"]?["role"]?["enum"]?.elements?.contains(.string("function")) == true)
     await server.stop()
   }
 

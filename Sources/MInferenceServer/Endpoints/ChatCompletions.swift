@@ -39,10 +39,8 @@ struct ChatCompletions: Sendable {
     call.stopStrings = try fields.stopStrings()
     call.maximumTokens = try fields.int(
       firstOf: ["max_completion_tokens", "max_tokens"], in: 1...Int(Int32.max))
-    if try fields.bool("logprobs") == true {
-      let count = try fields.int("top_logprobs", in: 0...20)
-      call.logProbabilities = count ?? 0
-    }
+    let likeliest = try fields.int("top_logprobs", in: 0...20)
+    if try fields.bool("logprobs") == true { call.logProbabilities = likeliest ?? 0 }
     return call
   }
 }

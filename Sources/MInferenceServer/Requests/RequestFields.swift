@@ -43,12 +43,14 @@ struct RequestFields: Sendable {
     return int
   }
 
-  /// The first of several names that is given as a whole number.
+  /// The first of several names that is given as a whole number. The others are whole numbers too.
   func int(firstOf keys: [String], in range: ClosedRange<Int>) throws(APIError) -> Int? {
+    var first: Int?
     for key in keys {
-      if let int = try int(key, in: range) { return int }
+      let int = try int(key, in: range)
+      first = first ?? int
     }
-    return nil
+    return first
   }
 
   func number(_ key: String, in range: ClosedRange<Double>) throws(APIError) -> Double? {

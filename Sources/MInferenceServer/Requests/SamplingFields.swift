@@ -34,10 +34,10 @@ extension RequestFields {
     return options == model.defaultSampling ? nil : options
   }
 
-  /// Texts before which the answer ends: at most 16 of at most 1,000 bytes.
+  /// Texts before which the answer ends: at most 16 of at most 1,000 characters (code points).
   func stopStrings(_ key: String = "stop") throws(APIError) -> [String] {
     let texts = try texts(key, atMost: 16)
-    guard texts.allSatisfy({ !$0.isEmpty && $0.utf8.count <= 1000 }) else {
+    guard texts.allSatisfy({ !$0.isEmpty && $0.unicodeScalars.count <= 1000 }) else {
       throw .invalid("\(key) holds a text that is empty or too long", parameter: key)
     }
     return texts

@@ -82,8 +82,10 @@ struct Tools: Sendable, Equatable {
   static func function(
     _ fields: RequestFields, schema: String
   ) throws(APIError) -> Function {
-    guard let name = try fields.text("name"), !name.isEmpty, name.utf8.count <= 256 else {
-      throw fields.missing("name", "a name of up to 256 bytes")
+    guard let name = try fields.text("name"), !name.isEmpty,
+      name.unicodeScalars.count <= 256
+    else {
+      throw fields.missing("name", "a name of up to 256 characters")
     }
     return Function(
       name: name, description: try fields.text("description"),
