@@ -56,9 +56,10 @@ open class ForwardingBackend: Backend, SeparateDecoding, @unchecked Sendable {
   }
 
   open func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore {
-    try base.makeKeyValueStore(layers: layers, extents: extents, options: options)
+    try base.makeKeyValueStore(
+      layers: layers, extents: extents, options: options, sharing: sharing)
   }
 
   // MARK: Weights

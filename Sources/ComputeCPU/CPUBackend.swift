@@ -202,9 +202,17 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
   }
 
   public func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore {
-    try TensorKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
+    let type = options.type ?? activationType
+    if type == .float32 || type == .bfloat16,
+      let store = try SharedKeyValueStore(
+        layers: layers, extents: extents, type: type, sharing: sharing)
+    {
+      return store
+    }
+    return try TensorKeyValueStore(
+      layers: layers, extents: extents, options: options, sharing: sharing, backend: self)
   }
 
   public func write(_ values: [Float], to tensor: Tensor) throws {

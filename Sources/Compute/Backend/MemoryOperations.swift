@@ -31,8 +31,13 @@ public protocol MemoryOperations: AnyObject, Sendable {
 
   /// Where a sequence's keys and values are to live. Layers have `extents` [keyValueHeads,
   /// capacity, headDim] each.
+  ///
+  /// A store that may share memory and is too short for it, or whose format or place does not allow it, shares nothing.
+  ///
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for a beginning that the new store cannot have;
+  ///   out of memory.
   func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore
 }
 

@@ -23,7 +23,7 @@ public protocol KeyValueTransfer: AnyObject {
   /// in use until it was waited for.
   func restore(_ positions: Range<Int>, from block: KeyValueBlock, at first: Int) throws
 
-  /// Keeps what was written, and waits for the device.
+  /// Keeps what was written. What follows on the device finds it.
   func close() throws
 }
 
@@ -107,10 +107,7 @@ private final class LocalKeyValueTransfer: KeyValueTransfer {
     }
   }
 
-  func close() throws {
-    try opened.close()
-    try backend.finish()
-  }
+  func close() throws { try opened.close() }
 
   /// Positions of a cached tensor [heads, capacity, dim], as [position][head][dim].
   private func elements(of tensor: Tensor, at positions: Range<Int>) throws -> [Float] {
