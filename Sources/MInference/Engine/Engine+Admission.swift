@@ -183,7 +183,7 @@ extension Engine {
   func run(_ sequence: RunningSequence) {
     running.append(sequence)
     let submission = sequence.submission
-    metrics.promptTokens += sequence.prompt.count
+    if sequence.observer == nil { metrics.promptTokens += sequence.prompt.count }
     metrics.cachedTokens += sequence.cachedTokens
     metrics.queueSeconds.add((ContinuousClock.now - submission.time).inSeconds)
     sequence.tellProgress(isNeeded: true)
