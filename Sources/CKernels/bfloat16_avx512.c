@@ -1,4 +1,7 @@
-// Products of many rows with bfloat16 weights for AVX-512 with dot products of bfloat16 pairs.
+// Products with bfloat16 weights for AVX-512 with dot products of bfloat16 pairs.
+//
+// An output is one lane, which starts from zero or from y and takes the pairs of its row in ascending order. So a
+// row is bit for bit the same in a call of any number of rows, by either function and whatever outputs are beside.
 #include "tables.h"
 
 #if defined(__x86_64__)
@@ -167,6 +170,155 @@ static void multiply(
   }
 }
 
+// MARK: Few rows
+
+// Rows that a tile of weights is multiplied with.
+#define MI_FEW 16
+// Outputs of a tile, and its pairs: a line of each output's weights.
+#define MI_TILE 16
+// Weights of MI_TILE outputs that are no more bytes go through the first cache alone.
+#define MI_PASSING (48 << 10)
+
+MI_INLINE void bring_nearer(const char *weights, const bool passes) {
+  if (passes) {
+    __builtin_prefetch(weights, 0, 0);
+  } else {
+    __builtin_prefetch(weights, 0, 3);
+  }
+}
+
+// What `count` pairs from `first` on, MI_TILE at most, add to the sums. weight: of the first of MI_TILE outputs, or of
+// fewer: the last one then stands for the rest.
+MI_INLINE void add_pairs(
+  const int rows, const uint16_t *const *x, int64_t width, const uint16_t *weight, int64_t outputs,
+  int64_t first, int64_t count, __m512 *sum
+) {
+  const __mmask16 present = (__mmask16)((1 << count) - 1);
+  __m512i pairs[MI_TILE];
+  MI_UNROLL
+  for (int i = 0; i < MI_TILE; i++) {
+    const int64_t output = i < outputs ? i : outputs - 1;
+    pairs[i] = _mm512_maskz_loadu_epi32(present, weight + output * width + 2 * first);
+  }
+  transpose(pairs);
+  MI_ROLLED
+  for (int64_t i = 0; i < count; i++) {
+    MI_UNROLL
+    for (int r = 0; r < rows; r++) {
+      int32_t pair;
+      memcpy(&pair, x[r] + 2 * (first + i), sizeof pair);
+      sum[r] = _mm512_dpbf16_ps(sum[r], (__m512bh)pairs[i], (__m512bh)_mm512_set1_epi32(pair));
+    }
+  }
+}
+
+// `rows` rows of `outputs` outputs from `first` on, MI_TILE at most; weight: of the first one.
+//
+// One sum after the other is what an output waits for, 16 dot products a tile. Two groups of outputs side by side
+// would not wait for each other, but are slower: their weights are no single stream.
+MI_INLINE void multiply_group(
+  const int rows, const bool passes, const uint16_t *const *x, int64_t width, const uint16_t *weight,
+  int64_t outputs, float *const *y, int64_t first, bool accumulate
+) {
+  const __mmask16 present = (__mmask16)((1 << outputs) - 1);
+  __m512 sum[MI_FEW];
+  MI_UNROLL
+  for (int r = 0; r < rows; r++) {
+    sum[r] = accumulate ? _mm512_maskz_loadu_ps(present, y[r] + first) : _mm512_setzero_ps();
+  }
+  const int64_t pairs = width / 2;
+  int64_t p = 0;
+  // Lines of all outputs that share one set of the first cache push each other out: then tiles begin with lines,
+  // so that none is needed twice.
+  const int64_t behind_line = (int64_t)((uintptr_t)weight % 64);
+  if (width % 2048 == 0 && behind_line % 4 == 0 && behind_line != 0) {
+    p = (64 - behind_line) / 4;
+    add_pairs(rows, x, width, weight, outputs, 0, p, sum);
+  }
+  if (outputs == MI_TILE) {
+    // The next group's weights lie behind this one's. They are asked for in the order of memory: that is a stream
+    // that a processor follows, and 16 outputs side by side are none.
+    const char *ahead = (const char *)(weight + MI_TILE * width);
+    MI_ROLLED
+    for (; p + MI_TILE <= pairs; p += MI_TILE, ahead += MI_TILE * 64) {
+      __m512i row[MI_TILE];
+      MI_UNROLL
+      for (int i = 0; i < MI_TILE; i++) {
+        bring_nearer(ahead + 64 * i, passes);
+        row[i] = _mm512_loadu_si512(weight + i * width + 2 * p);
+      }
+      transpose(row);
+      MI_UNROLL
+      for (int i = 0; i < MI_TILE; i++) {
+        MI_UNROLL
+        for (int r = 0; r < rows; r++) {
+          int32_t pair;
+          memcpy(&pair, x[r] + 2 * (p + i), sizeof pair);
+          sum[r] = _mm512_dpbf16_ps(sum[r], (__m512bh)row[i], (__m512bh)_mm512_set1_epi32(pair));
+        }
+      }
+    }
+  }
+  while (p < pairs) {
+    const int64_t count = pairs - p < MI_TILE ? pairs - p : MI_TILE;
+    add_pairs(rows, x, width, weight, outputs, p, count, sum);
+    p += count;
+  }
+  MI_UNROLL
+  for (int r = 0; r < rows; r++) _mm512_mask_storeu_ps(y[r] + first, present, sum[r]);
+}
+
+// The same for outputs out_start ..< out_end. Behind row `last` it stands for those that are not there.
+MI_INLINE void multiply_groups(
+  const int rows, const bool passes, const uint16_t *x, int64_t last, int64_t width,
+  const uint16_t *weight, int64_t out_start, int64_t out_end, float *y, int64_t y_stride,
+  bool accumulate
+) {
+  const uint16_t *source[MI_FEW];
+  float *target[MI_FEW];
+  for (int64_t r = 0; r < rows; r++) {
+    const int64_t row = r < last ? r : last;
+    source[r] = x + row * width;
+    target[r] = y + row * y_stride;
+  }
+  int64_t o = out_start;
+  for (; o + MI_TILE <= out_end; o += MI_TILE) {
+    multiply_group(rows, passes, source, width, weight + o * width, MI_TILE, target, o, accumulate);
+  }
+  if (o < out_end) {
+    multiply_group(rows, false, source, width, weight + o * width, out_end - o, target, o, accumulate);
+  }
+}
+
+static void few_rows(
+  const uint16_t *x, int64_t rows, int64_t width, const uint16_t *weight, int64_t out_start,
+  int64_t out_end, float *y, int64_t y_stride, bool accumulate
+) {
+  const bool passes = MI_TILE * width * (int64_t)sizeof *weight <= MI_PASSING;
+  for (int64_t row = 0; row < rows; row += MI_FEW, x += MI_FEW * width, y += MI_FEW * y_stride) {
+    const int64_t present = rows - row < MI_FEW ? rows - row : MI_FEW;
+#define MI_GROUPS(rows)                                                                           \
+  if (passes) {                                                                                   \
+    multiply_groups(                                                                              \
+      rows, true, x, present - 1, width, weight, out_start, out_end, y, y_stride, accumulate);    \
+  } else {                                                                                        \
+    multiply_groups(                                                                              \
+      rows, false, x, present - 1, width, weight, out_start, out_end, y, y_stride, accumulate);   \
+  }                                                                                               \
+  break
+    switch (present) {
+      case 1: MI_GROUPS(1);
+      case 2: MI_GROUPS(2);
+      case 3: MI_GROUPS(3);
+      case 4: MI_GROUPS(4);
+      case 5 ... 8: MI_GROUPS(8);
+      case 9 ... 12: MI_GROUPS(12);
+      default: MI_GROUPS(16);
+    }
+#undef MI_GROUPS
+  }
+}
+
 #pragma clang attribute pop
 
 const mi_bfloat16_products mi_bfloat16_products_avx512 = {
@@ -174,6 +326,7 @@ const mi_bfloat16_products mi_bfloat16_products_avx512 = {
   .panel_outputs = MI_PANEL,
   .panel_bytes = panel_bytes,
   .multiply = multiply,
+  .few_rows = few_rows,
 };
 
 #endif

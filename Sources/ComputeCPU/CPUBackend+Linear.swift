@@ -1,12 +1,11 @@
 internal import CKernels
 public import Compute
 
-/// Linear layers: a BLAS for many rows, kernels that read the stored weights for few.
+/// Linear layers: a BLAS for many rows, kernels that read the stored weights for few. Weights in blocks, of float8
+/// and in pairs of bfloat16 have products of their own.
 extension CPUBackend {
   /// Up to this many rows, reading the weights is the cost and they are used as they are stored.
   static let fewRows = 8
-  /// The same where bfloat16 weights are multiplied in pairs.
-  private static let fewRowsOfPairs = 4
   /// Weights are widened to float32 in panels of at most this many elements.
   static let panelElements = 4 << 20
 
@@ -52,18 +51,15 @@ extension CPUBackend {
     let source = try x.floats("linear")
     let target = try y.floats("linear")
     let weights = try weight.hostAddress
-    if keepsRows || x.rows <= (multipliesPairs(weight) ? Self.fewRowsOfPairs : Self.fewRows) {
-      guard multipliesPairs(weight) else {
-        return fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
-      }
-      // As rows of many are rounded: what is kept of a prompt fits what is read behind it.
-      try activations.withMemory(bytes: 6 * x.count) { memory in
-        let wide = memory.assumingMemoryBound(to: Float.self)
-        let narrow = (memory + 4 * x.count).assumingMemoryBound(to: UInt16.self)
-        kernels.to_bfloat16(source, narrow, Int64(x.count))
-        kernels.to_float32(narrow, type, wide, Int64(x.count))
-        fewRowsLinear(x, wide, weights, type, weight, bias, target, accumulate)
-      }
+    if let bfloat16Products, type == MI_BFLOAT16, weight.shape[1].isMultiple(of: 2) {
+      // Bit for bit the same for any number of rows.
+      return try linear(
+        source, rows: x.rows, bfloat16: weights.assumingMemoryBound(to: UInt16.self),
+        shape: (outputs: weight.shape[0], width: weight.shape[1]), bias: bias, into: target,
+        accumulate: accumulate, by: bfloat16Products)
+    }
+    if keepsRows || x.rows <= Self.fewRows {
+      fewRowsLinear(x, source, weights, type, weight, bias, target, accumulate)
     } else {
       try manyRowsLinear(x, source, weights, type, weight, target, accumulate)
       if let bias {
@@ -73,10 +69,6 @@ extension CPUBackend {
         }
       }
     }
-  }
-
-  private func multipliesPairs(_ weight: Tensor) -> Bool {
-    bfloat16Products != nil && weight.type == .bfloat16 && weight.shape[1].isMultiple(of: 2)
   }
 
   private func fewRowsLinear(
@@ -103,11 +95,6 @@ extension CPUBackend {
     _ type: mi_type, _ weight: Tensor, _ target: UnsafeMutablePointer<Float>, _ accumulate: Bool
   ) throws {
     let (out, width) = (weight.shape[0], weight.shape[1])
-    if let bfloat16Products, multipliesPairs(weight) {
-      return try multiply(
-        source, rows: x.rows, width, bfloat16: weights.assumingMemoryBound(to: UInt16.self),
-        columns: out, target, accumulate, by: bfloat16Products)
-    }
     let isWide = weight.type == .float32
     let columnsAtOnce = isWide ? out : min(out, max(1, Self.panelElements / width))
     guard let panel = isWide ? nil : HostBuffer(byteCount: columnsAtOnce * width * 4) else {
@@ -130,36 +117,6 @@ extension CPUBackend {
       }
       try multiply(
         source, rows: x.rows, width, wide, columns: columns, target + first, out: out, accumulate)
-    }
-  }
-
-  /// Rows whose activations are narrowed together take at most about this many bytes: they stay in a cache.
-  private static let narrowBytes = 16 << 20
-
-  /// y (+)= x * transpose(weight), x rounded to bfloat16, over whole columns of y.
-  private func multiply(
-    _ x: UnsafePointer<Float>, rows: Int, _ width: Int, bfloat16 weight: UnsafePointer<UInt16>,
-    columns: Int, _ y: UnsafeMutablePointer<Float>, _ accumulate: Bool,
-    by products: mi_bfloat16_products
-  ) throws {
-    let rowsAtOnce = max(64, Self.narrowBytes / (2 * width))
-    let panel = Int(products.panel_outputs)
-    try activations.withMemory(bytes: 2 * width * min(rows, rowsAtOnce)) { memory in
-      let narrow = memory.assumingMemoryBound(to: UInt16.self)
-      for first in stride(from: 0, to: rows, by: rowsAtOnce) {
-        let count = min(rowsAtOnce, rows - first)
-        pool.split(count * width, minimum: 1 << 14) { range in
-          kernels.to_bfloat16(
-            x + first * width + range.lowerBound, narrow + range.lowerBound, Int64(range.count))
-        }
-        try parallel((columns + panel - 1) / panel, scratchBytes: products.panel_bytes()) {
-          piece, scratch in
-          products.multiply(
-            narrow, Int64(count), Int64(width), weight, Int64(piece * panel),
-            Int64(min(columns, (piece + 1) * panel)), y + first * columns, Int64(columns),
-            accumulate, scratch)
-        }
-      }
     }
   }
 

@@ -90,6 +90,42 @@ import Testing
   }
 
   @Test(arguments: sets)
+  func `give a row bit for bit the same, whatever rows are beside it`(set: InstructionSet) throws {
+    var random = RandomNumbers(seed: 13)
+    for threads in [1, 2] {
+      let cpu = try CPUBackend(threads: threads, instructionSet: set)
+      for (window, headDim, group) in [(nil, 64, 2), (7, 64, 1), (100, 20, 3), (130, 128, 2)]
+        as [(Int?, Int, Int)]
+      {
+        let shape = AttentionShape(
+          queryHeads: group, keyValueHeads: 1, headDim: headDim, slidingWindow: window)
+        let rows = 333
+        let problem = AttentionProblem(
+          shape: shape, firstPosition: 0, rows: rows, type: random.pick([.float32, .bfloat16]),
+          random: &random)
+        let tile = cpu.tileShape(headDim: headDim)
+        func index(from first: Int) throws -> SparseIndex {
+          try SparseIndex.dense(
+            firstPosition: first, rows: rows - first, heads: group, tile: tile)
+        }
+        let whole = try problem.attention(on: cpu, index: try index(from: 0))
+        let layer = try problem.layer(on: cpu)
+        let queries = try problem.queries(on: cpu)
+        for first in [332, 330, 326, 320, 319, 300, 130, 33] {
+          let part = queries.slice(rows: first..<rows)
+          let o = try cpu.tensor([Float](repeating: .nan, count: part.count), part.shape)
+          try cpu.attention(
+            q: part, firstPosition: first, layer: layer, shape: shape,
+            index: try index(from: first), into: o, logSumExp: nil)
+          #expect(
+            try cpu.read(o) == Array(whole.o[(first * group * headDim)...]),
+            "rows from \(first), window \(window ?? 0), heads of \(headDim)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: sets)
   func `attend from a few rows at any positions`(set: InstructionSet) throws {
     var random = RandomNumbers(seed: 5)
     for threads in [1, 2] {

@@ -7,6 +7,7 @@ import Testing
   private static let backends = Result {
     (
       pairs: try CPUBackend(threads: 2, usesBFloat16Products: true),
+      single: try CPUBackend(threads: 1, usesBFloat16Products: true),
       wide: try CPUBackend(threads: 2)
     )
   }
@@ -26,52 +27,79 @@ import Testing
   private final class StoredMatrix: Sendable {
     private let bits: [UInt16]
 
-    init(_ values: [Float]) { bits = values.map(\.bfloat16Bits) }
+    private let offset: Int
+
+    /// - Parameter offset: Elements before the matrix; a file puts it anywhere.
+    init(_ values: [Float], offset: Int = 0) {
+      bits = Array(repeating: 0x7fc0, count: offset) + values.map(\.bfloat16Bits)
+      self.offset = offset
+    }
 
     func weight(_ backend: any Backend, _ shape: [Int]) throws -> Weight {
       try bits.withUnsafeBytes { raw in
         // The array is never written again, so its storage stays where it is.
         try backend.prepare(
           StoredTensor(
-            name: "w", bytes: raw, format: .dense(.bfloat16), shape: shape, owner: self),
+            name: "w", bytes: UnsafeRawBufferPointer(rebasing: raw[(2 * offset)...]),
+            format: .dense(.bfloat16), shape: shape, owner: self),
           as: .matrix)
       }
     }
   }
 
+  /// - Parameter decodes: Whether the product is that of a decoding step.
   private func product(
-    _ backend: CPUBackend, x: [Float], weight: [Float], bias: [Float]?, rows: Int, accumulate: Bool
+    _ backend: CPUBackend, x: [Float], weight: [Float], offset: Int = 0, bias: [Float]?, rows: Int,
+    accumulate: Bool, decodes: Bool = false
   ) throws -> [Float] {
     let (width, out) = (x.count / rows, weight.count / (x.count / rows))
-    let y = try backend.tensor((0..<rows * out).map { Float($0 % 7) }, [rows, out])
-    try backend.linear(
-      try backend.tensor(x, [rows, width]),
-      weight: try StoredMatrix(weight).weight(backend, [out, width]),
-      bias: try bias.map { Weight(try backend.tensor($0, [out])) }, into: y,
-      accumulate: accumulate)
+    let y = try backend.tensor((0..<rows * out).map { Float($0 % out % 7) }, [rows, out])
+    let operands = (
+      x: try backend.tensor(x, [rows, width]),
+      weight: try StoredMatrix(weight, offset: offset).weight(backend, [out, width]),
+      bias: try bias.map { Weight(try backend.tensor($0, [out])) }
+    )
+    if decodes {
+      try backend.rowLinear(
+        operands.x, weight: operands.weight, bias: operands.bias, into: y, accumulate: accumulate)
+    } else {
+      try backend.linear(
+        operands.x, weight: operands.weight, bias: operands.bias, into: y, accumulate: accumulate)
+    }
     return try backend.read(y)
   }
 
   @Test(.enabled(if: hasProducts))
-  func `of a few rows round activations as those of many do`() throws {
+  func `give a row bit for bit the same, whatever the number of rows, and in decoding`() throws {
     let backends = try Self.backends.get()
     var random = RandomNumbers(seed: 7)
-    let (rows, width, out) = (40, 514, 33)
-    let x = random.floats(rows * width, in: -2...2)
-    let weight = random.floats(out * width, in: -1...1)
-    func run(_ backend: CPUBackend, _ count: Int) throws -> [Float] {
-      try product(
-        backend, x: Array(x[..<(count * width)]), weight: weight, bias: nil, rows: count,
-        accumulate: false)
-    }
-    let all = try run(backends.pairs, rows)
-    func difference(_ backend: CPUBackend, _ count: Int) throws -> Float {
-      zip(try run(backend, count), all).map { abs($0 - $1) }.max() ?? .infinity
-    }
-    for count in [1, 2, 4, 5, 8] {
-      // Sums of float32 in another order; the rounding of activations is much more.
-      #expect(try difference(backends.pairs, count) < 1e-4)
-      #expect(try difference(backends.wide, count) > 1e-3)
+    // Pairs of whole tiles and of parts of one, outputs of whole groups and panels and of parts; matrices that begin
+    // at a line of the cache's, within one and between pairs.
+    for (width, out, offset) in [
+      (2, 1, 0), (30, 16, 4), (96, 40, 0), (514, 33, 4), (1030, 64, 0), (1570, 100, 1),
+      (2048, 31, 4),
+      (2048, 48, 1), (2080, 17, 28),
+    ] {
+      let rows = 40
+      let x = random.floats(rows * width, in: -2...2)
+      let weight = random.floats(out * width, in: -1...1)
+      let bias = random.floats(out, in: -1...1)
+      for (bias, accumulate) in [(nil, false), (bias, false), (nil, true), (bias, true)] {
+        func run(_ backend: CPUBackend, _ count: Int, decodes: Bool = false) throws -> [Float] {
+          try product(
+            backend, x: Array(x[..<(count * width)]), weight: weight, offset: offset, bias: bias,
+            rows: count, accumulate: accumulate, decodes: decodes)
+        }
+        let all = try run(backends.pairs, rows)
+        #expect(all.allSatisfy { $0.isFinite })
+        for count in Array(1...13) + [16, 17, 21] {
+          let wanted = Array(all[..<(count * out)])
+          let shape = "\(count) x \(width) x \(out)"
+          #expect(try run(backends.pairs, count) == wanted, "\(shape)")
+          #expect(try run(backends.single, count) == wanted, "\(shape), one thread")
+          #expect(try run(backends.pairs, count, decodes: true) == wanted, "\(shape), decoding")
+        }
+      }
     }
   }
 

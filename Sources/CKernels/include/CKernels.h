@@ -204,19 +204,23 @@ const mi_block_products *mi_block_products_for(mi_isa isa);
 
 // MARK: Products of bfloat16
 
-// Products of many rows with bfloat16 weights by the processor's dot products of pairs: both factors are
-// bfloat16, sums float32.
+// Products with bfloat16 weights by the processor's dot products of pairs: both factors are bfloat16, sums float32.
+// A row is bit for bit the same by either function, whatever rows and outputs are beside it.
 typedef struct {
   const char *name;
-  // Outputs of one call at most.
+  // Outputs of one call of multiply at most.
   int32_t panel_outputs;
-  // Bytes of scratch, aligned to 64.
+  // Bytes of its scratch, aligned to 64.
   size_t (*panel_bytes)(void);
   // y[r][o] (+)= dot(x[r], weight[o]) for outputs out_start ..< out_end; x: [rows, width], weight:
   // [outputs, width], width even; rows of y are y_stride floats apart.
   void (*multiply)(
     const uint16_t *x, int64_t rows, int64_t width, const uint16_t *weight, int64_t out_start,
     int64_t out_end, float *y, int64_t y_stride, bool accumulate, void *scratch);
+  // The same for any number of outputs and without scratch: faster while reading the weights is the cost.
+  void (*few_rows)(
+    const uint16_t *x, int64_t rows, int64_t width, const uint16_t *weight, int64_t out_start,
+    int64_t out_end, float *y, int64_t y_stride, bool accumulate);
 } mi_bfloat16_products;
 
 // The products for an instruction set, or NULL if the processor has no such dot products.

@@ -17,7 +17,7 @@ typedef struct {
   int64_t position;    // next key of the current run
   int64_t stop;        // end of the current run; position == stop: no current run
   int64_t limit;       // one past the last key that any row sees
-  int64_t first_key;   // before it no row sees a key
+  int64_t first_key;   // before it no row of the tile row sees a key
   int32_t head;
   int32_t visible[MI_TILE_ROWS];  // last key that each row sees, -1 for rows that are not there
   int32_t oldest[MI_TILE_ROWS];   // first key that each row sees
@@ -157,11 +157,13 @@ static void open_stream(
     const float *q = a->q + (position - a->first_position) * stride + head * dim;
     float factor = a->scale * MI_LOG2E;
     for (int64_t x = 0; x < dim; x++) stream->qT[x * rows + r] = present ? q[x] * factor : 0;
+    // Keys begin where they do for the whole tile row: blocks of keys, and so the order of sums, do not depend on
+    // the rows that are there.
+    if (oldest < stream->first_key) stream->first_key = oldest;
     if (!present) continue;
     last = position;
     if (position < fewest) fewest = position;
     if (oldest > newest) newest = oldest;
-    if (oldest < stream->first_key) stream->first_key = oldest;
   }
   memset(stream->oT, 0, (size_t)(dim * rows) * sizeof(float));
   stream->limit = last + 1;

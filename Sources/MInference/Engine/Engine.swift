@@ -81,7 +81,8 @@ public actor Engine {
     {
       // A device that does not give back what is freed has memory at hand when the sequence comes back.
       _ = try? model.transformer.makeCache(
-        capacity: capacity, keyValues: keyValues, chunk: options.session.chunk)
+        capacity: capacity, keyValues: keyValues, chunk: options.session.chunk,
+        isShareable: true)
     }
     metrics.keyValueBudget = memoryBudget
     snapshot.withLock { $0.keyValueBudget = memoryBudget }
@@ -250,11 +251,10 @@ public actor Engine {
     snapshot.withLock { $0 = current }
   }
 
-  /// Bytes of keys and values, running and kept.
+  /// Bytes of keys and values, running and kept. What sequences have in common counts once.
   var usedBytes: Int {
-    running.reduce(prefixes.byteCount) { sum, sequence in
-      sequence.storage?.isInTree == true ? sum : sum + (sequence.cache?.byteCount ?? 0)
-    }
+    prefixes.byteCount(
+      with: running.filter { $0.storage?.isInTree != true }.compactMap(\.cache))
   }
 
   /// Ends requests that could not be begun in time.

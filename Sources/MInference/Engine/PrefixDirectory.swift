@@ -28,7 +28,7 @@ public final class PrefixDirectory {
     /// Sequences of fewer tokens are not kept.
     public var leastTokens: Int
     /// Bytes that are read or written at once.
-    package var blockBytes = 4 << 20
+    package var blockBytes = 2 << 20
     /// Seconds after which a disk that takes or gives nothing is given up.
     package var patienceSeconds = 10.0
     /// Called on the thread that writes, before each block and before a file takes its name: a disk's delays
