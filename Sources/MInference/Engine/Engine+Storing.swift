@@ -31,11 +31,12 @@ extension Engine {
     return leaf.end >= directory.leastTokens && leaf.tokens.count >= directory.leastSegment
   }
 
-  /// Whether something is to be written beside what else is done: a request waits for its memory, or one is
-  /// likely to do so soon.
+  /// Whether prefixes are written also while requests run: one waits for memory, or three quarters of the memory are
+  /// taken.
   var storesBeside: Bool { wantedMemory != nil || usedBytes > memoryBudget / 4 * 3 }
 
-  /// Copies blocks of what is to be written, for at most so long: what somebody waits for goes first.
+  /// Copies blocks that are to be written, for at most so many seconds. A sequence whose memory a request waits for
+  /// goes first.
   func store(for seconds: Double) -> StoringProgress {
     guard let directory, !isDiskPaused else { return .nothing }
     do {
@@ -46,7 +47,7 @@ extension Engine {
       case .waiting: return .waiting
       case .lost: storing = nil
       case .inUse:
-        // A prompt that goes on in the cache ends some time; whoever waits has waited long enough.
+        // A prompt is still read in the cache. A request that waits for memory gets it without the writing.
         guard let wantedMemory else { return .waiting }
         storing = nil
         wantedMemory.isStored = true

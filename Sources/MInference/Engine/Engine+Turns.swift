@@ -8,14 +8,14 @@ extension Engine {
   /// Seconds for which a turn waits for the disk while nothing else is to be done.
   private static let longestWaitForDisk = 0.02
 
-  /// - Parameter start: When the time began for which answers may wait.
+  /// - Parameter start: When the turn began: running answers wait from then on.
   func takeTurn(since start: ContinuousClock.Instant) {
     let other = ContinuousClock.now - start
     decodeRound()
     readBlocks(spent: other)
   }
 
-  /// Gives every running answer a token: those that wait for a token to be decoded together.
+  /// Gives every running answer a token. Those that need the model for it are decoded together.
   private func decodeRound() {
     let answering = running.filter { !$0.isReading && !$0.submission.cancellation.isSet }
     guard !answering.isEmpty else { return }
@@ -120,7 +120,7 @@ extension Engine {
       switch answer.generator.finishReason {
       case .stop: finish = .endOfText
       case .contextFull: finish = .contextFull
-      // A text that had to be complete by its last token is.
+      // A constraint completed the text within the limit: it was not cut.
       case .length, nil: finish = answer.constraint?.isComplete == true ? .endOfText : .length
       }
     }
@@ -148,10 +148,10 @@ extension Engine {
 extension Engine {
   /// Reads blocks until the answers that run have waited long enough, or until something comes.
   ///
-  /// While answers run, no block is begun that would end too late if it took as long as the longest before
-  /// it; one is read in any case.
+  /// While answers run, a block is begun only if it ends in time, taking as long as the sequence's longest block so
+  /// far. The first block of a turn is read in any case.
   ///
-  /// - Parameter time: What else the turn took.
+  /// - Parameter time: What the turn has taken before.
   private func readBlocks(spent time: Duration) {
     let readings = running.filter(\.isReading)
     let begun = readings.filter { $0.run != nil }
@@ -190,7 +190,7 @@ extension Engine {
     sequence.prefillSeconds += (ContinuousClock.now - start).inSeconds
   }
 
-  /// Takes a block of what is on disk of a prompt.
+  /// Takes the next block of a prompt's prefix from disk.
   ///
   /// - Returns: Whether the turn goes on.
   private func restoreBlock(
@@ -209,7 +209,7 @@ extension Engine {
     if restored > 0 { metrics.diskHits += 1 }
     metrics.cachedTokens += restored
     sequence.tellProgress(isNeeded: true)
-    // A block that is computed may take all the time that answers wait.
+    // The next block would be computed, which may take all the time that answers wait.
     return !hasAnswers
   }
 
@@ -242,10 +242,10 @@ extension Engine {
     let (logits, values) = try run.timed {
       let logits = try transformer.makeLogits(
         of: hidden.slice(rows: hidden.rows - 1..<hidden.rows))
-      // A session shows them.
+      // A session gives its logits to callers.
       return (logits, sequence.storage == nil ? try transformer.backend.read(logits) : [])
     }
-    // What is left is the end of the run, which computes nothing.
+    // The run's last step computes nothing.
     _ = try run.advance()
     try model.verifyWeights()
     if sequence.answer != nil {
@@ -293,7 +293,7 @@ extension Engine {
     sequence.tellProgress(isNeeded: true)
   }
 
-  /// Ends what a session asked, or looking at a head: the prompt has been read.
+  /// Ends a request without an answer, of a session or to look at a head: its prompt has been read.
   private func complete(
     reading sequence: RunningSequence, _ report: PrefillReport, observer: HeadObserver? = nil
   ) {

@@ -20,7 +20,7 @@ import Synchronization
 /// what follows: in place of the earlier sequence or behind a copy of the common beginning
 /// (``AnswerSummary/cachedTokens``). A prompt that was given up keeps the chunks that were finished.
 ///
-/// An engine lives until ``stop(within:)``.
+/// An engine lives until ``stop(within:writingFor:)``.
 public actor Engine {
   public nonisolated let model: LanguageModel
   public nonisolated let options: EngineOptions
@@ -38,17 +38,17 @@ public actor Engine {
   var order = ReadingOrder()
   var metrics = EngineMetrics()
   let decoding: DecodingBatch
-  /// nil without one, and once the engine has stopped.
+  /// Where prefixes are kept on disk; nil where the options name none, and once the engine has stopped.
   var directory: PrefixDirectory?
-  /// What is being written there.
+  /// The segment that is being written to disk; nil between two.
   var storing: PrefixWriting?
-  /// The end of a sequence whose memory a request waits for, and which is to be written before.
+  /// The end of a sequence that is to be written before a request gets its memory.
   var wantedMemory: PrefixNode?
   /// Until when a disk that failed is left alone.
   var diskPauseEnd: ContinuousClock.Instant?
-  /// Whether that was said.
+  /// Whether a notice has said so; false again once the disk takes something.
   var diskHasFailed = false
-  /// Who is to be told of an end, once nothing of the turn is in use any more.
+  /// Requests that have ended. Their callers are told when the turn uses nothing of them any more.
   private var endings: [(sink: AnswerSink, result: Result<AnswerSummary, any Error>)] = []
   private var isStopped = false
   private var stopWaiters: [CheckedContinuation<Void, Never>] = []
@@ -57,7 +57,7 @@ public actor Engine {
     thread.asUnownedSerialExecutor()
   }
 
-  /// - Parameter thread: That of the model's device, where another engine is on it; nil: a new one.
+  /// - Parameter thread: The thread of an engine on the same device; nil: a new one.
   /// - Throws: What is wrong with the options; ``LanguageModelError/noThread(reason:)``; a directory
   ///   for prefixes that cannot be used.
   public init(
@@ -79,7 +79,7 @@ public actor Engine {
     if directory?.longestSequence != nil,
       capacity * Self.bytesPerToken(of: model, keyValues) <= memoryBudget
     {
-      // A device that does not give back what is freed has memory at hand when the sequence comes back.
+      // A device that keeps freed memory has it at hand when the sequence comes back from disk.
       _ = try? model.transformer.makeCache(
         capacity: capacity, keyValues: keyValues, chunk: options.session.chunk,
         isShareable: true)
@@ -202,7 +202,7 @@ public actor Engine {
     }
   }
 
-  /// Leaves on disk what is whole, and says so where there would have been more.
+  /// Ends the writing at its deadline. Segments that are whole stay; a notice says whether others are missing.
   private func giveUpWriting() async {
     guard let directory else { return }
     if storing != nil || prefixes.expendable(but: []).contains(where: isToBeStored) {
@@ -220,14 +220,14 @@ public actor Engine {
     }
   }
 
-  /// What came before nobody was let in any more, and was not looked at.
+  /// Ends requests that came just before the engine stopped, and that the loop has not seen.
   private func refuseNews() {
     for submission in inbox.take(waiting: 0) {
       finish(submission, with: EngineError.stopping, reason: "stopped")
     }
   }
 
-  /// Everything has ended, and what is to be kept is on disk.
+  /// Ends the engine: all requests have ended, and prefixes are on disk or given up.
   private func end() {
     storing = nil
     prefixes.removeAll()
@@ -310,8 +310,8 @@ public actor Engine {
     endings.append((submission.sink, result))
   }
 
-  /// Tells those whose requests have ended. The metrics show it by then, and the memory of a session that
-  /// is dropped upon it is free at once.
+  /// Tells callers that their requests have ended. The metrics count these by then, and the engine holds nothing of
+  /// a session that its caller drops now.
   private func tellEndings() {
     let ended = endings
     endings = []

@@ -93,13 +93,13 @@ public final class PrefixDirectory {
   private var roots: [Entry] = []
   /// Bytes of all files.
   package private(set) var byteCount = 0
-  /// Through which segments are written and read.
+  /// The memory through which segments are written, and read.
   package let writing: StagingPool
   package let reading: StagingPool
   let readingThreads: Int
 
   private static let suffix = ".keys"
-  /// More do not read a file in memory faster.
+  /// More threads read a file that is in the file cache no faster.
   private static let mostThreads = 16
 
   /// Opens the directory, which is made if there is none, and looks at what lies in it.
@@ -313,7 +313,7 @@ public final class PrefixDirectory {
     }
   }
 
-  /// Removes a file's name at once. Its bytes, which takes longer, are freed on a thread.
+  /// Removes a file's name at once. A thread frees the bytes, which takes longer.
   private static func removeFile(_ path: String) {
     let file = try? FileReader(path: path)
     WholeFile.remove(path)

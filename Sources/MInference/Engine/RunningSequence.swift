@@ -22,17 +22,17 @@ final class RunningSequence {
   private(set) var cachedTokens: Int
   let maximumTokens: Int
   let start: ContinuousClock.Instant
-  /// What comes from disk before the rest is read; nil where nothing does any more.
+  /// What comes from disk before the rest is computed; nil where nothing comes, or all of it has.
   var restoring: PrefixRestoring?
-  /// What is read; nil before its first turn, and while nothing is read.
+  /// The reading of the prompt; nil before its first turn, and once it has ended.
   var run: (any PromptReading)?
   /// Set once the prompt has been read.
   var answer: Answer?
-  /// Seconds of the turns in which it was read, but for the one that is under way.
+  /// Seconds of the turns in which it was read, without the one that is under way.
   var prefillSeconds = 0.0
   /// Seconds that its longest block took so far.
   var blockSeconds = 0.0
-  /// When the turn began in which it is being read.
+  /// When the turn began that reads it, or that read it last.
   var turnStart = ContinuousClock.now
   /// Whether its prompt has been read, where no answer follows.
   var isRead = false
@@ -173,11 +173,11 @@ final class RunningSequence {
       if answer != nil {
         work.sequence.history = tokens
       } else if !isRead {
-        // Chunks that were finished are of no use to a history that does not have them.
+        // The session's history has no tokens of the chunks that were finished.
         cache.truncate(to: min(cachedTokens, cache.count))
       }
     }
-    // Who waits for the end may free the memory.
+    // The caller, who is told of the end, may free the memory: nothing here holds it.
     answer = nil
     heldCache = nil
     return Array(tokens.prefix(cache.count))

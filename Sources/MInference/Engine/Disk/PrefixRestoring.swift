@@ -14,8 +14,8 @@ package final class PrefixRestoring {
     case finished
     /// A segment is damaged: what is before it is there.
     case damaged(PrefixDirectory.Entry)
-    /// The disk takes longer than it would take to compute what it has: what has come as a whole is there.
-    /// Dead: it has brought nothing for as long as anybody waits.
+    /// The disk takes longer than computing would. Segments that have come as a whole are in the cache.
+    /// `isDead`: the disk has brought nothing for ``PrefixDirectory/Options/patienceSeconds``.
     case slow(isDead: Bool)
   }
 
@@ -31,7 +31,7 @@ package final class PrefixRestoring {
     let part: Int
     /// Its index in the segment.
     let index: Int
-    /// Whether it is the layer's last of its part.
+    /// Whether it is the last block that its part takes from the layer.
     let endsLayer: Bool
   }
 
@@ -45,13 +45,13 @@ package final class PrefixRestoring {
   private var missing: PrefixDirectory.Entry?
   private var reader: BlockReader?
   private var transfer: (any KeyValueTransfer)?
-  /// Memory whose copies may not be over, in the order in which they were begun.
+  /// Memory from which the device may still be copying, the oldest copy first.
   private var copying: [any StagingMemory] = []
   /// What computing the positions would take; infinity: not known.
   private var computingSeconds = 0.0
   /// Since when the next block is waited for; nil where it is not.
   private var waitingSince: ContinuousClock.Instant?
-  /// Seconds for which blocks were waited for that have come.
+  /// Seconds of waiting for the blocks that have come.
   private var waitedSeconds = 0.0
   private let start = ContinuousClock.now
   /// Bytes that have come, and seconds since the beginning.
@@ -62,7 +62,7 @@ package final class PrefixRestoring {
 
   /// Copies that may be under way at once: so many that a device always has one, however late threads wake.
   static let mostCopies = 16
-  /// Seconds that say nothing of a disk: threads may have to wait for processors.
+  /// A shorter wait says nothing about a disk: threads may have waited for processors.
   private static let leastWait = 0.1
 
   /// - Parameters:
@@ -167,7 +167,7 @@ package final class PrefixRestoring {
   private func isSlow(waiting seconds: Double) -> Bool {
     let limit = max(computingSeconds, Self.leastWait)
     let waited = waitedSeconds + seconds
-    // Of a block or two too little is known.
+    // A block or two tell too little about those to come.
     guard next > 0, waited > limit / 4 else { return waited > limit }
     return waited * Double(blocks.count - next) / Double(next) > limit
   }

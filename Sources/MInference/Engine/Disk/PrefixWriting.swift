@@ -26,7 +26,7 @@ package final class PrefixWriting {
   private let writer: SegmentWriter
   private let transformer: Transformer
   private let secondsPerToken: Double
-  /// The tokens of which keys and values are still to be had, and one that no sequence has.
+  /// The tokens up to the segment's end as it is now, and one behind them that no sequence has.
   private var wanted: [Int32]
   private var factors: [Float] = []
   private var nextBlock = 0
@@ -34,7 +34,7 @@ package final class PrefixWriting {
   /// Whether the owner was told so.
   private var isWritten = false
   private var lastAdvance = ContinuousClock.now
-  /// Whether keys and values could not be had when they were wanted.
+  /// Whether the last advance found the keys and values in use.
   private var isInUse = false
 
   /// Ids are not negative.
@@ -68,7 +68,7 @@ package final class PrefixWriting {
     if !isWritten { writer.cancel() }
   }
 
-  /// Whether the file can appear no more: nobody writes it.
+  /// Whether the writing thread has ended: no file can appear any more.
   var hasEnded: Bool { writer.hasEnded }
 
   private var end: Int { wanted.count - 1 }
@@ -155,7 +155,7 @@ package final class PrefixWriting {
       memory: memory, extents: layout.extents, positions: positions.count)
     let absolute = plan.start + positions.lowerBound..<plan.start + positions.upperBound
     if absolute.upperBound > end {
-      // What was there before belongs to somebody else.
+      // Bytes of an earlier block must not reach the file.
       UnsafeMutableRawBufferPointer(start: memory.start, count: block.byteCount)
         .initializeMemory(as: UInt8.self, repeating: 0)
     }

@@ -24,8 +24,7 @@ package import Transformers
 /// | 8 each | checksum of each block |
 /// | 8 | checksum of the first 4,096 bytes and of everything behind the blocks |
 ///
-/// What is known at the end alone stands at the end: a sequence may lose its last positions while it is
-/// written.
+/// The tokens stand behind the blocks, since a sequence may lose its last positions while it is written.
 package struct SegmentLayout: Equatable {
   static let magic = Array("minfsegm".utf8)
   /// Files of whole sequences had the versions before.
@@ -41,7 +40,7 @@ package struct SegmentLayout: Equatable {
   /// Positions of all blocks of a layer.
   package let positions: Int
 
-  /// - Parameter blockBytes: A block has no more, if a position does not.
+  /// - Parameter blockBytes: The most bytes of a block. A block has one position at least.
   package init(_ extents: KeyValueExtents, layers: Int, positions: Int, blockBytes: Int) {
     self.extents = extents
     self.layers = layers
