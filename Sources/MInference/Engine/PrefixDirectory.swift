@@ -101,6 +101,8 @@ public final class PrefixDirectory {
   private static let suffix = ".keys"
   /// More threads read a file that is in the file cache no faster.
   private static let mostThreads = 16
+  /// The share of the processors that read: the engine's own thread needs one beside them.
+  private static let readingShare = 0.75
 
   /// Opens the directory, which is made if there is none, and looks at what lies in it.
   ///
@@ -113,7 +115,8 @@ public final class PrefixDirectory {
     patternsName = Fingerprint.of(model.patterns.map { "\($0)" } ?? "")
     try Self.makeDirectory(options.path)
     lock = try AppendedFile(path: options.path + "/lock")
-    readingThreads = min(Int(csystem_cpu_count()), Self.mostThreads)
+    readingThreads = min(
+      max(1, Int(Double(csystem_cpu_count()) * Self.readingShare)), Self.mostThreads)
     writing = try StagingPool(
       count: 4, byteCount: options.blockBytes, on: backend, purpose: "writing prefixes")
     reading = try StagingPool(
