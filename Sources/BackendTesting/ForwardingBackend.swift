@@ -43,12 +43,12 @@ open class ForwardingBackend: Backend, SeparateDecoding, @unchecked Sendable {
     try base.makeStagingMemory(byteCount: byteCount, purpose: purpose)
   }
 
-  open func copy(_ tensor: Tensor, to memory: any StagingMemory, at offset: Int) throws {
-    try base.copy(tensor, to: memory, at: offset)
+  open func copy(_ parts: [StagedPart], to memory: any StagingMemory) throws {
+    try base.copy(parts, to: memory)
   }
 
-  open func copy(_ memory: any StagingMemory, at offset: Int, to tensor: Tensor) throws {
-    try base.copy(memory, at: offset, to: tensor)
+  open func copy(_ memory: any StagingMemory, to parts: [StagedPart]) throws {
+    try base.copy(memory, to: parts)
   }
 
   open func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {
@@ -56,9 +56,10 @@ open class ForwardingBackend: Backend, SeparateDecoding, @unchecked Sendable {
   }
 
   open func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore {
-    try base.makeKeyValueStore(layers: layers, extents: extents, options: options)
+    try base.makeKeyValueStore(
+      layers: layers, extents: extents, options: options, sharing: sharing)
   }
 
   // MARK: Weights

@@ -29,19 +29,48 @@ public enum KeyValueAccess: Sendable {
   case transfer
 }
 
+/// Memory of keys and values, which several stores may have in common.
+public protocol KeyValueMemory: AnyObject {
+  var byteCount: Int { get }
+}
+
+/// What a new store has in common with others.
+public enum KeyValueSharing {
+  /// Its memory is its own for ever.
+  case none
+  /// Later stores may begin with its first positions.
+  case possible
+  /// It begins with the first `count` positions of a store of the same backend, in the same memory: as many as
+  /// ``KeyValueStore/shareable(_:)`` of that store names. Neither writes there from now on. Later stores may begin with
+  /// its first positions.
+  case beginning(any KeyValueStore, count: Int)
+
+  /// Positions that the new store has from another one.
+  public var count: Int {
+    if case .beginning(_, let count) = self { count } else { 0 }
+  }
+}
+
 /// The keys and values of one sequence in all layers: where they lie and in which format.
 ///
 /// A layer is opened, read and written by kernels, and closed before the next one is opened. Used by
 /// one thread at a time.
-public protocol KeyValueStore: AnyObject {
+public protocol KeyValueStore: KeyValueMemory {
   var layers: Int { get }
   /// Positions for which there is room.
   var capacity: Int { get }
   /// The number format between uses.
   var type: DataType { get }
   var place: KeyValueOptions.Place { get }
-  /// Memory that keys and values take, wherever they lie.
+  /// Memory that keys and values take, wherever they lie, also with others.
   var byteCount: Int { get }
+  /// What that memory consists of. A piece that several stores have in common is in the list of each.
+  var memory: [any KeyValueMemory] { get }
+  /// Positions at the beginning that are in memory of another store as well.
+  var sharedCount: Int { get }
+
+  /// Of the first `count` positions, how many another store can have in the same memory.
+  func shareable(_ count: Int) -> Int
 
   /// The layer, of which positions 0 ..< `kept` hold what was stored before and positions up to
   /// `count` are about to be stored.
@@ -54,6 +83,15 @@ public protocol KeyValueStore: AnyObject {
   func close(layer: Int, kept: Int, count: Int) throws
 }
 
+extension KeyValueStore {
+  /// The store itself.
+  public var memory: [any KeyValueMemory] { [self] }
+  /// None.
+  public var sharedCount: Int { 0 }
+  /// None.
+  public func shareable(_ count: Int) -> Int { 0 }
+}
+
 /// Keys and values as two tensors a layer, always in place.
 public final class TensorKeyValueStore: KeyValueStore {
   public let type: DataType
@@ -61,10 +99,17 @@ public final class TensorKeyValueStore: KeyValueStore {
   private let tensors: [(keys: Tensor, values: Tensor)]
 
   /// - Throws: ``ComputeError/unavailable(what:remedy:)`` for a format or a place that the backend
-  ///   does not have; out of memory.
+  ///   does not have; ``ComputeError/shapeMismatch(operation:detail:)`` for a beginning in another store, which is not
+  ///   possible here; out of memory.
   public init(
-    layers: Int, extents: [Int], options: KeyValueOptions, backend: any Backend
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing = .none,
+    backend: any Backend
   ) throws {
+    if case .beginning(_, let count) = sharing {
+      throw ComputeError.shapeMismatch(
+        operation: "makeKeyValueStore",
+        detail: "\(count) positions of another store cannot begin one of \(extents)")
+    }
     type = options.type ?? backend.activationType
     guard type == .float32 || type == .bfloat16 else {
       throw ComputeError.unavailable(

@@ -12,6 +12,17 @@ public protocol StagingMemory: AnyObject, Sendable {
   func wait() throws
 }
 
+/// Elements of a tensor, and the byte of staging memory from which on they are there.
+public struct StagedPart: Sendable {
+  public let offset: Int
+  public let tensor: Tensor
+
+  public init(offset: Int, tensor: Tensor) {
+    self.offset = offset
+    self.tensor = tensor
+  }
+}
+
 /// Staging memory of backends that compute in the memory of the host: copies are over when they return.
 public final class HostStagingMemory: StagingMemory, @unchecked Sendable {
   // Unchecked: whoever has the memory decides who uses it when.
@@ -29,12 +40,13 @@ public final class HostStagingMemory: StagingMemory, @unchecked Sendable {
 }
 
 extension StagingMemory {
-  /// The bytes from `offset` on that a tensor's elements take.
+  /// The bytes of a part.
   ///
   /// - Throws: `ComputeError.shapeMismatch` where they do not fit.
   public func bytes(
-    at offset: Int, for tensor: Tensor, _ operation: String
+    of part: StagedPart, _ operation: String
   ) throws -> UnsafeMutableRawBufferPointer {
+    let (offset, tensor) = (part.offset, part.tensor)
     try require(
       offset >= 0 && offset + tensor.byteCount <= byteCount, operation,
       "\(tensor.type) \(tensor.shape) at byte \(offset) of \(byteCount)")

@@ -191,21 +191,33 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
     HostStagingMemory(byteCount)
   }
 
-  public func copy(_ tensor: Tensor, to memory: any StagingMemory, at offset: Int) throws {
-    try memory.bytes(at: offset, for: tensor, "copy").copyMemory(
-      from: UnsafeRawBufferPointer(start: try tensor.hostAddress, count: tensor.byteCount))
+  public func copy(_ parts: [StagedPart], to memory: any StagingMemory) throws {
+    for part in parts {
+      try memory.bytes(of: part, "copy").copyMemory(
+        from: UnsafeRawBufferPointer(
+          start: try part.tensor.hostAddress, count: part.tensor.byteCount))
+    }
   }
 
-  public func copy(_ memory: any StagingMemory, at offset: Int, to tensor: Tensor) throws {
-    try tensor.hostAddress.copyMemory(
-      from: memory.start + offset,
-      byteCount: try memory.bytes(at: offset, for: tensor, "copy").count)
+  public func copy(_ memory: any StagingMemory, to parts: [StagedPart]) throws {
+    for part in parts {
+      try part.tensor.hostAddress.copyMemory(
+        from: memory.start + part.offset, byteCount: try memory.bytes(of: part, "copy").count)
+    }
   }
 
   public func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore {
-    try TensorKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
+    let type = options.type ?? activationType
+    if type == .float32 || type == .bfloat16,
+      let store = try SharedKeyValueStore(
+        layers: layers, extents: extents, type: type, sharing: sharing)
+    {
+      return store
+    }
+    return try TensorKeyValueStore(
+      layers: layers, extents: extents, options: options, sharing: sharing, backend: self)
   }
 
   public func write(_ values: [Float], to tensor: Tensor) throws {

@@ -153,8 +153,9 @@ extension CUDABackend {
   }
 
   public func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore {
-    try CUDAKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
+    try CUDAKeyValueStore(
+      layers: layers, extents: extents, options: options, sharing: sharing, backend: self)
   }
 }

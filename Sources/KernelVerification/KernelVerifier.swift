@@ -58,6 +58,7 @@ public struct KernelVerifier {
     checkFloat8Weights()
     checkExperts()
     checkCache()
+    checkSharedKeyValues()
     checkAttention()
     checkParts()
     checkRowAttention()

@@ -190,10 +190,18 @@ private struct EngineShutdown: Service {
   let engines: [Engine]
   let seconds: Double
 
+  /// Seconds for which prefixes are written at least, also where answers get none.
+  private static let leastWritingSeconds = 10.0
+
   func run() async throws {
     try? await gracefulShutdown()
     await withTaskGroup { group in
-      for engine in engines { group.addTask { await engine.stop(within: seconds) } }
+      for engine in engines {
+        group.addTask {
+          await engine.stop(
+            within: seconds, writingFor: max(seconds, Self.leastWritingSeconds))
+        }
+      }
     }
   }
 }

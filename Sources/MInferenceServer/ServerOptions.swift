@@ -17,7 +17,8 @@ public struct ServerOptions: Sendable {
   public var concurrentRequests: Int
   /// Seconds between two signs of life while a prompt is read.
   public var heartbeatSeconds: Double
-  /// Seconds that running answers have to end when the server stops.
+  /// Seconds that running answers have to end when the server stops. Writing prefixes to disk has as many more, and
+  /// at least 10.
   public var stopSeconds: Double
 
   /// A certificate chain and its private key.

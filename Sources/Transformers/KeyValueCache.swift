@@ -41,7 +41,7 @@ public final class KeyValueCache {
 
   init(
     layers: Range<Int>, shape: AttentionShape, capacity: Int, options: KeyValueOptions,
-    sequenceLength: Int?, backend: any Backend
+    sequenceLength: Int?, sharing: KeyValueSharing = .none, backend: any Backend
   ) throws {
     guard capacity > 0 else {
       throw TransformerError.invalidOption(
@@ -58,7 +58,8 @@ public final class KeyValueCache {
     parts = []
     extents = [shape.keyValueHeads, capacity, shape.headDim]
     store = try backend.makeKeyValueStore(
-      layers: layers.count, extents: extents, options: options)
+      layers: layers.count, extents: extents, options: options, sharing: sharing)
+    count = sharing.count
   }
 
   /// The cache of a whole sequence from those of a pipeline's stages, in their order.
@@ -121,8 +122,14 @@ public final class KeyValueCache {
     truncate(to: count)
   }
 
-  /// Memory that keys and values take.
+  /// Memory that keys and values take, also with other sequences.
   public var byteCount: Int { store.byteCount }
+
+  /// What that memory consists of. A piece that several sequences have in common is in the list of each.
+  package var memory: [any KeyValueMemory] { store.memory }
+
+  /// Positions at the beginning that are in memory of other sequences as well: they stay as they are.
+  package var sharedCount: Int { store.sharedCount }
 
   /// Where they lie between uses.
   public var place: KeyValueOptions.Place { store.place }
@@ -132,7 +139,9 @@ public final class KeyValueCache {
   ///
   /// - Throws: ``TransformerError/cacheInUse``; what the store throws.
   func open(_ layer: Int, count: Int, for access: KeyValueAccess) throws -> OpenLayer {
-    guard !isOpen else { throw TransformerError.cacheInUse }
+    guard !isOpen, count == self.count || self.count >= sharedCount else {
+      throw TransformerError.cacheInUse
+    }
     let opened = try store.open(
       layer: layer - layers.lowerBound, kept: self.count, count: count, for: access)
     isOpen = true

@@ -125,11 +125,14 @@ public final class Transformer: Sendable {
   ///   - chunk: Tokens of a prompt that will be read at once; nil: all.
   ///   - planner: What prompts will be read with, as far as that takes memory; nil: dense.
   ///   - layers: The layers of a pipeline's stage; nil: all.
+  ///   - isShareable: Whether ``makeCache(capacity:beginningWith:chunk:planner:)`` may let other caches have its
+  ///     beginning. Caches in parts share nothing.
   /// - Throws: ``TransformerError/contextExceeded(tokens:contextLength:)``,
   ///   ``TransformerError/doesNotFit(tokens:longest:detail:)``; out of memory.
   public func makeCache(
     capacity: Int, keyValues: KeyValueOptions = KeyValueOptions(), sequenceLength: Int? = nil,
-    chunk: Int? = nil, planner: AttentionPlanner? = nil, layers: Range<Int>? = nil
+    chunk: Int? = nil, planner: AttentionPlanner? = nil, layers: Range<Int>? = nil,
+    isShareable: Bool = false
   ) throws -> KeyValueCache {
     let layers = layers ?? self.layers
     guard !layers.isEmpty, (0..<decoder.layers).contains(layers.lowerBound),
@@ -152,7 +155,8 @@ public final class Transformer: Sendable {
       tokens: capacity, chunk: chunk, wanted: keyValues, planner: planner, layers: layers.count)
     let cache = try KeyValueCache(
       layers: layers, shape: decoder.attention[0], capacity: capacity,
-      options: plan?.keyValues ?? keyValues, sequenceLength: sequenceLength, backend: backend)
+      options: plan?.keyValues ?? keyValues, sequenceLength: sequenceLength,
+      sharing: isShareable ? .possible : .none, backend: backend)
     cache.memoryPlan = plan
     return cache
   }

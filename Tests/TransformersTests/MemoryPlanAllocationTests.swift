@@ -221,7 +221,7 @@ private final class AllocationRecorder: ForwardingBackend, @unchecked Sendable {
   }
 
   override func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore {
     try TensorKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
   }

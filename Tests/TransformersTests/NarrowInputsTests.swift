@@ -38,7 +38,7 @@ private final class SeparateInputsBackend: ForwardingBackend, @unchecked Sendabl
   }
 
   override func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore {
     try TensorKeyValueStore(layers: layers, extents: extents, options: options, backend: self)
   }

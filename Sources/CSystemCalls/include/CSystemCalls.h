@@ -60,6 +60,27 @@ bool csystem_memory_is_limited(void);
 /// Whether so many further bytes can be mapped. They are given back at once.
 bool csystem_can_map(size_t bytes);
 
+// Pages of memory that can lie at several addresses: what is written at one is read at all.
+
+/// Bytes of a page.
+size_t csystem_page_bytes(void);
+
+/// Whether the system has such pages: Linux.
+bool csystem_can_share_pages(void);
+
+/// Address space for whole pages, which are zero and taken as they are first written. NULL: there is none.
+void *csystem_map_pages(size_t bytes);
+
+/// Lets pages that lie at `pages` lie at `address` too, in the place of those that lie there, which
+/// csystem_map_pages gave. Everything is a multiple of a page. After a failure nothing is known to lie at `address`.
+bool csystem_map_pages_again(void *address, void *pages, size_t bytes);
+
+/// Gives the pages back, wherever they lie: they are zero again.
+void csystem_drop_pages(void *address, size_t bytes);
+
+/// Ends lying at `address`. Pages that lie nowhere any more are given back.
+void csystem_unmap_pages(void *address, size_t bytes);
+
 // Interrupts (SIGINT) that stop one thing and not the process.
 
 /// From now on the first interrupt is for the caller, who looks at `csystem_was_interrupted`; or none is.

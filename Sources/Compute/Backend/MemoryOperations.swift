@@ -21,18 +21,23 @@ public protocol MemoryOperations: AnyObject, Sendable {
   /// - Throws: ``ComputeError/outOfMemory(wantedBytes:purpose:)``.
   func makeStagingMemory(byteCount: Int, purpose: String) throws -> any StagingMemory
 
-  /// Copies the bytes of a tensor's elements, as they are stored, to host memory from `offset` on: behind
-  /// earlier operations, and perhaps still after this has returned (``StagingMemory/wait()``).
-  func copy(_ tensor: Tensor, to memory: any StagingMemory, at offset: Int) throws
+  /// Copies the bytes of tensors' elements, as they are stored, to host memory: behind earlier operations, and
+  /// perhaps still after this has returned (``StagingMemory/wait()``).
+  func copy(_ parts: [StagedPart], to memory: any StagingMemory) throws
 
-  /// Copies the bytes of a tensor's elements from host memory: behind earlier operations, before later ones,
+  /// Copies the bytes of tensors' elements from host memory: behind earlier operations, before later ones,
   /// and perhaps still after this has returned (``StagingMemory/wait()``).
-  func copy(_ memory: any StagingMemory, at offset: Int, to tensor: Tensor) throws
+  func copy(_ memory: any StagingMemory, to parts: [StagedPart]) throws
 
   /// Where a sequence's keys and values are to live. Layers have `extents` [keyValueHeads,
   /// capacity, headDim] each.
+  ///
+  /// A store that may share memory and is too short for it, or whose format or place does not allow it, shares nothing.
+  ///
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for a beginning that the new store cannot have;
+  ///   out of memory.
   func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore
 }
 

@@ -43,15 +43,19 @@ extension ReferenceBackend {
     HostStagingMemory(byteCount)
   }
 
-  public func copy(_ tensor: Tensor, to memory: any StagingMemory, at offset: Int) throws {
-    try memory.bytes(at: offset, for: tensor, "copy").copyMemory(
-      from: UnsafeRawBufferPointer(start: try hostStart(of: tensor), count: tensor.byteCount))
+  public func copy(_ parts: [StagedPart], to memory: any StagingMemory) throws {
+    for part in parts {
+      try memory.bytes(of: part, "copy").copyMemory(
+        from: UnsafeRawBufferPointer(
+          start: try hostStart(of: part.tensor), count: part.tensor.byteCount))
+    }
   }
 
-  public func copy(_ memory: any StagingMemory, at offset: Int, to tensor: Tensor) throws {
-    try hostStart(of: tensor).copyMemory(
-      from: memory.start + offset,
-      byteCount: try memory.bytes(at: offset, for: tensor, "copy").count)
+  public func copy(_ memory: any StagingMemory, to parts: [StagedPart]) throws {
+    for part in parts {
+      try hostStart(of: part.tensor).copyMemory(
+        from: memory.start + part.offset, byteCount: try memory.bytes(of: part, "copy").count)
+    }
   }
 
   public func gatherRows(_ x: Tensor, rows: [Int32], into y: Tensor) throws {

@@ -36,11 +36,11 @@ public final class ReferenceBackend: HostSampling, SeparateDecoding, Backend {
   public func makeStopwatch() -> any WorkStopwatch { HostStopwatch() }
 
   public func makeKeyValueStore(
-    layers: Int, extents: [Int], options: KeyValueOptions
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing
   ) throws -> any KeyValueStore {
     guard options.type == .float8 else {
       return try TensorKeyValueStore(
-        layers: layers, extents: extents, options: options, backend: self)
+        layers: layers, extents: extents, options: options, sharing: sharing, backend: self)
     }
     return try ReferenceFloat8Store(layers: layers, extents: extents, backend: self)
   }

@@ -36,6 +36,19 @@ struct CUDADriver: @unchecked Sendable {
   /// An array of `CUmemAccessDesc`, three 32-bit integers each.
   let setPoolAccess: @convention(c) (Handle, UnsafePointer<Int32>, Int) -> Int32
   let copyToPeer: @convention(c) (Address, Handle, Address, Handle, Int, Handle) -> Int32
+  /// Properties are those of `CUmemAllocationProp`, four 64-bit words.
+  let allocationGranularity:
+    @convention(c) (UnsafeMutablePointer<Int>, UnsafePointer<UInt64>, Int32) -> Int32
+  let createMemory:
+    @convention(c) (UnsafeMutablePointer<UInt64>, Int, UnsafePointer<UInt64>, UInt64) -> Int32
+  let releaseMemory: @convention(c) (UInt64) -> Int32
+  let reserveAddresses:
+    @convention(c) (UnsafeMutablePointer<Address>, Int, Int, Address, UInt64) -> Int32
+  let freeAddresses: @convention(c) (Address, Int) -> Int32
+  let mapMemory: @convention(c) (Address, Int, Int, UInt64, UInt64) -> Int32
+  let unmapMemory: @convention(c) (Address, Int) -> Int32
+  /// An array of `CUmemAccessDesc`, three 32-bit integers each.
+  let setAccess: @convention(c) (Address, Int, UnsafePointer<Int32>, Int) -> Int32
   let setBytes: @convention(c) (Address, UInt8, Int, Handle) -> Int32
   let createStream: @convention(c) (HandlePointer, UInt32) -> Int32
   let synchronizeStream: @convention(c) (Handle) -> Int32
@@ -115,6 +128,11 @@ struct CUDADriver: @unchecked Sendable {
       enablePeerAccess: try function("cuCtxEnablePeerAccess"),
       setPoolAccess: try function("cuMemPoolSetAccess"),
       copyToPeer: try function("cuMemcpyPeerAsync"),
+      allocationGranularity: try function("cuMemGetAllocationGranularity"),
+      createMemory: try function("cuMemCreate"), releaseMemory: try function("cuMemRelease"),
+      reserveAddresses: try function("cuMemAddressReserve"),
+      freeAddresses: try function("cuMemAddressFree"), mapMemory: try function("cuMemMap"),
+      unmapMemory: try function("cuMemUnmap"), setAccess: try function("cuMemSetAccess"),
       setBytes: try function("cuMemsetD8Async"), createStream: try function("cuStreamCreate"),
       synchronizeStream: try function("cuStreamSynchronize"),
       waitForEvent: try function("cuStreamWaitEvent"), createEvent: try function("cuEventCreate"),

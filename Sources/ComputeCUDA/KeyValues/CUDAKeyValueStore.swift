@@ -7,6 +7,8 @@ internal import Compute
 /// in one staging layer and put away when it is closed: quantised with a factor for each head, copied
 /// to the host beside the next layer's kernels. Decoding reads float8 as it is; from the host, layers
 /// come back one ahead of their use.
+///
+/// Memory of a long sequence of bfloat16 on the device may be shared with others.
 final class CUDAKeyValueStore: KeyValueStore {
   let type: DataType
   let place: KeyValueOptions.Place
@@ -15,6 +17,8 @@ final class CUDAKeyValueStore: KeyValueStore {
   private let backend: CUDABackend
   /// Layers on the device, in the kept form; none if they are kept by the host.
   private var kept: [KeyValueLayer] = []
+  /// Where they lie, if others may have the same memory.
+  private var shared: SharedDeviceMemory?
   private var host: HostKeyValueLayers?
   /// Where prefill works: bfloat16; nil if the kept form is that.
   private var staging: KeyValueLayer?
@@ -22,7 +26,8 @@ final class CUDAKeyValueStore: KeyValueStore {
   private var access = KeyValueAccess.prefill
 
   init(
-    layers: Int, extents: [Int], options: KeyValueOptions, backend: CUDABackend
+    layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing,
+    backend: CUDABackend
   ) throws {
     type = options.type ?? .bfloat16
     place = options.place ?? .device
@@ -42,6 +47,17 @@ final class CUDAKeyValueStore: KeyValueStore {
         scales: type == .float8
           ? try backend.makeTensor(.float32, [2, extents[0]], purpose: purpose) : nil)
     }
+    if let memory = try sharedMemory(for: sharing, purpose: purpose) {
+      let shape = [extents[0], memory.division.capacity, extents[2]]
+      kept = (0..<layers).map { layer in
+        KeyValueLayer(
+          keys: Tensor(buffer: memory.memory(layer: layer, part: 0), type: type, shape: shape),
+          values: Tensor(buffer: memory.memory(layer: layer, part: 1), type: type, shape: shape),
+          count: 0)
+      }
+      shared = memory
+      return
+    }
     if type == .float8 { staging = try layer(.bfloat16) }
     switch place {
     case .device: kept = try (0..<layers).map { _ in try layer(type) }
@@ -54,7 +70,54 @@ final class CUDAKeyValueStore: KeyValueStore {
 
   var capacity: Int { extents[1] }
 
-  var byteCount: Int { 2 * layers * extents.reduce(type.byteCount, *) }
+  var byteCount: Int {
+    shared?.pieces.reduce(0) { $0 + $1.byteCount }
+      ?? 2 * layers * extents.reduce(type.byteCount, *)
+  }
+
+  var memory: [any KeyValueMemory] { shared?.pieces ?? [self] }
+  var sharedCount: Int { shared?.sharedCount ?? 0 }
+
+  func shareable(_ count: Int) -> Int { shared?.division.filledEnd(by: count) ?? 0 }
+
+  /// Sequences of fewer granules of memory a head are copied: what two of them have in common is soon less than the
+  /// memory that one alone has.
+  private static let leastGranules = 8
+
+  /// - Returns: nil where the sequence has to be in memory of its own.
+  /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for a beginning that is none; out of memory.
+  private func sharedMemory(
+    for sharing: KeyValueSharing, purpose: String
+  ) throws -> SharedDeviceMemory? {
+    let size = SharedDeviceMemory.Extents(
+      layers: layers, heads: extents[0], rowBytes: extents[2] * type.byteCount)
+    let granule = try SharedDeviceMemory.granularity(on: backend.device)
+    let unit = granule / size.rowBytes
+    var beginning: (SharedDeviceMemory, pieces: Int)?
+    switch sharing {
+    case .none: return nil
+    case .possible:
+      guard type == .bfloat16, place == .device, granule.isMultiple(of: size.rowBytes),
+        extents[1] >= Self.leastGranules * unit
+      else { return nil }
+    case .beginning(let store, let count):
+      guard let memory = (store as? CUDAKeyValueStore)?.shared, memory.extents == size,
+        type == .bfloat16, place == .device, memory.device === backend.device,
+        count <= extents[1], count == store.shareable(count)
+      else {
+        throw ComputeError.shapeMismatch(
+          operation: "makeKeyValueStore",
+          detail: "\(count) positions of another store cannot begin one of \(extents)")
+      }
+      beginning = (memory, memory.division.filled(by: count))
+    }
+    let ends = beginning.map { $0.0.division.ranges[..<$0.pieces].map(\.upperBound) } ?? []
+    return try SharedDeviceMemory(
+      size,
+      division: KeyValuePieces(
+        behind: ends, capacity: extents[1], unit: unit, division: .bulkAndRest),
+      behind: beginning, on: backend.device, purpose: purpose)
+  }
 
   func open(
     layer: Int, kept count: Int, count end: Int, for access: KeyValueAccess
@@ -62,6 +125,7 @@ final class CUDAKeyValueStore: KeyValueStore {
     // The first rows decide the factors, however they come.
     let access = count == 0 && access == .decode ? KeyValueAccess.prefill : access
     self.access = access
+    try shared?.map(layer)
     var stored = try host?.fetch(layer, count: count, after: access != .prefill) ?? kept[layer]
     stored.count = end
     guard access == .prefill, var staging else { return stored }

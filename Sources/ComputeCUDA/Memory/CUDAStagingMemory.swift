@@ -46,28 +46,30 @@ extension CUDABackend {
     try CUDAStagingMemory(byteCount, on: device, purpose: purpose)
   }
 
-  public func copy(_ tensor: Tensor, to memory: any StagingMemory, at offset: Int) throws {
-    try copy(tensor, memory, offset, toDevice: false)
+  public func copy(_ parts: [StagedPart], to memory: any StagingMemory) throws {
+    try copy(parts, memory, toDevice: false)
   }
 
-  public func copy(_ memory: any StagingMemory, at offset: Int, to tensor: Tensor) throws {
+  public func copy(_ memory: any StagingMemory, to parts: [StagedPart]) throws {
     forgetFloat8Blocks()
-    try copy(tensor, memory, offset, toDevice: true)
+    try copy(parts, memory, toDevice: true)
   }
 
   private func copy(
-    _ tensor: Tensor, _ memory: any StagingMemory, _ offset: Int, toDevice: Bool
+    _ parts: [StagedPart], _ memory: any StagingMemory, toDevice: Bool
   ) throws {
     try device.step?.refuse("bytes of the host")
-    let bytes = try memory.bytes(at: offset, for: tensor, "copy")
-    guard let start = bytes.baseAddress, bytes.count > 0 else { return }
-    let address = try address(tensor, "copy")
     try device.activate()
-    let code =
-      toDevice
-      ? device.driver.copyToDevice(address, start, bytes.count, device.stream)
-      : device.driver.copyToHost(start, address, bytes.count, device.stream)
-    try device.driver.check("cuMemcpyAsync of staging memory", code)
+    for part in parts {
+      let bytes = try memory.bytes(of: part, "copy")
+      guard let start = bytes.baseAddress, bytes.count > 0 else { continue }
+      let address = try address(part.tensor, "copy")
+      let code =
+        toDevice
+        ? device.driver.copyToDevice(address, start, bytes.count, device.stream)
+        : device.driver.copyToHost(start, address, bytes.count, device.stream)
+      try device.driver.check("cuMemcpyAsync of staging memory", code)
+    }
     if let memory = memory as? CUDAStagingMemory {
       try memory.mark(on: device)
     } else {

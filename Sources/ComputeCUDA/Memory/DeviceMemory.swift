@@ -8,6 +8,8 @@ final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
   let byteCount: Int
   /// The factor of each row, float32, where these are inputs of linear layers as rows of float8.
   let rowScales: Tensor?
+  /// Whose memory it is; nil: its own, from the pool.
+  private let owner: (any AnyObject & Sendable)?
 
   /// - Throws: `ComputeError.outOfMemory`; memory behind the size is up to 256 bytes larger.
   init(
@@ -16,6 +18,7 @@ final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
     self.device = device
     self.byteCount = byteCount
     self.rowScales = rowScales
+    owner = nil
     var address: UInt64 = 0
     try device.activate()
     // Sixteen-byte loads may look past the end of a short last row.
@@ -37,7 +40,17 @@ final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
     device.step?.keep(self)
   }
 
+  /// Memory that lies at `address` as long as `owner` is there.
+  init(borrowing address: UInt64, _ byteCount: Int, owner: SharedDeviceMemory) {
+    device = owner.device
+    self.address = address
+    self.byteCount = byteCount
+    rowScales = nil
+    self.owner = owner
+  }
+
   deinit {
+    guard owner == nil else { return }
     try? device.activate()
     _ = device.driver.free(address, device.computeStream)
   }

@@ -13,8 +13,8 @@ public struct AnswerRequest: Sendable {
   public var maximumTokens: Int?
   /// The answer ends before the first of these.
   public var stopStrings: [String]
-  /// Stop strings are looked for once the answer has had these ids in a row; empty: from its beginning.
-  public var stopStringsBehind: [Int32] = []
+  /// Where an answer in the harmony format has text in which stop strings count; nil: all of an answer is such.
+  package var finalMessages: HarmonyFinalMessages?
   /// Whether each token comes with its log-probability, and with how many of the likeliest.
   public var logProbabilities: Int?
   /// Whether the answer goes on when the model ends it.

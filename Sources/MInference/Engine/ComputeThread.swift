@@ -1,12 +1,4 @@
-import Synchronization
-
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
+import Compute
 
 /// A thread on which actors run: the one thread that computes on a device.
 ///
@@ -37,55 +29,31 @@ public final class ComputeThread: SerialExecutor {
 }
 
 /// Jobs in order, and a wait for the next one.
-private final class JobQueue: @unchecked Sendable {
-  // Everything is touched under `mutex` alone, but for the two themselves.
-  private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-  private let condition: UnsafeMutablePointer<pthread_cond_t>
-  private var jobs: [UnownedJob] = []
-  /// Jobs before it have been handed out.
-  private var first = 0
-  private var isClosed = false
-
-  init() {
-    mutex = .allocate(capacity: 1)
-    condition = .allocate(capacity: 1)
-    pthread_mutex_init(mutex, nil)
-    pthread_cond_init(condition, nil)
+private final class JobQueue: Sendable {
+  private struct State {
+    var jobs: [UnownedJob] = []
+    /// Jobs before it have been handed out.
+    var first = 0
+    var isClosed = false
   }
 
-  deinit {
-    pthread_cond_destroy(condition)
-    pthread_mutex_destroy(mutex)
-    condition.deallocate()
-    mutex.deallocate()
-  }
+  private let state = Monitor(State())
 
-  func add(_ job: UnownedJob) {
-    pthread_mutex_lock(mutex)
-    jobs.append(job)
-    pthread_cond_signal(condition)
-    pthread_mutex_unlock(mutex)
-  }
+  func add(_ job: UnownedJob) { state.withLock { $0.jobs.append(job) } }
 
-  func close() {
-    pthread_mutex_lock(mutex)
-    isClosed = true
-    pthread_cond_signal(condition)
-    pthread_mutex_unlock(mutex)
-  }
+  func close() { state.withLock { $0.isClosed = true } }
 
   /// Waits for a job; nil once the queue is closed and empty.
   func next() -> UnownedJob? {
-    pthread_mutex_lock(mutex)
-    defer { pthread_mutex_unlock(mutex) }
-    while first == jobs.count, !isClosed { pthread_cond_wait(condition, mutex) }
-    guard first < jobs.count else { return nil }
-    let job = jobs[first]
-    first += 1
-    if first == jobs.count || first > 64 {
-      jobs.removeFirst(first)
-      first = 0
+    state.wait { state -> UnownedJob?? in
+      guard state.first < state.jobs.count else { return state.isClosed ? .some(nil) : nil }
+      let job = state.jobs[state.first]
+      state.first += 1
+      if state.first == state.jobs.count || state.first > 64 {
+        state.jobs.removeFirst(state.first)
+        state.first = 0
+      }
+      return job
     }
-    return job
   }
 }

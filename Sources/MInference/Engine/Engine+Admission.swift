@@ -84,7 +84,7 @@ extension Engine {
       let caches = match.rows.map(\.cache)
       let mayCopy =
         caches.allSatisfy(model.transformer.canCopyRows)
-        && makeRoom(for: capacity, keeping: match.nodes, isTrial: true)
+        && makeRoom(for: capacity, behind: match, isTrial: true)
       let last = match.nodes.last?.storage?.cache
       reuse = PrefixReuse.choose(
         common: found, held: found + match.lostTokens,
@@ -98,14 +98,14 @@ extension Engine {
       storage = rewound
       cached = found
     } else {
-      let kept = reuse == .copy ? match?.nodes ?? [] : []
-      guard let cache = try makeCache(capacity, attention, planner, keeping: kept) else {
+      let copied = reuse == .copy ? match : nil
+      guard let cache = try makeCache(capacity, attention, planner, behind: copied) else {
         return .waitsForMemory
       }
       storage = PrefixStorage(cache: cache)
-      if reuse == .copy, let match {
+      if let match = copied {
         // Where the rows are may have changed since, to make room.
-        try model.transformer.append(match.rows, to: cache)
+        try model.transformer.append(match.rows(from: cache.count), to: cache)
         prefixes.use(match.nodes)
         cached = found
       }
@@ -183,7 +183,7 @@ extension Engine {
   func run(_ sequence: RunningSequence) {
     running.append(sequence)
     let submission = sequence.submission
-    metrics.promptTokens += sequence.prompt.count
+    if sequence.observer == nil { metrics.promptTokens += sequence.prompt.count }
     metrics.cachedTokens += sequence.cachedTokens
     metrics.queueSeconds.add((ContinuousClock.now - submission.time).inSeconds)
     sequence.tellProgress(isNeeded: true)
@@ -205,22 +205,39 @@ extension Engine {
     }
   }
 
+  /// What a new sequence can have of the tree's memory.
+  private func shareable(_ match: PrefixMatch?) -> CachedRows? {
+    guard let beginning = match?.beginning else { return nil }
+    let count = model.transformer.shareable(beginning)
+    return count > 0 ? CachedRows(beginning.cache, rows: 0..<count) : nil
+  }
+
   /// A cache, for which sequences that are kept are given up; nil where running ones have the memory.
+  ///
+  /// - Parameter match: What the cache is to begin with: as much of it as can be shared is there already.
   private func makeCache(
     _ capacity: Int, _ attention: AttentionOptions, _ planner: AttentionPlanner?,
-    keeping kept: [PrefixNode]
+    behind match: PrefixMatch?
   ) throws -> KeyValueCache? {
-    guard makeRoom(for: capacity, keeping: kept, isTrial: false) else { return nil }
+    guard makeRoom(for: capacity, behind: match, isTrial: false) else { return nil }
+    let (transformer, session) = (model.transformer, options.session)
     while true {
       do {
-        let cache = try model.transformer.makeCache(
-          capacity: capacity, keyValues: options.session.keyValues, chunk: options.session.chunk,
-          planner: planner)
+        let cache =
+          if let beginning = shareable(match) {
+            try transformer.makeCache(
+              capacity: capacity, beginningWith: beginning, chunk: session.chunk, planner: planner)
+          } else {
+            try transformer.makeCache(
+              capacity: capacity, keyValues: session.keyValues, chunk: session.chunk,
+              planner: planner, isShareable: true)
+          }
         cache.calibratedSelections = attention.calibratedSelections
+        cache.keptSelections = attention.calibratedSelections
         return cache
       } catch {
         // The device may have less than was thought.
-        guard let oldest = prefixes.expendable(but: kept).first else {
+        guard let oldest = prefixes.expendable(but: match?.nodes ?? []).first else {
           if running.isEmpty { throw error }
           return nil
         }
@@ -232,9 +249,14 @@ extension Engine {
   /// Frees memory until so many tokens fit the budget: what is there twice, or reserved and not used, goes
   /// first, then the ends of sequences, the least recently used first.
   ///
-  /// - Parameter isTrial: Nothing is freed; only the answer counts.
-  func makeRoom(for capacity: Int, keeping kept: [PrefixNode], isTrial: Bool) -> Bool {
-    let wanted = capacity * bytesPerToken
+  /// - Parameters:
+  ///   - match: What the tokens begin with and what is kept therefore; what can be shared needs no memory.
+  ///   - isTrial: Nothing is freed; only the answer counts.
+  func makeRoom(for capacity: Int, behind match: PrefixMatch? = nil, isTrial: Bool) -> Bool {
+    let kept = match?.nodes ?? []
+    var wanted: Int {
+      max(0, capacity - (shareable(match)?.rows.count ?? 0)) * bytesPerToken
+    }
     if isTrial {
       let freed = prefixes.mostFreed(but: kept)
       return usedBytes - freed + wanted <= memoryBudget
@@ -259,7 +281,8 @@ extension Engine {
     let first = storage.firstPosition
     do {
       let cache = try model.transformer.makeCache(
-        capacity: positions.count, keyValues: options.session.keyValues)
+        capacity: positions.count, keyValues: options.session.keyValues,
+        isShareable: positions.lowerBound == 0)
       try model.transformer.append(
         [
           CachedRows(

@@ -23,7 +23,7 @@ extension Engine {
         tokens: prompt.count, longest: memoryBudget / max(1, bytes / prompt.count))
     }
     let sharedTokens = (bytes + bytesPerToken - 1) / bytesPerToken
-    guard makeRoom(for: sharedTokens, keeping: [], isTrial: false) else { return .waitsForMemory }
+    guard makeRoom(for: sharedTokens, isTrial: false) else { return .waitsForMemory }
     let cache: KeyValueCache
     do {
       // Scores are products of queries and keys of one type.

@@ -17,14 +17,18 @@ extension Engine {
   ///
   /// - Returns: false where it is to be written: who wants the memory waits.
   func giveUp(_ leaf: PrefixNode) -> Bool {
-    if let directory, !leaf.isStored, leaf.end >= directory.leastTokens,
-      leaf.tokens.count >= directory.leastSegment, !isDiskPaused
-    {
+    if isToBeStored(leaf), !isDiskPaused {
       wantedMemory = leaf
       return false
     }
     prefixes.remove(leaf)
     return true
+  }
+
+  /// Whether the end of a sequence is not on disk, and long enough for it.
+  func isToBeStored(_ leaf: PrefixNode) -> Bool {
+    guard let directory, !leaf.isStored else { return false }
+    return leaf.end >= directory.leastTokens && leaf.tokens.count >= directory.leastSegment
   }
 
   /// Whether something is to be written beside what else is done: a request waits for its memory, or one is
@@ -95,10 +99,9 @@ extension Engine {
         + "disk, everything else goes on")
   }
 
-  /// What reading prompts takes on average; 0: too few were read.
+  /// Seconds that computing a token of a prompt takes on average; 0: too few were computed.
   private var secondsPerToken: Double {
-    let unread = running.filter(\.isReading).reduce(0) { $0 + $1.remaining }
-    let tokens = metrics.promptTokens - metrics.cachedTokens - unread
+    let tokens = metrics.computedTokens
     return tokens >= 1024 ? metrics.prefillSeconds / Double(tokens) : 0
   }
 

@@ -68,7 +68,7 @@ extension Engine {
   ) {
     do {
       guard let id = try result.get() else {
-        return try complete(sequence, answer, text: answer.filtered(answer.decoder.finish()))
+        return try complete(sequence, answer, text: answer.finishDecoding())
       }
       try answer.constraint?.accept(id)
       tell(id, of: sequence, answer)
@@ -76,7 +76,7 @@ extension Engine {
         try complete(sequence, answer, text: "")
       } else if answer.generator.count >= sequence.maximumTokens {
         _ = answer.generator.need()
-        try complete(sequence, answer, text: answer.filtered(answer.decoder.finish()))
+        try complete(sequence, answer, text: answer.finishDecoding())
       }
     } catch {
       end(sequence, with: error, reason: "error")
@@ -97,12 +97,7 @@ extension Engine {
     answer.lastToken = now
     metrics.completionTokens += 1
     metrics.decodedTokens += 1
-    let text = answer.filtered(answer.decoder.push(id))
-    if !answer.watchesStopStrings {
-      answer.watchesStopStrings = answer.generator.history.suffix(
-        min(answer.generator.count, request.stopStringsBehind.count)
-      ).elementsEqual(request.stopStringsBehind)
-    }
+    let text = answer.push(id)
     var probability: TokenLogProbability?
     if let count = request.logProbabilities, let logProbabilities = answer.logProbabilities {
       probability = TokenLogProbability(
@@ -172,7 +167,6 @@ extension Engine {
     let start = ContinuousClock.now
     let deadline = start + .seconds(options.stallSeconds) - time
     sequence.turnStart = start
-    let isRestoring = sequence.restoring != nil
     do {
       var time = start
       while sequence.isReading, !sequence.isRead, !sequence.submission.cancellation.isSet {
@@ -193,9 +187,7 @@ extension Engine {
     } catch {
       end(sequence, with: error, reason: error is CancellationError ? "cancelled" : "error")
     }
-    let seconds = (ContinuousClock.now - start).inSeconds
-    if !isRestoring { metrics.prefillSeconds += seconds }
-    sequence.prefillSeconds += seconds
+    sequence.prefillSeconds += (ContinuousClock.now - start).inSeconds
   }
 
   /// Takes a block of what is on disk of a prompt.
@@ -224,14 +216,25 @@ extension Engine {
   /// - Parameter waits: Whether the block is to be finished, and not only begun, before this returns.
   private func readBlock(of sequence: RunningSequence, waits: Bool) throws {
     let transformer = model.transformer
+    let start = ContinuousClock.now
     let run = try sequence.run ?? makeRun(of: sequence)
     sequence.run = run
+    let tokensBefore = run.progress.tokensDone
+    var isComplete = false
+    defer {
+      if sequence.observer == nil {
+        let tokens = isComplete ? run.progress.tokens : run.progress.tokensDone
+        metrics.computedTokens += tokens - tokensBefore
+        metrics.prefillSeconds += (ContinuousClock.now - start).inSeconds
+      }
+    }
     let progress = try run.advance()
     guard case .chunk(let positions, let hidden) = progress, positions == run.chunks.last else {
       if waits { try transformer.backend.finish() }
       return sequence.tellProgress()
     }
-    if case .observer(let observer) = sequence.owner {
+    isComplete = true
+    if let observer = sequence.observer {
       _ = try run.advance()
       try model.verifyWeights()
       return complete(reading: sequence, run.report, observer: observer)
@@ -261,7 +264,7 @@ extension Engine {
 
   private func makeRun(of sequence: RunningSequence) throws -> any PromptReading {
     guard let cache = sequence.cache else { throw TransformerError.cacheInUse }
-    if case .observer = sequence.owner {
+    if sequence.observer != nil {
       return try makeObservedRun(sequence.prompt, cache: cache, options: sequence.reading)
     }
     return try model.transformer.makeReading(
@@ -285,7 +288,7 @@ extension Engine {
       generator: generator,
       decoder: model.tokenizer.makeStreamingDecoder(skipSpecialTokens: !request.showsControlTokens),
       filter: StopStringFilter(request.stopStrings),
-      watchesStopStrings: request.stopStringsBehind.isEmpty, constraint: request.constraint,
+      finalMessages: request.finalMessages, constraint: request.constraint,
       report: report, prefillSeconds: (ContinuousClock.now - sequence.start).inSeconds)
     sequence.tellProgress(isNeeded: true)
   }

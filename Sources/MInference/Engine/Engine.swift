@@ -81,7 +81,8 @@ public actor Engine {
     {
       // A device that does not give back what is freed has memory at hand when the sequence comes back.
       _ = try? model.transformer.makeCache(
-        capacity: capacity, keyValues: keyValues, chunk: options.session.chunk)
+        capacity: capacity, keyValues: keyValues, chunk: options.session.chunk,
+        isShareable: true)
     }
     metrics.keyValueBudget = memoryBudget
     snapshot.withLock { $0.keyValueBudget = memoryBudget }
@@ -156,9 +157,13 @@ public actor Engine {
 
   /// Takes no more requests, and returns when everything has ended.
   ///
-  /// - Parameter seconds: What is not finished by then ends with ``EngineError/stopping``.
-  public func stop(within seconds: Double = 0) async {
-    inbox.stop(by: .now + .seconds(seconds))
+  /// - Parameters:
+  ///   - seconds: What is not finished by then ends with ``EngineError/stopping``.
+  ///   - writingSeconds: How much longer prefixes may be written to disk. Those that are whole by then
+  ///     stay, and the rest is given up.
+  public func stop(within seconds: Double = 0, writingFor writingSeconds: Double = 60) async {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    inbox.stop(by: deadline, writingBy: deadline + .seconds(writingSeconds))
     if isStopped { return }
     await withCheckedContinuation { stopWaiters.append($0) }
   }
@@ -174,6 +179,10 @@ public actor Engine {
       tellEndings()
       let start = ContinuousClock.now
       let isIdle = running.isEmpty && waiting.isEmpty
+      if isIdle, let deadline = inbox.writingDeadline, deadline <= start {
+        await giveUpWriting()
+        return end()
+      }
       let progress =
         isIdle || (directory != nil && storesBeside)
         ? store(for: options.stallSeconds / 4) : StoringProgress.nothing
@@ -185,7 +194,7 @@ public actor Engine {
         case .waiting: await inbox.sleep(atMost: 0.1)
         case .nothing where !isIdle: break
         case .nothing:
-          if inbox.stopDeadline != nil { return await end() }
+          if inbox.stopDeadline != nil { return end() }
           await inbox.sleep()
         }
       }
@@ -193,10 +202,36 @@ public actor Engine {
     }
   }
 
+  /// Leaves on disk what is whole, and says so where there would have been more.
+  private func giveUpWriting() async {
+    guard let directory else { return }
+    if storing != nil || prefixes.expendable(but: []).contains(where: isToBeStored) {
+      options.notice?(
+        "\(directory.options.path): the time to stop came before all prefixes were written; "
+          + "prompts that begin like the others will be read again")
+    }
+    guard let storing else { return }
+    storing.cancel()
+    // Its thread has the directory's lock. One that hangs is left alone.
+    let end = ContinuousClock.now + .seconds(0.5)
+    while !storing.hasEnded, .now < end {
+      refuseNews()
+      await inbox.sleep(atMost: 0.05)
+    }
+  }
+
+  /// What came before nobody was let in any more, and was not looked at.
+  private func refuseNews() {
+    for submission in inbox.take(waiting: 0) {
+      finish(submission, with: EngineError.stopping, reason: "stopped")
+    }
+  }
+
   /// Everything has ended, and what is to be kept is on disk.
-  private func end() async {
+  private func end() {
     storing = nil
     prefixes.removeAll()
+    refuseNews()
     publish()
     tellEndings()
     // Another engine may have it from now on.
@@ -216,11 +251,10 @@ public actor Engine {
     snapshot.withLock { $0 = current }
   }
 
-  /// Bytes of keys and values, running and kept.
+  /// Bytes of keys and values, running and kept. What sequences have in common counts once.
   var usedBytes: Int {
-    running.reduce(prefixes.byteCount) { sum, sequence in
-      sequence.storage?.isInTree == true ? sum : sum + (sequence.cache?.byteCount ?? 0)
-    }
+    prefixes.byteCount(
+      with: running.filter { $0.storage?.isInTree != true }.compactMap(\.cache))
   }
 
   /// Ends requests that could not be begun in time.

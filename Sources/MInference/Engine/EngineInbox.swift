@@ -9,6 +9,7 @@ final class EngineInbox: Sendable {
     var nextID = 1
     var isStopping = false
     var stopDeadline: ContinuousClock.Instant?
+    var writingDeadline: ContinuousClock.Instant?
     /// Whether something came that the loop has not looked at.
     var hasNews = false
     var sleeper: CheckedContinuation<Void, Never>?
@@ -41,17 +42,23 @@ final class EngineInbox: Sendable {
     return id
   }
 
-  /// Lets nobody in any more. Running sequences have until `deadline`.
-  func stop(by deadline: ContinuousClock.Instant) {
+  /// Lets nobody in any more. Running sequences have until `deadline`, and what is written to disk until
+  /// `writingDeadline`.
+  func stop(
+    by deadline: ContinuousClock.Instant, writingBy writingDeadline: ContinuousClock.Instant
+  ) {
     state.withLock {
       $0.isStopping = true
       $0.stopDeadline = min($0.stopDeadline ?? deadline, deadline)
+      $0.writingDeadline = min($0.writingDeadline ?? writingDeadline, writingDeadline)
     }
     wake()
   }
 
   /// nil while the engine goes on.
   var stopDeadline: ContinuousClock.Instant? { state.withLock(\.stopDeadline) }
+  /// nil while the engine goes on.
+  var writingDeadline: ContinuousClock.Instant? { state.withLock(\.writingDeadline) }
 
   /// Whether something came since ``take(waiting:)``.
   var hasNews: Bool { state.withLock(\.hasNews) }

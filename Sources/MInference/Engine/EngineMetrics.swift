@@ -6,11 +6,15 @@ public struct EngineMetrics: Sendable {
   public var waiting = 0
   /// Requests that ended, by why.
   public var finished: [String: Int] = [:]
-  /// Tokens of prompts, the cached ones included.
+  /// Tokens of prompts that were begun, the cached ones included. Prompts that are read to look at a head are
+  /// not counted.
   public var promptTokens = 0
   /// Tokens of prompts whose keys and values were there already.
   public var cachedTokens = 0
-  /// Seconds in which prompts were read; turns of others are not in it.
+  /// Tokens that prefill computed. A prompt that was given up counts by the share of its work that was done, and
+  /// tokens that are read again count again. Prompts that are read to look at a head are not counted.
+  public var computedTokens = 0
+  /// Seconds in which ``computedTokens`` were computed.
   public var prefillSeconds = 0.0
   public var completionTokens = 0
   /// Seconds in which tokens were decoded.

@@ -18,7 +18,7 @@ import Transformers
 /// file takes its name once it is whole, has checksums that are compared with what is used of it, and is
 /// bound to the model, the kind of attention and the format's version. A file that is damaged is removed with
 /// those that go on behind it. When the files take more than they may, the ends of the least recently used
-/// sequences go. One process at a time uses a directory.
+/// sequences go. One process at a time uses a directory, until the last thread that writes in it has ended.
 public final class PrefixDirectory {
   /// Where prefixes are kept.
   public struct Options: Sendable {
@@ -28,9 +28,12 @@ public final class PrefixDirectory {
     /// Sequences of fewer tokens are not kept.
     public var leastTokens: Int
     /// Bytes that are read or written at once.
-    package var blockBytes = 4 << 20
+    package var blockBytes = 2 << 20
     /// Seconds after which a disk that takes or gives nothing is given up.
     package var patienceSeconds = 10.0
+    /// Called on the thread that writes, before each block and before a file takes its name: a disk's delays
+    /// can be imitated.
+    package var willWrite: @Sendable () -> Void = {}
 
     public init(path: String, byteCount: Int = 16 << 30, leastTokens: Int = 1024) {
       self.path = path
@@ -82,7 +85,8 @@ public final class PrefixDirectory {
   let options: Options
   let backend: any Backend
   private let model: LanguageModel
-  private let lock: AppendedFile
+  /// Held by writers too, until their threads have ended.
+  let lock: AppendedFile
   /// What tells the model's patterns apart.
   private let patternsName: String
   /// Those without a parent.

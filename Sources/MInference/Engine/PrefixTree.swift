@@ -71,7 +71,25 @@ package struct PrefixMatch {
   package let common: Int
 
   /// Where the keys and values of the common tokens are.
-  package var rows: [CachedRows] { nodes.compactMap { $0.rows(before: common) } }
+  package var rows: [CachedRows] { rows(from: 0) }
+
+  /// Where those of the common tokens from a position on are.
+  package func rows(from position: Int) -> [CachedRows] {
+    nodes.compactMap { node in
+      node.rows(before: common).flatMap { found in
+        let left = max(0, position - node.start)
+        return left < found.rows.count
+          ? CachedRows(found.cache, rows: found.rows.dropFirst(left)) : nil
+      }
+    }
+  }
+
+  /// The beginning of a whole sequence that is the prompt's too: the longest there is.
+  package var beginning: CachedRows? {
+    nodes.last { $0.storage?.firstPosition == 0 }.flatMap { node in
+      node.storage.map { CachedRows($0.cache, rows: 0..<min(common, node.end)) }
+    }
+  }
 
   /// What is lost where a sequence goes on in the last node's cache.
   package var lostTokens: Int { (nodes.last?.storage?.cache.count ?? common) - common }
@@ -81,8 +99,9 @@ package struct PrefixMatch {
 ///
 /// A node owns a reference to the cache that has its keys and values; a cache is freed with the last node that
 /// is in it. Caches of running sequences hold nodes too: positions that are there do not change. A sequence
-/// that is inserted brings a cache with all its positions; beginnings that the tree has already are in memory twice
-/// until ``compaction(atLeast:)`` is carried out, which the engine does before it gives up anything.
+/// that is inserted brings a cache with all its positions, whose beginning may be memory that other caches have too
+/// (`KeyValueCache.sharedCount`). What the tree has already and is not shared is in memory twice until
+/// ``compaction(of:)`` is carried out, which the engine does before it gives up anything.
 package final class PrefixTree {
   /// Keys and values differ by the kind of attention, and by the factors of LongRoPE.
   private struct Root {
@@ -93,8 +112,9 @@ package final class PrefixTree {
 
   private var roots: [Root] = []
   private var clock = 0
-  /// Bytes of all caches that nodes are in.
-  package private(set) var byteCount = 0
+  /// Bytes of all caches that nodes are in. What several have in common counts once.
+  package var byteCount: Int { bytes.count }
+  private var bytes = KeyValueBytes()
 
   package init() {}
 
@@ -158,10 +178,10 @@ package final class PrefixTree {
   }
 
   /// Whether a sequence can go on in place behind what it has in common with the tree: nobody else has
-  /// positions of this cache beyond.
+  /// positions of this cache beyond, nor memory of them.
   package func canRewind(_ match: PrefixMatch) -> Bool {
     guard let last = match.nodes.last, let storage = last.storage, storage.firstPosition == 0,
-      !storage.isRunning
+      !storage.isRunning, match.common >= storage.cache.sharedCount
     else { return false }
     return last.descendants.allSatisfy { $0.storage === storage }
   }
@@ -209,6 +229,13 @@ package final class PrefixTree {
     account()
   }
 
+  /// Bytes of all caches that nodes are in, and of others.
+  package func byteCount(with caches: [KeyValueCache]) -> Int {
+    var all = bytes
+    for cache in caches { all.add(cache) }
+    return all.count
+  }
+
   package func removeAll() {
     roots = []
     account()
@@ -247,7 +274,7 @@ package final class PrefixTree {
     for storage in storages { storage.isInTree = true }
     accounted = storages
     counted = leaves.count
-    byteCount = storages.reduce(0) { $0 + $1.cache.byteCount }
+    bytes = KeyValueBytes(of: storages.map(\.cache))
   }
 
   /// Storages of the tree when bytes were counted last.
@@ -288,7 +315,8 @@ extension PrefixTree {
     package let positions: Range<Int>
   }
 
-  /// The compaction that saves most rows; nil where none saves 256 rows and an eighth of a cache.
+  /// The compaction that saves most rows; nil where none saves 256 rows and an eighth of a cache. Rows in memory that
+  /// others have too are not saved.
   ///
   /// - Parameter isMovable: Whether the rows of a cache can be copied.
   package func compaction(of isMovable: (KeyValueCache) -> Bool) -> Compaction? {
@@ -296,7 +324,7 @@ extension PrefixTree {
       guard !storage.isRunning, isMovable(storage.cache), let extent = extent(of: storage) else {
         return nil
       }
-      let saved = storage.cache.capacity - extent.count
+      let saved = storage.cache.capacity - storage.cache.sharedCount - extent.count
       guard saved >= max(256, storage.cache.capacity / 8) else { return nil }
       return (saved, Compaction(storage: storage, positions: extent))
     }.max { $0.saved < $1.saved }?.compaction
@@ -304,9 +332,10 @@ extension PrefixTree {
 
   /// The most bytes that giving up all other sequences would free.
   package func mostFreed(but kept: [PrefixNode]) -> Int {
-    storages.filter { storage in
-      !storage.isRunning && !kept.contains { $0.storage === storage }
-    }.reduce(0) { $0 + $1.cache.byteCount }
+    let left = storages.filter { storage in
+      storage.isRunning || kept.contains { $0.storage === storage }
+    }
+    return byteCount - KeyValueBytes(of: left.map(\.cache)).count
   }
 
   /// The nodes of a storage are in another one now, which has the positions that they need.

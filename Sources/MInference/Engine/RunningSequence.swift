@@ -46,8 +46,8 @@ final class RunningSequence {
     let generator: TokenGenerator
     var decoder: StreamingDecoder
     var filter: StopStringFilter
-    /// Whether stop strings are looked for yet.
-    var watchesStopStrings: Bool
+    /// Where stop strings count; nil: everywhere.
+    private var finalMessages: HarmonyFinalMessages?
     var constraint: (any AnswerConstraint)?
     let report: PrefillReport
     let prefillSeconds: Double
@@ -58,20 +58,32 @@ final class RunningSequence {
 
     init(
       generator: TokenGenerator, decoder: StreamingDecoder, filter: StopStringFilter,
-      watchesStopStrings: Bool, constraint: (any AnswerConstraint)?, report: PrefillReport,
+      finalMessages: HarmonyFinalMessages?, constraint: (any AnswerConstraint)?,
+      report: PrefillReport,
       prefillSeconds: Double
     ) {
       self.generator = generator
       self.decoder = decoder
       self.filter = filter
-      self.watchesStopStrings = watchesStopStrings
+      self.finalMessages = finalMessages
       self.constraint = constraint
       self.report = report
       self.prefillSeconds = prefillSeconds
     }
 
-    /// What is certain of more text: no stop string, nor what may become one.
-    func filtered(_ text: String) -> String { watchesStopStrings ? filter.push(text) : text }
+    /// Takes a token, and returns text that is certain: no stop string, nor what may become one.
+    func push(_ id: Int32) -> String {
+      let text = decoder.push(id)
+      guard let isText = finalMessages?.take(id) else { return filter.push(text) }
+      // What was held back before a marker is no stop string.
+      return isText ? filter.push(text) : filter.finish() + text
+    }
+
+    /// Takes what the decoder holds back, at the end.
+    func finishDecoding() -> String {
+      let text = decoder.finish()
+      return finalMessages?.isInText == false ? text : filter.push(text)
+    }
   }
 
   init(
@@ -97,6 +109,11 @@ final class RunningSequence {
   /// What the engine keeps afterwards; nil for a session's and for one that is dropped.
   var storage: PrefixStorage? {
     if case .engine(let storage) = owner { storage } else { nil }
+  }
+
+  /// Who looks at a head; nil where an answer or a session wants the prompt.
+  var observer: HeadObserver? {
+    if case .observer(let observer) = owner { observer } else { nil }
   }
 
   /// Whether its next turn reads, or decodes.

@@ -13,6 +13,47 @@ extension Session {
   public func generate(
     _ options: GenerationOptions = GenerationOptions()
   ) -> AsyncThrowingStream<String, any Error> {
+    stream(options) { event in
+      let text =
+        switch event {
+        case .progress: ""
+        case .token(let token): token.text
+        case .finished(let summary): summary.text
+        }
+      return text.isEmpty ? [] : [text]
+    }
+  }
+
+  /// The same, with what the model thinks told from its answer where it writes both in channels (gpt-oss).
+  ///
+  /// Stop strings are looked for in the answer alone then. What other models write is text as a whole.
+  ///
+  /// - Parameter inChatForm: Whether the prompt was put in the model's chat form. Where it was not there are no
+  ///   channels.
+  public func generateParts(
+    _ options: GenerationOptions = GenerationOptions(), inChatForm: Bool = true
+  ) -> AsyncThrowingStream<AnswerPart, any Error> {
+    let markers = inChatForm ? model.harmony : nil
+    let parser = Mutex(
+      markers.map { OutputParser($0, readsToolCalls: false, makeID: { "" }) }
+        ?? OutputParser(
+          beginsInReasoning: false, readsToolCalls: false, readsReasoning: false, makeID: { "" }))
+    return stream(options, harmony: markers) { event in
+      parser.withLock { $0.take(event) }.compactMap { piece in
+        switch piece {
+        case .text(let text, _): .text(text)
+        case .reasoning(let text): .reasoning(text)
+        case .progress, .toolCall, .toolArguments, .end: nil
+        }
+      }
+    }
+  }
+
+  /// - Parameter pieces: What an event of the answer comes to. Called in order, by one thread at a time.
+  private func stream<Piece: Sendable>(
+    _ options: GenerationOptions, harmony: HarmonyMarkers? = nil,
+    _ pieces: @escaping @Sendable (AnswerEvent) -> [Piece]
+  ) -> AsyncThrowingStream<Piece, any Error> {
     AsyncThrowingStream { continuation in
       let cancellation = CancellationFlag()
       let turn = turns.reserve()
@@ -23,7 +64,9 @@ extension Session {
           return continuation.finish(throwing: error)
         }
         do {
-          try await answer(options, cancellation) { continuation.yield($0) }
+          try await answer(options, harmony, cancellation) { event in
+            for piece in pieces(event) { continuation.yield(piece) }
+          }
           turns.release(turn)
           continuation.finish()
         } catch {
@@ -43,25 +86,26 @@ extension Session {
   }
 
   private func answer(
-    _ options: GenerationOptions, _ cancellation: CancellationFlag,
-    yield: @escaping @Sendable (String) -> Void
+    _ options: GenerationOptions, _ harmony: HarmonyMarkers?, _ cancellation: CancellationFlag,
+    tell: @escaping @Sendable (AnswerEvent) -> Void
   ) async throws {
     guard sequence.logits != nil else { throw LanguageModelError.nothingPrefilled }
     var request = AnswerRequest(
       prompt: sequence.history, sampling: options.sampling, maximumTokens: options.maximumTokens,
       stopStrings: options.stopStrings)
     request.attention = self.options.attention
+    if let harmony { request.expectHarmony(harmony, model.tokenizer) }
     let start = ContinuousClock.now
     let firstToken = Mutex<ContinuousClock.Instant?>(nil)
     let summary = try await engine.answer(
       request, for: try work(.answer, options.progress, cancellation), cancellation: cancellation
     ) { event in
-      guard case .token(let token) = event else { return }
+      guard case .token = event else { return }
       firstToken.withLock { $0 = $0 ?? .now }
-      if !token.text.isEmpty { yield(token.text) }
+      tell(event)
     }
     let end = ContinuousClock.now
-    if !summary.text.isEmpty { yield(summary.text) }
+    tell(.finished(summary))
 
     let first = firstToken.withLock { $0 } ?? end
     let answered = summary.completionTokens
@@ -75,4 +119,11 @@ extension Session {
       metrics.finish = summary.finish
     }
   }
+}
+
+/// A stretch of an answer.
+public enum AnswerPart: Sendable, Equatable {
+  case text(String)
+  /// What the model thinks before it answers.
+  case reasoning(String)
 }

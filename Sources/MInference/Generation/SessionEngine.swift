@@ -12,7 +12,7 @@ final class SessionEngine: Sendable {
       options: EngineOptions(memoryBytes: .max, runningSequences: 256))
   }
 
-  deinit { engine.inbox.stop(by: .now) }
+  deinit { engine.inbox.stop(by: .now, writingBy: .now) }
 
   /// As ``Engine/answer(_:for:cancellation:tell:)``.
   func answer(

@@ -68,8 +68,8 @@ struct ChatLoop {
 
   private mutating func answer(_ question: String) async throws {
     let ids = try conversation.ids(asking: question)
-    let outcome = try await Interrupts.cancelling { [session, generation] in
-      try await Self.answer(ids, in: session, generation)
+    let outcome = try await Interrupts.cancelling { [session, generation, conversation] in
+      try await Self.answer(ids, in: session, generation, inChatForm: !conversation.raw)
     }
     guard outcome != .notRead else {
       return StandardError.note("stopped before the question was read; it counts as not asked")
@@ -94,7 +94,7 @@ struct ChatLoop {
 
   /// Reads and answers until the task is cancelled.
   private static func answer(
-    _ ids: [Int32], in session: Session, _ generation: GenerationOptions
+    _ ids: [Int32], in session: Session, _ generation: GenerationOptions, inChatForm: Bool
   ) async throws -> Outcome {
     let progress = ProgressLine(label: "prefill")
     defer { progress.finish() }
@@ -106,15 +106,17 @@ struct ChatLoop {
       return .notRead
     }
     progress.finish()
-    var endsLine = false
+    var writer = AnswerWriter()
+    defer { writer.endThought() }
     do {
-      for try await piece in session.generate(generation) {
-        try StandardOutput.write(piece)
-        endsLine = piece.hasSuffix("\n")
+      for try await part in session.generateParts(generation, inChatForm: inChatForm) {
+        try writer.write(part)
       }
     } catch is CancellationError {}
-    if !endsLine { try StandardOutput.write("\n") }
-    return Task.isCancelled ? .stopped : .whole
+    try writer.finish(endingLine: false)
+    if Task.isCancelled { return .stopped }
+    writer.notice.map(StandardError.note)
+    return .whole
   }
 
   private func save(to path: String) async throws {

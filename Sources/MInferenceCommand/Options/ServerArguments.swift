@@ -70,7 +70,8 @@ struct ServerArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Seconds that running answers have to end when the server stops.", valueName: "s"),
+      "Seconds that running answers have to end when the server stops; writing to --cache-dir has as "
+        + "many more, and at least 10.", valueName: "s"),
     transform: { try Number.parsed($0, in: 0...86400, allowed: "0 to 86400 seconds") })
   var stopWithin = 30.0
 

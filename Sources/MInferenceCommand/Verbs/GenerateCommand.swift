@@ -60,18 +60,28 @@ struct GenerateCommand: AsyncParsableCommand {
     progress.finish()
     if let plan = session.memoryPlan { StandardError.note("memory: \(plan)") }
 
-    var answer = ""
-    for try await piece in session.generate(generationOptions(for: model)) {
-      if json { answer += piece } else { try StandardOutput.write(piece) }
+    var (answer, reasoning) = ("", "")
+    var writer = AnswerWriter()
+    defer { writer.endThought() }
+    let parts = session.generateParts(
+      generationOptions(for: model), inChatForm: !prompt.raw && model.hasChatTemplate)
+    for try await part in parts {
+      switch part {
+      case _ where !json: try writer.write(part)
+      case .text(let text): answer += text
+      case .reasoning(let text): reasoning += text
+      }
     }
     try trace.write(model)
     session.metrics.notices.forEach(StandardError.note)
     let figures = GenerationFigures(session.metrics, attention: attention)
     if json {
       try StandardOutput.write(
-        figures.json(text: answer).describingBuild(of: model).serialized() + "\n")
+        figures.json(text: answer, reasoning: reasoning).describingBuild(of: model).serialized()
+          + "\n")
     } else {
-      try StandardOutput.write("\n")
+      try writer.finish(endingLine: true)
+      writer.notice.map(StandardError.note)
       StandardError.write(figures.line + "\n")
     }
     if attention.watching.monitor != nil, let report = session.metrics.prefill {

@@ -34,20 +34,24 @@ struct GenerationFigures {
     return parts.joined(separator: ", ")
   }
 
-  func json(text: String) -> JSONValue {
-    .object([
-      ("text", .string(text)),
-      ("prompt_tokens", .integer(metrics.promptTokens)),
-      ("reused_tokens", .integer(metrics.prefill?.reusedTokens ?? 0)),
-      ("completion_tokens", .integer(metrics.completionTokens)),
-      ("finish_reason", .string(finishReason)),
-      ("time_to_first_token_s", .number(metrics.timeToFirstToken)),
-      ("prefill_s", .number(metrics.prefillSeconds)),
-      ("prefill_tokens_per_s", .number(metrics.prefillTokensPerSecond)),
-      ("decode_tokens_per_s", metrics.decodeTokensPerSecond.map { .number($0) } ?? .null),
-      ("peak_memory_bytes", .integer(peakMemory)),
-      ("attention", attention),
-    ])
+  /// - Parameter reasoning: What the model thought before; empty: there is no such member.
+  func json(text: String, reasoning: String) -> JSONValue {
+    let thought = reasoning.isEmpty ? [] : [("reasoning", JSONValue.string(reasoning))]
+    return .object(
+      [
+        ("text", .string(text))
+      ] + thought + [
+        ("prompt_tokens", .integer(metrics.promptTokens)),
+        ("reused_tokens", .integer(metrics.prefill?.reusedTokens ?? 0)),
+        ("completion_tokens", .integer(metrics.completionTokens)),
+        ("finish_reason", .string(finishReason)),
+        ("time_to_first_token_s", .number(metrics.timeToFirstToken)),
+        ("prefill_s", .number(metrics.prefillSeconds)),
+        ("prefill_tokens_per_s", .number(metrics.prefillTokensPerSecond)),
+        ("decode_tokens_per_s", metrics.decodeTokensPerSecond.map { .number($0) } ?? .null),
+        ("peak_memory_bytes", .integer(peakMemory)),
+        ("attention", attention),
+      ])
   }
 
   private var attention: JSONValue {

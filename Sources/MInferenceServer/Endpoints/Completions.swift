@@ -90,7 +90,9 @@ struct Completions: Sendable {
 extension OutputParser {
   /// Takes the text as it comes.
   static var plain: OutputParser {
-    OutputParser(beginsInReasoning: false, readsToolCalls: false, readsReasoning: false)
+    OutputParser(
+      beginsInReasoning: false, readsToolCalls: false, readsReasoning: false,
+      makeID: { Identifier.make("call") })
   }
 }
 

@@ -23,14 +23,14 @@ struct Metrics: Sendable {
         lines += "\(name){\(Self.label(model))} \(Self.number(value(metrics)))\n"
       }
     }
-    add("llamacpp:prompt_tokens_total", "counter", "Tokens of prompts that were read.") {
-      Double($0.promptTokens - $0.cachedTokens)
+    add("llamacpp:prompt_tokens_total", "counter", "Tokens of prompts that were computed.") {
+      Double($0.computedTokens)
     }
     add("llamacpp:prompt_seconds_total", "counter", "Seconds in which prompts were read.") {
       $0.prefillSeconds
     }
     add("llamacpp:prompt_tokens_seconds", "gauge", "Tokens of prompts read in a second, so far.") {
-      $0.prefillSeconds > 0 ? Double($0.promptTokens - $0.cachedTokens) / $0.prefillSeconds : 0
+      $0.prefillSeconds > 0 ? Double($0.computedTokens) / $0.prefillSeconds : 0
     }
     add("llamacpp:tokens_predicted_total", "counter", "Tokens of answers.") {
       Double($0.completionTokens)

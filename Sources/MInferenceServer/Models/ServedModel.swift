@@ -25,9 +25,7 @@ public struct ServedModel: Sendable {
     self.name = name ?? Self.name(of: engine.model.directory)
     self.engine = engine
     self.created = created
-    let tokenizer = engine.model.tokenizer
-    let isInTemplate = tokenizer.configuration.chatTemplate?.contains("<|channel|>") ?? true
-    harmony = isInTemplate ? HarmonyMarkers(tokenizer) : nil
+    harmony = engine.model.harmony
   }
 
   /// "minference-tiny" of "Models/minference-tiny/".

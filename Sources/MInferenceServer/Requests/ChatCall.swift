@@ -61,9 +61,12 @@ struct ChatCall: Sendable {
         maximumTokens ?? model.engine.options.answerTokens,
         model.model.contextLength - ids.count))
     if let harmony = model.harmony, request.constraint == nil {
-      request.showsControlTokens = true
-      request.stopStringsBehind = harmony.finalChannel(model.model.tokenizer)
-      return (request, OutputParser(harmony, readsToolCalls: tools.areOffered))
+      request.expectHarmony(harmony, model.model.tokenizer)
+      return (
+        request,
+        OutputParser(
+          harmony, readsToolCalls: tools.areOffered, makeID: { Identifier.make("call") })
+      )
     }
     // Some templates begin the answer's reasoning themselves.
     let end = model.model.tokenizer.decode(ids.suffix(8), skipSpecialTokens: false)
@@ -73,7 +76,7 @@ struct ChatCall: Sendable {
       request,
       OutputParser(
         beginsInReasoning: isThinking && request.constraint == nil,
-        readsToolCalls: tools.areOffered)
+        readsToolCalls: tools.areOffered, makeID: { Identifier.make("call") })
     )
   }
 

@@ -1,4 +1,5 @@
 import CSystemCalls
+import Compute
 import JSON
 
 #if canImport(Glibc)

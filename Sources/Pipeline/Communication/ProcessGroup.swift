@@ -101,7 +101,7 @@ public final class ProcessGroup: Sendable {
   public static func endAll() {
     let clients = allClients.withLock { $0 }
     clients.forEach { $0.end() }
-    clients.forEach { $0.waitUntilGone(milliseconds: 2000) }
+    clients.forEach { $0.waitUntilGone(seconds: 2) }
   }
 
   deinit { end() }

@@ -1,4 +1,5 @@
 import CSystemCalls
+import Compute
 import JSON
 
 /// Another process as process 0 sees it: asks it to do something, and waits for the answer.
@@ -81,8 +82,8 @@ final class RankClient: Sendable {
   }
 
   /// Waits until the process has gone, for so long at most: who ends first may take the message with it.
-  func waitUntilGone(milliseconds: Int) {
-    _ = state.wait(milliseconds: milliseconds) { $0.failure.map { _ in () } }
+  func waitUntilGone(seconds: Double) {
+    _ = state.wait(atMost: seconds) { $0.failure.map { _ in () } }
   }
 
   /// Tells the process something that has no answer.
@@ -113,7 +114,7 @@ final class RankClient: Sendable {
   func wait(for call: Int, poll: () -> Void = {}) throws -> Message {
     var found: Result<Message, any Error>?
     while found == nil {
-      found = state.wait(milliseconds: 50) { state -> Result<Message, any Error>? in
+      found = state.wait(atMost: 0.05) { state -> Result<Message, any Error>? in
         if let reply = state.replies.removeValue(forKey: call) { return .success(reply) }
         return state.failure.map { .failure($0) }
       }

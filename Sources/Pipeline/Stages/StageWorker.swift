@@ -1,3 +1,5 @@
+import Compute
+
 /// The thread of one stage: it does what it is given, in order.
 ///
 /// Everything that a stage's device computes for the pipeline is given to this thread, so chunks of one

@@ -23,7 +23,7 @@ public protocol KeyValueTransfer: AnyObject {
   /// in use until it was waited for.
   func restore(_ positions: Range<Int>, from block: KeyValueBlock, at first: Int) throws
 
-  /// Keeps what was written, and waits for the device.
+  /// Keeps what was written. What follows on the device finds it.
   func close() throws
 }
 
@@ -77,18 +77,18 @@ private final class LocalKeyValueTransfer: KeyValueTransfer {
   }
 
   func save(_ positions: Range<Int>, to block: KeyValueBlock, at first: Int) throws {
-    try eachHead(positions, block, first) { try backend.copy($0, to: block.memory, at: $1) }
+    try backend.copy(parts(positions, block, first), to: block.memory)
   }
 
   func restore(_ positions: Range<Int>, from block: KeyValueBlock, at first: Int) throws {
-    try eachHead(positions, block, first) { try backend.copy(block.memory, at: $1, to: $0) }
+    try backend.copy(block.memory, to: parts(positions, block, first))
   }
 
-  /// Calls `body` with the rows of every head's keys and values, and where they lie in a block.
-  private func eachHead(
-    _ positions: Range<Int>, _ block: KeyValueBlock, _ first: Int,
-    body: (Tensor, Int) throws -> Void
-  ) throws {
+  /// The rows of every head's keys and values, and where they lie in a block.
+  private func parts(
+    _ positions: Range<Int>, _ block: KeyValueBlock, _ first: Int
+  ) throws -> [StagedPart] {
+    var parts: [StagedPart] = []
     for (part, tensor) in [layer.keys, layer.values].enumerated() {
       let (heads, capacity, dim) = (tensor.shape[0], tensor.shape[1], tensor.shape[2])
       guard tensor.type == block.extents.type, heads == block.extents.heads,
@@ -100,17 +100,16 @@ private final class LocalKeyValueTransfer: KeyValueTransfer {
       let rows = tensor.reshaped([heads * capacity, dim])
       for head in 0..<heads {
         let start = head * capacity
-        try body(
-          rows.slice(rows: start + positions.lowerBound..<start + positions.upperBound),
-          block.offset(part: part, head: head, position: first))
+        parts.append(
+          StagedPart(
+            offset: block.offset(part: part, head: head, position: first),
+            tensor: rows.slice(rows: start + positions.lowerBound..<start + positions.upperBound)))
       }
     }
+    return parts
   }
 
-  func close() throws {
-    try opened.close()
-    try backend.finish()
-  }
+  func close() throws { try opened.close() }
 
   /// Positions of a cached tensor [heads, capacity, dim], as [position][head][dim].
   private func elements(of tensor: Tensor, at positions: Range<Int>) throws -> [Float] {

@@ -7,12 +7,7 @@ import Testing
   let directory: TemporaryDirectory
   let model: LanguageModel
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
-  }
+  init() throws { (directory, model) = try TinyModel.make() }
 
   private var asker: Asker { Asker(model: model) }
 
@@ -114,18 +109,8 @@ import Testing
   @Test func `an answer that outgrows LongRoPE's original length is read again among others`()
     async throws
   {
-    let factors = { (factor: Int) in
-      "[" + (0..<32).map { "\(1 + factor * $0)" }.joined(separator: ", ") + "]"
-    }
-    try TinyCheckpoint.write(
-      to: directory, name: "long",
-      configuration: [
-        "rope_scaling":
-          #"{"type": "longrope", "original_max_position_embeddings": 140, "short_factor": "#
-          + #"\#(factors(0)), "long_factor": \#(factors(3))}"#
-      ])
-    let model = try LanguageModel(
-      LoadOptions(directory: directory.path("long"), device: .cpu, threads: 1))
+    let model = try TinyModel.makeLongRoPE(
+      original: 140, in: directory)
     let asker = Asker(model: model)
     var options = EngineOptions(stallSeconds: 0.001)
     options.session.attention = AttentionOptions(mode: .dense)

@@ -8,12 +8,7 @@ import Transformers
   private let directory: TemporaryDirectory
   private let model: LanguageModel
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
-  }
+  init() throws { (directory, model) = try TinyModel.make() }
 
   private var asker: Asker { Asker(model: model) }
 
@@ -50,6 +45,10 @@ import Transformers
     #expect(alone.cells.count == 40 && (0.05..<0.95).contains(alone.density))
     #expect((0.05..<0.999).contains(alone.keptMass))
 
+    // It is no prompt of an answer.
+    #expect(engine.currentMetrics.computedTokens == 0 && engine.currentMetrics.promptTokens == 0)
+    #expect(engine.currentMetrics.prefillSeconds == 0)
+
     let asked = try model.encode(.raw("Where is the lantern?"))
     let asker = asker
     async let answer = asker.answer(engine, AnswerRequest(prompt: asked, maximumTokens: 60))
@@ -60,6 +59,8 @@ import Transformers
     #expect(engine.currentMetrics.keptSequences == 1)
     await engine.stop()
     #expect(engine.currentMetrics.finished == ["read": 2, "length": 1])
+    #expect(engine.currentMetrics.computedTokens == asked.count)
+    #expect(engine.currentMetrics.prefillSeconds > 0)
   }
 
   @Test func `several devices see what one sees`() async throws {

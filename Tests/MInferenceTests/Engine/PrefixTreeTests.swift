@@ -8,12 +8,7 @@ import Transformers
   let model: LanguageModel
   let attention = AttentionOptions(mode: .dense)
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
-  }
+  init() throws { (directory, model) = try TinyModel.make() }
 
   /// A cache that has read tokens.
   private func storage(_ tokens: [Int32], capacity: Int = 1024) throws -> PrefixStorage {

@@ -7,12 +7,7 @@ import Testing
   let directory: TemporaryDirectory
   let model: LanguageModel
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 2))
-  }
+  init() throws { (directory, model) = try TinyModel.make(threads: 2) }
 
   private func answer(_ session: Session, tokens: Int = 12) async throws -> String {
     var text = ""
@@ -139,18 +134,8 @@ import Testing
   @Test func `a conversation that shrinks below LongRoPE's original length is read as a whole`()
     async throws
   {
-    let factors = { (factor: Int) in
-      "[" + (0..<32).map { "\(1 + factor * $0)" }.joined(separator: ", ") + "]"
-    }
-    try TinyCheckpoint.write(
-      to: directory, name: "long",
-      configuration: [
-        "rope_scaling":
-          #"{"type": "longrope", "original_max_position_embeddings": 40, "short_factor": "#
-          + #"\#(factors(0)), "long_factor": \#(factors(3))}"#
-      ])
-    let model = try LanguageModel(
-      LoadOptions(directory: directory.path("long"), device: .cpu, threads: 2))
+    let model = try TinyModel.makeLongRoPE(
+      original: 40, in: directory, threads: 2)
     let options = SessionOptions(attention: AttentionOptions(mode: .dense))
     let session = try model.makeSession(capacity: 100, options: options)
     try await session.read(ids(50))

@@ -15,12 +15,7 @@ import Testing
   let directory: TemporaryDirectory
   let model: LanguageModel
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 2))
-  }
+  init() throws { (directory, model) = try TinyModel.make(threads: 2) }
 
   private func ids(_ count: Int) -> [Int32] {
     (0..<Int32(count)).map { ($0 &* 37 &+ $0 / 7) % 250 }

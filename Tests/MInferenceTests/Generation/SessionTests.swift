@@ -45,18 +45,8 @@ import Testing
 
   /// Short factors and long ones do not mix; transformers begins anew there too.
   @Test func `a session that outgrows LongRoPE's original length is read again`() async throws {
-    let factors = { (factor: Int) in
-      "[" + (0..<32).map { "\(1 + factor * $0)" }.joined(separator: ", ") + "]"
-    }
-    try TinyCheckpoint.write(
-      to: directory, name: "long",
-      configuration: [
-        "rope_scaling":
-          #"{"type": "longrope", "original_max_position_embeddings": 40, "short_factor": "#
-          + #"\#(factors(0)), "long_factor": \#(factors(3))}"#
-      ])
-    let model = try LanguageModel(
-      LoadOptions(directory: directory.path("long"), device: .cpu, threads: 2))
+    let model = try TinyModel.makeLongRoPE(
+      original: 40, in: directory, threads: 2)
     let prompt = try model.encode(.raw("The map was in the chest, and the chest was in the cart."))
     let whole = try model.makeSession(capacity: 100)
     try await whole.prefill(prompt)

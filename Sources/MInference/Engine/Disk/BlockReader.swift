@@ -80,11 +80,11 @@ package final class BlockReader: Sendable {
   }
 
   /// Whether ``next(waiting:)`` has something at once.
-  package var isReady: Bool { results.change { $0.blocks[$0.next] != nil } }
+  package var isReady: Bool { results.withLock { $0.blocks[$0.next] != nil } }
 
   /// Takes back memory that was handed out and is not in use any more.
   package func giveBack(_ memory: any StagingMemory) {
-    let isEnded = work.change(wakesAll: false) { work in
+    let isEnded = work.withLock(wakesAll: false) { work in
       if !work.isEnded { work.idle.append(memory) }
       return work.isEnded
     }
@@ -93,12 +93,12 @@ package final class BlockReader: Sendable {
 
   /// Ends the reading. What threads have in hand goes back to the pool as they come to their ends.
   package func end() {
-    var memory = work.change { work in
+    var memory = work.withLock { work in
       work.isEnded = true
       defer { work.idle = [] }
       return work.idle
     }
-    memory += results.change { results in
+    memory += results.withLock { results in
       results.isEnded = true
       defer { results.blocks = [:] }
       return results.blocks.values.compactMap { $0 }
@@ -109,7 +109,7 @@ package final class BlockReader: Sendable {
   private func run() {
     while let (index, memory) = claim() {
       let isWhole = read(requests[index], into: memory.start)
-      let isUnused = results.change { results in
+      let isUnused = results.withLock { results in
         if results.isEnded { return true }
         results.blocks[index] = .some(isWhole ? memory : nil)
         return !isWhole
@@ -140,13 +140,11 @@ package final class BlockReader: Sendable {
 
   /// The next block that is to be read, and memory for it; nil at the end.
   private func claim() -> (Int, any StagingMemory)? {
-    let claim = work.wait { work -> (Int, (any StagingMemory)?)? in
-      if work.isEnded || work.next == requests.count { return (0, nil) }
+    work.wait { work -> (Int, any StagingMemory)?? in
+      if work.isEnded || work.next == requests.count { return .some(nil) }
       guard let memory = work.idle.popLast() else { return nil }
       defer { work.next += 1 }
       return (work.next, memory)
     }
-    guard let claim, let memory = claim.1 else { return nil }
-    return (claim.0, memory)
   }
 }

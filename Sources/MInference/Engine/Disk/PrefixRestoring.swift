@@ -60,8 +60,8 @@ package final class PrefixRestoring {
   /// Positions that are there at the end, as far as is known.
   package private(set) var end: Int
 
-  /// Copies that may be under way at once.
-  static let mostCopies = 4
+  /// Copies that may be under way at once: so many that a device always has one, however late threads wake.
+  static let mostCopies = 16
   /// Seconds that say nothing of a disk: threads may have to wait for processors.
   private static let leastWait = 0.1
 

@@ -31,6 +31,8 @@ package final class PrefixWriting {
   private var factors: [Float] = []
   private var nextBlock = 0
   private var isFinishing = false
+  /// Whether the owner was told so.
+  private var isWritten = false
   private var lastAdvance = ContinuousClock.now
   /// Whether keys and values could not be had when they were wanted.
   private var isInUse = false
@@ -55,10 +57,19 @@ package final class PrefixWriting {
     path = directory.newPath(key: plan.key)
     wanted = plan.tokens + [Self.noToken]
     writer = try SegmentWriter(
-      path: path, layout: plan.layout, pool: directory.writing, wake: wake)
+      path: path, layout: plan.layout, pool: directory.writing, lock: directory.lock,
+      willWrite: directory.options.willWrite, wake: wake)
   }
 
-  deinit { writer.cancel() }
+  deinit { cancel() }
+
+  /// Gives the writing up, unless ``advance(_:until:)`` has said that the file is written.
+  func cancel() {
+    if !isWritten { writer.cancel() }
+  }
+
+  /// Whether the file can appear no more: nobody writes it.
+  var hasEnded: Bool { writer.hasEnded }
 
   private var end: Int { wanted.count - 1 }
 
@@ -67,7 +78,9 @@ package final class PrefixWriting {
     -> Progress
   {
     switch writer.outcome {
-    case .written: return .written
+    case .written:
+      isWritten = true
+      return .written
     case .failed(let reason): return .failed(reason: reason)
     case nil: break
     }

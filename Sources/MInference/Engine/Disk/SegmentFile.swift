@@ -166,6 +166,13 @@ package struct SegmentTrailer: Equatable {
   private static func checksum(_ bytes: [UInt8], _ layout: SegmentLayout) -> UInt64 {
     (layout.head + bytes).withUnsafeBytes { BlockChecksum.of($0, seed: 0) }
   }
+
+  /// Whether the last bytes are the checksum of those before.
+  fileprivate static func hasChecksum(_ bytes: [UInt8], _ layout: SegmentLayout) -> Bool {
+    guard bytes.count >= 8 else { return false }
+    var sum = SegmentBytes(Array(bytes.suffix(8)))
+    return sum.number(UInt64.self) == checksum(Array(bytes.dropLast(8)), layout)
+  }
 }
 
 /// A segment's file, open for reading.
@@ -203,7 +210,7 @@ package struct SegmentFile {
         Float(bitPattern: UInt32(littleEndian: $0))
       },
       checksums: bytes.numbers(layout.blockCount, UInt64.self).map(UInt64.init(littleEndian:)))
-    guard trailer.bytes(layout) == rest else { return nil }
+    guard SegmentTrailer.hasChecksum(rest, layout) else { return nil }
     self.reader = reader
     self.layout = layout
   }

@@ -15,15 +15,15 @@ package final class StagingPool: Sendable {
   }
 
   /// One that nobody uses; nil if there is none.
-  package func take() -> (any StagingMemory)? { idle.change { $0.popLast() } }
+  package func take() -> (any StagingMemory)? { idle.withLock { $0.popLast() } }
 
   /// All that nobody uses.
   package func takeAll() -> [any StagingMemory] {
-    idle.change { idle in
+    idle.withLock { idle in
       defer { idle = [] }
       return idle
     }
   }
 
-  package func giveBack(_ memory: any StagingMemory) { idle.change { $0.append(memory) } }
+  package func giveBack(_ memory: any StagingMemory) { idle.withLock { $0.append(memory) } }
 }

@@ -1,3 +1,4 @@
+import Compute
 import Files
 import MInference
 import Synchronization
@@ -17,12 +18,7 @@ import Testing
   let directory: TemporaryDirectory
   let model: LanguageModel
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
-  }
+  init() throws { (directory, model) = try TinyModel.make() }
 
   private var asker: Asker { Asker(model: model) }
   private static let bytesPerToken = 2 * TinyCheckpoint.layers * 64 * 4
@@ -50,11 +46,7 @@ import Testing
     try await asker.answer(engine, AnswerRequest(prompt: prompt, maximumTokens: tokens))
   }
 
-  private func files() throws -> [SegmentFile] {
-    try WholeFile.names(inDirectory: directory.path("cache")).filter { $0.hasSuffix(".keys") }
-      .map { try #require(SegmentFile(path: directory.path("cache") + "/" + $0)) }
-      .sorted { $0.trailer.start < $1.trailer.start }
-  }
+  private func files() throws -> [SegmentFile] { try directory.segmentFiles() }
 
   @Test func `what memory has to give up goes to disk and comes back the same`() async throws {
     // One sequence with room to go on, and the beginning of a second.
@@ -199,6 +191,68 @@ import Testing
     _ = try await ask(small, last)
     await small.stop()
     #expect(try files().isEmpty)
+  }
+
+  @Test func `a file says what computing a token took, heads that were looked at left out`()
+    async throws
+  {
+    let engine = try Engine(model: model, options: options())
+    let prompt = try prompt(15)
+    for layer in 0..<2 {
+      var request = AnswerRequest(prompt: prompt)
+      request.observedHead = ObservedHead(layer: layer, head: 0, cells: 8)
+      for try await _ in try engine.submit(request) {}
+    }
+    _ = try await ask(engine, prompt)
+    await engine.stop()
+    let metrics = engine.currentMetrics
+    #expect(metrics.computedTokens == prompt.count)
+    #expect(
+      try files().map(\.trailer.secondsPerToken)
+        == [metrics.prefillSeconds / Double(prompt.count)])
+  }
+
+  @Test func `an engine that stops does not wait for a disk that hangs, and keeps what is whole`()
+    async throws
+  {
+    let isFree = Monitor(false)
+    defer { isFree.withLock { $0 = true } }
+    let notices = Mutex<[String]>([])
+    var hanging = options()
+    hanging.notice = { notice in notices.withLock { $0.append(notice) } }
+    let path = directory.path("cache")
+    hanging.disk?.willWrite = {
+      let names = (try? WholeFile.names(inDirectory: path)) ?? []
+      if names.contains(where: { $0.hasSuffix(".keys") }) { isFree.wait { $0 ? () : nil } }
+    }
+    let prompts = [try prompt(16), try prompt(17)]
+    let engine = try Engine(model: model, options: hanging)
+    _ = try await ask(engine, prompts[0])
+    while try files().isEmpty { try await Task.sleep(for: .milliseconds(2)) }
+    _ = try await ask(engine, prompts[1])
+    let start = ContinuousClock.now
+    await engine.stop(within: 0, writingFor: 0.1)
+    #expect(ContinuousClock.now - start < .seconds(5))
+    #expect(try files().count == 1)
+    let told = notices.withLock { $0 }
+    #expect(told.count == 1 && told[0].hasPrefix(path + ": the time to stop came before"))
+    // Its thread may still write.
+    #expect(throws: FileError.self) { try Engine(model: model, options: options()) }
+
+    isFree.withLock { $0 = true }
+    var opened: Engine?
+    for _ in 0..<2000 where opened == nil {
+      opened = try? Engine(model: model, options: options())
+      try await Task.sleep(for: .milliseconds(1))
+    }
+    let restarted = try #require(opened)
+    #expect(try WholeFile.names(inDirectory: path).count == 2)
+    for (prompt, isCached) in zip(prompts, [true, false]) {
+      let found = try await ask(restarted, prompt)
+      #expect(try found.text == asker.single(prompt, tokens: 4))
+      #expect((found.cached > 1000) == isCached)
+    }
+    await restarted.stop()
   }
 
   @Test func `a disk that fails costs the prefix alone, and is told once`() async throws {

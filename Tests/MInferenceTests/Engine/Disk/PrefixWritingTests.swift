@@ -1,3 +1,4 @@
+import Compute
 import Files
 import MInference
 import TemporaryCheckpoints
@@ -12,109 +13,12 @@ import Transformers
   import Darwin
 #endif
 
-@Suite struct PrefixWritingTests {
+@Suite struct PrefixWritingTests: PrefixTesting {
   let directory: TemporaryDirectory
   let model: LanguageModel
-  let attention = AttentionOptions(mode: .dense)
   let tree = PrefixTree()
 
-  init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
-  }
-
-  private func ids(_ count: Int, _ seed: Int32) -> [Int32] {
-    (0..<Int32(count)).map { ($0 &* 31 &+ seed &* 7) % 200 }
-  }
-
-  @discardableResult
-  private func insert(_ tokens: [Int32]) throws -> PrefixStorage {
-    let cache = try model.transformer.makeCache(capacity: tokens.count + 50)
-    _ = try model.transformer.prefill(tokens, cache: cache)
-    let storage = PrefixStorage(cache: cache)
-    tree.insert(tokens, storage, attention: attention)
-    return storage
-  }
-
-  private func open(patience: Double = 10) throws -> PrefixDirectory {
-    var options = PrefixDirectory.Options(path: directory.path("cache"), leastTokens: 128)
-    options.blockBytes = 8 * 512
-    options.patienceSeconds = patience
-    return try PrefixDirectory(options, model: model)
-  }
-
-  private func begin(
-    _ tokens: [Int32], in prefixes: PrefixDirectory
-  ) throws -> PrefixWriting? {
-    let match = try #require(tree.find(tokens + [250], attention: attention))
-    let leaf = try #require(match.nodes.last)
-    let plan = PrefixWriting.Plan(leaf, of: tree, in: prefixes, transformer: model.transformer)
-    return try plan.map {
-      try PrefixWriting($0, in: prefixes, transformer: model.transformer, wake: {})
-    }
-  }
-
-  /// Advances by a block at a time, at most so many times.
-  ///
-  /// - Returns: Whether the file is written.
-  private func advance(_ writing: PrefixWriting, times: Int = .max) throws -> Bool {
-    var count = 0
-    while count < times {
-      switch try writing.advance(tree, until: .now) {
-      case .advanced: count += 1
-      case .waiting: sched_yield()
-      case .written: return true
-      case .lost, .inUse, .failed:
-        Issue.record("the writing came to nothing")
-        return false
-      }
-    }
-    return false
-  }
-
-  private func files() throws -> [SegmentFile] {
-    try WholeFile.names(inDirectory: directory.path("cache")).filter { $0.hasSuffix(".keys") }
-      .map { try #require(SegmentFile(path: directory.path("cache") + "/" + $0)) }
-      .sorted { $0.trailer.start < $1.trailer.start }
-  }
-
-  /// What is on disk goes on as the sequence itself would.
-  ///
-  /// - Parameters:
-  ///   - whole: The sequence as it was read.
-  ///   - known: Tokens that are in memory.
-  private func expectRestored(
-    _ tokens: [Int32], of whole: [Int32]? = nil, behind known: Int = 0,
-    from prefixes: PrefixDirectory
-  ) throws {
-    let match = try #require(
-      prefixes.find(tokens + [9], attention: attention, longerThan: 0))
-    #expect(match.end == tokens.count)
-    let transformer = model.transformer
-    let (cache, expected) = (
-      try transformer.makeCache(capacity: 1000), try transformer.makeCache(capacity: 1000)
-    )
-    _ = try transformer.prefill(whole ?? tokens, cache: expected)
-    expected.truncate(to: tokens.count)
-    if known > 0 {
-      try transformer.append([CachedRows(expected, rows: 0..<known)], to: cache)
-    }
-    let restoring = try PrefixRestoring(
-      match, into: cache, transformer: transformer, from: prefixes)
-    loop: while true {
-      switch try restoring.advance(waiting: 1) {
-      case .advanced, .waiting: continue
-      case .finished: break loop
-      case .damaged, .slow:
-        Issue.record("a file does not come back")
-        return
-      }
-    }
-    #expect(cache.count == tokens.count)
-    #expect(try transformer.decode(9, cache: cache) == transformer.decode(9, cache: expected))
-  }
+  init() throws { (directory, model) = try TinyModel.make() }
 
   @Test func `a writing goes on where it was, whatever becomes of the tree meanwhile`() throws {
     let prefixes = try open()
@@ -188,9 +92,8 @@ import Transformers
       let writing = try #require(try prefixes.flatMap { try begin(tokens, in: $0) })
       #expect(try !advance(writing, times: 5))
     }
+    try expectEmpty()
     let path = directory.path("cache")
-    for _ in 0..<2000 where try WholeFile.names(inDirectory: path) != ["lock"] { usleep(1000) }
-    #expect(try WholeFile.names(inDirectory: path) == ["lock"])
     // What a killed process leaves: a draft, and a file of an older version.
     prefixes = nil
     try directory.write([1, 2, 3], to: "cache/.a.keys.1x.draft")
@@ -200,38 +103,64 @@ import Transformers
     #expect(prefixes?.byteCount == 0)
   }
 
-  @Test func `a disk that is slower than computing is not waited for`() throws {
-    let prefixes = try open()
-    let tokens = ids(300, 8)
+  @Test(arguments: [false, true])
+  func `a directory stays locked while a writing that was given up hangs`(atEnd: Bool) throws {
+    /// Calls of the disk; it hangs in one of them until it is let go.
+    struct Disk {
+      var calls = 0
+      var hangingCall = 1
+      var isFree = false
+    }
+    let disk = Monitor(Disk())
+    var prefixes: PrefixDirectory? = try open(willWrite: {
+      let hangs = disk.withLock { disk in
+        disk.calls += 1
+        return disk.calls == disk.hangingCall
+      }
+      if hangs { disk.wait { $0.isFree ? () : nil } }
+    })
+    defer { disk.withLock { $0.isFree = true } }
+    let tokens = ids(300, 12)
     try insert(tokens)
-    let leaf = try #require(tree.find(tokens + [250], attention: attention)?.nodes.last)
-    let plan = try #require(
-      PrefixWriting.Plan(leaf, of: tree, in: prefixes, transformer: model.transformer))
-    let writing = try PrefixWriting(
-      plan, in: prefixes, transformer: model.transformer, secondsPerToken: 1e-4, wake: {})
-    #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil) == .added)
-    // Threads have nothing to read into.
-    let memory = prefixes.reading.takeAll()
-    let cache = try model.transformer.makeCache(capacity: 400)
-    let match = try #require(prefixes.find(tokens + [9], attention: attention, longerThan: 0))
-    let restoring = try PrefixRestoring(
-      match, into: cache, transformer: model.transformer, from: prefixes)
-    let start = ContinuousClock.now
-    loop: while true {
-      switch try restoring.advance(waiting: 0.002) {
-      case .waiting: #expect(cache.count == 0)
-      case .slow: break loop
-      case .advanced, .finished, .damaged:
-        Issue.record("there is no memory to read into")
-        return
+    do {
+      let writing = try #require(try prefixes.flatMap { try begin(tokens, in: $0) })
+      // In the first block, or when the file is about to take its name.
+      let call = atEnd ? writing.plan.layout.blockCount + 1 : 1
+      disk.withLock { $0.hangingCall = call }
+      while disk.withLock({ $0.calls < call }) {
+        guard case .advanced = try writing.advance(tree, until: .now) else {
+          sched_yield()
+          continue
+        }
       }
     }
-    // What computing the tokens would take.
-    #expect(ContinuousClock.now - start >= .milliseconds(30) && cache.count == 0)
-    memory.forEach(prefixes.reading.giveBack)
+    prefixes = nil
+    #expect(throws: FileError.self) { try open() }
+    disk.withLock { $0.isFree = true }
+    try expectEmpty()
+    for _ in 0..<2000 where prefixes == nil {
+      prefixes = try? open()
+      usleep(1000)
+    }
+    #expect(prefixes?.byteCount == 0)
   }
 
-  @Test func `a disk that takes and gives nothing is given up`() throws {
+  @Test func `a file that nobody was told of goes with its writing`() throws {
+    let prefixes = try open()
+    let tokens = ids(300, 13)
+    try insert(tokens)
+    do {
+      let writing = try #require(try begin(tokens, in: prefixes))
+      try #expect(!advance(writing, times: writing.plan.layout.blockCount))
+      // Perhaps the file takes its name while the writing is given up.
+      for _ in 0..<2000 where try files().isEmpty { usleep(1000) }
+      #expect(try files().count == 1)
+    }
+    try expectEmpty()
+    #expect(prefixes.byteCount == 0)
+  }
+
+  @Test func `a disk that takes nothing is given up`() throws {
     let prefixes = try open(patience: 0.02)
     let tokens = ids(300, 9)
     try insert(tokens)
@@ -252,19 +181,6 @@ import Transformers
     memory.forEach(prefixes.writing.giveBack)
     let writing = try #require(try begin(tokens, in: prefixes))
     #expect(try advance(writing) && prefixes.add(path: writing.path, behind: nil) == .added)
-
-    let others = prefixes.reading.takeAll()
-    let match = try #require(prefixes.find(tokens + [9], attention: attention, longerThan: 0))
-    let restoring = try PrefixRestoring(
-      match, into: try model.transformer.makeCache(capacity: 400),
-      transformer: model.transformer, from: prefixes)
-    // Nothing is known of what computing takes.
-    while case .waiting = try restoring.advance(waiting: 0.002) {}
-    guard case .slow(isDead: _) = try restoring.advance(waiting: 0) else {
-      Issue.record("a disk that gives nothing is waited for")
-      return
-    }
-    others.forEach(prefixes.reading.giveBack)
   }
 
   @Test func `keys and values that are in use are waited for, and not for ever`() throws {

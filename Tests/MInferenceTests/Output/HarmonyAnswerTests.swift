@@ -1,5 +1,4 @@
 import MInference
-import MInferenceServer
 import TemporaryCheckpoints
 import Testing
 
@@ -9,22 +8,7 @@ import Testing
   private let model: LanguageModel
 
   init() throws {
-    directory = try TemporaryDirectory()
-    try TinyCheckpoint.write(to: directory)
-    // The markers take the places of control characters.
-    var tokenizer = TinyCheckpoint.tokenizer
-    var added = ""
-    for (id, marker) in HarmonyMarkers.Marker.allCases.enumerated() {
-      tokenizer = tokenizer.replacing("\"\\u010\(id)\": \(id), ", with: "")
-      added += """
-        {"id": \(id), "content": "\(marker.rawValue)", "single_word": false, "lstrip": false, \
-        "rstrip": false, "normalized": false, "special": true},
-        """
-    }
-    tokenizer = tokenizer.replacing("\"added_tokens\": [", with: "\"added_tokens\": [" + added)
-    try directory.write(tokenizer, to: "model/tokenizer.json")
-    model = try LanguageModel(
-      LoadOptions(directory: directory.path("model"), device: .cpu, threads: 1))
+    (directory, model) = try TinyModel.make { try HarmonyCheckpoint.write(to: $0) }
   }
 
   /// Holds an answer to these tokens.
@@ -76,31 +60,46 @@ import Testing
     await engine.stop()
   }
 
-  @Test func `stop strings end the final message, and no other`() async throws {
+  /// What is told apart of an answer that has these tokens.
+  private func output(
+    _ text: String, stopStrings: [String]
+  ) async throws -> CollectedOutput {
     let markers = try #require(HarmonyMarkers(model.tokenizer))
     let engine = try Engine(model: model)
     var request = AnswerRequest(
-      prompt: try model.encode(.raw("Where?")), stopStrings: ["STOP"],
-      constraint: Script(
-        ids: model.tokenizer.encode(
-          "<|channel|>analysis<|message|>final STOP here<|end|><|start|>assistant<|channel|>"
-            + "final<|message|>There. STOP and more")))
-    request.showsControlTokens = true
-    request.stopStringsBehind = markers.finalChannel(model.tokenizer)
+      prompt: try model.encode(.raw("Where?")), stopStrings: stopStrings,
+      constraint: Script(ids: model.tokenizer.encode(text)))
+    request.expectHarmony(markers, model.tokenizer)
     var parser = OutputParser(markers, readsToolCalls: true) { "call-1" }
     var output = CollectedOutput()
     for try await event in try engine.submit(request) {
       parser.take(event).forEach { output.add($0) }
     }
-    #expect(output.reasoning == "final STOP here" && output.text == "There. ")
-    #expect(output.end?.summary.finish == .stopString("STOP"))
     await engine.stop()
+    return output
+  }
+
+  @Test(arguments: ["final", "final <|constrain|>json"])
+  func `stop strings end the final message, and no other`(header: String) async throws {
+    let found = try await output(
+      "<|channel|>analysis<|message|>final STOP here<|end|><|start|>assistant<|channel|>"
+        + "\(header)<|message|>There. STOP and more", stopStrings: ["STOP"])
+    #expect(found.reasoning == "final STOP here" && found.text == "There. ")
+    #expect(found.end?.summary.finish == .stopString("STOP"))
+  }
+
+  @Test(arguments: ["<|end", "start", ".<|", "assistant", "STOP"])
+  func `markers, headers and later messages are no stop strings`(stop: String) async throws {
+    let found = try await output(
+      "<|channel|>final<|message|>There.<|end|><|start|>assistant<|channel|>analysis<|message|>"
+        + "STOP?<|end|><|start|>assistant<|channel|>final<|message|>Done.", stopStrings: [stop])
+    #expect(found.text == "There.\n\nDone." && found.reasoning == "STOP?")
+    #expect(found.end?.summary.finish == .endOfText)
   }
 
   @Test func `another vocabulary has no markers`() throws {
     try TinyCheckpoint.write(to: directory, name: "other")
-    let other = try LanguageModel(
-      LoadOptions(directory: directory.path("other"), device: .cpu, threads: 1))
+    let other = try TinyModel.load("other", in: directory)
     #expect(HarmonyMarkers(other.tokenizer) == nil)
   }
 }

@@ -1,5 +1,3 @@
-package import MInference
-
 /// What an answer consists of, in order, in no endpoint's words.
 package enum OutputPiece: Sendable {
   case progress(PromptProgress)
@@ -28,7 +26,7 @@ package struct OutputEnd: Sendable {
   }
 
   /// The stop string that was met; nil where there was none.
-  var stopString: String? {
+  package var stopString: String? {
     if case .stopString(let text) = summary.finish { text } else { nil }
   }
 }
@@ -45,6 +43,12 @@ package struct CollectedOutput: Sendable {
     package var id: String
     package var name: String
     package var arguments: String
+
+    package init(id: String, name: String, arguments: String) {
+      self.id = id
+      self.name = name
+      self.arguments = arguments
+    }
   }
 
   package init() {}

@@ -1,5 +1,4 @@
 import MInference
-import MInferenceServer
 import Testing
 import Transformers
 

@@ -1,5 +1,3 @@
-package import MInference
-
 /// Tells reasoning and tool calls from the text of an answer, as it comes.
 ///
 /// Reasoning stands within `<think>` and `</think>`, calls within `<tool_call>` and `</tool_call>`: so
@@ -30,9 +28,10 @@ package struct OutputParser: Sendable {
   ///   - beginsInReasoning: Whether the prompt ends with `<think>`.
   ///   - readsToolCalls: Whether calls are looked for.
   ///   - readsReasoning: Whether reasoning is looked for.
+  ///   - makeID: Names a call.
   package init(
     beginsInReasoning: Bool, readsToolCalls: Bool, readsReasoning: Bool = true,
-    makeID: @escaping @Sendable () -> String = { Identifier.make("call") }
+    makeID: @escaping @Sendable () -> String
   ) {
     section = beginsInReasoning ? .reasoning : .answer
     self.readsToolCalls = readsToolCalls
@@ -41,10 +40,10 @@ package struct OutputParser: Sendable {
   }
 
   /// For an answer in the harmony format, in which markers are shown
-  /// (``MInference/AnswerRequest/showsControlTokens``).
+  /// (``AnswerRequest/showsControlTokens``).
   package init(
     _ markers: HarmonyMarkers, readsToolCalls: Bool,
-    makeID: @escaping @Sendable () -> String = { Identifier.make("call") }
+    makeID: @escaping @Sendable () -> String
   ) {
     self.init(
       beginsInReasoning: false, readsToolCalls: readsToolCalls, readsReasoning: true,
@@ -188,14 +187,5 @@ package struct OutputParser: Sendable {
       }
       return pieces
     }
-  }
-}
-
-/// Identifiers of answers and calls.
-enum Identifier {
-  /// "chatcmpl-5f0c..." : 24 random digits.
-  static func make(_ prefix: String) -> String {
-    let digits = Array("0123456789abcdefghijklmnopqrstuvwxyz")
-    return prefix + "-" + String((0..<24).compactMap { _ in digits.randomElement() })
   }
 }

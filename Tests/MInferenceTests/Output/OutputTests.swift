@@ -1,5 +1,5 @@
 import JSON
-import MInferenceServer
+import MInference
 import Testing
 
 @Suite struct OutputTests {

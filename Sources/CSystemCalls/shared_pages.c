@@ -1,0 +1,49 @@
+// Memory that lies at several addresses.
+
+#define _GNU_SOURCE
+#include "CSystemCalls.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+size_t csystem_page_bytes(void) {
+  const long bytes = sysconf(_SC_PAGESIZE);
+  return bytes > 0 ? (size_t)bytes : 4096;
+}
+
+#if defined(__linux__)
+
+bool csystem_can_share_pages(void) { return true; }
+
+void *csystem_map_pages(size_t bytes) {
+  void *address =
+    mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return address == MAP_FAILED ? NULL : address;
+}
+
+bool csystem_map_pages_again(void *address, void *pages, size_t bytes) {
+  // An old size of zero makes a second mapping of shared pages and leaves the first (mremap(2)).
+  return mremap(pages, 0, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, address) == address;
+}
+
+void csystem_drop_pages(void *address, size_t bytes) { madvise(address, bytes, MADV_REMOVE); }
+
+#else
+
+bool csystem_can_share_pages(void) { return false; }
+
+void *csystem_map_pages(size_t bytes) {
+  (void)bytes;
+  return NULL;
+}
+
+bool csystem_map_pages_again(void *address, void *pages, size_t bytes) {
+  (void)address, (void)pages, (void)bytes;
+  return false;
+}
+
+void csystem_drop_pages(void *address, size_t bytes) { (void)address, (void)bytes; }
+
+#endif
+
+void csystem_unmap_pages(void *address, size_t bytes) { munmap(address, bytes); }
