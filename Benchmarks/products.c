@@ -84,6 +84,10 @@ static void run_few(method *m, int copy) {
 
 static void run_pairs(method *m, int copy) {
   kernels->to_bfloat16(x, narrow, rows * in);
+  if (rows <= 16) {
+    pairs->few_rows(narrow, rows, in, m->weights[copy], 0, out, y, out, false);
+    return;
+  }
   for (int64_t o = 0; o < out; o += pairs->panel_outputs) {
     const int64_t end = o + pairs->panel_outputs < out ? o + pairs->panel_outputs : out;
     pairs->multiply(narrow, rows, in, m->weights[copy], o, end, y, out, false, scratch);

@@ -176,7 +176,7 @@ static void multiply(
 #define MI_FEW 16
 // Outputs of a tile, and its pairs: a line of each output's weights.
 #define MI_TILE 16
-// Weights of MI_TILE outputs that are no more bytes go through the first cache alone.
+// Weights of MI_TILE outputs that are no more bytes than these go through the first cache alone.
 #define MI_PASSING (48 << 10)
 
 MI_INLINE void bring_nearer(const char *weights, const bool passes) {
@@ -212,13 +212,14 @@ MI_INLINE void add_pairs(
   }
 }
 
-// `rows` rows of `outputs` outputs from `first` on, MI_TILE at most; weight: of the first one.
+// `rows` rows of `outputs` outputs from `first` on, MI_TILE at most; weight: of the first one, next: what is asked for
+// meanwhile.
 //
 // One sum after the other is what an output waits for, 16 dot products a tile. Two groups of outputs side by side
 // would not wait for each other, but are slower: their weights are no single stream.
 MI_INLINE void multiply_group(
   const int rows, const bool passes, const uint16_t *const *x, int64_t width, const uint16_t *weight,
-  int64_t outputs, float *const *y, int64_t first, bool accumulate
+  const uint16_t *next, int64_t outputs, float *const *y, int64_t first, bool accumulate
 ) {
   const __mmask16 present = (__mmask16)((1 << outputs) - 1);
   __m512 sum[MI_FEW];
@@ -236,9 +237,9 @@ MI_INLINE void multiply_group(
     add_pairs(rows, x, width, weight, outputs, 0, p, sum);
   }
   if (outputs == MI_TILE) {
-    // The next group's weights lie behind this one's. They are asked for in the order of memory: that is a stream
-    // that a processor follows, and 16 outputs side by side are none.
-    const char *ahead = (const char *)(weight + MI_TILE * width);
+    // The next group's weights are asked for in the order of memory: that is a stream that a processor follows, and
+    // 16 outputs side by side are none.
+    const char *ahead = (const char *)next;
     MI_ROLLED
     for (; p + MI_TILE <= pairs; p += MI_TILE, ahead += MI_TILE * 64) {
       __m512i row[MI_TILE];
@@ -283,10 +284,14 @@ MI_INLINE void multiply_groups(
   }
   int64_t o = out_start;
   for (; o + MI_TILE <= out_end; o += MI_TILE) {
-    multiply_group(rows, passes, source, width, weight + o * width, MI_TILE, target, o, accumulate);
+    const uint16_t *group = weight + o * width;
+    // Behind the last group lies what another thread reads.
+    const uint16_t *next = o + MI_TILE < out_end ? group + MI_TILE * width : group;
+    multiply_group(rows, passes, source, width, group, next, MI_TILE, target, o, accumulate);
   }
   if (o < out_end) {
-    multiply_group(rows, false, source, width, weight + o * width, out_end - o, target, o, accumulate);
+    const uint16_t *group = weight + o * width;
+    multiply_group(rows, false, source, width, group, group, out_end - o, target, o, accumulate);
   }
 }
 

@@ -17,14 +17,14 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
   public static var hasBFloat16Products: Bool {
     InstructionSet.available.last?.bfloat16Products != nil
   }
-  /// The products in use for many rows and bfloat16 weights; nil: those of float32.
+  /// The products in use for bfloat16 weights; nil: those of float32.
   public var bfloat16ProductName: String? { bfloat16Products.map { String(cString: $0.name) } }
   /// More threads than any processor has are a mistake, and each costs memory.
   public static let mostThreads = 1024
 
   nonisolated(unsafe) let kernels: mi_kernels
   nonisolated(unsafe) let products: mi_block_products
-  /// What many rows are multiplied with bfloat16 weights by; nil: in float32.
+  /// What rows are multiplied with bfloat16 weights by; nil: in float32.
   nonisolated(unsafe) let bfloat16Products: mi_bfloat16_products?
   let pool: ThreadPool
   let blas: OpenBLAS?
@@ -41,8 +41,9 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
   /// - Parameters:
   ///   - threads: threads that kernels run on; nil for one on every processor that may be used.
   ///   - instructionSet: nil for the fastest that the processor runs.
-  ///   - usesBFloat16Products: whether activations are rounded to bfloat16 for products of many rows with
-  ///     bfloat16 weights, where the processor multiplies pairs of these; twice as fast as float32.
+  ///   - usesBFloat16Products: whether activations are rounded to bfloat16 for products with bfloat16 weights,
+  ///     where the processor multiplies pairs of these; twice as fast as float32 for many rows. What a row
+  ///     gives does not depend on the rows beside it then.
   ///   - useBLAS: false for the built-in product in linear layers. With OpenBLAS the process's copy of the
   ///     library is set to one thread a call, and OPENBLAS_CORETYPE may be set: a host program that calls
   ///     OpenBLAS itself sees both.
