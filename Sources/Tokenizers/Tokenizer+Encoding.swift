@@ -25,11 +25,15 @@ extension Tokenizer {
   /// - Parameters:
   ///   - specialTokens: whether control tokens in the text count.
   ///   - addTemplate: whether the tokenizer's own beginning and end (such as a BOS token) are added.
+  ///   - memory: texts with which this one may begin; it is remembered there too.
   public func encode(
-    _ text: String, specialTokens: SpecialTokenPolicy = .recognise, addTemplate: Bool = true
+    _ text: String, specialTokens: SpecialTokenPolicy = .recognise, addTemplate: Bool = true,
+    memory: EncodingMemory? = nil
   ) -> [Int32] {
     var text = text
-    return text.withUTF8 { encode($0, specialTokens: specialTokens, addTemplate: addTemplate) }
+    return text.withUTF8 {
+      encode($0, specialTokens: specialTokens, addTemplate: addTemplate, memory: memory)
+    }
   }
 
   /// The ids of a text given as UTF-8.
@@ -53,7 +57,11 @@ extension Tokenizer {
   ///
   /// The text is tokenized as a whole, so merges reach across the borders; but a control token counts only
   /// if all of it stands in stretches that recognise them.
-  public func encode(_ segments: [TextSegment], addTemplate: Bool = false) -> [Int32] {
+  ///
+  /// - Parameter memory: texts with which this one may begin; it is remembered there too.
+  public func encode(
+    _ segments: [TextSegment], addTemplate: Bool = false, memory: EncodingMemory? = nil
+  ) -> [Int32] {
     var bytes: [UInt8] = []
     var plain: [Range<Int>] = []
     for segment in segments {
@@ -61,25 +69,71 @@ extension Tokenizer {
       bytes += segment.text.utf8
       if segment.specialTokens == .asText, start < bytes.count { plain.append(start..<bytes.count) }
     }
-    return bytes.withUnsafeBufferPointer { encode($0, plain: plain, addTemplate: addTemplate) }
+    return bytes.withUnsafeBufferPointer {
+      encode($0, plain: plain, addTemplate: addTemplate, memory: memory)
+    }
   }
 
   private func encode(
-    _ text: UnsafeBufferPointer<UInt8>, specialTokens: SpecialTokenPolicy, addTemplate: Bool
+    _ text: UnsafeBufferPointer<UInt8>, specialTokens: SpecialTokenPolicy, addTemplate: Bool,
+    memory: EncodingMemory? = nil
   ) -> [Int32] {
     let plain = specialTokens == .asText && !text.isEmpty ? [0..<text.count] : []
-    return encode(text, plain: plain, addTemplate: addTemplate)
+    return encode(text, plain: plain, addTemplate: addTemplate, memory: memory)
   }
 
   /// The pipeline; `text` is well formed, `plain` ascends.
   private func encode(
-    _ text: UnsafeBufferPointer<UInt8>, plain: [Range<Int>], addTemplate: Bool
+    _ text: UnsafeBufferPointer<UInt8>, plain: [Range<Int>], addTemplate: Bool,
+    memory: EncodingMemory?
   ) -> [Int32] {
-    let session = EncodingSession(textLength: text.count)
-    if addTemplate {
-      postProcessor.prefix.forEach { session.output.append(UInt32(bitPattern: $0)) }
-    }
     let segments = matcher.segments(of: text, plain: plain)
+    guard let memory, text.count >= memory.leastBytes, resumesEncoding else {
+      let session = EncodingSession(textLength: text.count)
+      if addTemplate { session.output.append(contentsOf: postProcessor.prefix) }
+      encode(segments, of: text, plain: plain, session)
+      if addTemplate { session.output.append(contentsOf: postProcessor.suffix) }
+      return session.output.array
+    }
+    let found = memory.find(text, addsTemplate: addTemplate, segments)
+    let start = found?.mark.offset ?? 0
+    let session = EncodingSession(textLength: text.count - start)
+    session.marks = PieceMarks(spacing: memory.spacing, from: start)
+    if let (known, mark) = found {
+      session.output.append(contentsOf: known.ids[..<mark.count])
+    } else if addTemplate {
+      session.output.append(contentsOf: postProcessor.prefix)
+    }
+    encode(
+      segments.filter { $0.range.upperBound > start }.map {
+        AddedTokenMatcher.Segment(
+          range: max(start, $0.range.lowerBound)..<$0.range.upperBound, id: $0.id)
+      }, of: text, plain: plain, session)
+    let before = found.map { found in found.known.marks.prefix { $0.offset <= start } } ?? []
+    if addTemplate { session.output.append(contentsOf: postProcessor.suffix) }
+    let ids = session.output.array
+    memory.remember(
+      EncodingMemory.Known(
+        text: Array(text), addsTemplate: addTemplate, segments: segments, ids: ids,
+        marks: before + (session.marks?.marks ?? [])),
+      insteadOf: start > (found?.known.text.count ?? 0) / 2 ? found?.known : nil)
+    return ids
+  }
+
+  /// Whether encoding can go on in the middle of a text: pieces begin where a known pattern says, which looks a few bytes
+  /// beyond white space, and what is done to the text before and behind keeps to the pieces.
+  var resumesEncoding: Bool {
+    guard normalizedMatcher.isEmpty, preTokenizer?.cutsByKnownPattern == true else { return false }
+    switch normalizer {
+    case nil, .unicode(.nfc): return true
+    default: return false
+    }
+  }
+
+  private func encode(
+    _ segments: [AddedTokenMatcher.Segment], of text: UnsafeBufferPointer<UInt8>,
+    plain: [Range<Int>], _ session: EncodingSession
+  ) {
     func isControl(_ index: Int) -> Bool {
       segments[index].id.map { addedTokens[$0]?.special ?? false } ?? false
     }
@@ -97,10 +151,6 @@ extension Tokenizer {
           session)
       }
     }
-    if addTemplate {
-      postProcessor.suffix.forEach { session.output.append(UInt32(bitPattern: $0)) }
-    }
-    return session.output.array
   }
 
   /// A stretch without tokens that are looked for in the text as given.
@@ -111,6 +161,9 @@ extension Tokenizer {
     var normalized = Array(text[range])
     normalizer?.apply(to: &normalized, stretch)
     let beginsText = range.lowerBound == 0
+    if session.marks != nil, normalized.elementsEqual(text[range]) {
+      return encodePieces(Pieces(normalized, beginsText: beginsText), session, at: range.lowerBound)
+    }
     guard !normalizedMatcher.isEmpty else {
       return encodePieces(Pieces(normalized, beginsText: beginsText), session)
     }
@@ -136,6 +189,22 @@ extension Tokenizer {
     var pieces = pieces
     preTokenizer?.apply(to: &pieces)
     model.encode(pieces, session)
+  }
+
+  /// Encodes pieces that stand in the text from `start` on as they are, and marks where encoding can go on.
+  private func encodePieces(_ pieces: Pieces, _ session: EncodingSession, at start: Int) {
+    var pieces = pieces
+    preTokenizer?.apply(to: &pieces)
+    var begin = 0
+    while begin < pieces.ends.count {
+      let first = begin == 0 ? 0 : pieces.ends[begin - 1]
+      session.marks?.add(first, of: pieces.bytes, at: start, ids: session.output.count)
+      let spacing = session.marks?.spacing ?? .max
+      var end = begin + 1
+      while end < pieces.ends.count, pieces.ends[end - 1] - first < spacing { end += 1 }
+      model.encode(pieces[begin..<end], session)
+      begin = end
+    }
   }
 
   /// Where ranges of the text lie within a normalized stretch of it: each border is as far in as the text

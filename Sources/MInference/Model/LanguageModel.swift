@@ -20,6 +20,8 @@ public final class LanguageModel: Sendable {
   /// As given in ``LoadOptions``.
   public let directory: String
   public let tokenizer: Tokenizer
+  /// Long prompts of late, with which the next ones may begin.
+  private let encodedTexts = EncodingMemory()
   public let transformer: Transformer
   /// What the checkpoint asks of sampling.
   public let generation: GenerationConfiguration
@@ -173,10 +175,11 @@ public final class LanguageModel: Sendable {
         throw LanguageModelError.emptyPrompt
       }
       // As Hugging Face does it, a beginning-of-text token is the template's affair.
-      ids = tokenizer.encode(try ChatFormat(tokenizer, chatTemplate, chat).segments(messages))
+      ids = tokenizer.encode(
+        try ChatFormat(tokenizer, chatTemplate, chat).segments(messages), memory: encodedTexts)
     case .raw(let text):
       guard !text.isEmpty else { throw LanguageModelError.emptyPrompt }
-      ids = tokenizer.encode(text)
+      ids = tokenizer.encode(text, memory: encodedTexts)
     case .tokens(let tokens): ids = tokens
     }
     guard !ids.isEmpty else { throw LanguageModelError.emptyPrompt }

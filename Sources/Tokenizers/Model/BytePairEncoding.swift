@@ -144,6 +144,8 @@ final class EncodingSession {
   let cache: PieceCache
   /// The symbols of the piece at hand, before merging.
   var symbols: [UInt32] = []
+  /// Where encoding can go on later; nil: nobody asks.
+  var marks: PieceMarks?
 
   init(textLength: Int) {
     output = TokenBuffer(capacity: textLength / 3 + 16)

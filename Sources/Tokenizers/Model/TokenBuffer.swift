@@ -18,6 +18,10 @@ final class TokenBuffer {
     count += 1
   }
 
+  func append(contentsOf ids: some Collection<Int32>) {
+    for id in ids { append(UInt32(bitPattern: id)) }
+  }
+
   /// Appends ids that the buffer holds already.
   @inline(__always)
   func appendCopy(from start: Int, count copied: Int) {

@@ -23,6 +23,16 @@ struct Pieces {
     }
   }
 
+  /// Some of the pieces.
+  subscript(range: Range<Int>) -> Pieces {
+    let start = range.lowerBound == 0 ? 0 : ends[range.lowerBound - 1]
+    var pieces = Pieces(
+      Array(bytes[start..<(range.isEmpty ? start : ends[range.upperBound - 1])]),
+      beginsText: beginsText && start == 0)
+    pieces.ends = ends[range].map { $0 - start }
+    return pieces
+  }
+
   /// Cuts every piece further: `cut` appends the ends of the parts of one piece.
   mutating func split(
     _ cut: (_ text: UnsafeBufferPointer<UInt8>, _ piece: Range<Int>, _ ends: inout [Int]) -> Void

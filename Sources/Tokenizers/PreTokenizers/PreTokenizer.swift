@@ -77,6 +77,22 @@ enum PreTokenizer: Sendable {
     }
   }
 
+  /// Whether pieces end at the matches of one known pattern, and nothing else changes or cuts the text.
+  var cutsByKnownPattern: Bool {
+    switch self {
+    case .split(let stage): stage.isKnownPattern
+    case .byteLevel(let addsPrefixSpace, let splits): !addsPrefixSpace && splits
+    case .sequence(let stages):
+      switch stages.count {
+      case 1: stages[0].cutsByKnownPattern
+      case 2:
+        if case .byteLevel(false, false) = stages[1] { stages[0].cutsByKnownPattern } else { false }
+      default: false
+      }
+    case .delimiter, .metaspace: false
+    }
+  }
+
   /// Cuts the pieces further. Byte-level pieces stay plain bytes: the alphabet is only how vocabularies are
   /// written.
   func apply(to pieces: inout Pieces) {

@@ -29,6 +29,9 @@ struct SplitStage: Sendable {
     }
   }
 
+  /// Whether it cuts at the matches of a known pattern.
+  var isKnownPattern: Bool { if case .pattern = rule { true } else { false } }
+
   func apply(to pieces: inout Pieces) {
     switch rule {
     case .pattern(let pattern): pattern.split(&pieces)
