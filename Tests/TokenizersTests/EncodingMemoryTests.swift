@@ -20,8 +20,8 @@ import Tokenizers
   func `what begins like an earlier text gets the ids that it gets alone`(_ name: String) throws {
     let tokenizer = try Tokenizer(path: Files.small(name))
     var random = Generator(state: 17)
-    for round in 0..<12 {
-      let memory = EncodingMemory(leastBytes: 1, spacing: 1 + random.pick(40))
+    for round in 0..<80 {
+      let memory = EncodingMemory(leastBytes: 1, spacing: 1 + random.pick(4))
       var known = [text(200, &random)]
       for _ in 0..<25 {
         // Cut anywhere, also within a character or a token, which is then another one.
