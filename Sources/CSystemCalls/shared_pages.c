@@ -13,7 +13,30 @@ size_t csystem_page_bytes(void) {
 
 #if defined(__linux__)
 
-bool csystem_can_share_pages(void) { return true; }
+// Some sandboxes map shared pages once only.
+static bool try_sharing(void) {
+  const size_t bytes = csystem_page_bytes();
+  volatile char *first = csystem_map_pages(bytes), *second = csystem_map_pages(bytes);
+  bool shares = first && second;
+  if (shares) {
+    first[0] = 1;
+    shares = csystem_map_pages_again((void *)second, (void *)first, bytes) && second[0] == 1;
+  }
+  if (shares) {
+    second[0] = 2;
+    shares = first[0] == 2;
+  }
+  if (first) csystem_unmap_pages((void *)first, bytes);
+  if (second) csystem_unmap_pages((void *)second, bytes);
+  return shares;
+}
+
+bool csystem_can_share_pages(void) {
+  // 0: not tried; 1: yes; 2: no.
+  static _Atomic int known;
+  if (known == 0) known = try_sharing() ? 1 : 2;
+  return known == 1;
+}
 
 void *csystem_map_pages(size_t bytes) {
   void *address =

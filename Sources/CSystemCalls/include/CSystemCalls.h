@@ -65,7 +65,7 @@ bool csystem_can_map(size_t bytes);
 /// Bytes of a page.
 size_t csystem_page_bytes(void);
 
-/// Whether the system has such pages: Linux.
+/// Whether the system has such pages: Linux, where mremap can make a second mapping. Tried once.
 bool csystem_can_share_pages(void);
 
 /// Address space for whole pages, which are zero and taken as they are first written. NULL: there is none.

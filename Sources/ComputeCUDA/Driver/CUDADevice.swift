@@ -14,6 +14,8 @@ final class CUDADevice: @unchecked Sendable {
   /// 80 for 8.0.
   let architecture: Int
   let multiprocessors: Int
+  /// Whether memory can lie at addresses of one's choice: not with every driver for virtual machines.
+  let mapsMemory: Bool
   /// The driver's CUDA version: 13000 for 13.0.
   let driverVersion: Int
   let context: OpaquePointer?
@@ -77,6 +79,8 @@ final class CUDADevice: @unchecked Sendable {
     // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _MULTIPROCESSOR_COUNT of cuda.h.
     architecture = try attribute(75) * 10 + attribute(76)
     multiprocessors = try attribute(16)
+    // CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED
+    mapsMemory = try attribute(102) != 0
     guard architecture >= 80 else {
       throw ComputeError.unavailable(
         what: "the GPU \(name) (sm_\(architecture))",

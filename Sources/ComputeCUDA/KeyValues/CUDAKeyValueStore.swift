@@ -89,6 +89,8 @@ final class CUDAKeyValueStore: KeyValueStore {
   private func sharedMemory(
     for sharing: KeyValueSharing, purpose: String
   ) throws -> SharedDeviceMemory? {
+    if case .none = sharing { return nil }
+    guard backend.device.mapsMemory else { return nil }
     let size = SharedDeviceMemory.Extents(
       layers: layers, heads: extents[0], rowBytes: extents[2] * type.byteCount)
     let granule = try SharedDeviceMemory.granularity(on: backend.device)

@@ -258,7 +258,7 @@ extension Engine {
       max(0, capacity - (shareable(match)?.rows.count ?? 0)) * bytesPerToken
     }
     if isTrial {
-      let freed = prefixes.mostFreed(but: kept)
+      let freed = prefixes.mostFreed(but: kept, running: running.compactMap(\.cache))
       return usedBytes - freed + wanted <= memoryBudget
     }
     while usedBytes + wanted > memoryBudget {

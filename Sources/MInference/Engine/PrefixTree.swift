@@ -315,8 +315,8 @@ extension PrefixTree {
     package let positions: Range<Int>
   }
 
-  /// The compaction that saves most rows; nil where none saves 256 rows and an eighth of a cache. Rows in memory that
-  /// others have too are not saved.
+  /// The compaction that saves most rows; nil where none saves 256 rows and an eighth of a cache's own. Rows in memory
+  /// that others have too are not saved.
   ///
   /// - Parameter isMovable: Whether the rows of a cache can be copied.
   package func compaction(of isMovable: (KeyValueCache) -> Bool) -> Compaction? {
@@ -324,18 +324,21 @@ extension PrefixTree {
       guard !storage.isRunning, isMovable(storage.cache), let extent = extent(of: storage) else {
         return nil
       }
-      let saved = storage.cache.capacity - storage.cache.sharedCount - extent.count
-      guard saved >= max(256, storage.cache.capacity / 8) else { return nil }
+      let own = storage.cache.capacity - storage.cache.sharedCount
+      let saved = own - extent.count
+      guard saved >= max(256, own / 8) else { return nil }
       return (saved, Compaction(storage: storage, positions: extent))
     }.max { $0.saved < $1.saved }?.compaction
   }
 
   /// The most bytes that giving up all other sequences would free.
-  package func mostFreed(but kept: [PrefixNode]) -> Int {
+  ///
+  /// - Parameter running: Caches of sequences that run, also of those that are not in the tree.
+  package func mostFreed(but kept: [PrefixNode], running: [KeyValueCache]) -> Int {
     let left = storages.filter { storage in
       storage.isRunning || kept.contains { $0.storage === storage }
     }
-    return byteCount - KeyValueBytes(of: left.map(\.cache)).count
+    return byteCount(with: running) - KeyValueBytes(of: left.map(\.cache) + running).count
   }
 
   /// The nodes of a storage are in another one now, which has the positions that they need.
