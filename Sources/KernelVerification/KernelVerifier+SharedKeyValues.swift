@@ -12,6 +12,7 @@ extension KernelVerifier {
   mutating func checkSharedKeyValues() {
     for (heads, headDim, capacity) in [(1, 128, 66_000), (2, 128, 70_001)] {
       let width = heads * headDim
+      // A copy: the numbers of later checks stay what they were.
       var random = self
       func rows(_ positions: Range<Int>) -> WrittenRows {
         WrittenRows(
@@ -22,10 +23,9 @@ extension KernelVerifier {
       let cut = capacity - 70
       let common = [0..<40, 8180..<8200, 57_300..<57_380, cut - 20..<cut].map(rows)
       let tails = (0..<2).map { _ in rows(cut..<cut + 50) }
-      self = random
       check(
         "shared keys and values", "\(capacity) positions, \(heads) heads of \(headDim)",
-        tolerance: 0
+        tolerance: 1e-12
       ) { side in
         let (backend, extents) = (side.backend, [heads, capacity, headDim])
         let options = KeyValueOptions(type: backend.activationType)
