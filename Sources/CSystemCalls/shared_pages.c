@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "CSystemCalls.h"
 
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -11,9 +12,20 @@ size_t csystem_page_bytes(void) {
   return bytes > 0 ? (size_t)bytes : 4096;
 }
 
+int csystem_most_mappings(void) {
+  // What Linux allows where nobody changed it.
+  int count = 65530;
+  FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+  if (file) {
+    if (fscanf(file, "%d", &count) != 1 || count < 0) count = 65530;
+    fclose(file);
+  }
+  return count;
+}
+
 #if defined(__linux__)
 
-// Some sandboxes map shared pages once only.
+// Some sandboxes map shared pages once only, or do not give them back.
 static bool try_sharing(void) {
   const size_t bytes = csystem_page_bytes();
   volatile char *first = csystem_map_pages(bytes), *second = csystem_map_pages(bytes);
@@ -25,6 +37,10 @@ static bool try_sharing(void) {
   if (shares) {
     second[0] = 2;
     shares = first[0] == 2;
+  }
+  if (shares) {
+    // Gone from both addresses.
+    shares = madvise((void *)second, bytes, MADV_REMOVE) == 0 && first[0] == 0;
   }
   if (first) csystem_unmap_pages((void *)first, bytes);
   if (second) csystem_unmap_pages((void *)second, bytes);

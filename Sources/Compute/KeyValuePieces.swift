@@ -6,8 +6,9 @@ package struct KeyValuePieces: Equatable {
   package enum Division: Equatable {
     /// About so many pieces of one size: where a piece costs little.
     case equal(Int)
-    /// A piece of seven eighths, and one for the rest: where each piece costs time.
-    case bulkAndRest
+    /// A piece of about so many positions, and one for the rest: where each piece costs time. Seven eighths if they are
+    /// all positions, or none.
+    case bulkAndRest(Int)
   }
 
   /// The positions of each piece, in order and without gaps. The last ends at a multiple of the unit.
@@ -26,7 +27,9 @@ package struct KeyValuePieces: Equatable {
     case .equal(let count):
       let size = max(1, (units + count - 1) / count)
       own = stride(from: size, to: units, by: size) + [units]
-    case .bulkAndRest: own = [units * 7 / 8, units]
+    case .bulkAndRest(let positions):
+      let bulk = positions / unit - first
+      own = [0..<units ~= bulk && bulk > 0 ? bulk : units * 7 / 8, units]
     }
     var ends = shared
     for end in own.map({ (first + $0) * unit }) where end > ends.last ?? 0 { ends.append(end) }

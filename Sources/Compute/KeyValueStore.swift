@@ -38,8 +38,8 @@ public protocol KeyValueMemory: AnyObject {
 public enum KeyValueSharing {
   /// Its memory is its own for ever.
   case none
-  /// Later stores may begin with its first positions.
-  case possible
+  /// Later stores may begin with its first positions: about as many as `common`.
+  case possible(common: Int)
   /// It begins with the first `count` positions of a store of the same backend, in the same memory: as many as
   /// ``KeyValueStore/shareable(_:)`` of that store names. Neither writes there from now on. Later stores may begin with
   /// its first positions.

@@ -212,7 +212,7 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
     let type = options.type ?? activationType
     if type == .float32 || type == .bfloat16,
       let store = try SharedKeyValueStore(
-        layers: layers, extents: extents, type: type, sharing: sharing)
+        layers: layers, extents: extents, type: type, sharing: sharing, freeBytes: freeHostBytes())
     {
       return store
     }

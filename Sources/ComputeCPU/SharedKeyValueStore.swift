@@ -13,11 +13,14 @@ final class SharedKeyValueStore: KeyValueStore {
   private static let pieceCount = 16
   /// A sequence of fewer bytes is copied sooner than it is shared.
   private static let leastBytes = 1 << 20
+  /// Less is not compared with what the system has left.
+  private static let uncheckedBytes = 64 << 20
 
+  /// - Parameter freeBytes: What the system has left; nil: it does not say.
   /// - Returns: nil where such a sequence has to be in memory of its own.
   /// - Throws: ``ComputeError/shapeMismatch(operation:detail:)`` for a beginning that is none; out of memory.
   init?(
-    layers: Int, extents: [Int], type: DataType, sharing: KeyValueSharing
+    layers: Int, extents: [Int], type: DataType, sharing: KeyValueSharing, freeBytes: Int?
   ) throws {
     let (heads, capacity, dim) = (extents[0], extents[1], extents[2])
     let size = SharedPages.Extents(
@@ -27,9 +30,9 @@ final class SharedKeyValueStore: KeyValueStore {
     switch sharing {
     case .none: return nil
     case .possible:
-      guard csystem_can_share_pages(),
-        size.stretches * capacity * size.rowBytes >= Self.leastBytes
-      else { return nil }
+      let (bytes, overflow) = capacity.multipliedReportingOverflow(
+        by: size.stretches * size.rowBytes)
+      guard !overflow, bytes >= Self.leastBytes, csystem_can_share_pages() else { return nil }
     case .beginning(let store, let count):
       guard let store = store as? SharedKeyValueStore, store.pages.extents == size,
         store.type == type, store.tensors.count == layers, count <= capacity,
@@ -45,6 +48,11 @@ final class SharedKeyValueStore: KeyValueStore {
     let division = KeyValuePieces(
       behind: shared, capacity: capacity, unit: size.unit,
       division: .equal(Self.pieceCount))
+    // Pages are taken as they are first written: what cannot be had shows here, and not then.
+    let wanted = (division.capacity - (shared.last ?? 0)) * size.stretches * size.rowBytes
+    if let freeBytes, wanted > max(freeBytes, Self.uncheckedBytes) {
+      throw ComputeError.outOfMemory(wantedBytes: wanted, purpose: purpose)
+    }
     let pages = try SharedPages(size, division: division, behind: beginning, purpose: purpose)
     let shape = [heads, division.capacity, dim]
     let bytes = heads * division.capacity * size.rowBytes
@@ -68,7 +76,9 @@ final class SharedKeyValueStore: KeyValueStore {
   var memory: [any KeyValueMemory] { pages.pieces }
   var sharedCount: Int { pages.sharedCount }
 
-  func shareable(_ count: Int) -> Int { pages.division.filledEnd(by: count) }
+  func shareable(_ count: Int) -> Int {
+    pages.hasRoomForMappings ? pages.division.filledEnd(by: count) : 0
+  }
 
   func open(
     layer: Int, kept: Int, count: Int, for access: KeyValueAccess

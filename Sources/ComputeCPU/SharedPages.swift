@@ -1,5 +1,6 @@
 internal import CSystemCalls
 internal import Compute
+internal import Synchronization
 
 /// Address space for the keys and values of one sequence, whose first pages other sequences may have too.
 ///
@@ -38,6 +39,15 @@ final class SharedPages: @unchecked Sendable {
   /// Where pages end that were mapped together: only they can be mapped again at once. Ascending positions.
   private let runEnds: [Int]
   private let byteCount: Int
+  /// Mappings of all sequences of this process: a system allows so many, and other memory needs some.
+  private static let mappings = Atomic<Int>(0)
+  private static let mostMappings = Int(csystem_most_mappings()) / 2
+  private var mappingCount: Int { extents.stretches * runEnds.count }
+
+  /// Whether another sequence can have the beginning too.
+  var hasRoomForMappings: Bool {
+    Self.mappings.load(ordering: .relaxed) + mappingCount + extents.stretches <= Self.mostMappings
+  }
 
   /// - Parameter beginning: Pages of another sequence of these extents, and how many of its pieces are to be here too.
   /// - Throws: ``ComputeError/outOfMemory(wantedBytes:purpose:)`` where there is no address space.
@@ -59,6 +69,7 @@ final class SharedPages: @unchecked Sendable {
       pieces = Array(other.pieces[..<count])
     }
     runEnds = shared + [division.capacity]
+    Self.mappings.add(mappingCount, ordering: .relaxed)
     if let (other, _) = beginning {
       for run in zip([0] + shared, shared).map({ $0..<$1 }) {
         let bytes = run.count * extents.rowBytes
@@ -96,6 +107,7 @@ final class SharedPages: @unchecked Sendable {
       }
     }
     csystem_unmap_pages(start, byteCount)
+    Self.mappings.subtract(mappingCount, ordering: .relaxed)
   }
 
   /// Positions at the beginning in pieces that another sequence has as well.

@@ -196,7 +196,7 @@ public final class CUDABackend: Backend {
     return (max(0, memory.free - absent), Int(csystem_available_memory_bytes()))
   }
 
-  /// The most bytes of the GPU that tensors have taken at once.
+  /// The most bytes of the GPU that tensors have taken at once, but for keys and values in shared pieces.
   public var peakDeviceBytes: Int { device.peakBytes }
 
   func notice(_ text: String) {

@@ -65,7 +65,7 @@ extension KernelVerifier {
           return found
         }
         let first = try backend.makeKeyValueStore(
-          layers: 2, extents: extents, options: options, sharing: .possible)
+          layers: 2, extents: extents, options: options, sharing: .possible(common: cut))
         for rows in common { try write(rows, from: 0, to: first) }
         let count = first.shareable(cut)
         let second = try backend.makeKeyValueStore(

@@ -19,6 +19,7 @@ public final class EncodingMemory: Sendable {
   /// A text and what it became.
   final class Known: Sendable {
     let text: [UInt8]
+    let tokenizer: Tokenizer
     let addsTemplate: Bool
     let segments: [AddedTokenMatcher.Segment]
     let ids: [Int32]
@@ -26,10 +27,11 @@ public final class EncodingMemory: Sendable {
     let marks: [Mark]
 
     init(
-      text: [UInt8], addsTemplate: Bool, segments: [AddedTokenMatcher.Segment], ids: [Int32],
-      marks: [Mark]
+      text: [UInt8], tokenizer: Tokenizer, addsTemplate: Bool,
+      segments: [AddedTokenMatcher.Segment], ids: [Int32], marks: [Mark]
     ) {
       self.text = text
+      self.tokenizer = tokenizer
       self.addsTemplate = addsTemplate
       self.segments = segments
       self.ids = ids
@@ -80,12 +82,19 @@ public final class EncodingMemory: Sendable {
 
   /// What is known of a text's beginning, and the place at which encoding goes on.
   func find(
-    _ text: UnsafeBufferPointer<UInt8>, addsTemplate: Bool,
+    _ text: UnsafeBufferPointer<UInt8>, by tokenizer: Tokenizer, addsTemplate: Bool,
     _ segments: [AddedTokenMatcher.Segment]
   ) -> (known: Known, mark: Mark)? {
-    state.withLock { $0.known }.lazy.filter { $0.addsTemplate == addsTemplate }
+    let found = state.withLock { $0.known }.lazy
+      .filter { $0.tokenizer === tokenizer && $0.addsTemplate == addsTemplate }
       .compactMap { known in known.mark(for: text, segments).map { (known, $0) } }
       .max { $0.1.offset < $1.1.offset }
+    guard let found else { return nil }
+    state.withLock { state in
+      guard let index = state.known.firstIndex(where: { $0 === found.0 }) else { return }
+      state.known.append(state.known.remove(at: index))
+    }
+    return found
   }
 
   /// Remembers a text, in the place of the one that most of it was known from.

@@ -95,7 +95,7 @@ extension Tokenizer {
       if addTemplate { session.output.append(contentsOf: postProcessor.suffix) }
       return session.output.array
     }
-    let found = memory.find(text, addsTemplate: addTemplate, segments)
+    let found = memory.find(text, by: self, addsTemplate: addTemplate, segments)
     let start = found?.mark.offset ?? 0
     let session = EncodingSession(textLength: text.count - start)
     session.marks = PieceMarks(spacing: memory.spacing, from: start)
@@ -105,7 +105,10 @@ extension Tokenizer {
       session.output.append(contentsOf: postProcessor.prefix)
     }
     encode(
-      segments.filter { $0.range.upperBound > start }.map {
+      // An added token may reach over the blanks behind it, into the next stretch.
+      segments.filter {
+        $0.id == nil ? $0.range.upperBound > start : $0.range.lowerBound >= start
+      }.map {
         AddedTokenMatcher.Segment(
           range: max(start, $0.range.lowerBound)..<$0.range.upperBound, id: $0.id)
       }, of: text, plain: plain, session)
@@ -114,9 +117,10 @@ extension Tokenizer {
     let ids = session.output.array
     memory.remember(
       EncodingMemory.Known(
-        text: Array(text), addsTemplate: addTemplate, segments: segments, ids: ids,
+        text: Array(text), tokenizer: self, addsTemplate: addTemplate,
+        segments: segments, ids: ids,
         marks: before + (session.marks?.marks ?? [])),
-      insteadOf: start > (found?.known.text.count ?? 0) / 2 ? found?.known : nil)
+      insteadOf: start > (found?.known.text.count ?? 0) / 8 * 7 ? found?.known : nil)
     return ids
   }
 

@@ -22,7 +22,7 @@ extension Transformer {
   ///   - chunk: Tokens of a prompt that will be read at once; nil: all.
   ///   - planner: What prompts will be read with, as far as that takes memory; nil: dense.
   /// - Throws: ``TransformerError/foreignCache(detail:)`` for rows that cannot be shared; as
-  ///   ``makeCache(capacity:keyValues:sequenceLength:chunk:planner:layers:isShareable:)``.
+  ///   ``makeCache(capacity:keyValues:sequenceLength:chunk:planner:layers:shareable:)``.
   package func makeCache(
     capacity: Int, beginningWith beginning: CachedRows, chunk: Int? = nil,
     planner: AttentionPlanner? = nil
@@ -40,9 +40,11 @@ extension Transformer {
       throw TransformerError.cacheFull(tokens: count, capacity: capacity)
     }
     let options = KeyValueOptions(type: source.type, place: source.place)
+    let shape = decoder.attention[0]
     let plan = try memoryPlan(
-      tokens: capacity - count, chunk: chunk, wanted: options, planner: planner,
-      layers: layers.count)
+      tokens: capacity, chunk: chunk, wanted: options, planner: planner, layers: layers.count,
+      heldBytes: 2 * layers.count * count * shape.keyValueHeads * shape.headDim
+        * source.type.byteCount)
     let cache = try KeyValueCache(
       layers: layers, shape: decoder.attention[0], capacity: capacity, options: options,
       sequenceLength: source.sequenceLength, sharing: .beginning(source.store, count: count),

@@ -291,10 +291,11 @@ extension Transformer {
   /// - Parameters:
   ///   - planner: What prompts will be read with; nil: dense, or without block-sparse heads.
   ///   - layers: How many of the model's layers keep their keys and values there; nil: all.
+  ///   - heldBytes: What the device has of the keys and values already.
   /// - Throws: ``TransformerError/doesNotFit``.
   public func memoryPlan(
     tokens: Int, chunk: Int?, wanted: KeyValueOptions, planner: AttentionPlanner? = nil,
-    layers: Int? = nil
+    layers: Int? = nil, heldBytes: Int = 0
   ) throws -> MemoryPlan? {
     guard let available = try backend.availableMemory() else { return nil }
     let blockSparse = planner?.configuration.blockSparse ?? (heads: 0, topK: 0)
@@ -319,6 +320,6 @@ extension Transformer {
     return try MemoryPlan(
       sizes, tokens: tokens, chunk: chunk, wanted: wanted,
       available: MemoryPlan.Available(
-        deviceBytes: available.device, hostBytes: available.host))
+        deviceBytes: available.device + heldBytes, hostBytes: available.host))
   }
 }

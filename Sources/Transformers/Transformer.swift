@@ -125,14 +125,14 @@ public final class Transformer: Sendable {
   ///   - chunk: Tokens of a prompt that will be read at once; nil: all.
   ///   - planner: What prompts will be read with, as far as that takes memory; nil: dense.
   ///   - layers: The layers of a pipeline's stage; nil: all.
-  ///   - isShareable: Whether ``makeCache(capacity:beginningWith:chunk:planner:)`` may let other caches have its
-  ///     beginning. Caches in parts share nothing.
+  ///   - shareable: About how many positions at the beginning other caches may have too (in the package's
+  ///     `makeCache(capacity:beginningWith:chunk:planner:)`); nil: none. Caches in parts share nothing.
   /// - Throws: ``TransformerError/contextExceeded(tokens:contextLength:)``,
   ///   ``TransformerError/doesNotFit(tokens:longest:detail:)``; out of memory.
   public func makeCache(
     capacity: Int, keyValues: KeyValueOptions = KeyValueOptions(), sequenceLength: Int? = nil,
     chunk: Int? = nil, planner: AttentionPlanner? = nil, layers: Range<Int>? = nil,
-    isShareable: Bool = false
+    shareable: Int? = nil
   ) throws -> KeyValueCache {
     let layers = layers ?? self.layers
     guard !layers.isEmpty, (0..<decoder.layers).contains(layers.lowerBound),
@@ -156,7 +156,7 @@ public final class Transformer: Sendable {
     let cache = try KeyValueCache(
       layers: layers, shape: decoder.attention[0], capacity: capacity,
       options: plan?.keyValues ?? keyValues, sequenceLength: sequenceLength,
-      sharing: isShareable ? .possible : .none, backend: backend)
+      sharing: shareable.map { .possible(common: $0) } ?? .none, backend: backend)
     cache.memoryPlan = plan
     return cache
   }
@@ -203,7 +203,9 @@ public final class Transformer: Sendable {
   /// Checks that so many tokens can be added to a cache, and that the cache fits the model.
   func validate(tokens added: Int, for cache: KeyValueCache) throws {
     guard added > 0 else { throw TransformerError.emptyPrompt }
-    guard !cache.isBeingFilled else { throw TransformerError.cacheInUse }
+    guard !cache.isBeingFilled, cache.count >= cache.sharedCount else {
+      throw TransformerError.cacheInUse
+    }
     let tokens = cache.count + added
     guard tokens <= contextLength else {
       throw TransformerError.contextExceeded(tokens: tokens, contextLength: contextLength)

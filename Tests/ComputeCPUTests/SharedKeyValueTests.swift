@@ -91,7 +91,8 @@ import Testing
           let capacity = Int.random(in: max(1200, common)...4000, using: &random)
           let store = try store(
             capacity, headDim: headDim, type: type,
-            source.flatMap { count > 0 ? .beginning($0.store, count: count) : nil } ?? .possible)
+            source.flatMap { count > 0 ? .beginning($0.store, count: count) : nil }
+              ?? .possible(common: 0))
           let own = Int.random(in: 0...capacity - common, using: &random)
           let all = (source?.numbers.prefix(common) ?? []) + numbers(own, &random)
           try write(Array(all), from: count, to: store)
@@ -110,7 +111,7 @@ import Testing
   @Test(.enabled(if: sharesMemory))
   func `pieces are counted once, and are a sequence's own again when the other has gone`() throws {
     var random = RandomNumbers(seed: 73)
-    var first: (any KeyValueStore)? = try store(4000, .possible)
+    var first: (any KeyValueStore)? = try store(4000, .possible(common: 3000))
     let all = numbers(3000, &random)
     try write(all, from: 0, to: try #require(first))
     let count = try #require(first?.shareable(2900))
@@ -132,10 +133,10 @@ import Testing
     let plain = try store(4000, .none)
     #expect(plain.shareable(4000) == 0 && plain.sharedCount == 0 && plain.memory.count == 1)
     #expect(throws: ComputeError.self) { try store(4000, .beginning(plain, count: 0)) }
-    let short = try store(20, .possible)
+    let short = try store(20, .possible(common: 20))
     #expect(short.shareable(20) == 0)
     guard sharesMemory else { return }
-    let long = try store(4000, .possible)
+    let long = try store(4000, .possible(common: 3000))
     let count = long.shareable(4000)
     // No end of a piece; fewer positions than are shared; other rows.
     #expect(throws: ComputeError.self) { try store(4000, .beginning(long, count: count - 1)) }

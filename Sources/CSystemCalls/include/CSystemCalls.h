@@ -68,6 +68,9 @@ size_t csystem_page_bytes(void);
 /// Whether the system has such pages: Linux, where mremap can make a second mapping. Tried once.
 bool csystem_can_share_pages(void);
 
+/// How many mappings a process may have.
+int csystem_most_mappings(void);
+
 /// Address space for whole pages, which are zero and taken as they are first written. NULL: there is none.
 void *csystem_map_pages(size_t bytes);
 

@@ -201,7 +201,7 @@ final class CUDADevice: @unchecked Sendable {
     return (free + Int(poolAttribute(5)) - Int(poolAttribute(7)), total)
   }
 
-  /// The most bytes that tensors have taken at once.
+  /// The most bytes that tensors have taken at once, but for keys and values in shared pieces.
   var peakBytes: Int { Int(poolAttribute(8)) }
 
   /// CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT 5, USED_MEM_CURRENT 7, USED_MEM_HIGH 8.

@@ -90,16 +90,19 @@ final class CUDAKeyValueStore: KeyValueStore {
     for sharing: KeyValueSharing, purpose: String
   ) throws -> SharedDeviceMemory? {
     if case .none = sharing { return nil }
-    guard backend.device.mapsMemory else { return nil }
     let size = SharedDeviceMemory.Extents(
       layers: layers, heads: extents[0], rowBytes: extents[2] * type.byteCount)
+    guard backend.device.mapsMemory || sharing.count > 0 else { return nil }
     let granule = try SharedDeviceMemory.granularity(on: backend.device)
     let unit = granule / size.rowBytes
     var beginning: (SharedDeviceMemory, pieces: Int)?
+    var bulk = 0
     switch sharing {
     case .none: return nil
-    case .possible:
-      guard type == .bfloat16, place == .device, granule.isMultiple(of: size.rowBytes),
+    case .possible(let common):
+      bulk = common
+      guard backend.device.mapsMemory, type == .bfloat16, place == .device,
+        granule.isMultiple(of: size.rowBytes),
         extents[1] >= Self.leastGranules * unit
       else { return nil }
     case .beginning(let store, let count):
@@ -117,7 +120,7 @@ final class CUDAKeyValueStore: KeyValueStore {
     return try SharedDeviceMemory(
       size,
       division: KeyValuePieces(
-        behind: ends, capacity: extents[1], unit: unit, division: .bulkAndRest),
+        behind: ends, capacity: extents[1], unit: unit, division: .bulkAndRest(bulk)),
       behind: beginning, on: backend.device, purpose: purpose)
   }
 

@@ -1,7 +1,7 @@
 internal import Compute
 
-/// Memory of a GPU, from the driver's stream-ordered pool: freeing gives it back to the pool behind
-/// the work that was given before, so no one waits.
+/// Memory of a GPU. What is not another's comes from the driver's stream-ordered pool: freeing gives it back to the
+/// pool behind the work that was given before, so no one waits.
 final class DeviceMemory: DeviceBuffer, @unchecked Sendable {
   let device: CUDADevice
   let address: UInt64

@@ -15,6 +15,9 @@ extension Engine {
     case waitsForPrefix
   }
 
+  /// Tokens at the end of a long prompt that the next one may not have: the question.
+  private static let questionTokens = 1024
+
   /// What is read sooner by waiting than by reading it again.
   private static let tokensWorthWaiting = 512
 
@@ -99,7 +102,10 @@ extension Engine {
       cached = found
     } else {
       let copied = reuse == .copy ? match : nil
-      guard let cache = try makeCache(capacity, attention, planner, behind: copied) else {
+      guard
+        let cache = try makeCache(
+          capacity, prompt: prompt.count, attention, planner, behind: copied)
+      else {
         return .waitsForMemory
       }
       storage = PrefixStorage(cache: cache)
@@ -214,9 +220,11 @@ extension Engine {
 
   /// A cache, for which sequences that are kept are given up; nil where running ones have the memory.
   ///
-  /// - Parameter match: What the cache is to begin with: as much of it as can be shared is there already.
+  /// - Parameters:
+  ///   - prompt: Its number of tokens.
+  ///   - match: What the cache is to begin with: as much of it as can be shared is there already.
   private func makeCache(
-    _ capacity: Int, _ attention: AttentionOptions, _ planner: AttentionPlanner?,
+    _ capacity: Int, prompt: Int, _ attention: AttentionOptions, _ planner: AttentionPlanner?,
     behind match: PrefixMatch?
   ) throws -> KeyValueCache? {
     guard makeRoom(for: capacity, behind: match, isTrial: false) else { return nil }
@@ -230,7 +238,7 @@ extension Engine {
           } else {
             try transformer.makeCache(
               capacity: capacity, keyValues: session.keyValues, chunk: session.chunk,
-              planner: planner, isShareable: true)
+              planner: planner, shareable: prompt - min(Self.questionTokens, prompt / 16))
           }
         cache.calibratedSelections = attention.calibratedSelections
         cache.keptSelections = attention.calibratedSelections
@@ -282,7 +290,7 @@ extension Engine {
     do {
       let cache = try model.transformer.makeCache(
         capacity: positions.count, keyValues: options.session.keyValues,
-        isShareable: positions.lowerBound == 0)
+        shareable: positions.lowerBound == 0 ? positions.count : nil)
       try model.transformer.append(
         [
           CachedRows(

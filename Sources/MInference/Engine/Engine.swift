@@ -17,7 +17,7 @@ import Synchronization
 /// Sessions of a model share an engine of their own, which is that of ``Session``.
 ///
 /// Keys and values stay in memory when an answer ends, so that a prompt that begins alike reads only
-/// what follows: in place of the earlier sequence or behind a copy of the common beginning
+/// what follows: in place of the earlier sequence or behind the common beginning, in memory of both
 /// (``AnswerSummary/cachedTokens``). A prompt that was given up keeps the chunks that were finished.
 ///
 /// An engine lives until ``stop(within:writingFor:)``.
@@ -82,7 +82,7 @@ public actor Engine {
       // A device that keeps freed memory has it at hand when the sequence comes back from disk.
       _ = try? model.transformer.makeCache(
         capacity: capacity, keyValues: keyValues, chunk: options.session.chunk,
-        isShareable: true)
+        shareable: capacity)
     }
     metrics.keyValueBudget = memoryBudget
     snapshot.withLock { $0.keyValueBudget = memoryBudget }

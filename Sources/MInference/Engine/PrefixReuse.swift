@@ -2,7 +2,7 @@
 package enum PrefixReuse: Equatable {
   /// It takes the other's place, and what the other had beyond the common prefix is lost.
   case rewind
-  /// It gets a copy of the common prefix; the other one stays.
+  /// It gets the common prefix too, shared as far as memory can be and copied otherwise; the other one stays.
   case copy
   /// It reads everything.
   case none

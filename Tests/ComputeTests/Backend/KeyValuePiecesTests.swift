@@ -3,7 +3,9 @@ import Testing
 
 @Suite struct KeyValuePiecesTests {
   @Test func `pieces cover the capacity in order, in whole units`() {
-    for division in [KeyValuePieces.Division.equal(16), .equal(1), .bulkAndRest] {
+    for division in [
+      KeyValuePieces.Division.equal(16), .equal(1), .bulkAndRest(0), .bulkAndRest(64),
+    ] {
       for unit in [1, 3, 8, 8192] {
         for capacity in [1, 2, 7, 8, 9, 100, 4096, 119_000] {
           for shared in [[], [unit], [unit, 5 * unit]] where shared.last ?? 0 < capacity {
@@ -31,10 +33,15 @@ import Testing
       KeyValuePieces(capacity: 16_384, unit: 8, division: .equal(16)).ranges
         == (0..<16).map { 1024 * $0..<1024 * ($0 + 1) })
     #expect(
-      KeyValuePieces(capacity: 16 * 8192 - 5, unit: 8192, division: .bulkAndRest).ranges
+      KeyValuePieces(capacity: 16 * 8192 - 5, unit: 8192, division: .bulkAndRest(0)).ranges
         == [0..<14 * 8192, 14 * 8192..<16 * 8192])
     #expect(
-      KeyValuePieces(behind: [8192], capacity: 9 * 8192, unit: 8192, division: .bulkAndRest).ranges
+      KeyValuePieces(behind: [8192], capacity: 9 * 8192, unit: 8192, division: .bulkAndRest(0))
+        .ranges
         == [0..<8192, 8192..<8 * 8192, 8 * 8192..<9 * 8192])
+    // A long answer behind 118,000 tokens.
+    #expect(
+      KeyValuePieces(capacity: 145_000, unit: 8192, division: .bulkAndRest(118_000)).ranges
+        == [0..<14 * 8192, 14 * 8192..<18 * 8192])
   }
 }

@@ -28,7 +28,7 @@ import Transformers
     let transformer = model.transformer
     let document = ids(900, 1)
     func cache() throws -> KeyValueCache {
-      let cache = try transformer.makeCache(capacity: 1200, isShareable: true)
+      let cache = try transformer.makeCache(capacity: 1200, shareable: 900)
       _ = try transformer.prefill(document, cache: cache)
       return cache
     }
@@ -66,7 +66,7 @@ import Transformers
     let tree = PrefixTree()
     let attention = AttentionOptions(mode: .dense)
     let document = ids(900, 1)
-    let cache = try transformer.makeCache(capacity: 1200, isShareable: true)
+    let cache = try transformer.makeCache(capacity: 1200, shareable: 900)
     _ = try transformer.prefill(document, cache: cache)
     tree.insert(document, PrefixStorage(cache: cache), attention: attention)
     let near = try #require(tree.find(document + [1, 2], attention: attention))
