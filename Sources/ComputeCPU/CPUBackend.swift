@@ -1,4 +1,5 @@
 internal import CKernels
+internal import CSystemCalls
 public import Compute
 
 /// The backend for processors: SIMD kernels chosen at run time, on threads of its own.
@@ -17,6 +18,8 @@ public final class CPUBackend: Backend, HostSampling, SeparateDecoding {
   public static var hasBFloat16Products: Bool {
     InstructionSet.available.last?.bfloat16Products != nil
   }
+  /// Whether keys and values of several sequences can lie in the same memory on this system.
+  public static var sharesKeyValues: Bool { csystem_can_share_pages() }
   /// The products in use for bfloat16 weights; nil: those of float32.
   public var bfloat16ProductName: String? { bfloat16Products.map { String(cString: $0.name) } }
   /// More threads than any processor has are a mistake, and each costs memory.

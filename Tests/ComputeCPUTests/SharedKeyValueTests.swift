@@ -64,7 +64,7 @@ import Testing
     (0..<count).map { _ in Float(Int.random(in: -8...7, using: &random)) }
   }
 
-  @Test(.enabled(if: sharesMemory))
+  @Test(.enabled(if: CPUBackend.sharesKeyValues))
   func `sequences that begin, branch, go on and end in any order keep their numbers`() throws {
     var random = RandomNumbers(seed: 71)
     for (headDim, type) in [(48, DataType.float32), (64, .bfloat16), (80, .float32)] {
@@ -108,7 +108,7 @@ import Testing
     }
   }
 
-  @Test(.enabled(if: sharesMemory))
+  @Test(.enabled(if: CPUBackend.sharesKeyValues))
   func `pieces are counted once, and are a sequence's own again when the other has gone`() throws {
     var random = RandomNumbers(seed: 73)
     var first: (any KeyValueStore)? = try store(4000, .possible(common: 3000))
@@ -135,7 +135,7 @@ import Testing
     #expect(throws: ComputeError.self) { try store(4000, .beginning(plain, count: 0)) }
     let short = try store(20, .possible(common: 20))
     #expect(short.shareable(20) == 0)
-    guard sharesMemory else { return }
+    guard CPUBackend.sharesKeyValues else { return }
     let long = try store(4000, .possible(common: 3000))
     let count = long.shareable(4000)
     // No end of a piece; fewer positions than are shared; other rows.
@@ -148,13 +148,4 @@ import Testing
       try store(5000, type: .bfloat16, .beginning(long, count: count))
     }
   }
-}
-
-/// Linux has pages that lie at several addresses.
-private var sharesMemory: Bool {
-  #if os(Linux)
-    true
-  #else
-    false
-  #endif
 }

@@ -1,10 +1,11 @@
+import ComputeCPU
 import MInference
 import TemporaryCheckpoints
 import Testing
 import Transformers
 
 /// Sequences that begin alike in memory that they have in common.
-@Suite(.enabled(if: sharesMemory)) struct SharedPrefixTests {
+@Suite(.enabled(if: CPUBackend.sharesKeyValues)) struct SharedPrefixTests {
   let directory: TemporaryDirectory
   let model: LanguageModel
   private let bytesPerToken = 2 * TinyCheckpoint.layers * 64 * 4
@@ -141,13 +142,4 @@ import Transformers
     func begin(_ number: Int) { begun.insert(number) }
     func end() { atFirstEnd = atFirstEnd ?? begun.count }
   }
-}
-
-/// Linux has pages that lie at several addresses.
-private var sharesMemory: Bool {
-  #if os(Linux)
-    true
-  #else
-    false
-  #endif
 }
