@@ -47,3 +47,18 @@ package struct KeyValuePieces: Equatable {
     ranges.prefix(filled(by: count)).last?.upperBound ?? 0
   }
 }
+
+/// A piece, as the sequences that have it hold it.
+package protocol KeyValuePiece: KeyValueMemory {
+  var positions: Range<Int> { get }
+}
+
+extension Array where Element: KeyValuePiece {
+  /// Where the pieces end that somebody else holds too: they are the first ones.
+  package mutating func sharedEnd() -> Int {
+    for index in indices.reversed() where !isKnownUniquelyReferenced(&self[index]) {
+      return self[index].positions.upperBound
+    }
+    return 0
+  }
+}

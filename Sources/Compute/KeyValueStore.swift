@@ -31,6 +31,7 @@ public enum KeyValueAccess: Sendable {
 
 /// Memory of keys and values, which several stores may have in common.
 public protocol KeyValueMemory: AnyObject {
+  /// Bytes that it takes, whoever has it.
   var byteCount: Int { get }
 }
 
@@ -48,6 +49,13 @@ public enum KeyValueSharing {
   /// Positions that the new store has from another one.
   public var count: Int {
     if case .beginning(_, let count) = self { count } else { 0 }
+  }
+
+  /// The error of a store of `extents` [keyValueHeads, capacity, headDim] that cannot begin like that.
+  package func mismatch(_ extents: [Int]) -> ComputeError {
+    .shapeMismatch(
+      operation: "makeKeyValueStore",
+      detail: "\(count) positions of another store cannot begin one of \(extents)")
   }
 }
 
@@ -105,11 +113,7 @@ public final class TensorKeyValueStore: KeyValueStore {
     layers: Int, extents: [Int], options: KeyValueOptions, sharing: KeyValueSharing = .none,
     backend: any Backend
   ) throws {
-    if case .beginning(_, let count) = sharing {
-      throw ComputeError.shapeMismatch(
-        operation: "makeKeyValueStore",
-        detail: "\(count) positions of another store cannot begin one of \(extents)")
-    }
+    if case .beginning = sharing { throw sharing.mismatch(extents) }
     type = options.type ?? backend.activationType
     guard type == .float32 || type == .bfloat16 else {
       throw ComputeError.unavailable(

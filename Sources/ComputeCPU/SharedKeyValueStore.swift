@@ -37,11 +37,7 @@ final class SharedKeyValueStore: KeyValueStore {
       guard let store = store as? SharedKeyValueStore, store.pages.extents == size,
         store.type == type, store.tensors.count == layers, count <= capacity,
         count == store.shareable(count)
-      else {
-        throw ComputeError.shapeMismatch(
-          operation: "makeKeyValueStore",
-          detail: "\(sharing.count) positions of another store cannot begin one of \(extents)")
-      }
+      else { throw sharing.mismatch(extents) }
       beginning = (store.pages, store.pages.division.filled(by: count))
     }
     let shared = beginning.map { $0.0.division.ranges[..<$0.pieces].map(\.upperBound) } ?? []

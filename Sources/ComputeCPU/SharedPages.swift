@@ -6,8 +6,9 @@ internal import Synchronization
 ///
 /// A piece's pages lie wherever a sequence has the piece. They are given back once no sequence has it.
 final class SharedPages: @unchecked Sendable {
+  // Unchecked: the thread that uses the sequence looks at its pieces; tensors hold the addresses alone.
   /// What of the pages belongs together. Sequences that have it hold it.
-  final class Piece: KeyValueMemory {
+  final class Piece: KeyValuePiece {
     let positions: Range<Int>
     let byteCount: Int
 
@@ -111,12 +112,7 @@ final class SharedPages: @unchecked Sendable {
   }
 
   /// Positions at the beginning in pieces that another sequence has as well.
-  var sharedCount: Int {
-    for index in pieces.indices.reversed() where !isKnownUniquelyReferenced(&pieces[index]) {
-      return pieces[index].positions.upperBound
-    }
-    return 0
-  }
+  var sharedCount: Int { pieces.sharedEnd() }
 
   /// Where a position's row lies in a stretch.
   private func address(_ stretch: Int, position: Int) -> UnsafeMutableRawPointer {

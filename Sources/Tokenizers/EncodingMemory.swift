@@ -58,17 +58,13 @@ public final class EncodingMemory: Sendable {
     }
   }
 
-  private struct State {
-    /// The one used last stands last.
-    var known: [Known] = []
-  }
-
   /// Shorter texts are not remembered.
   let leastBytes: Int
   /// Bytes between two places at which encoding can go on.
   let spacing: Int
   private let mostBytes: Int
-  private let state = Mutex(State())
+  /// The one used last stands last.
+  private let known = Mutex<[Known]>([])
 
   /// - Parameters:
   ///   - mostBytes: What texts and their ids may take.
@@ -85,14 +81,14 @@ public final class EncodingMemory: Sendable {
     _ text: UnsafeBufferPointer<UInt8>, by tokenizer: Tokenizer, addsTemplate: Bool,
     _ segments: [AddedTokenMatcher.Segment]
   ) -> (known: Known, mark: Mark)? {
-    let found = state.withLock { $0.known }.lazy
+    let found = known.withLock { $0 }.lazy
       .filter { $0.tokenizer === tokenizer && $0.addsTemplate == addsTemplate }
       .compactMap { known in known.mark(for: text, segments).map { (known, $0) } }
       .max { $0.1.offset < $1.1.offset }
     guard let found else { return nil }
-    state.withLock { state in
-      guard let index = state.known.firstIndex(where: { $0 === found.0 }) else { return }
-      state.known.append(state.known.remove(at: index))
+    known.withLock { known in
+      guard let index = known.firstIndex(where: { $0 === found.0 }) else { return }
+      known.append(known.remove(at: index))
     }
     return found
   }
@@ -100,18 +96,16 @@ public final class EncodingMemory: Sendable {
   /// Remembers a text, in the place of the one that most of it was known from.
   func remember(_ text: Known, insteadOf replaced: Known?) {
     guard text.byteCount <= mostBytes else { return }
-    state.withLock { state in
-      state.known.removeAll { $0 === replaced }
-      state.known.append(text)
-      var bytes = state.known.reduce(0) { $0 + $1.byteCount }
-      while bytes > mostBytes {
-        bytes -= state.known.removeFirst().byteCount
-      }
+    known.withLock { known in
+      known.removeAll { $0 === replaced }
+      known.append(text)
+      var bytes = known.reduce(0) { $0 + $1.byteCount }
+      while bytes > mostBytes { bytes -= known.removeFirst().byteCount }
     }
   }
 
   /// How many texts are remembered.
-  package var count: Int { state.withLock { $0.known.count } }
+  package var count: Int { known.withLock { $0.count } }
 }
 
 /// With how many bytes two texts begin alike.

@@ -88,17 +88,11 @@ extension Tokenizer {
     memory: EncodingMemory?
   ) -> [Int32] {
     let segments = matcher.segments(of: text, plain: plain)
-    guard let memory, text.count >= memory.leastBytes, resumesEncoding else {
-      let session = EncodingSession(textLength: text.count)
-      if addTemplate { session.output.append(contentsOf: postProcessor.prefix) }
-      encode(segments, of: text, plain: plain, session)
-      if addTemplate { session.output.append(contentsOf: postProcessor.suffix) }
-      return session.output.array
-    }
-    let found = memory.find(text, by: self, addsTemplate: addTemplate, segments)
+    let memory = memory.flatMap { text.count >= $0.leastBytes && resumesEncoding ? $0 : nil }
+    let found = memory?.find(text, by: self, addsTemplate: addTemplate, segments)
     let start = found?.mark.offset ?? 0
     let session = EncodingSession(textLength: text.count - start)
-    session.marks = PieceMarks(spacing: memory.spacing, from: start)
+    session.marks = memory.map { PieceMarks(spacing: $0.spacing, from: start) }
     if let (known, mark) = found {
       session.output.append(contentsOf: known.ids[..<mark.count])
     } else if addTemplate {
@@ -112,15 +106,16 @@ extension Tokenizer {
         AddedTokenMatcher.Segment(
           range: max(start, $0.range.lowerBound)..<$0.range.upperBound, id: $0.id)
       }, of: text, plain: plain, session)
-    let before = found.map { found in found.known.marks.prefix { $0.offset <= start } } ?? []
     if addTemplate { session.output.append(contentsOf: postProcessor.suffix) }
     let ids = session.output.array
-    memory.remember(
-      EncodingMemory.Known(
-        text: Array(text), tokenizer: self, addsTemplate: addTemplate,
-        segments: segments, ids: ids,
-        marks: before + (session.marks?.marks ?? [])),
-      insteadOf: start > (found?.known.text.count ?? 0) / 8 * 7 ? found?.known : nil)
+    if let memory, let marks = session.marks?.marks {
+      let before = found.map { found in found.known.marks.prefix { $0.offset <= start } } ?? []
+      memory.remember(
+        EncodingMemory.Known(
+          text: Array(text), tokenizer: self, addsTemplate: addTemplate, segments: segments,
+          ids: ids, marks: before + marks),
+        insteadOf: start > (found?.known.text.count ?? 0) / 8 * 7 ? found?.known : nil)
+    }
     return ids
   }
 

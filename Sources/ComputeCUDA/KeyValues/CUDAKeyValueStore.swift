@@ -89,33 +89,28 @@ final class CUDAKeyValueStore: KeyValueStore {
   private func sharedMemory(
     for sharing: KeyValueSharing, purpose: String
   ) throws -> SharedDeviceMemory? {
-    if case .none = sharing { return nil }
     let size = SharedDeviceMemory.Extents(
       layers: layers, heads: extents[0], rowBytes: extents[2] * type.byteCount)
-    guard backend.device.mapsMemory || sharing.count > 0 else { return nil }
-    let granule = try SharedDeviceMemory.granularity(on: backend.device)
-    let unit = granule / size.rowBytes
     var beginning: (SharedDeviceMemory, pieces: Int)?
     var bulk = 0
     switch sharing {
     case .none: return nil
     case .possible(let common):
+      guard backend.device.mapsMemory, type == .bfloat16, place == .device else { return nil }
       bulk = common
-      guard backend.device.mapsMemory, type == .bfloat16, place == .device,
-        granule.isMultiple(of: size.rowBytes),
-        extents[1] >= Self.leastGranules * unit
-      else { return nil }
     case .beginning(let store, let count):
       guard let memory = (store as? CUDAKeyValueStore)?.shared, memory.extents == size,
         type == .bfloat16, place == .device, memory.device === backend.device,
         count <= extents[1], count == store.shareable(count)
-      else {
-        throw ComputeError.shapeMismatch(
-          operation: "makeKeyValueStore",
-          detail: "\(count) positions of another store cannot begin one of \(extents)")
-      }
+      else { throw sharing.mismatch(extents) }
       beginning = (memory, memory.division.filled(by: count))
     }
+    let granule = try SharedDeviceMemory.granularity(on: backend.device)
+    let unit = granule / size.rowBytes
+    guard
+      beginning != nil
+        || granule.isMultiple(of: size.rowBytes) && extents[1] >= Self.leastGranules * unit
+    else { return nil }
     let ends = beginning.map { $0.0.division.ranges[..<$0.pieces].map(\.upperBound) } ?? []
     return try SharedDeviceMemory(
       size,

@@ -3,11 +3,12 @@ internal import Compute
 /// Addresses for the keys and values of one sequence on a GPU, whose first memory other sequences may have too.
 ///
 /// The driver maps a piece of memory wherever a sequence has it (CUDA Driver API, Virtual Memory Management). A layer is
-/// mapped when it is first used: that takes about .06 ms a piece and head on an H200, which the kernels of the layers before
-/// hide. What is freed goes back to the driver, not to the pool.
+/// mapped when it is first used, a call for each piece and head, while the kernels of the layers before it run. What is
+/// freed goes back to the driver, not to the pool.
 final class SharedDeviceMemory: @unchecked Sendable {
+  // Unchecked: the thread that uses the sequence maps layers and looks at its pieces; tensors hold the addresses alone.
   /// What of the memory belongs together. Sequences that have it hold it.
-  final class Piece: KeyValueMemory {
+  final class Piece: KeyValuePiece {
     let positions: Range<Int>
     let byteCount: Int
     /// The driver's handles, one for each stretch.
@@ -108,12 +109,7 @@ final class SharedDeviceMemory: @unchecked Sendable {
   }
 
   /// Positions at the beginning in pieces that another sequence has as well.
-  var sharedCount: Int {
-    for index in pieces.indices.reversed() where !isKnownUniquelyReferenced(&pieces[index]) {
-      return pieces[index].positions.upperBound
-    }
-    return 0
-  }
+  var sharedCount: Int { pieces.sharedEnd() }
 
   /// Keys (0) or values (1) of a layer, which are there once the layer is mapped.
   func memory(layer: Int, part: Int) -> DeviceMemory {

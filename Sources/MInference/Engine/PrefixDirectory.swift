@@ -271,7 +271,7 @@ public final class PrefixDirectory {
 
   /// Takes up a file that was written.
   ///
-  /// - Returns: false where it is of no use: what it goes on behind has gone meanwhile, or it is not there.
+  /// - Returns: What has become of it. A file that is of no use is removed.
   package func add(path: String, behind parent: Entry?) -> Addition {
     guard let file = SegmentFile(path: path) else {
       WholeFile.remove(path)
